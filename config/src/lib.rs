@@ -1,0 +1,11 @@
+//! What an operator typed and what it means: site files, process settings, and the snapshot that nodes run.
+//!
+//! Owns the typed documents, their checks and the compiled form that a request is routed with.
+//! Opens no socket and reads no clock.
+
+pub mod check;
+pub mod process;
+pub mod purge;
+pub mod site;
+pub mod snapshot;
+pub mod units;

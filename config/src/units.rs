@@ -1,0 +1,137 @@
+//! Values with a unit, as an operator writes them: `"30s"`, `"256MiB"`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The longest period accepted: ten years. RFC 9111 section 1.2.2 allows a cache to cap delta-seconds.
+pub const PERIOD_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+/// A length of time, written as a number and a unit: `ms`, `s`, `m`, `h`, `d`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Period(pub Duration);
+
+/// A number of bytes, written as a number and a unit: `B`, `KiB`, `MiB`, `GiB`, `TiB`, or the decimal `kB`, `MB`, `GB`, `TB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(pub u64);
+
+const PERIOD_UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+
+impl Period {
+    /// A period of whole seconds.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl Size {
+    /// A size of whole mebibytes.
+    #[must_use]
+    pub const fn from_mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is not a duration; write a whole number and a unit, such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"");
+        let millis = scaled(text, PERIOD_UNITS).ok_or_else(wrong)?;
+        let period = Duration::from_millis(millis);
+        if period > PERIOD_MAX {
+            return Err(format!("{text:?} is longer than ten years; write at most \"3660d\""));
+        }
+        Ok(Self(period))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        scaled(text, SIZE_UNITS)
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size; write a whole number and a unit, such as \"64KiB\", \"256MiB\" or \"10GB\""))
+    }
+}
+
+/// The number in `text` times the factor of its unit; `None` when either is missing, unknown or too large.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let split = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(split);
+    let number: u64 = digits.parse().ok()?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.checked_mul(*factor)
+}
+
+/// The value in the largest unit that divides it.
+fn shortest(value: u64, units: &[(&str, u64)]) -> String {
+    let (name, factor) =
+        units.iter().filter(|(_, factor)| value.is_multiple_of(*factor)).max_by_key(|(_, factor)| *factor).copied().unwrap_or(units[0]);
+    format!("{}{name}", value / factor)
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_zero() {
+            return f.write_str("0s");
+        }
+        f.write_str(&shortest(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), PERIOD_UNITS))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shortest(self.0, &SIZE_UNITS[..5]))
+    }
+}
+
+macro_rules! as_text {
+    ($type:ty, $name:literal, $pattern:literal, $says:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "pattern": $pattern, "description": $says })
+            }
+        }
+    };
+}
+
+as_text!(Period, "Period", "^[0-9]+ *(ms|s|m|h|d)$", "A whole number and a unit: ms, s, m, h or d, such as \"30s\".");
+as_text!(
+    Size,
+    "Size",
+    "^[0-9]+ *(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$",
+    "A whole number and a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as \"256MiB\"."
+);

@@ -1,0 +1,49 @@
+//! All that answers are made from, as plain data.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// The state of the zone. Immutable; a change is another one.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The zone, lower case without final dot: `cdn.example.net`.
+    pub zone: String,
+    /// The SOA serial.
+    pub serial: u32,
+    /// The zone's name servers with their addresses.
+    pub nameservers: Vec<(String, Vec<IpAddr>)>,
+    /// The lifetime of an address answer.
+    pub ttl: Duration,
+    /// Regions in the order in which they serve clients that no coverage names.
+    pub region_order: Vec<String>,
+    /// Which client prefixes are served by which region.
+    pub coverage: Vec<(IpNet, String)>,
+    /// The edges that DNS may answer with.
+    pub edges: Vec<Edge>,
+    /// The sites.
+    pub sites: Vec<Site>,
+}
+
+/// An edge.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// The addresses to answer with.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it may get clients: connected, not drained, and on a version that has the sites.
+    pub up: bool,
+}
+
+/// A site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its name; the label of its target in the zone.
+    pub name: String,
+    /// Its hosts, as in the site file.
+    pub hosts: Vec<String>,
+}

@@ -1,0 +1,101 @@
+//! The one way through which the cache calls outwards.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::request::Request;
+use crate::time::Time;
+
+/// Asks the next tier: a shield, or an origin.
+#[async_trait]
+pub trait Fetch: Send + Sync + 'static {
+    /// Sends `request` and answers with the head; the body is read afterwards. Cancel-safe by dropping.
+    ///
+    /// Bounds connection, head and body by the timeouts of its tier; tries other upstreams itself where that is safe.
+    async fn fetch(&self, request: Forward) -> Result<Fetched, FetchError>;
+}
+
+/// A request to send upstream.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The request, with the header fields to send: conditional and range fields are as the cache wants them, not as the client sent them. `head_only` is false when the cache wants the body to keep.
+    pub request: Request,
+    /// The purge number the answer must not be older than; the tier sends it upstream.
+    pub purge_seq: u64,
+}
+
+/// The head of an answer, with its body still to be read.
+pub struct Fetched {
+    /// Final status; never 1xx.
+    pub status: StatusCode,
+    /// End-to-end header fields (hop-by-hop and `Connection`-named ones are gone).
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Box<dyn Body>,
+    /// When the request was sent (RFC 9111 section 4.2.3, `request_time`).
+    pub requested_at: Time,
+    /// When the head arrived (`response_time`).
+    pub responded_at: Time,
+}
+
+/// A body that arrives piece by piece.
+#[async_trait]
+pub trait Body: Send + 'static {
+    /// The next piece, never empty; `None` at the proper end. An early end is an error. Cancel-safe by dropping the body, not by dropping the call.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError>;
+}
+
+/// Why upstream gave no (whole) answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct FetchError {
+    /// The kind.
+    pub kind: FetchErrorKind,
+    /// What happened, with address and value.
+    pub detail: String,
+}
+
+/// The kinds of upstream failure; each is also the `detail` in `Cache-Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FetchErrorKind {
+    /// The name could not be resolved.
+    Resolve,
+    /// No connection.
+    Connect,
+    /// TLS failed.
+    Tls,
+    /// Nothing came in time.
+    Timeout,
+    /// What came was not HTTP, or not allowed.
+    Protocol,
+    /// The answer ended early.
+    Cut,
+    /// A bound of this node was reached.
+    Overload,
+    /// The request has been here before (RFC 8586).
+    Loop,
+}
+
+impl FetchErrorKind {
+    /// The kind as a token.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve-failed",
+            Self::Connect => "connect-failed",
+            Self::Tls => "tls-failed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol-error",
+            Self::Cut => "cut-short",
+            Self::Overload => "overload",
+            Self::Loop => "loop",
+        }
+    }
+}
+
+impl std::fmt::Display for FetchErrorKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,1 @@
+//! Load as a client makes it.
