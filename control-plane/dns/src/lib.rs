@@ -2,4 +2,5 @@
 //!
 //! Reads one [`state::State`], swapped whole by the control plane; makes no call to anyone between two packets.
 
+pub mod serve;
 pub mod state;
