@@ -75,7 +75,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     }
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures)), stop.clone());
     let reloading = tokio::spawn(reload_certificates(certificates, settings.tls.clone(), stop.clone()));
-    let admin = tokio::spawn(skerry_agent::admin::serve(sockets.admin, registry, stop.clone()));
+    let admin = skerry_agent::admin::serve(sockets.admin, registry, stop.clone());
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
     tracing::info!(name = settings.name, %addresses, "edge ready");

@@ -69,7 +69,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     front.listen(tier, Some(secured));
 
     let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());
-    let admin = tokio::spawn(skerry_agent::admin::serve(admin, registry, stop.clone()));
+    let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
