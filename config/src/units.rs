@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::check::fault::quoted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -53,12 +54,16 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is not a duration; write a whole number and a unit, such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"");
+        let wrong = || {
+            format!(
+                "{} is not a duration; write a whole number and a unit, such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"",
+                quoted(text)
+            )
+        };
         let millis = scaled(text, PERIOD_UNITS).ok_or_else(wrong)?;
         let period = Duration::from_millis(millis);
         if period > PERIOD_MAX {
-            return Err(format!("{text:?} is longer than ten years; write at most \"3660d\""));
+            return Err(format!("{} is longer than ten years; write at most \"3660d\"", quoted(text)));
         }
         Ok(Self(period))
     }
@@ -68,9 +73,9 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        scaled(text, SIZE_UNITS)
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a size; write a whole number and a unit, such as \"64KiB\", \"256MiB\" or \"10GB\""))
+        scaled(text, SIZE_UNITS).map(Self).ok_or_else(|| {
+            format!("{} is not a size; write a whole number and a unit, such as \"64KiB\", \"256MiB\" or \"10GB\"", quoted(text))
+        })
     }
 }
 
