@@ -167,7 +167,7 @@ fn site_tree(tree: &Node, text: &str, file: Option<&Path>) -> Result<Site, Fault
     if matches!(tree.kind, Kind::Table(_)) {
         site::check(&site, &mut findings);
     }
-    Faults::from_findings(merged(reader.findings, findings.list, tree), text, file)?;
+    Faults::from_findings(merged(reader, findings.list, tree), text, file)?;
     site.normalise();
     Ok(site)
 }
@@ -181,18 +181,19 @@ fn process_tree(tree: &Node, text: &str, file: Option<&Path>) -> Result<Process,
         process::check(&process, &mut findings);
         process
     });
-    Faults::from_findings(merged(reader.findings, findings.list, tree), text, file)?;
+    Faults::from_findings(merged(reader, findings.list, tree), text, file)?;
     process.ok_or_else(|| Faults::of_file(file, "this text holds no process settings".to_owned()))
 }
 
 /// Both kinds of findings, each with its place; without those about a value that could not be read, or that was judged by one.
-fn merged(read: Vec<Finding>, judged: Vec<Finding>, tree: &Node) -> Vec<Finding> {
+fn merged(read: Reader, judged: Vec<Finding>, tree: &Node) -> Vec<Finding> {
     let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
-    let broken = |path: &str| read.iter().any(|fault| within(path, &fault.path) || within(&fault.path, path));
+    let unread: Vec<&str> = read.findings.iter().map(|fault| &fault.path).chain(&read.absent).map(String::as_str).collect();
+    let broken = |path: &str| unread.iter().any(|other| within(path, other) || within(other, path));
     let sound: Vec<Finding> =
         judged.into_iter().filter(|finding| !broken(&finding.path) && !finding.because.iter().any(|path| broken(path))).collect();
     let placed = sound.into_iter().map(|finding| Finding { at: Some(tree.place(&finding.path)), ..finding });
-    read.into_iter().chain(placed).collect()
+    read.findings.into_iter().chain(placed).collect()
 }
 
 /// The text and the format of a file.

@@ -31,7 +31,8 @@ impl FromStr for Server {
             _ => return Err(wrong("has a scheme that origins are not spoken to by; write http or https")),
         };
         if rest.contains('@') {
-            return Err(wrong("holds a user name or password; write only scheme, host and port"));
+            // What is before the @ may be a password: a fault does not repeat it.
+            return Err("the URL holds a user name or password; write only scheme, host and port".to_owned());
         }
         if let Some(end) = rest.find(['/', '?', '#']) {
             let bare = &text[..text.len() - rest.len() + end];

@@ -14,6 +14,8 @@ use crate::units::{Period, Size};
 pub(crate) struct Reader {
     /// In the order found.
     pub(crate) findings: Vec<Finding>,
+    /// Paths of fields that have stand-ins without a fault of their own.
+    pub(crate) absent: Vec<String>,
 }
 
 /// A value that can be read from a tree.
@@ -49,6 +51,8 @@ pub(crate) struct Table<'a> {
     entries: &'a [Entry],
     /// Whether the node is a table at all; if not, that is the one fault told.
     is: bool,
+    /// The fields that unknown ones are likely meant to be: they are not missing as well.
+    meant: Vec<&'static str>,
 }
 
 impl Reader {
@@ -67,19 +71,23 @@ fn below(path: &str, key: &str) -> String {
 
 impl<'a> Table<'a> {
     /// Begins to take a table apart; every key that is not in `fields` is a fault.
-    pub(crate) fn open(node: &'a Node, path: &'a str, fields: &[&str], reader: &mut Reader) -> Self {
+    pub(crate) fn open(node: &'a Node, path: &'a str, fields: &[&'static str], reader: &mut Reader) -> Self {
         let Kind::Table(entries) = &node.kind else {
             reader.fault(path, node.at, format!("{}, not a table; write its fields: {}", node.spoken(), fields.join(", ")));
-            return Self { at: node.at, path, entries: &[], is: false };
+            return Self { at: node.at, path, entries: &[], is: false, meant: Vec::new() };
         };
+        let mut meant = Vec::new();
         for entry in entries.iter().filter(|entry| !fields.contains(&entry.key.as_str())) {
             let says = match closest(&entry.key, fields) {
-                Some(meant) => format!("unknown field; did you mean {meant:?}?"),
+                Some(name) => {
+                    meant.push(name);
+                    format!("unknown field; did you mean {name:?}?")
+                }
                 None => format!("unknown field; known here: {}", fields.join(", ")),
             };
             reader.fault(&below(path, &entry.key), entry.at, says);
         }
-        Self { at: node.at, path, entries, is: true }
+        Self { at: node.at, path, entries, is: true, meant }
     }
 
     fn get(&self, key: &str) -> Option<&'a Node> {
@@ -92,7 +100,9 @@ impl<'a> Table<'a> {
         match self.get(key) {
             Some(node) => T::read(node, &path, reader),
             None => {
-                if self.is {
+                if !self.is || self.meant.contains(&key) {
+                    reader.absent.push(path);
+                } else {
                     reader.fault(&path, self.at, format!("missing; write {example}"));
                 }
                 T::stand_in()
@@ -226,7 +236,7 @@ macro_rules! record {
             pub(crate) fn read_beside(
                 node: &$crate::typed::tree::Node,
                 path: &str,
-                others: &[&str],
+                others: &[&'static str],
                 reader: &mut $crate::typed::read::Reader,
             ) -> Self {
                 let fields = [<Self as $crate::typed::read::Typed>::FIELDS, others].concat();
@@ -239,7 +249,7 @@ macro_rules! record {
 pub(crate) use record;
 
 /// The name in `known` that `wrong` is most likely meant to be: at most two slips away, and fewer than half its letters.
-pub(crate) fn closest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest(wrong: &str, known: &[&'static str]) -> Option<&'static str> {
     /// No field is longer, so no longer key is near to one.
     const LETTERS_MAX: usize = 64;
     if wrong.len() > LETTERS_MAX {

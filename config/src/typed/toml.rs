@@ -14,10 +14,21 @@ use crate::limits::DEPTH_MAX;
 pub(crate) fn tree(text: &str) -> Result<Node, Vec<Finding>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(errors.iter().map(finding).collect());
+        return Err(findings(&errors));
     }
     let at = table.span().start;
     entries(table.into_inner(), 1).map(|entries| Node { at, kind: Kind::Table(entries) }).map_err(|finding| vec![finding])
+}
+
+/// One fault a place; when the parser gave up for depth, what it says of the rest is noise.
+fn findings(errors: &[toml::de::Error]) -> Vec<Finding> {
+    if let Some(deep) = errors.iter().find(|error| error.message().contains("recurs")) {
+        return vec![too_deep(deep.span().map_or(0, |span| span.start))];
+    }
+    let mut findings: Vec<Finding> = errors.iter().map(finding).collect();
+    findings.sort_by_key(|finding| finding.at);
+    findings.dedup_by_key(|finding| finding.at);
+    findings
 }
 
 fn finding(error: &toml::de::Error) -> Finding {
