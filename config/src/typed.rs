@@ -11,6 +11,9 @@ mod toml;
 mod tree;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use crate::check::fault::Finding;
