@@ -4,8 +4,12 @@
 //! Opens no socket and reads no clock.
 
 pub mod check;
+mod glob;
+pub mod limits;
+pub mod origin;
 pub mod process;
 pub mod purge;
 pub mod site;
 pub mod snapshot;
+mod typed;
 pub mod units;

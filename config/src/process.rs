@@ -205,6 +205,19 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
-fn dns_ttl() -> Period {
+impl Process {
+    /// Writes DNS names in lower case and without the dot at their end, as they are compared.
+    pub(crate) fn normalise(&mut self) {
+        let Self::Control(control) = self else { return };
+        for name in control.dns.nameservers.iter_mut().map(|server| &mut server.name).chain([&mut control.dns.zone]) {
+            name.make_ascii_lowercase();
+            if name.ends_with('.') {
+                name.pop();
+            }
+        }
+    }
+}
+
+pub(crate) fn dns_ttl() -> Period {
     Period::from_secs(20)
 }

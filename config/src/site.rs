@@ -128,18 +128,26 @@ pub struct Query {
     pub sort: bool,
 }
 
-fn yes() -> bool {
+impl Site {
+    /// Writes host names in lower case, as they are compared.
+    pub(crate) fn normalise(&mut self) {
+        let rules = self.cache.rules.iter_mut().filter_map(|rule| rule.matches.host.as_mut());
+        self.hosts.iter_mut().chain(rules).for_each(|host| host.make_ascii_lowercase());
+    }
+}
+
+pub(crate) fn yes() -> bool {
     true
 }
 
-fn connect_timeout() -> Period {
+pub(crate) fn connect_timeout() -> Period {
     Period::from_secs(5)
 }
 
-fn first_byte_timeout() -> Period {
+pub(crate) fn first_byte_timeout() -> Period {
     Period::from_secs(30)
 }
 
-fn between_bytes_timeout() -> Period {
+pub(crate) fn between_bytes_timeout() -> Period {
     Period::from_secs(30)
 }

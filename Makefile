@@ -1,0 +1,40 @@
+# What a person types. CI runs `make test` and nothing else (.ci/run).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench fmt lint docs
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help:
+	@echo 'make demo    build Skerry and run a whole CDN on this machine: control plane, shield, two edges, DNS, origin'
+	@echo 'make test    everything CI runs: formatting, lints, tests with real processes, documentation'
+	@echo 'make setup   install the system packages that building and testing need (Debian, Ubuntu)'
+	@echo 'make bench   a short load run'
+	@echo 'make fmt     format the code          make lint    formatting and lints only'
+	@echo 'make docs    the API documentation of all crates'
+
+setup:
+	@.ci/setup build try test
+
+demo:
+	@.ci/setup build try
+	$(CARGO) build --release --locked --bin skerry
+	@exec $(TARGET)/release/skerry dev
+
+test: setup lint
+	@.ci/test $(CARGO)
+
+bench:
+	@.ci/setup build
+	$(CARGO) build --release --locked --bin skerry --bin skerry-loadtest
+	$(TARGET)/release/skerry-loadtest --skerry $(TARGET)/release/skerry --short
+
+fmt:
+	$(CARGO) fmt --all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+docs:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked

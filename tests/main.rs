@@ -1,0 +1,3 @@
+//! Evidence about the whole: real processes, real sockets, real clients.
+//!
+//! `house` starts a CDN on free ports and knows how to look at it; `cases` has one file a theme.
