@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod cacheable;
+pub mod collect;
 pub mod conditional;
 pub mod control;
 pub mod exchange;
