@@ -157,11 +157,8 @@ impl Exchange {
                 return self.pass_remembered(asked, status).await;
             }
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
-            let joined = if alone {
-                Joined::Leader(self.flights.alone(self.flight(&asked)))
-            } else {
-                self.join(&asked, &found, avoid.as_ref())
-            };
+            let joined =
+                if alone { Joined::Leader(self.flights.alone(self.flight(&asked))) } else { self.join(&asked, &found, avoid.as_ref()) };
             match joined {
                 Joined::Leader(lead) => match self.lead(&asked, &found, lead, status.clone()).await {
                     Some(answer) => return answer,
@@ -345,7 +342,8 @@ impl Exchange {
                 requested_at: times.0,
                 responded_at: times.1,
             };
-            let fits = serve::content_length(&answer.headers).is_ok_and(|length| length.is_none_or(|length| length <= self.bounds.object_max));
+            let fits =
+                serve::content_length(&answer.headers).is_ok_and(|length| length.is_none_or(|length| length <= self.bounds.object_max));
             if fits && crate::cacheable::judge(&request_headers, response, asked.policy).is_ok() {
                 self.remembered.forget(&asked.primary, authorized);
             }
@@ -427,4 +425,4 @@ fn failed(error: FetchError, mut status: CacheStatus) -> Failed {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

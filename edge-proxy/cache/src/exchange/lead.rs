@@ -236,12 +236,8 @@ impl Trip {
         self.exchange.counters.revalidated.inc();
         let mut merged = conditional::updated(&stale.headers, &fetched.headers);
         let upstream_status = take_cache_status(&mut merged);
-        let response = Response {
-            status: stale.status,
-            headers: &merged,
-            requested_at: fetched.requested_at,
-            responded_at: fetched.responded_at,
-        };
+        let response =
+            Response { status: stale.status, headers: &merged, requested_at: fetched.requested_at, responded_at: fetched.responded_at };
         let judged = cacheable::judge(&self.request.headers, response, &self.policy);
         let (freshness, fields) = match &judged {
             Ok(kept) => (kept.freshness.clone(), Arc::clone(&kept.fields)),

@@ -45,8 +45,7 @@ pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Serv
     if !first || object.aged {
         headers.insert(header::AGE, HeaderValue::from(object.freshness.age(now).as_secs()));
     }
-    let mut answer =
-        Answer { status: object.status, headers, body: Reader::empty(), status_of_cache: status, upstream_cache_status };
+    let mut answer = Answer { status: object.status, headers, body: Reader::empty(), status_of_cache: status, upstream_cache_status };
     let whole = object.length();
     let cursor = || cursor.or_else(|| object.body.cursor());
     match shape {

@@ -1,7 +1,7 @@
 //! The request machine against scripted upstreams: gates in place of sleeps.
 
 mod collapse;
-mod house;
+pub(crate) mod house;
 mod invalidation;
 mod purging;
 mod shape;

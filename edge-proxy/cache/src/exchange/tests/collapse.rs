@@ -113,7 +113,8 @@ async fn an_upstream_that_dies_in_the_middle_is_an_error_for_every_reader_and_no
 async fn a_body_shorter_or_longer_than_its_content_length_is_an_error_and_not_stored() {
     for length in ["9", "2"] {
         for control in ["max-age=60", "no-store"] {
-            let reply = Reply::new(200, &[("cache-control", control), ("content-length", length)], "").steps(vec![Step::Send("abc".into())]);
+            let reply =
+                Reply::new(200, &[("cache-control", control), ("content-length", length)], "").steps(vec![Step::Send("abc".into())]);
             let upstream = Upstream::always(reply);
             let house = House::new(&upstream);
             let answer = house.run(get("/"), START).await.unwrap();
