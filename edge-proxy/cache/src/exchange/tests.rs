@@ -4,6 +4,7 @@ mod collapse;
 pub(crate) mod house;
 mod invalidation;
 mod purging;
+mod resuming;
 mod shape;
 mod stale;
 mod windows;

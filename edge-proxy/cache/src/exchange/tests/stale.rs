@@ -1,6 +1,10 @@
 //! Stale answers: validated, served while refreshed, served in place of an error.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use http::StatusCode;
+use proptest::prelude::*;
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
@@ -214,4 +218,69 @@ async fn an_answer_that_may_no_longer_be_stored_ends_the_stored_one() {
     house.ask(get("/"), seconds(20)).await;
     house.settled().await;
     assert_eq!(house.exchange.figures().entries, 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However requests come, and whether upstream answers or fails: no answer is served as fresh at or beyond its lifetime, nor stale beyond the
+    /// window, and `Age` is never less than the truth.
+    #[test]
+    fn no_answer_is_older_than_it_may_be(
+        lifetime in 0..10_u64,
+        while_revalidate in 0..5_u64,
+        if_error in 0..5_u64,
+        steps in proptest::collection::vec((0..4_000_u64, any::<bool>(), any::<bool>()), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let clock = Arc::new(AtomicU64::new(0));
+            let fails = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let upstream = Upstream::new({
+                let (clock, fails) = (Arc::clone(&clock), Arc::clone(&fails));
+                move |_, forward| {
+                    let now = START.plus(std::time::Duration::from_millis(clock.load(Ordering::SeqCst)));
+                    let control = format!("max-age={lifetime}");
+                    // The tag changes every 7 s, so that some validations confirm and some do not.
+                    let etag = format!("\"{}\"", now.0 / 7_000);
+                    let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_millis(now.0));
+                    let fields = [("cache-control", control.as_str()), ("etag", etag.as_str()), ("date", date.as_str())];
+                    if fails.load(Ordering::SeqCst) {
+                        Reply::error(FetchErrorKind::Connect)
+                    } else if forward.request.headers.get("if-none-match").is_some_and(|tag| tag.as_bytes() == etag.as_bytes()) {
+                        Reply::new(304, &fields, "").at(now)
+                    } else {
+                        Reply::new(200, &fields, "x").at(now)
+                    }
+                }
+            });
+            let house = House::with(&upstream, windows(while_revalidate, if_error), BOUNDS);
+            for (step, fail, head_only) in steps {
+                let millis = clock.fetch_add(step, Ordering::SeqCst) + step;
+                fails.store(fail, Ordering::SeqCst);
+                let now = START.plus(std::time::Duration::from_millis(millis));
+                let request = crate::request::Request { head_only, ..get("/") };
+                let calls = upstream.calls();
+                let Ok(answer) = house.run(request, now).await else { continue };
+                let date = httpdate::parse_http_date(answer.field("date").unwrap()).unwrap();
+                let born = crate::time::Time::from(date).0;
+                let age_ms = now.0 - born;
+                let age = answer.field("age").map_or(0, |age| age.parse::<u64>().unwrap());
+                assert!(answer.field("age").is_none() || age * 1_000 + 1_000 > age_ms.saturating_sub(1_000), "age {age} of {age_ms} ms");
+                let window = match answer.status_of_cache.detail {
+                    Some("stale-while-revalidate") => while_revalidate,
+                    Some("stale-if-error" | "connect-failed") => if_error,
+                    _ => 0,
+                };
+                if answer.status_of_cache.hit || window > 0 {
+                    assert!(age_ms < (lifetime + window) * 1_000 + 1_000, "{age_ms} ms old: {:?}", answer.status_of_cache);
+                } else {
+                    assert!(upstream.calls() > calls, "nobody was asked: {:?}", answer.status_of_cache);
+                    assert!(age_ms < 1_000, "{age_ms} ms old: {:?}", answer.status_of_cache);
+                }
+                read(answer).await.unwrap();
+                house.settled().await;
+            }
+        });
+    }
 }
