@@ -1,5 +1,6 @@
 //! The configuration in force on a node: built once from a document, then read by every request without a lock.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Faults;
-use crate::site::{Key, Site};
+use crate::glob::Glob;
+use crate::limits::DNS_NAME_BYTES_MAX;
+use crate::site::{Key, Rule, Site};
 use crate::units::Period;
 
 /// The whole configuration as it travels to nodes and lies on their disks. Immutable once numbered.
@@ -50,8 +53,19 @@ pub struct Snapshot {
 #[derive(Debug)]
 pub struct Served {
     site: Site,
-    /// One for each rule, in order, then the default.
-    policies: Vec<Arc<Policy>>,
+    /// In order.
+    rules: Vec<Compiled>,
+    /// What applies when no rule matches.
+    default: Arc<Policy>,
+}
+
+/// A rule, ready to be compared with a request.
+#[derive(Debug)]
+struct Compiled {
+    path: Option<Glob>,
+    /// In lower case.
+    host: Option<String>,
+    policy: Arc<Policy>,
 }
 
 /// What applies to one request: the rule that matched, with the site's defaults filled in.
@@ -128,15 +142,26 @@ impl Snapshot {
         self.sites.values()
     }
 
-    /// The site that owns a host: the exact name, else the longest wildcard, else `*`. `host` is lower case and has no port.
+    /// The site that owns a host: the exact name, else the longest wildcard, else `*`.
+    ///
+    /// `host` has no port. It may be in any case and end with a dot: `Shop.Example.COM.` is `shop.example.com`. A wildcard `*.img.example.com`
+    /// covers names one or more labels below `img.example.com`, and not that name itself. At most one lookup a label; a text longer than
+    /// any name is looked for nowhere, so that a client cannot make the search long.
     #[must_use]
     pub fn site_for_host(&self, host: &str) -> Option<&Arc<Served>> {
-        if let Some(served) = self.exact.get(host) {
+        let host = canonical_host(host);
+        if host.len() > DNS_NAME_BYTES_MAX {
+            return self.any.as_ref();
+        }
+        if let Some(served) = self.exact.get(host.as_ref()) {
             return Some(served);
         }
-        let mut rest = host;
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(served) = self.wildcard.get(parent) {
+        let mut rest = host.as_ref();
+        while let Some((label, parent)) = rest.split_once('.') {
+            // A name that begins with a dot is no name, and no wildcard covers it.
+            if !label.is_empty()
+                && let Some(served) = self.wildcard.get(parent)
+            {
                 return Some(served);
             }
             rest = parent;
@@ -160,8 +185,10 @@ impl Served {
             default_stale_if_error: site.cache.stale_if_error,
             key: site.cache.key.clone(),
         };
-        let rules = site.cache.rules.iter().enumerate().map(|(index, rule)| {
-            Arc::new(Policy {
+        let compile = |(index, rule): (usize, &Rule)| Compiled {
+            path: rule.matches.path.as_deref().map(Glob::new),
+            host: rule.matches.host.as_deref().map(str::to_ascii_lowercase),
+            policy: Arc::new(Policy {
                 rule: Some(index),
                 bypass: rule.bypass,
                 ttl: rule.ttl,
@@ -169,10 +196,10 @@ impl Served {
                 stale_if_error: rule.stale_if_error,
                 key: rule.key.clone().unwrap_or_else(|| default.key.clone()),
                 ..default.clone()
-            })
-        });
-        let policies = rules.chain([Arc::new(default.clone())]).collect();
-        Self { site, policies }
+            }),
+        };
+        let rules = site.cache.rules.iter().enumerate().map(compile).collect();
+        Self { rules, default: Arc::new(default), site }
     }
 
     /// The site as written.
@@ -181,36 +208,25 @@ impl Served {
         &self.site
     }
 
-    /// The policy of the first rule that matches, else the site's defaults. `host` is lower case without port, `path` without query.
+    /// The policy of the first rule that matches, else the site's defaults. `host` is as for [`Snapshot::site_for_host`]; `path` is as sent,
+    /// without query. Linear in the path for each rule.
     #[must_use]
     pub fn policy(&self, host: &str, path: &str) -> &Arc<Policy> {
-        let matching = self.site.cache.rules.iter().position(|rule| {
-            rule.matches.path.as_deref().is_none_or(|pattern| path_matches(pattern, path))
-                && rule.matches.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let matching = self.rules.iter().find(|rule| {
+            rule.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+                && rule.path.as_ref().is_none_or(|glob| glob.matches(path))
         });
-        &self.policies[matching.unwrap_or(self.policies.len() - 1)]
+        matching.map_or(&self.default, |rule| &rule.policy)
     }
 }
 
-/// Whether `path` matches `pattern`, where `*` stands for any number of characters. Linear in both for one star, at most their product.
-fn path_matches(pattern: &str, path: &str) -> bool {
-    let (pattern, path) = (pattern.as_bytes(), path.as_bytes());
-    let (mut p, mut s) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while s < path.len() {
-        if pattern.get(p) == Some(&b'*') {
-            star = Some((p + 1, s));
-            p += 1;
-        } else if pattern.get(p) == Some(&path[s]) {
-            p += 1;
-            s += 1;
-        } else if let Some((after, from)) = star {
-            star = Some((after, from + 1));
-            p = after;
-            s = from + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
+/// A host as sites are found by: lower case (RFC 9110 section 4.2.3) and without the dot of a rooted name. `host` has no port.
+#[must_use]
+pub fn canonical_host(host: &str) -> Cow<'_, str> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
 }
+
+#[cfg(test)]
+mod tests;

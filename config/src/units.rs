@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::check::fault::quoted;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -53,12 +54,16 @@ impl FromStr for Period {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is not a duration; write a whole number and a unit, such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"");
+        let wrong = || {
+            format!(
+                "{} is not a duration; write a whole number and a unit, such as \"500ms\", \"30s\", \"5m\", \"1h\" or \"7d\"",
+                quoted(text)
+            )
+        };
         let millis = scaled(text, PERIOD_UNITS).ok_or_else(wrong)?;
         let period = Duration::from_millis(millis);
         if period > PERIOD_MAX {
-            return Err(format!("{text:?} is longer than ten years; write at most \"3660d\""));
+            return Err(format!("{} is longer than ten years; write at most \"3660d\"", quoted(text)));
         }
         Ok(Self(period))
     }
@@ -68,9 +73,9 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        scaled(text, SIZE_UNITS)
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a size; write a whole number and a unit, such as \"64KiB\", \"256MiB\" or \"10GB\""))
+        scaled(text, SIZE_UNITS).map(Self).ok_or_else(|| {
+            format!("{} is not a size; write a whole number and a unit, such as \"64KiB\", \"256MiB\" or \"10GB\"", quoted(text))
+        })
     }
 }
 
@@ -101,6 +106,9 @@ impl fmt::Display for Period {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0B");
+        }
         f.write_str(&shortest(self.0, &SIZE_UNITS[..5]))
     }
 }
@@ -135,3 +143,79 @@ as_text!(
     "^[0-9]+ *(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$",
     "A whole number and a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as \"256MiB\"."
 );
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_numbers_with_units() {
+        for (text, millis) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("5 m", 300_000), ("1h", 3_600_000), ("3660d", 316_224_000_000)]
+        {
+            assert_eq!(text.parse(), Ok(Period(Duration::from_millis(millis))), "{text}");
+        }
+        for (text, bytes) in
+            [("0B", 0), ("64KiB", 65_536), ("10GB", 10_000_000_000), ("1 TiB", 1 << 40), ("18446744073709551615B", u64::MAX)]
+        {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_units_signs_fractions_and_overflow() {
+        for text in [
+            "",
+            "s",
+            "30",
+            "30S",
+            "30 sec",
+            "1w",
+            "1.5s",
+            "-1s",
+            "+1s",
+            " 1s",
+            "1s ",
+            "1h30m",
+            "3661d",
+            "18446744073709551615s",
+            "99999999999999999999ms",
+            "1µs",
+        ] {
+            assert!(text.parse::<Period>().is_err(), "{text:?}");
+        }
+        for text in ["", "B", "1", "1K", "1kb", "1kiB", "1MIB", "1.5MiB", "-1B", "16777216TiB", "18446744073709551616B"] {
+            assert!(text.parse::<Size>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn writes_the_largest_unit_that_divides() {
+        for (text, written) in [("60000ms", "1m"), ("90s", "90s"), ("48h", "2d"), ("0d", "0s"), ("1001ms", "1001ms")] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), written);
+        }
+        for (text, written) in [("1024B", "1KiB"), ("1000B", "1000B"), ("1024GiB", "1TiB"), ("0MiB", "0B")] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), written);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(millis in 0u64..=316_224_000_000, bytes in any::<u64>()) {
+            let period = Period(Duration::from_millis(millis));
+            prop_assert_eq!(period.to_string().parse(), Ok(period));
+            prop_assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,24}", number in "[0-9]{1,25} ?(ms|s|m|h|d|B|KiB|TiB|TB)") {
+            for text in [text, number] {
+                if let Ok(period) = text.parse::<Period>() {
+                    prop_assert!(period.0 <= PERIOD_MAX);
+                }
+                drop(text.parse::<Size>());
+            }
+        }
+    }
+}

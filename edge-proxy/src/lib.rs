@@ -1,1 +1,169 @@
-//! The tier that clients meet.
+//! The tier that clients meet: route, admit, exchange, shape, log.
+//!
+//! [`run`] is one edge process from its settings to its end.
+
+mod duties;
+mod fault;
+mod figures;
+mod fill;
+mod request;
+mod shape;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora::server::configuration::ServerConf;
+use prometheus::Registry;
+use skerry_agent::{Agent, Role, Settings};
+use skerry_cache::exchange::{Bounds, Exchange};
+use skerry_config::process;
+use skerry_config::snapshot::Snapshot;
+use skerry_transport::accept::Front;
+use skerry_transport::certificates::Certificates;
+use skerry_transport::target::Private;
+use skerry_transport::upstream::Client;
+use skerry_transport::{listen, tls};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::duties::Duties;
+use crate::figures::Figures;
+use crate::fill::Upstreams;
+use crate::request::Edge;
+
+pub use crate::figures::describe;
+
+/// How often certificate files are read again.
+const CERTIFICATES_RELOAD: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Runs an edge until `stop` turns true and its requests have drained.
+///
+/// # Errors
+/// One sentence for the operator, when it cannot start.
+pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let sockets = Sockets::bind(&settings.listen).await?;
+    let addresses = sockets.addresses()?;
+    let agent = Agent::prepare(agent_settings(&settings)).await?;
+    let snapshot = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
+
+    let registry = Registry::new();
+    let figures = Arc::new(Figures::new(&registry));
+    let exchange = Exchange::new(Bounds {
+        memory: settings.cache.memory.0,
+        object_max: settings.cache.object_max.0,
+        filling_max: settings.cache.filling_max.0,
+    });
+    exchange.resume_at(agent.purge_seq());
+    skerry_cache::collect::register(&exchange, &registry);
+
+    let certificates = {
+        let snapshot = Arc::clone(&snapshot);
+        Arc::new(Certificates::load(&settings.tls, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
+    };
+    let identity = agent.identity();
+    let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
+    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
+    let edge = Edge::new(settings.name.clone(), Arc::clone(&snapshot), Arc::clone(&exchange), upstreams, Arc::clone(&figures));
+
+    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(proxy_conf()), edge), stop.clone());
+    let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
+    for listener in sockets.http {
+        front.listen(listener, None);
+    }
+    for listener in sockets.https {
+        front.listen(listener, Some(Arc::clone(&secured)));
+    }
+    let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures)), stop.clone());
+    let reloading = tokio::spawn(reload_certificates(certificates, settings.tls.clone(), stop.clone()));
+    let admin = skerry_agent::admin::serve(sockets.admin, registry, stop.clone());
+    skerry_agent::ready::write(&settings.data, &addresses)
+        .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
+    tracing::info!(name = settings.name, %addresses, "edge ready");
+
+    front.drained().await;
+    let _ = tokio::join!(following, reloading, admin);
+    let _ = skerry_agent::ready::clear(&settings.data);
+    Ok(())
+}
+
+fn agent_settings(settings: &process::Edge) -> Settings {
+    Settings {
+        role: Role::Edge,
+        name: settings.name.clone(),
+        data: settings.data.clone(),
+        control: settings.control.clone(),
+        public_addresses: settings.public_addresses.clone(),
+        tier_address: None,
+    }
+}
+
+/// Pingora's settings; only what concerns pass-through.
+fn proxy_conf() -> ServerConf {
+    ServerConf { max_retries: fill::PASS_TRIES_MAX, upstream_keepalive_pool_size: 128, ..ServerConf::default() }
+}
+
+/// All sockets of an edge, bound before anything else happens.
+struct Sockets {
+    http: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    admin: TcpListener,
+}
+
+impl Sockets {
+    async fn bind(settings: &process::EdgeListen) -> Result<Self, String> {
+        let mut sockets = Self { http: Vec::new(), https: Vec::new(), admin: listen::bind(settings.admin, "admin").await? };
+        for address in &settings.http {
+            sockets.http.push(listen::bind(*address, "http").await?);
+        }
+        for address in &settings.https {
+            sockets.https.push(listen::bind(*address, "https").await?);
+        }
+        Ok(sockets)
+    }
+
+    /// What `ready.json` says.
+    fn addresses(&self) -> Result<serde_json::Value, String> {
+        let of = |listeners: &[TcpListener]| {
+            listeners.iter().map(|listener| listener.local_addr().map(|address| address.to_string())).collect::<Result<Vec<_>, _>>()
+        };
+        let all = || -> std::io::Result<serde_json::Value> {
+            Ok(serde_json::json!({
+                "pid": std::process::id(),
+                "http": of(&self.http)?,
+                "https": of(&self.https)?,
+                "admin": self.admin.local_addr()?.to_string(),
+            }))
+        };
+        all().map_err(|error| format!("a listener has no address: {error}"))
+    }
+}
+
+/// Reads changed certificate files again until stopped; a file that cannot be used leaves the old certificates in force.
+async fn reload_certificates(certificates: Arc<Certificates>, settings: process::Tls, mut stop: watch::Receiver<bool>) {
+    let modified = |settings: &process::Tls| -> Vec<_> {
+        settings
+            .certificates
+            .iter()
+            .flat_map(|files| [&files.cert, &files.key])
+            .map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
+            .collect()
+    };
+    let mut known = modified(&settings);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CERTIFICATES_RELOAD) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let found = modified(&settings);
+        if found != known {
+            match certificates.reload(&settings) {
+                Ok(()) => tracing::info!("certificates reloaded"),
+                Err(error) => tracing::error!(error, "certificates not reloaded; the old ones stay in force"),
+            }
+            known = found;
+        }
+    }
+}
+
+/// The edge's view of the configuration, swapped whole.
+type Current = Arc<ArcSwap<Snapshot>>;

@@ -1,1 +1,90 @@
-//! The tier that origins meet.
+//! The tier that origins meet: recognise the edge, exchange, choose an origin.
+//!
+//! [`run`] is one shield process from its settings to its end.
+
+mod duties;
+mod fault;
+mod figures;
+mod origin;
+mod request;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pingora::server::configuration::ServerConf;
+use prometheus::Registry;
+use skerry_agent::{Agent, Role, Settings};
+use skerry_cache::exchange::{Bounds, Exchange};
+use skerry_config::process;
+use skerry_config::snapshot::Snapshot;
+use skerry_transport::accept::Front;
+use skerry_transport::upstream::Client;
+use skerry_transport::{listen, tls};
+use tokio::sync::watch;
+
+use crate::duties::Duties;
+use crate::figures::Figures;
+use crate::origin::Origins;
+use crate::request::Shield;
+
+pub use crate::figures::describe;
+
+/// Runs a shield until `stop` turns true and its requests have drained.
+///
+/// # Errors
+/// One sentence for the operator, when it cannot start.
+pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let tier = listen::bind(settings.listen.tier, "edges").await?;
+    let admin = listen::bind(settings.listen.admin, "admin").await?;
+    let no_address = |error: std::io::Error| format!("a listener has no address: {error}");
+    let tier_address = tier.local_addr().map_err(no_address)?;
+    let admin_address = admin.local_addr().map_err(no_address)?;
+    let agent = Agent::prepare(Settings {
+        role: Role::Shield,
+        name: settings.name.clone(),
+        data: settings.data.clone(),
+        control: settings.control.clone(),
+        public_addresses: Vec::new(),
+        tier_address: Some(settings.advertise.unwrap_or(tier_address)),
+    })
+    .await?;
+    let current = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
+
+    let registry = Registry::new();
+    let figures = Arc::new(Figures::new(&registry));
+    let exchange = Exchange::new(Bounds {
+        memory: settings.cache.memory.0,
+        object_max: settings.cache.object_max.0,
+        filling_max: settings.cache.filling_max.0,
+    });
+    exchange.resume_at(agent.purge_seq());
+    skerry_cache::collect::register(&exchange, &registry);
+
+    let identity = agent.identity();
+    let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Client::new()));
+    let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
+    let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
+    let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
+    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(proxy_conf()), shield), stop.clone());
+    front.listen(tier, Some(secured));
+
+    let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());
+    let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
+    let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });
+    skerry_agent::ready::write(&settings.data, &addresses)
+        .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
+    tracing::info!(name = settings.name, %addresses, "shield ready");
+
+    front.drained().await;
+    let _ = tokio::join!(following, admin);
+    let _ = skerry_agent::ready::clear(&settings.data);
+    Ok(())
+}
+
+/// Pingora's settings; only what concerns pass-through.
+fn proxy_conf() -> ServerConf {
+    ServerConf { max_retries: origin::PASS_TRIES_MAX, upstream_keepalive_pool_size: 128, ..ServerConf::default() }
+}
+
+/// The shield's view of the configuration, swapped whole.
+type Current = Arc<ArcSwap<Snapshot>>;

@@ -1,12 +1,31 @@
 //! The control plane's part inside every node: joins, follows the stream, keeps what it was told on disk, reports.
+//!
+//! Never answers a client and never decides what a snapshot or a purge means: that is [`Duties`], which the node brings.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub mod admin;
+mod connect;
+pub mod disk;
+mod follow;
+pub mod identity;
+mod join;
+mod keep;
+pub mod listen;
+pub mod ready;
+pub mod token;
+pub mod wire;
+
+pub use identity::Identity;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +55,13 @@ pub struct Settings {
 
 /// What a node does with what it is told. Called from one task, in order.
 pub trait Duties: Send + Sync + 'static {
-    /// Puts a checked snapshot in force. An error leaves the old one in force and is reported.
+    /// Puts a checked snapshot in force. May take its time: it is called where blocking is allowed. An error leaves the old one in force and is reported.
     ///
     /// # Errors
     /// One sentence, when the node cannot run it.
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String>;
 
-    /// Puts purges in force, in order of number; when it returns no later answer uses what they name.
+    /// Puts purges in force, in order of number; when it returns no later answer uses what they name. Must not block.
     fn purge(&self, purges: &[Purge]);
 
     /// Drops everything and takes `seq` as the purge number in force: the control plane's log no longer reaches back to where this node stood.
@@ -53,7 +72,7 @@ pub trait Duties: Send + Sync + 'static {
 }
 
 /// Counts since the start of the process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Requests answered.
     pub requests: u64,
@@ -63,13 +82,81 @@ pub struct Load {
     pub bytes: u64,
 }
 
-/// The node's credentials, from the control plane's own CA.
+/// The agent of one node. Clones are the same agent; the data directory is locked while one lives.
 #[derive(Clone, Debug)]
-pub struct Identity {
-    /// The node certificate, DER.
-    pub certificate: Vec<u8>,
-    /// Its private key, PKCS#8 DER.
-    pub key: Vec<u8>,
-    /// The CA certificate, DER.
-    pub ca: Vec<u8>,
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    identity: Identity,
+    snapshot: ArcSwapOption<Snapshot>,
+    position: keep::Position,
+    _lock: disk::Lock,
+}
+
+impl Agent {
+    /// Makes and locks the data directory, reads what it holds, and joins the CDN if the node has no certificate yet,
+    /// trying again (50 ms to 2 s apart, without end) while the control plane cannot be reached. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// One sentence: the data directory cannot be used or belongs to another node, or the control plane refuses the token.
+    pub async fn prepare(settings: Settings) -> Result<Self, String> {
+        let lock = disk::claim(&settings.data)?;
+        let identity = match identity::load(&settings)? {
+            Some(identity) => identity,
+            None => join::join(&settings).await?,
+        };
+        let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
+        let position = keep::Position::load(&settings.data)?;
+        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, position, _lock: lock }) })
+    }
+
+    /// The node's credentials.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The snapshot on disk: the last one the node adopted.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.inner.snapshot.load_full()
+    }
+
+    /// The number of the last purge in force.
+    #[must_use]
+    pub fn purge_seq(&self) -> u64 {
+        self.inner.position.applied().seq
+    }
+
+    /// Follows the control plane until `stop` says so, reconnecting (50 ms to 2 s apart) whenever the stream ends. To be called once.
+    pub fn follow(&self, duties: Arc<dyn Duties>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+        tokio::spawn(follow::run(Arc::clone(&self.inner), duties, stop))
+    }
+}
+
+/// Waits until `stop` says so, or nobody is left who could.
+pub async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: nobody can stop this process in order any more, so it stops.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Role {
+    /// The role's word: `edge` or `shield`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Edge => "edge",
+            Self::Shield => "shield",
+        }
+    }
+
+    /// The role of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Edge, Self::Shield].into_iter().find(|role| role.word() == word)
+    }
 }

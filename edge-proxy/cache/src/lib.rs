@@ -4,7 +4,22 @@
 //! upstream only through [`fetch::Fetch`].
 
 pub mod answer;
+pub mod cacheable;
+pub mod collect;
+pub mod conditional;
+pub mod control;
 pub mod exchange;
 pub mod fetch;
+pub mod figures;
+pub mod freshness;
+pub mod key;
+pub mod range;
 pub mod request;
 pub mod time;
+pub mod vary;
+
+mod flight;
+mod lookup;
+mod object;
+mod purge;
+mod store;

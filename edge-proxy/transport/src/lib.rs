@@ -1,1 +1,16 @@
-//! HTTP over sockets, in and out.
+//! HTTP over sockets, in and out. Never asks whether a thing is cached.
+//!
+//! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`head`] validates a
+//! request's head, [`session`] writes an answer. Out: [`target`] says where, [`resolve`] finds the address, [`upstream`]
+//! asks. [`hygiene`] holds what may not cross a hop, in either direction.
+
+pub mod accept;
+pub mod certificates;
+pub mod head;
+pub mod hygiene;
+pub mod listen;
+pub mod resolve;
+pub mod session;
+pub mod target;
+pub mod tls;
+pub mod upstream;

@@ -1,0 +1,131 @@
+//! The syntax of names: labels, host names, authorities, header fields. Each function answers what is wrong, without the value.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::limits::{DNS_NAME_BYTES_MAX, FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX};
+
+/// Fields that never tell one stored answer from another: secrets, and fields of one connection (RFC 9110 section 7.6.1).
+const NOT_IN_KEY: &[(&str, &str)] = &[
+    ("cookie", "differs from client to client; pass such requests on with bypass = true"),
+    ("authorization", "is a secret of one client; pass such requests on with bypass = true"),
+    ("proxy-authorization", "is a secret of one connection and never reaches the cache; leave it out"),
+    ("host", "counts in every key already; leave it out"),
+    ("connection", "is about one connection; leave it out"),
+    ("keep-alive", "is about one connection; leave it out"),
+    ("proxy-connection", "is about one connection; leave it out"),
+    ("te", "is about one connection; leave it out"),
+    ("trailer", "is about one connection; leave it out"),
+    ("transfer-encoding", "is about one connection; leave it out"),
+    ("upgrade", "is about one connection; leave it out"),
+];
+
+/// A name of a site, a node or a region: a DNS label in lower case.
+pub(crate) fn label(name: &str) -> Result<(), &'static str> {
+    let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let good = (1..=LABEL_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| inside(byte) || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if good { Ok(()) } else { Err("write 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or digit") }
+}
+
+/// A host name of ASCII labels (RFC 1123 section 2.1), in any case.
+pub(crate) fn host(name: &str) -> Result<(), &'static str> {
+    if !name.is_ascii() {
+        return Err("is not ASCII; write the name in punycode, with labels such as xn--bcher-kva");
+    }
+    if name.is_empty() {
+        return Err("is empty; write a host name such as shop.example.com");
+    }
+    if name.ends_with('.') {
+        return Err("ends with a dot; leave the dot out");
+    }
+    if name.len() > DNS_NAME_BYTES_MAX {
+        return Err("is longer than 253 characters");
+    }
+    if name.split('.').any(|part| part.is_empty() || part.len() > LABEL_BYTES_MAX) {
+        return Err("has a label that is empty or longer than 63 characters");
+    }
+    let good = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if !name.split('.').all(good) {
+        return Err(
+            "is not a host name; write labels of letters, digits and inner hyphens with dots between, and neither scheme, port nor path",
+        );
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && name.parse::<Ipv4Addr>().is_err() {
+        return Err("is neither a host name nor an IPv4 address");
+    }
+    Ok(())
+}
+
+/// A host of a site: a host name, `*.` before one, or `*`.
+pub(crate) fn site_host(name: &str) -> Result<(), &'static str> {
+    if name == "*" {
+        return Ok(());
+    }
+    let bare = name.strip_prefix("*.").unwrap_or(name);
+    if bare.contains('*') {
+        return Err("has a star in the wrong place; write *.example.com for all names below example.com, or * for every host");
+    }
+    if bare.len() < name.len() && bare.parse::<Ipv4Addr>().is_ok() {
+        return Err("puts a star before an address; write the address alone");
+    }
+    host(bare)
+}
+
+/// Whether `pattern`, a host of a site, covers the exact name `name`. Both lower case.
+pub(crate) fn covers(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some("") => true,
+        Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+        None => pattern == name,
+    }
+}
+
+/// `host`, `host:port`, `192.0.2.1:port` or `[2001:db8::1]:port`, with the host in lower case and without brackets.
+pub(crate) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
+    let (name, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(None) => return Err("opens a bracket and does not close it".to_owned()),
+        Some(Some((address, rest))) => {
+            let address: Ipv6Addr = address.parse().map_err(|_| "has no IPv6 address between its brackets".to_owned())?;
+            let port = match rest {
+                "" => None,
+                _ => Some(rest.strip_prefix(':').ok_or("goes on after the bracket with something else than a port")?),
+            };
+            (address.to_string(), port)
+        }
+        None => {
+            let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+            if port.is_some_and(|port| port.contains(':')) {
+                return Err("has more than one colon; write an IPv6 address in brackets".to_owned());
+            }
+            host(name).map_err(|why| format!("has a host that {why}"))?;
+            (name.to_ascii_lowercase(), port)
+        }
+    };
+    let port = match port {
+        None => None,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => match digits.parse() {
+            Ok(port) if port > 0 => Some(port),
+            _ => return Err("has a port that is none; write 1 to 65535".to_owned()),
+        },
+        Some(_) => return Err("has a port that is none; write 1 to 65535".to_owned()),
+    };
+    Ok((name, port))
+}
+
+/// A request header field that may count in a key.
+pub(crate) fn key_header(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > FIELD_NAME_BYTES_MAX || http::HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err("is not the name of a header field");
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err("has capitals; write it in lower case");
+    }
+    match NOT_IN_KEY.iter().find(|(refused, _)| *refused == name) {
+        Some((_, why)) => Err(why),
+        None => Ok(()),
+    }
+}

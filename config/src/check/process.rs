@@ -1,0 +1,251 @@
+//! What the values of process settings mean together. Judges typed values; touches neither disk nor network.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use super::fault::{Findings, quoted};
+use super::names;
+use crate::limits::{
+    ADDRESSES_MAX, CERTIFICATES_MAX, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, NAMES_MAX, NAMESERVERS_MAX,
+    PREFIXES_MAX, REGIONS_MAX, TOKEN_BYTES_MAX,
+};
+use crate::process::{Control, ControlLink, Coverage, Dns, Edge, Memory, Process, Shield, Tls};
+use crate::units::{Period, Size};
+
+/// Everything that is wrong with process settings.
+pub(crate) fn check(process: &Process, findings: &mut Findings) {
+    match process {
+        Process::Control(control) => control_plane(control, findings),
+        Process::Shield(settings) => shield(settings, findings),
+        Process::Edge(settings) => edge(settings, findings),
+    }
+}
+
+fn control_plane(control: &Control, findings: &mut Findings) {
+    data(&control.data, findings);
+    let listen = &control.listen;
+    distinct(&[("listen.api", listen.api), ("listen.nodes", listen.nodes), ("listen.dns", listen.dns)], findings);
+    many(control.names.len(), NAMES_MAX, "names", findings);
+    for (index, name) in control.names.iter().enumerate().take(NAMES_MAX) {
+        if name.parse::<IpAddr>().is_err()
+            && let Err(why) = names::host(name)
+        {
+            findings.add(format!("names[{index}]"), format!("{} {why}", quoted(name)));
+        }
+    }
+    if control.names.is_empty() && listen.nodes.ip().is_unspecified() {
+        let says = "missing; listen.nodes is a wildcard address, so write the names or addresses by which nodes reach it";
+        findings.add_because("names", &["listen.nodes"], says);
+    }
+    dns(&control.dns, findings);
+}
+
+fn dns(dns: &Dns, findings: &mut Findings) {
+    if let Err(why) = names::host(&dns.zone) {
+        findings.add("dns.zone", format!("{} {why}", quoted(&dns.zone)));
+    } else if dns.zone.len() > DNS_NAME_BYTES_MAX - LABEL_BYTES_MAX - 1 {
+        findings.add("dns.zone", format!("{} leaves no room for the name of a site; write at most 189 characters", quoted(&dns.zone)));
+    }
+    if dns.nameservers.is_empty() {
+        findings.add("dns.nameservers", "the list is empty; write at least one name server");
+    }
+    many(dns.nameservers.len(), NAMESERVERS_MAX, "dns.nameservers", findings);
+    let mut seen = HashMap::new();
+    for (index, server) in dns.nameservers.iter().enumerate().take(NAMESERVERS_MAX) {
+        let path = format!("dns.nameservers[{index}]");
+        let at = format!("{path}.name");
+        if let Err(why) = names::host(&server.name) {
+            findings.add(&at, format!("{} {why}", quoted(&server.name)));
+        } else if let Some(first) = seen.insert(server.name.to_ascii_lowercase(), index) {
+            findings.add(&at, format!("{} is dns.nameservers[{first}] already; keep one of them", quoted(&server.name)));
+        }
+        let path = format!("{path}.addresses");
+        let inside = names::covers(&format!("*.{}", dns.zone.to_ascii_lowercase()), &server.name.to_ascii_lowercase())
+            || server.name.eq_ignore_ascii_case(&dns.zone);
+        let because = ["dns.zone", at.as_str()];
+        if inside && server.addresses.is_empty() {
+            findings.add_because(&path, &because, "missing; a name server inside the zone needs its addresses");
+        } else if !inside && !server.addresses.is_empty() {
+            findings.add_because(&path, &because, "the name is not in the zone, so its addresses are answered elsewhere; leave them out");
+        }
+        addresses(&server.addresses, &path, findings);
+    }
+    if dns.ttl.0.as_secs() == 0 || dns.ttl.0 > DNS_TTL_MAX || dns.ttl.0.subsec_nanos() != 0 {
+        findings.add(
+            "dns.ttl",
+            format!("\"{}\" is no lifetime for DNS; write whole seconds from \"1s\" to \"{}\"", dns.ttl, Period(DNS_TTL_MAX)),
+        );
+    }
+    regions(dns, findings);
+}
+
+fn regions(dns: &Dns, findings: &mut Findings) {
+    many(dns.region_order.len(), REGIONS_MAX, "dns.region_order", findings);
+    let mut seen = HashMap::new();
+    for (index, name) in dns.region_order.iter().enumerate().take(REGIONS_MAX) {
+        let at = format!("dns.region_order[{index}]");
+        if let Err(why) = names::label(name) {
+            findings.add(at, format!("{} is not a region; {why}", quoted(name)));
+        } else if let Some(first) = seen.insert(name, index) {
+            findings.add(at, format!("{} is dns.region_order[{first}] already; keep one of them", quoted(name)));
+        }
+    }
+    many(dns.coverage.len(), REGIONS_MAX, "dns.coverage", findings);
+    let prefixes = dns.coverage.iter().map(|coverage| coverage.prefixes.len()).sum();
+    many(prefixes, PREFIXES_MAX, "dns.coverage", findings);
+    let mut owners = HashMap::new();
+    for (index, coverage) in dns.coverage.iter().enumerate().take(REGIONS_MAX) {
+        covered(index, coverage, &mut owners, findings);
+    }
+}
+
+fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet::IpNet, &'a str>, findings: &mut Findings) {
+    let path = format!("dns.coverage[{index}]");
+    if let Err(why) = names::label(&coverage.region) {
+        findings.add(format!("{path}.region"), format!("{} is not a region; {why}", quoted(&coverage.region)));
+    }
+    if coverage.prefixes.is_empty() {
+        findings.add(format!("{path}.prefixes"), "the list is empty; write at least one prefix, such as \"192.0.2.0/24\"");
+    }
+    for (nth, prefix) in coverage.prefixes.iter().enumerate().take(PREFIXES_MAX) {
+        let at = format!("{path}.prefixes[{nth}]");
+        if prefix.trunc() != *prefix {
+            findings.add(at, format!("\"{prefix}\" has bits after its length; write \"{}\"", prefix.trunc()));
+        } else if let Some(owner) = owners.insert(*prefix, &coverage.region) {
+            findings.add(at, format!("\"{prefix}\" belongs to region {} already; a prefix has one region", quoted(owner)));
+        }
+    }
+}
+
+fn edge(edge: &Edge, findings: &mut Findings) {
+    node(&edge.name, &edge.data, &edge.control, &edge.cache, findings);
+    let listen = &edge.listen;
+    if listen.http.is_empty() && listen.https.is_empty() {
+        findings.add("listen", "neither http nor https is there; write at least one address for clients, such as http = [\"0.0.0.0:80\"]");
+    }
+    many(listen.http.len(), ADDRESSES_MAX, "listen.http", findings);
+    many(listen.https.len(), ADDRESSES_MAX, "listen.https", findings);
+    let paths: Vec<(String, SocketAddr)> = [("http", &listen.http), ("https", &listen.https)]
+        .into_iter()
+        .flat_map(|(kind, list)| {
+            list.iter().enumerate().take(ADDRESSES_MAX).map(move |(index, address)| (format!("listen.{kind}[{index}]"), *address))
+        })
+        .chain([("listen.admin".to_owned(), listen.admin)])
+        .collect();
+    distinct(&paths, findings);
+    if edge.public_addresses.is_empty() {
+        findings.add("public_addresses", "the list is empty; write at least one address for DNS to answer with");
+    }
+    addresses(&edge.public_addresses, "public_addresses", findings);
+    tls(&edge.tls, !listen.https.is_empty(), findings);
+}
+
+fn tls(tls: &Tls, used: bool, findings: &mut Findings) {
+    if used && tls.certificates.is_empty() && tls.issuer.is_none() {
+        let says = "missing; listen.https needs certificates, or an issuer on a private network";
+        findings.add_because("tls", &["listen.https"], says);
+    }
+    many(tls.certificates.len(), CERTIFICATES_MAX, "tls.certificates", findings);
+    let listed = tls.certificates.iter().enumerate().map(|(index, each)| (format!("tls.certificates[{index}]"), each));
+    for (path, certificate) in listed.chain(tls.issuer.iter().map(|each| ("tls.issuer".to_owned(), each))) {
+        for (field, file) in [("cert", &certificate.cert), ("key", &certificate.key)] {
+            if file.as_os_str().is_empty() {
+                findings.add(format!("{path}.{field}"), "the path is empty; write the path of a PEM file");
+            }
+        }
+    }
+}
+
+fn shield(shield: &Shield, findings: &mut Findings) {
+    node(&shield.name, &shield.data, &shield.control, &shield.cache, findings);
+    distinct(&[("listen.tier", shield.listen.tier), ("listen.admin", shield.listen.admin)], findings);
+    match shield.advertise {
+        None if shield.listen.tier.ip().is_unspecified() => {
+            let says = "missing; listen.tier is a wildcard address, so write the address by which edges reach it";
+            findings.add_because("advertise", &["listen.tier"], says);
+        }
+        Some(address) if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 => {
+            findings.add(
+                "advertise",
+                format!("\"{address}\" cannot be connected to; write the address and port by which edges reach listen.tier"),
+            );
+        }
+        _ => {}
+    }
+}
+
+fn node(name: &str, directory: &Path, link: &ControlLink, memory: &Memory, findings: &mut Findings) {
+    if let Err(why) = names::label(name) {
+        findings.add("name", format!("{} is not the name of a node; {why}", quoted(name)));
+    }
+    data(directory, findings);
+    match names::host_and_port(&link.address) {
+        Err(why) => findings.add("control.address", format!("{} {why}", quoted(&link.address))),
+        Ok((_, None)) => findings.add("control.address", format!("{} has no port; write host:port", quoted(&link.address))),
+        Ok(_) => {}
+    }
+    // The token is a secret: a fault does not repeat it.
+    if let Some(token) = &link.join_token
+        && (token.is_empty() || token.len() > TOKEN_BYTES_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        findings.add("control.join_token", "this is not a token; write what `skerry node token create` printed, or leave the field out");
+    }
+    cache(memory, findings);
+}
+
+fn cache(memory: &Memory, findings: &mut Findings) {
+    let Memory { memory, object_max, filling_max } = *memory;
+    if memory.0 < MEMORY_BYTES_MIN {
+        findings.add("cache.memory", format!("\"{memory}\" is too little; write at least \"{}\"", Size(MEMORY_BYTES_MIN)));
+    }
+    if object_max.0 == 0 {
+        findings.add("cache.object_max", "\"0B\" would store nothing; write the size of the largest answer to store");
+    }
+    if object_max > memory {
+        let says = format!("\"{object_max}\" is more than cache.memory, \"{memory}\"; write at most that");
+        findings.add_because("cache.object_max", &["cache.memory"], says);
+    }
+    if filling_max < object_max {
+        let says = format!("\"{filling_max}\" is less than cache.object_max, \"{object_max}\"; write at least that");
+        findings.add_because("cache.filling_max", &["cache.object_max"], says);
+    }
+}
+
+fn data(directory: &Path, findings: &mut Findings) {
+    if directory.as_os_str().is_empty() {
+        findings.add("data", "the path is empty; write a directory, such as \"/var/lib/skerry\"");
+    }
+}
+
+/// Listeners on one address: the second could not be bound. Port 0 is another one each time.
+fn distinct<P: AsRef<str>>(listeners: &[(P, SocketAddr)], findings: &mut Findings) {
+    let mut seen: HashMap<SocketAddr, &str> = HashMap::new();
+    for (path, address) in listeners.iter().filter(|(_, address)| address.port() != 0) {
+        match seen.get(address) {
+            Some(first) => findings.add_because(path.as_ref(), &[first], format!("\"{address}\" is {first} already; write another port")),
+            None => {
+                seen.insert(*address, path.as_ref());
+            }
+        }
+    }
+}
+
+fn many(count: usize, max: usize, path: &str, findings: &mut Findings) {
+    if count > max {
+        findings.add(path, format!("{count} entries; write at most {max}"));
+    }
+}
+
+fn addresses(addresses: &[IpAddr], path: &str, findings: &mut Findings) {
+    many(addresses.len(), ADDRESSES_MAX, path, findings);
+    let mut seen = HashMap::new();
+    for (index, address) in addresses.iter().enumerate().take(ADDRESSES_MAX) {
+        let at = format!("{path}[{index}]");
+        if address.is_unspecified() || address.is_multicast() {
+            findings.add(at, format!("\"{address}\" cannot be connected to; write an address of this machine that clients reach"));
+        } else if let Some(first) = seen.insert(address, index) {
+            findings.add(at, format!("\"{address}\" is {path}[{first}] already; keep one of them"));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The bounds of what an operator may write, each with its unit. Past a bound there is a fault that names it.
+
+use std::time::Duration;
+
+/// Bytes of one file or API body.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// Tables and lists inside each other.
+pub const DEPTH_MAX: usize = 32;
+/// Keys of one table in YAML and JSON.
+pub const TABLE_KEYS_MAX: usize = 256;
+/// Bytes that the anchors and aliases of one YAML file may add up to.
+pub const YAML_EXPANDED_BYTES_MAX: usize = 8 << 20;
+/// Faults told at once; the rest is counted.
+pub const FAULTS_MAX: usize = 100;
+
+/// Sites in a document.
+pub const SITES_MAX: usize = 10_000;
+/// Shields in a document.
+pub const SHIELDS_MAX: usize = 1_000;
+/// Host names of one site.
+pub const HOSTS_MAX: usize = 256;
+/// Origin servers of one site.
+pub const ORIGINS_MAX: usize = 16;
+/// Rules of one site.
+pub const RULES_MAX: usize = 256;
+/// Bytes of a rule's path pattern.
+pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// Request header fields in a key.
+pub const KEY_HEADERS_MAX: usize = 16;
+/// Query parameters in `keep` or `drop`.
+pub const QUERY_NAMES_MAX: usize = 256;
+/// Bytes of a query parameter's name or a header field's name.
+pub const FIELD_NAME_BYTES_MAX: usize = 256;
+/// Time allowed to connect.
+pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Time allowed for the head of an answer, or between two pieces of its body.
+pub const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
+/// Bytes of a DNS name in text, without the dot at its end (RFC 1035 section 3.1).
+pub const DNS_NAME_BYTES_MAX: usize = 253;
+/// Bytes of a label (RFC 1035 section 2.3.4).
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Lifetime of a DNS answer; the shortest is one second.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
+/// Name servers of the zone.
+pub const NAMESERVERS_MAX: usize = 16;
+/// Regions in the order, and regions with coverage.
+pub const REGIONS_MAX: usize = 1_024;
+/// Prefixes in the whole coverage.
+pub const PREFIXES_MAX: usize = 100_000;
+/// Names in the control plane's certificate.
+pub const NAMES_MAX: usize = 64;
+/// Addresses in a list: listeners of a kind, public addresses, addresses of a name server.
+pub const ADDRESSES_MAX: usize = 16;
+/// Certificates of an edge.
+pub const CERTIFICATES_MAX: usize = 1_024;
+/// Bytes of a join token.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Bytes of the smallest memory tier.
+pub const MEMORY_BYTES_MIN: u64 = 1 << 20;

@@ -1,0 +1,146 @@
+//! How the tables of process settings are read.
+
+use std::path::PathBuf;
+
+use super::read::{FromText, Reader, closest, record};
+use super::tree::{Kind, Node};
+use crate::check::fault::quoted;
+use crate::process::{
+    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Memory, Nameserver, Process, Shield, ShieldListen,
+    Tls, dns_ttl,
+};
+
+/// The roles a process may have.
+const ROLES: &[&str] = &["control", "shield", "edge"];
+
+/// Reads process settings. `None` when no role says which fields belong there; the fault is then the only one told.
+pub(crate) fn read(node: &Node, reader: &mut Reader) -> Option<Process> {
+    let Kind::Table(_) = &node.kind else {
+        reader.fault("", node.at, format!("{}, not a table; write process settings", node.spoken()));
+        return None;
+    };
+    let write = "\"control\", \"shield\" or \"edge\"";
+    let Some(role) = node.get("role") else {
+        reader.fault("role", node.at, format!("missing; write {write}"));
+        return None;
+    };
+    let beside = &["role"];
+    match &role.value.kind {
+        Kind::Text(text) if text == "control" => Some(Process::Control(Control::read_beside(node, "", beside, reader))),
+        Kind::Text(text) if text == "shield" => Some(Process::Shield(Shield::read_beside(node, "", beside, reader))),
+        Kind::Text(text) if text == "edge" => Some(Process::Edge(Edge::read_beside(node, "", beside, reader))),
+        Kind::Text(text) => {
+            let says = match closest(text, ROLES) {
+                Some(meant) => format!("{} is not a role; did you mean {meant:?}?", quoted(text)),
+                None => format!("{} is not a role; write {write}", quoted(text)),
+            };
+            reader.fault("role", role.value.at, says);
+            None
+        }
+        _ => {
+            reader.fault("role", role.value.at, format!("{}, not a role; write {write}", role.value.spoken()));
+            None
+        }
+    }
+}
+
+const NODE_NAME: &str = "a name that no other node has, such as \"north-1\"";
+const DATA: &str = "a directory, such as \"/var/lib/skerry\"";
+const ADMIN: &str = "an address for metrics and health, such as \"127.0.0.1:9100\"";
+
+record!(Control {
+    data = "data": required(DATA),
+    listen = "listen": required("the table of listeners: api, nodes, dns"),
+    names = "names": or(Vec::new()),
+    dns = "dns": required("the table of the zone, with zone and nameservers"),
+} else Self { data: PathBuf::new(), listen: ControlListen::stand_in(), names: Vec::new(), dns: Dns::stand_in() });
+
+record!(ControlListen {
+    api = "api": required("an address for the REST API, such as \"127.0.0.1:8400\""),
+    nodes = "nodes": required("an address for the nodes, such as \"0.0.0.0:8401\""),
+    dns = "dns": required("an address for DNS, such as \"0.0.0.0:53\""),
+} else Self { api: FromText::stand_in(), nodes: FromText::stand_in(), dns: FromText::stand_in() });
+
+record!(Dns {
+    zone = "zone": required("the zone, such as \"cdn.example.net\""),
+    nameservers = "nameservers": required("the name servers of the zone, such as [{ name = \"ns1.cdn.example.net\", addresses = [\"192.0.2.53\"] }]"),
+    ttl = "ttl": or(dns_ttl()),
+    region_order = "region_order": or(Vec::new()),
+    coverage = "coverage": or(Vec::new()),
+} else Self { zone: String::new(), nameservers: Vec::new(), ttl: dns_ttl(), region_order: Vec::new(), coverage: Vec::new() });
+
+record!(Nameserver {
+    name = "name": required("its full name, such as \"ns1.cdn.example.net\""),
+    addresses = "addresses": or(Vec::new()),
+} else Self { name: String::new(), addresses: Vec::new() });
+
+record!(Coverage {
+    region = "region": required("the region, such as \"north\""),
+    prefixes = "prefixes": required("client prefixes, such as [\"192.0.2.0/24\"]"),
+} else Self { region: String::new(), prefixes: Vec::new() });
+
+record!(Edge {
+    name = "name": required(NODE_NAME),
+    data = "data": required(DATA),
+    control = "control": required("the table of the control plane, with its address"),
+    listen = "listen": required("the table of listeners: http, https, admin"),
+    public_addresses = "public_addresses": required("the addresses DNS answers with, such as [\"192.0.2.1\"]"),
+    cache = "cache": or(Memory::default()),
+    tls = "tls": or(Tls::default()),
+} else Self {
+    name: String::new(),
+    data: PathBuf::new(),
+    control: ControlLink::stand_in(),
+    listen: EdgeListen::stand_in(),
+    public_addresses: Vec::new(),
+    cache: Memory::default(),
+    tls: Tls::default(),
+});
+
+record!(EdgeListen {
+    http = "http": or(Vec::new()),
+    https = "https": or(Vec::new()),
+    admin = "admin": required(ADMIN),
+} else Self { http: Vec::new(), https: Vec::new(), admin: FromText::stand_in() });
+
+record!(Shield {
+    name = "name": required(NODE_NAME),
+    data = "data": required(DATA),
+    control = "control": required("the table of the control plane, with its address"),
+    listen = "listen": required("the table of listeners: tier, admin"),
+    advertise = "advertise": optional,
+    cache = "cache": or(Memory::default()),
+} else Self {
+    name: String::new(),
+    data: PathBuf::new(),
+    control: ControlLink::stand_in(),
+    listen: ShieldListen::stand_in(),
+    advertise: None,
+    cache: Memory::default(),
+});
+
+record!(ShieldListen {
+    tier = "tier": required("an address for edges, such as \"0.0.0.0:8402\""),
+    admin = "admin": required(ADMIN),
+} else Self { tier: FromText::stand_in(), admin: FromText::stand_in() });
+
+record!(ControlLink {
+    address = "address": required("the control plane's node listener, such as \"control.example.net:8401\""),
+    join_token = "join_token": optional,
+} else Self { address: String::new(), join_token: None });
+
+record!(Memory {
+    memory = "memory": or(Self::default().memory),
+    object_max = "object_max": or(Self::default().object_max),
+    filling_max = "filling_max": or(Self::default().filling_max),
+} else Self::default());
+
+record!(Tls {
+    certificates = "certificates": or(Vec::new()),
+    issuer = "issuer": optional,
+} else Self::default());
+
+record!(Certificate {
+    cert = "cert": required("the PEM file of the chain"),
+    key = "key": required("the PEM file of the key"),
+} else Self { cert: PathBuf::new(), key: PathBuf::new() });

@@ -1,0 +1,285 @@
+//! The readers, serde's derives and the JSON Schema say the same, and no text is too much for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::*;
+use crate::process::*;
+use crate::site::*;
+use crate::units::{Period, Size};
+
+/// The properties of every table of the schema of `T`, by the name of its type; those required in the second set.
+type Tables = BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>;
+
+fn tables<T: schemars::JsonSchema>(found: &mut Tables) {
+    let schema = schemars::schema_for!(T).to_value();
+    let mut take = |name: &str, schema: &Value| {
+        let Some(properties) = schema["properties"].as_object() else { return };
+        assert_eq!(schema["additionalProperties"], false, "{name} lets unknown fields pass");
+        let required = schema["required"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap().to_owned());
+        found.insert(name.to_owned(), (properties.keys().cloned().collect(), required.collect()));
+    };
+    take(&T::schema_name(), &schema);
+    for (name, each) in schema["$defs"].as_object().into_iter().flatten() {
+        take(name, each);
+    }
+}
+
+fn agrees<T: Typed>(tables: &mut Tables, name: &str) {
+    let (properties, required) = tables.remove(name).unwrap();
+    assert_eq!(T::FIELDS.iter().map(|&field| field.to_owned()).collect::<BTreeSet<_>>(), properties, "fields of {name}");
+    let mut reader = Reader::default();
+    T::read(&Node { at: 0, kind: Kind::Table(Vec::new()) }, "", &mut reader);
+    assert_eq!(reader.findings.into_iter().map(|finding| finding.path).collect::<BTreeSet<_>>(), required, "required of {name}");
+}
+
+#[test]
+fn the_readers_know_the_fields_of_the_schema_and_no_other() {
+    let mut site = Tables::new();
+    tables::<Site>(&mut site);
+    agrees::<Site>(&mut site, "Site");
+    agrees::<Origin>(&mut site, "Origin");
+    agrees::<Cache>(&mut site, "Cache");
+    agrees::<Rule>(&mut site, "Rule");
+    agrees::<Match>(&mut site, "Match");
+    agrees::<Key>(&mut site, "Key");
+    agrees::<Query>(&mut site, "Query");
+    assert!(site.is_empty(), "no reader is compared with {:?}", site.keys());
+
+    let mut process = Tables::new();
+    tables::<Control>(&mut process);
+    tables::<Shield>(&mut process);
+    tables::<Edge>(&mut process);
+    agrees::<Control>(&mut process, "Control");
+    agrees::<ControlListen>(&mut process, "ControlListen");
+    agrees::<Dns>(&mut process, "Dns");
+    agrees::<Nameserver>(&mut process, "Nameserver");
+    agrees::<Coverage>(&mut process, "Coverage");
+    agrees::<Edge>(&mut process, "Edge");
+    agrees::<EdgeListen>(&mut process, "EdgeListen");
+    agrees::<Shield>(&mut process, "Shield");
+    agrees::<ShieldListen>(&mut process, "ShieldListen");
+    agrees::<ControlLink>(&mut process, "ControlLink");
+    agrees::<Memory>(&mut process, "Memory");
+    agrees::<Tls>(&mut process, "Tls");
+    agrees::<Certificate>(&mut process, "Certificate");
+    assert!(process.is_empty(), "no reader is compared with {:?}", process.keys());
+}
+
+/// What a text is read as, or the faults.
+fn read<T>(text: &str, format: Format, read: fn(&Node, &mut Reader) -> Option<T>) -> Result<T, String> {
+    let tree = tree(text, format).map_err(|findings| format!("{findings:?}"))?;
+    let mut reader = Reader::default();
+    let value = read(&tree, &mut reader);
+    match value {
+        Some(value) if reader.findings.is_empty() => Ok(value),
+        _ => Err(format!("{:?}", reader.findings)),
+    }
+}
+
+fn read_site(node: &Node, reader: &mut Reader) -> Option<Site> {
+    Some(Site::read(node, "", reader))
+}
+
+#[test]
+fn the_examples_mean_to_the_readers_what_they_mean_to_serde() {
+    fn both<T: DeserializeOwned + PartialEq + std::fmt::Debug>(text: &str, by: fn(&Node, &mut Reader) -> Option<T>) {
+        assert_eq!(read(text, Format::Toml, by).unwrap(), toml_of::<T>(text));
+    }
+    fn toml_of<T: DeserializeOwned>(text: &str) -> T {
+        ::toml::from_str(text).unwrap()
+    }
+    let mut count = 0;
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        count += 1;
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("toml") if text.contains("\nrole = ") => both(&text, read_process),
+            Some("toml") => both(&text, read_site),
+            Some("json") => {
+                assert_eq!(read(&text, Format::Json, read_site).unwrap(), serde_json::from_str::<Site>(&text).unwrap());
+            }
+            _ => {}
+        }
+    }
+    assert!(count >= 10, "{count} examples");
+}
+
+fn period() -> impl Strategy<Value = Period> {
+    (0u64..=100_000_000_000).prop_map(|millis| Period(std::time::Duration::from_millis(millis)))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z*./:-]{0,12}", "\\PC{0,8}", Just("~".to_owned()), Just("\u{1}\t\"\\\n#".to_owned()), Just("0x1f".to_owned())]
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    let query = (of(vec(text(), 0..3)), of(vec(text(), 0..3)), any::<bool>()).prop_map(|(keep, drop, sort)| Query { keep, drop, sort });
+    (of(query), vec(text(), 0..3)).prop_map(|(query, headers)| Key { query, headers })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let matches = (of(text()), of(text())).prop_map(|(path, host)| Match { path, host });
+    (matches, any::<bool>(), of(period()), of(period()), of(period()), of(key())).prop_map(
+        |(matches, bypass, ttl, stale_while_revalidate, stale_if_error, key)| Rule {
+            matches,
+            bypass,
+            ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            key,
+        },
+    )
+}
+
+fn origin() -> impl Strategy<Value = Origin> {
+    (vec(text(), 0..3), of(text()), of(text()), any::<bool>(), period(), period(), period()).prop_map(
+        |(urls, host_header, server_name, verify_tls, connect_timeout, first_byte_timeout, between_bytes_timeout)| Origin {
+            urls,
+            host_header,
+            server_name,
+            verify_tls,
+            connect_timeout,
+            first_byte_timeout,
+            between_bytes_timeout,
+        },
+    )
+}
+
+fn site() -> impl Strategy<Value = Site> {
+    let cache = (period(), period(), period(), key(), vec(rule(), 0..3)).prop_map(
+        |(default_ttl, stale_while_revalidate, stale_if_error, key, rules)| Cache {
+            default_ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            key,
+            rules,
+        },
+    );
+    (text(), vec(text(), 0..3), origin(), cache).prop_map(|(name, hosts, origin, cache)| Site { name, hosts, origin, cache })
+}
+
+fn edge() -> impl Strategy<Value = Process> {
+    let size = any::<u64>().prop_map(Size);
+    let memory =
+        (size.clone(), size.clone(), size).prop_map(|(memory, object_max, filling_max)| Memory { memory, object_max, filling_max });
+    let certificate = || (text(), text()).prop_map(|(cert, key)| Certificate { cert: cert.into(), key: key.into() });
+    let tls = (vec(certificate(), 0..2), of(certificate())).prop_map(|(certificates, issuer)| Tls { certificates, issuer });
+    let listen = (vec(any::<std::net::SocketAddrV4>(), 0..2), any::<std::net::SocketAddrV4>()).prop_map(|(http, admin)| EdgeListen {
+        https: http.iter().map(|&address| address.into()).collect(),
+        http: http.into_iter().map(Into::into).collect(),
+        admin: admin.into(),
+    });
+    let link = (text(), of(text())).prop_map(|(address, join_token)| ControlLink { address, join_token });
+    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls).prop_map(
+        |(name, data, control, listen, public_addresses, cache, tls)| {
+            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls })
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_site_written_by_serde_is_read_as_itself(site in site()) {
+        let json = serde_json::to_string(&site).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Site>(&json).unwrap(), &site);
+        prop_assert_eq!(read(&json, Format::Json, read_site), Ok(site.clone()));
+        prop_assert_eq!(read(&serde_json::to_string_pretty(&site).unwrap(), Format::Json, read_site), Ok(site.clone()));
+        prop_assert_eq!(read(&::toml::to_string(&site).unwrap(), Format::Toml, read_site), Ok(site.clone()));
+        // YAML is a superset of JSON, but for the limit on the length of a key.
+        prop_assert_eq!(read(&json, Format::Yaml, read_site), Ok(site.clone()));
+    }
+
+    #[test]
+    fn a_typed_site_and_its_text_have_the_same_faults(site in site()) {
+        let typed = crate::check::site(&site).map_err(|faults| faults.0.into_iter().map(|fault| (fault.path, fault.says)).collect::<BTreeSet<_>>());
+        let text = crate::check::site_text(&serde_json::to_string(&site).unwrap(), Format::Json, None);
+        let text = text.map(drop).map_err(|faults| faults.0.into_iter().map(|fault| (fault.path, fault.says)).collect::<BTreeSet<_>>());
+        prop_assert_eq!(typed, text);
+    }
+
+    #[test]
+    fn settings_written_by_serde_are_read_as_themselves(process in edge()) {
+        let json = serde_json::to_string(&process).unwrap();
+        prop_assert_eq!(&serde_json::from_str::<Process>(&json).unwrap(), &process);
+        prop_assert_eq!(read(&json, Format::Json, read_process), Ok(process.clone()));
+        prop_assert_eq!(read(&::toml::to_string(&process).unwrap(), Format::Toml, read_process), Ok(process.clone()));
+    }
+
+    #[test]
+    fn json_is_read_where_serde_json_reads_it(text in "[\\[\\]{}:,\"a0-9.eE+\\-\\\\un tfl]{0,12}") {
+        let ours = tree(&text, Format::Json);
+        let theirs = serde_json::from_str::<Value>(&text);
+        // serde_json takes a key twice, and no number beyond the range of a float.
+        let theirs = theirs.is_ok() || theirs.is_err_and(|error| error.to_string().starts_with("number out of range"));
+        let twice = ours.as_ref().is_err_and(|findings| findings[0].says.contains("is there twice"));
+        prop_assert!(twice || ours.is_ok() == theirs, "{:?} {:?}", text, ours);
+    }
+
+    #[test]
+    fn no_text_makes_a_reader_panic(text in "[\\PC\n\t]{0,40}", line in "(name|hosts|\\[origin\\]|- |: |= |\\{|\\}|\\[|\\]|&a |\\*a|\n|\"|'|x){0,30}") {
+        for format in [Format::Toml, Format::Yaml, Format::Json] {
+            for text in [&text, &line] {
+                drop(crate::check::site_text(text, format, None).map_err(|faults| faults.to_string()));
+                drop(crate::check::process_text(text, format, None).map_err(|faults| faults.to_string()));
+            }
+        }
+    }
+}
+
+/// The first thing said of a text.
+fn first(text: &str, format: Format) -> String {
+    tree(text, format).unwrap_err()[0].says.clone()
+}
+
+#[test]
+fn depth_is_bounded_in_every_format() {
+    let deep = "tables and lists are nested more than 32 deep; nothing here needs that";
+    for levels in [33, 60, 100_000] {
+        assert_eq!(first(&format!("a={}{}", "[".repeat(levels), "]".repeat(levels)), Format::Toml), deep);
+        assert_eq!(first(&format!("{}a=1", "a.".repeat(levels)), Format::Toml), deep);
+        assert_eq!(first(&format!("[{}a]", "a.".repeat(levels)), Format::Toml), deep);
+        assert_eq!(first(&"[".repeat(levels), Format::Json), deep);
+        assert_eq!(first(&"{\"a\":".repeat(levels), Format::Json), deep);
+        assert_eq!(first(&"- ".repeat(levels), Format::Yaml), deep);
+    }
+    assert_eq!(first(&format!("{}{}", "[".repeat(60), "]".repeat(60)), Format::Yaml), deep);
+    let fits = format!("{}{}", "[".repeat(32), "]".repeat(32));
+    assert!(tree(&fits, Format::Json).is_ok() && tree(&fits, Format::Yaml).is_ok());
+}
+
+#[test]
+fn aliases_do_not_explode() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let list = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{list}]\n"));
+    }
+    assert!(first(&bomb, Format::Yaml).contains("of this file stand for more than 8388608 bytes"));
+    let long = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(500_000), "*a, ".repeat(1_000));
+    assert!(first(&long, Format::Yaml).contains("of this file stand for more than 8388608 bytes"));
+    let nested = format!("a: &a {}{}\nb: {}*a{}", "[".repeat(20), "]".repeat(20), "[".repeat(20), "]".repeat(20));
+    assert!(first(&nested, Format::Yaml).contains("more than 32 deep"));
+}
+
+#[test]
+fn size_and_keys_are_bounded() {
+    let long = " ".repeat(FILE_BYTES_MAX + 1);
+    assert_eq!(first(&long, Format::Json), "the text is 1048577 bytes long; at most 1048576 are read");
+    let keys: Vec<String> = (0..300).map(|key| format!("\"k{key}\": 1")).collect();
+    assert_eq!(first(&format!("{{{}}}", keys.join(", ")), Format::Json), "a table has more than 256 keys; nothing here needs that");
+    assert_eq!(first(&keys.join("\n"), Format::Yaml), "a table has more than 256 keys; nothing here needs that");
+}
+
+#[test]
+fn a_byte_order_mark_moves_no_place() {
+    let text = "\u{feff}name = 1";
+    let node = tree(text, Format::Toml).unwrap();
+    assert_eq!(&text[node.get("name").unwrap().value.at..], "1");
+}

@@ -1,0 +1,243 @@
+//! The node's stream: connect, say where the node stands, do what is ordered, report; again when it ends.
+//!
+//! Orders are carried out one after another in one task. Bringing the purge position to disk runs beside them, so that
+//! purges which arrive during one write share the next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{Notify, mpsc, watch};
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::connect::{self, Failure};
+use crate::wire::control_client::ControlClient;
+use crate::wire::{self, Hello, Order, Purged, Report, order, report};
+use crate::{Duties, Inner, Load};
+
+mod orders;
+
+/// Reports waiting to be sent; whoever reports waits when it is full.
+const REPORTS_MAX: usize = 64;
+
+/// Time between two tries of a node that was removed or refused: a person has to act first.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+
+/// Time until a purge position that could not be written is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// A stream that lived this long makes the next connection attempt an early one.
+const STREAM_SETTLED: Duration = Duration::from_secs(1);
+
+/// Waiting between attempts: doubles from 50 ms to 2 s, each wait between half and the whole of it.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const MAX: Duration = Duration::from_secs(2);
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let whole = Self::FIRST.saturating_mul(1 << self.attempts.min(6)).min(Self::MAX);
+        self.attempts = self.attempts.saturating_add(1);
+        let mut random = [0];
+        // Without a random number every node waits the whole time: worse spread, not wrong.
+        if SystemRandom::new().fill(&mut random).is_err() {
+            return whole;
+        }
+        whole / 2 + whole.mul_f64(f64::from(random[0]) / 512.0)
+    }
+}
+
+/// Why a stream ended.
+enum End {
+    /// Try again soon.
+    Lost(String),
+    /// Try again, but late.
+    Refused(String),
+}
+
+/// Follows until stopped.
+pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch::Receiver<bool>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let began = Instant::now();
+        let end = tokio::select! {
+            biased;
+            () = crate::stopped(stop.clone()) => return,
+            end = session(&inner, &duties) => end,
+        };
+        if began.elapsed() >= STREAM_SETTLED {
+            backoff = Backoff::default();
+        }
+        let wait = match end {
+            End::Lost(why) => {
+                tracing::warn!(control = inner.settings.control.address, why, "not connected to the control plane, trying again");
+                backoff.next()
+            }
+            End::Refused(why) => {
+                tracing::error!(
+                    control = inner.settings.control.address,
+                    why,
+                    "refused by the control plane, serving on with what is on disk"
+                );
+                REFUSED_RETRY
+            }
+        };
+        tokio::select! {
+            () = crate::stopped(stop.clone()) => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One stream, from connecting to its end.
+async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
+    let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
+    let orders = match open(inner, &reports, outgoing).await {
+        Ok(orders) => orders,
+        Err(end) => return end,
+    };
+    tracing::info!(control = inner.settings.control.address, "connected to the control plane");
+    let moved = Notify::new();
+    tokio::select! {
+        end = carry_out(inner, duties, orders, &reports, &moved) => end,
+        end = confirm(inner, &reports, &moved) => end,
+        end = beat(duties, &reports) => end,
+    }
+}
+
+/// Connects and says where the node stands. The position is brought to disk first: what a hello says counts as confirmed.
+async fn open(inner: &Arc<Inner>, reports: &mpsc::Sender<Report>, outgoing: mpsc::Receiver<Report>) -> Result<Streaming<Order>, End> {
+    let place = blocking(inner, |inner| inner.position.store()).await.map_err(End::Lost)?;
+    let tls = connect::known(&inner.identity).map_err(End::Refused)?;
+    let channel = connect::channel(&inner.settings.control.address, tls).await.map_err(|failure| match failure {
+        Failure::Unreachable(why) => End::Lost(why),
+        Failure::Untrusted(why) => End::Refused(why),
+    })?;
+    let hello = Hello {
+        addresses: inner.settings.public_addresses.iter().map(ToString::to_string).collect(),
+        tier_address: inner.settings.tier_address.map(|address| address.to_string()).unwrap_or_default(),
+        snapshot: inner.snapshot.load().as_ref().map(|snapshot| snapshot.version()),
+        log: place.log,
+        purge_seq: place.seq,
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    say(reports, report::What::Hello(hello)).await?;
+    let stream =
+        futures_util::stream::unfold(outgoing, |mut outgoing| async move { outgoing.recv().await.map(|report| (report, outgoing)) });
+    let mut client = ControlClient::new(channel).max_decoding_message_size(wire::MESSAGE_BYTES_MAX);
+    match client.follow(Request::new(stream)).await {
+        Ok(response) => Ok(response.into_inner()),
+        Err(status) => Err(ended(&status)),
+    }
+}
+
+/// Takes orders until the stream ends.
+async fn carry_out(
+    inner: &Arc<Inner>,
+    duties: &Arc<dyn Duties>,
+    mut orders: Streaming<Order>,
+    reports: &mpsc::Sender<Report>,
+    moved: &Notify,
+) -> End {
+    let mut desk = orders::Desk::new(Arc::clone(inner), Arc::clone(duties));
+    loop {
+        let order = match orders.message().await {
+            Ok(Some(Order { what: Some(what) })) => what,
+            Ok(Some(Order { what: None })) => continue,
+            Ok(None) => return End::Lost("the control plane ended the stream".to_owned()),
+            Err(status) => return ended(&status),
+        };
+        let done = match order {
+            order::What::Purges(purges) => desk.purges(purges).map(|()| moved.notify_one()),
+            order::What::PurgeAllThrough(through) => {
+                desk.purge_all_through(through);
+                moved.notify_one();
+                Ok(())
+            }
+            order::What::Snapshot(part) => match desk.snapshot_part(part).await {
+                Ok(Some(what)) => match say(reports, what).await {
+                    Ok(()) => Ok(()),
+                    Err(end) => return end,
+                },
+                Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            },
+            order::What::Removed(_) => return End::Refused("this node was removed from the CDN".to_owned()),
+        };
+        if let Err(why) = done {
+            return End::Lost(format!("the control plane broke the protocol: {why}"));
+        }
+    }
+}
+
+/// Confirms purges once the position is on disk.
+async fn confirm(inner: &Arc<Inner>, reports: &mpsc::Sender<Report>, moved: &Notify) -> End {
+    loop {
+        moved.notified().await;
+        loop {
+            match blocking(inner, |inner| inner.position.store()).await {
+                Ok(place) => {
+                    if let Err(end) = say(reports, report::What::Purged(Purged { seq: place.seq })).await {
+                        return end;
+                    }
+                    break;
+                }
+                Err(why) => {
+                    tracing::error!(why, "purges are in force but cannot be confirmed");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Reports the load, the sign of life.
+async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
+    let mut tick = tokio::time::interval(wire::LOAD_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let Load { requests, hits, bytes } = duties.load();
+        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes })).await {
+            return end;
+        }
+    }
+}
+
+async fn say(reports: &mpsc::Sender<Report>, what: report::What) -> Result<(), End> {
+    reports.send(Report { what: Some(what) }).await.map_err(|_| End::Lost("the stream ended".to_owned()))
+}
+
+fn ended(status: &Status) -> End {
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => End::Refused(status.message().to_owned()),
+        _ => End::Lost(status.message().to_owned()),
+    }
+}
+
+/// Runs what may block away from the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    work: impl FnOnce(&Inner) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let inner = Arc::clone(inner);
+    tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|error| error.to_string())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_in_bounds() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..40).map(|_| backoff.next()).collect();
+        assert!(waits[0] <= Backoff::FIRST, "{:?}", waits[0]);
+        assert!(waits.iter().all(|wait| *wait >= Backoff::FIRST / 2 && *wait <= Backoff::MAX), "{waits:?}");
+        assert!(waits[10..].iter().all(|wait| *wait >= Backoff::MAX / 2), "{waits:?}");
+    }
+}

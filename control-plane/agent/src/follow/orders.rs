@@ -1,0 +1,110 @@
+//! Carrying out orders: purges in their order, snapshots put together, checked, adopted and kept.
+
+use std::sync::Arc;
+
+use skerry_config::purge::Purge;
+use skerry_config::snapshot::Snapshot;
+
+use crate::keep::{self, Place};
+use crate::wire::{Adopted, PurgeAllThrough, Purges, Refused, SNAPSHOT_BYTES_MAX, SnapshotPart, report};
+use crate::{Duties, Inner};
+
+/// What one stream has ordered so far.
+pub(super) struct Desk {
+    inner: Arc<Inner>,
+    duties: Arc<dyn Duties>,
+    /// The snapshot that is arriving.
+    arriving: Option<Arriving>,
+}
+
+struct Arriving {
+    version: u64,
+    total_bytes: usize,
+    json: Vec<u8>,
+}
+
+impl Desk {
+    pub(super) fn new(inner: Arc<Inner>, duties: Arc<dyn Duties>) -> Self {
+        Self { inner, duties, arriving: None }
+    }
+
+    /// Puts purges in force. Those in force already are left out; a gap is an error.
+    pub(super) fn purges(&self, purges: Purges) -> Result<(), String> {
+        let Place { log, mut seq } = self.inner.position.applied();
+        let mut fresh = Vec::with_capacity(purges.purges.len());
+        for purge in purges.purges {
+            if purge.seq <= seq {
+                continue;
+            }
+            if purge.seq != seq + 1 {
+                return Err(format!("purge {} follows {seq}", purge.seq));
+            }
+            let targets = serde_json::from_slice(&purge.targets).map_err(|error| format!("purge {} cannot be read: {error}", purge.seq))?;
+            seq = purge.seq;
+            fresh.push(Purge { seq, targets });
+        }
+        if !fresh.is_empty() {
+            self.duties.purge(&fresh);
+            self.inner.position.advance(Place { log, seq });
+        }
+        Ok(())
+    }
+
+    /// Drops everything and stands at another place.
+    pub(super) fn purge_all_through(&self, through: PurgeAllThrough) {
+        tracing::warn!(seq = through.seq, "the purge log does not reach back to where this node stood, dropping everything stored");
+        self.duties.purge_all_through(through.seq);
+        self.inner.position.advance(Place { log: through.log, seq: through.seq });
+    }
+
+    /// Takes a piece of a snapshot; after the last one, what to report. An error means that the pieces do not fit.
+    pub(super) async fn snapshot_part(&mut self, part: SnapshotPart) -> Result<Option<report::What>, String> {
+        let total_bytes = usize::try_from(part.total_bytes).unwrap_or(usize::MAX);
+        if total_bytes > SNAPSHOT_BYTES_MAX {
+            return Err(format!("snapshot {} has {total_bytes} bytes, at most {SNAPSHOT_BYTES_MAX} are taken", part.version));
+        }
+        let fresh = || Arriving { version: part.version, total_bytes, json: Vec::with_capacity(total_bytes) };
+        let mut arriving = self.arriving.take().unwrap_or_else(fresh);
+        let fits = arriving.version == part.version
+            && arriving.total_bytes == total_bytes
+            && arriving.json.len() + part.part.len() <= total_bytes
+            && !part.part.is_empty();
+        if !fits {
+            return Err(format!("a piece of snapshot {} does not fit snapshot {}", part.version, arriving.version));
+        }
+        arriving.json.extend_from_slice(&part.part);
+        if arriving.json.len() < total_bytes {
+            self.arriving = Some(arriving);
+            return Ok(None);
+        }
+        Ok(Some(self.adopt(arriving).await))
+    }
+
+    /// Checks, adopts and keeps a whole snapshot.
+    async fn adopt(&self, arrived: Arriving) -> report::What {
+        let version = arrived.version;
+        let (inner, duties) = (Arc::clone(&self.inner), Arc::clone(&self.duties));
+        let adopted = tokio::task::spawn_blocking(move || adopt(&inner, &*duties, &arrived)).await;
+        match adopted.unwrap_or_else(|error| Err(format!("adopting it failed: {error}"))) {
+            Ok(()) => {
+                tracing::info!(version, "snapshot in force");
+                report::What::Adopted(Adopted { version })
+            }
+            Err(reason) => {
+                tracing::error!(version, reason, "snapshot refused, the one before stays in force");
+                report::What::Refused(Refused { version, reason })
+            }
+        }
+    }
+}
+
+fn adopt(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), String> {
+    let document = keep::parse_document(&arrived.json)?;
+    if document.version != arrived.version {
+        return Err(format!("the document says version {}, its order {}", document.version, arrived.version));
+    }
+    let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
+    duties.adopt(Arc::clone(&snapshot))?;
+    inner.snapshot.store(Some(snapshot));
+    keep::save_snapshot(&inner.settings.data, &arrived.json)
+}

@@ -1,0 +1,85 @@
+//! A small HTTP server for people and programs of the operator: an axum router behind one listener, with bounds.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+
+/// Connections at once; further ones wait in the listen queue.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// Time allowed for the head of a request, idle time before it included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time running requests have to end when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time until accepting is tried again when the system has no file descriptor left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Serves `router` over HTTP/1.1 and cleartext HTTP/2 until `stop` says so, then lets running requests end within 5 s.
+pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = crate::stopped(stop.clone()) => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            tokio::spawn(connection(stream, router.clone(), place, stop.clone()));
+        }
+        drop(listener);
+        // Whoever holds every place knows that no connection is left.
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        if tokio::time::timeout(STOP_TIMEOUT, places.acquire_many(all)).await.is_err() {
+            tracing::warn!("requests were still running when the server stopped");
+        }
+    })
+}
+
+/// Serves one connection; keeps its place until it ends.
+async fn connection(stream: TcpStream, router: Router, _place: OwnedSemaphorePermit, stop: watch::Receiver<bool>) {
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = crate::stopped(stop) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(STOP_TIMEOUT, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, place))
+}

@@ -1,0 +1,90 @@
+//! What happens, for those who watch: `GET /v1/events`.
+//!
+//! Nothing waits for a watcher: one that is slower than the events misses some and is told how many.
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+use utoipa::ToSchema;
+
+/// Events kept for a slow watcher.
+const EVENTS_MAX: usize = 1024;
+
+/// An event.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(crate) enum Event {
+    /// A site was written or deleted.
+    Site {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// The configuration that has it.
+        snapshot: u64,
+        /// Whether it was deleted.
+        deleted: bool,
+    },
+    /// A purge was accepted.
+    Purge {
+        /// Its number.
+        seq: u64,
+    },
+    /// Something about a node changed.
+    Node {
+        /// Its name.
+        name: String,
+        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed` or `removed`.
+        what: String,
+        /// The configuration it is about, when it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        snapshot: Option<u64>,
+        /// Why, when something was refused.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// The watcher was too slow.
+    Lagged {
+        /// Events it missed.
+        missed: u64,
+    },
+}
+
+impl Event {
+    /// The event's name on the wire.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Site { .. } => "site",
+            Self::Purge { .. } => "purge",
+            Self::Node { .. } => "node",
+            Self::Lagged { .. } => "lagged",
+        }
+    }
+}
+
+/// The events.
+#[derive(Debug)]
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self { sender: broadcast::Sender::new(EVENTS_MAX) }
+    }
+
+    /// Tells whoever watches.
+    pub(crate) fn tell(&self, event: Event) {
+        // An error means that nobody watches.
+        let _ = self.sender.send(event);
+    }
+
+    /// Tells about a node.
+    pub(crate) fn node(&self, name: &str, what: &str) {
+        self.tell(Event::Node { name: name.to_owned(), what: what.to_owned(), snapshot: None, reason: None });
+    }
+
+    /// Begins to watch.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
+        self.sender.subscribe()
+    }
+}

@@ -1,0 +1,64 @@
+//! The figures of the control plane.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// Upper bounds of the buckets of accept to applied, in seconds.
+const APPLIED_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+/// The figures.
+pub(crate) struct Figures {
+    /// Nodes connected, by role.
+    pub(crate) nodes_connected: IntGaugeVec,
+    /// Purges accepted.
+    pub(crate) purges: IntCounter,
+    /// The number of the newest purge.
+    pub(crate) purge_seq: IntGauge,
+    /// From accepting a purge to a node's confirmation, by node and purge.
+    pub(crate) purge_applied: Histogram,
+    /// Requests of the API, by route and status.
+    pub(crate) api_requests: IntCounterVec,
+    /// The number of the configuration.
+    pub(crate) snapshot_version: IntGauge,
+    /// Snapshots that nodes refused.
+    pub(crate) snapshots_refused: IntCounter,
+    /// Joins, by outcome.
+    pub(crate) joins: IntCounterVec,
+}
+
+impl Figures {
+    /// Registers all.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
+        let figures = Self::make().map_err(|error| error.to_string())?;
+        let all: [Box<dyn prometheus::core::Collector>; 8] = [
+            Box::new(figures.nodes_connected.clone()),
+            Box::new(figures.purges.clone()),
+            Box::new(figures.purge_seq.clone()),
+            Box::new(figures.purge_applied.clone()),
+            Box::new(figures.api_requests.clone()),
+            Box::new(figures.snapshot_version.clone()),
+            Box::new(figures.snapshots_refused.clone()),
+            Box::new(figures.joins.clone()),
+        ];
+        for collector in all {
+            registry.register(collector).map_err(|error| error.to_string())?;
+        }
+        Ok(figures)
+    }
+
+    fn make() -> prometheus::Result<Self> {
+        let applied = HistogramOpts::new(
+            "skerry_control_purge_applied_seconds",
+            "Time from accepting a purge to the confirmation of a connected node that it is in force.",
+        );
+        Ok(Self {
+            nodes_connected: IntGaugeVec::new(Opts::new("skerry_control_nodes_connected", "Nodes connected."), &["role"])?,
+            purges: IntCounter::new("skerry_control_purges_total", "Purges accepted.")?,
+            purge_seq: IntGauge::new("skerry_control_purge_seq", "Number of the newest purge.")?,
+            purge_applied: Histogram::with_opts(applied.buckets(APPLIED_BUCKETS.to_vec()))?,
+            api_requests: IntCounterVec::new(Opts::new("skerry_control_api_requests_total", "Requests of the API."), &["route", "status"])?,
+            snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
+            snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
+            joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,
+        })
+    }
+}

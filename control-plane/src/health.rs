@@ -1,0 +1,231 @@
+//! How the nodes do: connected or not, what they have put in force, their load. Lost when the control plane ends; nodes say it again.
+//!
+//! The lock covers the table of nodes. Word of changes goes out after it is let go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use skerry_agent::{Load, Role};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::intent::{Node, State};
+
+/// A node that has said nothing for so long is down although its stream stands.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+
+/// Time after the start in which known nodes that have not connected yet count as up.
+const START_GRACE: Duration = Duration::from_secs(10);
+
+/// How a node does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// Whether its stream stands.
+    pub(crate) connected: bool,
+    /// The configuration in force.
+    pub(crate) snapshot: Option<u64>,
+    /// Why it refused a newer one.
+    pub(crate) refused: Option<String>,
+    /// The number of the last purge it has confirmed.
+    pub(crate) purge_seq: u64,
+    /// Its load.
+    pub(crate) load: Load,
+    /// The version of its software.
+    pub(crate) software: String,
+    /// When it last said something.
+    pub(crate) last_seen: Option<SystemTime>,
+}
+
+struct Entry {
+    live: Live,
+    role: Role,
+    heard: Instant,
+    session: u64,
+    /// Ends the stream.
+    end: CancellationToken,
+}
+
+/// How the nodes do.
+pub(crate) struct Health {
+    nodes: Mutex<BTreeMap<String, Entry>>,
+    start: Instant,
+    /// Rises when a node connects, disconnects or puts a snapshot in force.
+    changes: watch::Sender<u64>,
+    /// Rises when a node connects, disconnects or confirms purges.
+    moves: watch::Sender<u64>,
+}
+
+/// A node's stream, as long as it stands. Dropping it says that the node is gone.
+pub(crate) struct Session {
+    health: Arc<Health>,
+    name: String,
+    number: u64,
+    /// Cancelled when the stream has to end.
+    pub(crate) end: CancellationToken,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self { nodes: Mutex::default(), start: Instant::now(), changes: watch::Sender::new(0), moves: watch::Sender::new(0) }
+    }
+
+    /// Word of nodes that connect, disconnect or put a snapshot in force.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Word of nodes that connect, disconnect or confirm purges.
+    pub(crate) fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
+    }
+
+    /// A node's stream begins. One that stood before is ended: there is one node of a name.
+    pub(crate) fn connect(self: &Arc<Self>, name: &str, role: Role, snapshot: Option<u64>, purge_seq: u64, software: String) -> Session {
+        let end = CancellationToken::new();
+        let live = Live { connected: true, snapshot, purge_seq, software, last_seen: Some(SystemTime::now()), ..Live::default() };
+        let mut nodes = self.nodes.lock();
+        let number = nodes.get(name).map_or(1, |entry| entry.session + 1);
+        let entry = Entry { live, role, heard: Instant::now(), session: number, end: end.clone() };
+        if let Some(before) = nodes.insert(name.to_owned(), entry) {
+            before.end.cancel();
+        }
+        drop(nodes);
+        self.tell();
+        Session { health: Arc::clone(self), name: name.to_owned(), number, end }
+    }
+
+    /// Ends a node's stream and forgets it.
+    pub(crate) fn forget(&self, name: &str) {
+        let entry = self.nodes.lock().remove(name);
+        if let Some(entry) = entry {
+            entry.end.cancel();
+        }
+        self.tell();
+    }
+
+    /// How a node does.
+    pub(crate) fn live(&self, name: &str) -> Live {
+        self.nodes.lock().get(name).map(|entry| entry.live.clone()).unwrap_or_default()
+    }
+
+    /// Whether an edge may get clients.
+    pub(crate) fn up(&self, node: &Node) -> bool {
+        if node.drained {
+            return false;
+        }
+        match self.nodes.lock().get(&node.name) {
+            Some(entry) => entry.live.connected && entry.live.snapshot.is_some() && entry.heard.elapsed() < SILENCE_MAX,
+            None => self.start.elapsed() < START_GRACE,
+        }
+    }
+
+    /// How many of a role are connected.
+    pub(crate) fn connected(&self, role: Role) -> usize {
+        self.nodes.lock().values().filter(|entry| entry.live.connected && entry.role == role).count()
+    }
+
+    /// The number up to which every connected shield has confirmed; `head` when none is connected.
+    pub(crate) fn shields_through(&self, head: u64) -> u64 {
+        let nodes = self.nodes.lock();
+        let shields = nodes.values().filter(|entry| entry.live.connected && entry.role == Role::Shield);
+        shields.map(|entry| entry.live.purge_seq).min().unwrap_or(head).min(head)
+    }
+
+    /// Who has confirmed purge `seq`, which connected nodes have not, and which nodes are away and have not.
+    pub(crate) fn confirmations(&self, state: &State, seq: u64) -> Confirmations {
+        let nodes = self.nodes.lock();
+        let mut found = Confirmations::default();
+        for name in state.nodes.keys() {
+            let live = nodes.get(name).map(|entry| &entry.live);
+            let list = match live {
+                Some(live) if live.purge_seq >= seq => &mut found.acked,
+                Some(live) if live.connected => &mut found.pending,
+                _ => &mut found.away,
+            };
+            list.push(name.clone());
+        }
+        found
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|count| *count += 1);
+        self.moves.send_modify(|count| *count += 1);
+    }
+}
+
+/// Who has confirmed a purge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Confirmations {
+    /// Nodes that have.
+    pub(crate) acked: Vec<String>,
+    /// Connected nodes that have not yet.
+    pub(crate) pending: Vec<String>,
+    /// Nodes that are not connected and have not.
+    pub(crate) away: Vec<String>,
+}
+
+impl Session {
+    /// The node said something; `note` is what it changes.
+    fn heard<T>(&self, note: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        let mut nodes = self.health.nodes.lock();
+        let entry = nodes.get_mut(&self.name).filter(|entry| entry.session == self.number)?;
+        entry.heard = Instant::now();
+        entry.live.last_seen = Some(SystemTime::now());
+        Some(note(&mut entry.live))
+    }
+
+    /// A snapshot is in force.
+    pub(crate) fn adopted(&self, version: u64) {
+        self.heard(|live| {
+            live.snapshot = Some(version);
+            live.refused = None;
+        });
+        self.health.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A snapshot was refused.
+    pub(crate) fn refused(&self, reason: String) {
+        self.heard(|live| live.refused = Some(reason));
+    }
+
+    /// Purges are confirmed up to `seq`; the number before.
+    pub(crate) fn confirmed(&self, seq: u64) -> u64 {
+        let before = self.heard(|live| std::mem::replace(&mut live.purge_seq, seq));
+        self.health.moves.send_modify(|count| *count += 1);
+        before.unwrap_or(seq)
+    }
+
+    /// The node is alive and has this load.
+    pub(crate) fn load(&self, load: Load) {
+        self.heard(|live| live.load = load);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.heard(|live| live.connected = false).is_some() {
+            self.health.tell();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_stream_that_ends_late_does_not_take_the_node_down() {
+        let health = Arc::new(Health::new());
+        let first = health.connect("a", Role::Shield, None, 3, String::new());
+        let second = health.connect("a", Role::Shield, None, 4, String::new());
+        assert!(first.end.is_cancelled() && !second.end.is_cancelled());
+        drop(first);
+        assert!(health.live("a").connected);
+        assert_eq!(health.shields_through(9), 4);
+        drop(second);
+        assert!(!health.live("a").connected);
+        assert_eq!(health.shields_through(9), 9);
+    }
+}

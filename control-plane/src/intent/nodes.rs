@@ -1,0 +1,120 @@
+//! The nodes that were let in: what they are, where they are, whether they are drained. How they do is `health`'s.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skerry_agent::Role;
+
+use super::{Intent, State, json};
+use crate::refusal::Refusal;
+use crate::store::Change;
+
+pub(super) const PREFIX: &str = "node/";
+
+/// Nodes at most.
+const NODES_MAX: usize = 10_000;
+
+/// A node that was let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) name: String,
+    /// `edge` or `shield`.
+    pub(crate) role: String,
+    /// Its region.
+    pub(crate) region: String,
+    /// The SHA-256 of the certificate it must show, in hexadecimal.
+    pub(crate) certificate: String,
+    /// The SHA-256 of the secret of the token it joined with, in hexadecimal: with it, and the same key, it may ask again.
+    pub(crate) token: String,
+    /// Whether it gets no new clients.
+    pub(crate) drained: bool,
+    /// The addresses it was last reached by (edges).
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Where edges reach it (shields).
+    pub(crate) tier_address: Option<SocketAddr>,
+    /// When it joined, RFC 3339.
+    pub(crate) joined_at: String,
+}
+
+impl Node {
+    /// What it is.
+    pub(crate) fn role(&self) -> Option<Role> {
+        Role::from_word(&self.role)
+    }
+}
+
+impl Intent {
+    /// The node of that name.
+    pub(crate) fn node(&self, name: &str) -> Result<Arc<Node>, Refusal> {
+        self.state().nodes.get(name).cloned().ok_or_else(|| missing(name))
+    }
+
+    /// Lets a node in; `token` is the change that marks its token used, so that both happen or neither.
+    pub(crate) async fn admit_node(&self, node: Node, token: Change) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let state = self.state();
+        match state.nodes.get(&node.name) {
+            Some(known) if known.token != node.token => {
+                let says = format!("the name {:?} is taken by a {} that joined before; remove that node first", node.name, known.role);
+                return Err(Refusal::Conflict(says));
+            }
+            None if state.nodes.len() >= NODES_MAX => {
+                return Err(Refusal::Conflict(format!("there are {NODES_MAX} nodes already; remove one first")));
+            }
+            _ => {}
+        }
+        let change = put(&node)?;
+        self.replace(&state, node, vec![change, token]).await
+    }
+
+    /// Keeps the addresses that a node says it has.
+    pub(crate) async fn place_node(&self, name: &str, addresses: Vec<IpAddr>, tier_address: Option<SocketAddr>) -> Result<(), Refusal> {
+        self.change_node(name, |node| {
+            node.addresses = addresses;
+            node.tier_address = tier_address;
+        })
+        .await
+    }
+
+    /// Drains a node, or gives it clients again.
+    pub(crate) async fn drain_node(&self, name: &str, drained: bool) -> Result<(), Refusal> {
+        self.change_node(name, |node| node.drained = drained).await
+    }
+
+    /// Forgets a node: its certificate counts for nothing from here on.
+    pub(crate) async fn remove_node(&self, name: &str) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut next = State::clone(&self.state());
+        next.nodes.remove(name).ok_or_else(|| missing(name))?;
+        self.commit(next, vec![Change::Delete(format!("{PREFIX}{name}"))]).await.map(drop)
+    }
+
+    async fn change_node(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let state = self.state();
+        let before = state.nodes.get(name).ok_or_else(|| missing(name))?;
+        let mut node = Node::clone(before);
+        change(&mut node);
+        if node == **before {
+            return Ok(());
+        }
+        let put = put(&node)?;
+        self.replace(&state, node, vec![put]).await
+    }
+
+    async fn replace(&self, state: &State, node: Node, changes: Vec<Change>) -> Result<(), Refusal> {
+        let mut next = state.clone();
+        next.nodes.insert(node.name.clone(), Arc::new(node));
+        self.commit(next, changes).await.map(drop)
+    }
+}
+
+fn put(node: &Node) -> Result<Change, Refusal> {
+    Ok(Change::Put(format!("{PREFIX}{}", node.name), json(node)?))
+}
+
+fn missing(name: &str) -> Refusal {
+    Refusal::Missing(format!("there is no node {name:?}"))
+}

@@ -1,0 +1,181 @@
+//! Sites and their versions. A deleted site keeps its number, so that versions of one name never repeat.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skerry_config::site::Site;
+
+use super::{Intent, State, json};
+use crate::clock;
+use crate::refusal::Refusal;
+use crate::store::{self, Change};
+
+pub(super) const PREFIX: &str = "site/";
+
+/// Versions kept of one site; older ones are dropped.
+const VERSIONS_MAX: u64 = 1_000;
+
+/// One version of a site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SiteVersion {
+    /// The site's name.
+    pub(crate) name: String,
+    /// Its number, from 1.
+    pub(crate) version: u64,
+    /// When it was made, RFC 3339.
+    pub(crate) at: String,
+    /// The name of the token it was made with.
+    pub(crate) author: String,
+    /// Why, in the author's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The site; none when this version deleted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) site: Option<Arc<Site>>,
+}
+
+/// What goes with a change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wish {
+    /// The name of the token.
+    pub(crate) author: String,
+    /// Why.
+    pub(crate) reason: Option<String>,
+    /// The version that must be the present one; 0 for a site that must not be there.
+    pub(crate) version: Option<u64>,
+}
+
+/// What came of a change.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// The version in force.
+    pub(crate) version: Arc<SiteVersion>,
+    /// The number of the configuration that has it.
+    pub(crate) snapshot: u64,
+    /// Whether there was no such site before.
+    pub(crate) created: bool,
+    /// Whether anything changed.
+    pub(crate) changed: bool,
+}
+
+impl Intent {
+    /// The site in force.
+    pub(crate) fn site(&self, name: &str) -> Result<(Arc<SiteVersion>, Arc<Site>), Refusal> {
+        let state = self.state();
+        let version = state.sites.get(name);
+        version.and_then(|version| Some((Arc::clone(version), version.site.clone()?))).ok_or_else(|| missing(name))
+    }
+
+    /// Makes `site` the newest version. The same content again makes none.
+    pub(crate) async fn put_site(&self, site: Site, wish: Wish) -> Result<Written, Refusal> {
+        check(&site)?;
+        let _writing = self.writing.lock().await;
+        let state = self.state();
+        let before = state.sites.get(&site.name);
+        let present = before.filter(|version| version.site.is_some());
+        require(&site.name, present.map_or(0, |version| version.version), wish.version)?;
+        if let Some(present) = present.filter(|version| version.site.as_deref() == Some(&site)) {
+            return Ok(Written { version: Arc::clone(present), snapshot: state.snapshot, created: false, changed: false });
+        }
+        owners(&state, &site)?;
+        let created = present.is_none();
+        let number = before.map_or(0, |version| version.version) + 1;
+        let version = stamp(site.name.clone(), number, wish, Some(Arc::new(site)));
+        self.append(&state, version, created).await
+    }
+
+    /// Deletes a site.
+    pub(crate) async fn delete_site(&self, name: &str, wish: Wish) -> Result<Written, Refusal> {
+        let _writing = self.writing.lock().await;
+        let state = self.state();
+        let present = state.sites.get(name).filter(|version| version.site.is_some()).ok_or_else(|| missing(name))?;
+        require(name, present.version, wish.version)?;
+        let version = stamp(name.to_owned(), present.version + 1, wish, None);
+        self.append(&state, version, false).await
+    }
+
+    /// Makes the content of an old version the newest one.
+    pub(crate) async fn roll_back_site(&self, name: &str, to: u64, mut wish: Wish) -> Result<Written, Refusal> {
+        let old = self.site_version(name, to).await?;
+        let site = old.site.ok_or_else(|| Refusal::Conflict(format!("version {to} of site {name:?} is its deletion; choose another one")))?;
+        wish.reason = wish.reason.or_else(|| Some(format!("rollback to version {to}")));
+        self.put_site(Site::clone(&site), wish).await
+    }
+
+    /// One version.
+    pub(crate) async fn site_version(&self, name: &str, number: u64) -> Result<SiteVersion, Refusal> {
+        let key = version_key(name, number);
+        let value = store::blocking(&self.store, move |store| store.get(&key)).await.map_err(Refusal::Broken)?;
+        let value = value.ok_or_else(|| match self.state().sites.get(name) {
+            Some(newest) => Refusal::Missing(format!("site {name:?} has no version {number}; its newest is {}", newest.version)),
+            None => missing(name),
+        })?;
+        super::parse(name, &value).map_err(Refusal::Broken)
+    }
+
+    /// All versions kept, the oldest first; deleted sites have theirs still.
+    pub(crate) async fn site_versions(&self, name: &str) -> Result<Vec<SiteVersion>, Refusal> {
+        if !self.state().sites.contains_key(name) {
+            return Err(missing(name));
+        }
+        let prefix = format!("version/{name}/");
+        let found = store::blocking(&self.store, move |store| store.list(&prefix)).await.map_err(Refusal::Broken)?;
+        found.iter().map(|(key, value)| super::parse(key, value).map_err(Refusal::Broken)).collect()
+    }
+
+    async fn append(&self, state: &State, version: SiteVersion, created: bool) -> Result<Written, Refusal> {
+        let value = json(&version)?;
+        let (name, number) = (version.name.clone(), version.version);
+        let mut changes =
+            vec![Change::Put(format!("{PREFIX}{name}"), value.clone()), Change::Put(version_key(&name, number), value)];
+        if let Some(old) = number.checked_sub(VERSIONS_MAX) {
+            changes.push(Change::Delete(version_key(&name, old)));
+        }
+        let version = Arc::new(version);
+        let mut next = state.clone();
+        next.sites.insert(name, Arc::clone(&version));
+        let next = self.commit(next, changes).await?;
+        Ok(Written { version, snapshot: next.snapshot, created, changed: true })
+    }
+}
+
+/// Checks a site on its own.
+pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
+    crate::reading::check_site(site).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+}
+
+/// Checks that no host of `site` belongs to another one.
+pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
+    for other in state.sites.values().filter(|other| other.name != site.name) {
+        let theirs = other.site.iter().flat_map(|other| &other.hosts);
+        for host in theirs {
+            if site.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
+                return Err(Refusal::Conflict(format!("host {host:?} belongs to site {:?}; a host belongs to one site", other.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn require(name: &str, present: u64, wanted: Option<u64>) -> Result<(), Refusal> {
+    match wanted {
+        Some(wanted) if wanted != present => {
+            let is = if present == 0 { "is not there".to_owned() } else { format!("is at version {present}") };
+            Err(Refusal::Stale(format!("site {name:?} {is}, not at version {wanted}; read it again and repeat the change on it")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn stamp(name: String, version: u64, wish: Wish, site: Option<Arc<Site>>) -> SiteVersion {
+    SiteVersion { name, version, at: clock::now(), author: wish.author, reason: wish.reason, site }
+}
+
+fn missing(name: &str) -> Refusal {
+    Refusal::Missing(format!("there is no site {name:?}"))
+}
+
+/// Numbers are padded, so that keys are in the order of versions.
+fn version_key(name: &str, number: u64) -> String {
+    format!("version/{name}/{number:020}")
+}

@@ -1,0 +1,24 @@
+//! All parts of the control plane in one place, for the two doors: the API and the nodes' listener.
+
+use std::sync::Arc;
+
+use crate::auth::Tokens;
+use crate::ca::Ca;
+use crate::events::Events;
+use crate::figures::Figures;
+use crate::health::Health;
+use crate::intent::Intent;
+use crate::journal::Journal;
+use crate::purges::Purges;
+
+/// The parts.
+pub(crate) struct Plane {
+    pub(crate) ca: Ca,
+    pub(crate) tokens: Tokens,
+    pub(crate) intent: Arc<Intent>,
+    pub(crate) purges: Arc<Purges>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) journal: Journal,
+    pub(crate) events: Events,
+    pub(crate) figures: Figures,
+}

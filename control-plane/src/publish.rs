@@ -1,0 +1,256 @@
+//! The nodes' door: lets nodes join, tells them what to do, hears what they did.
+//!
+//! Decides nothing about what is told; that is `intent` and `purges`.
+
+mod listen;
+mod orders;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_agent::wire::control_server::Control;
+use skerry_agent::wire::{Hello, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::{Role, identity};
+use tokio::sync::{mpsc, watch};
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+
+use crate::auth::hex;
+use crate::clock;
+use crate::events::Event;
+use crate::health::Session;
+use crate::intent::Node;
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+
+pub(crate) use listen::{serve, tls};
+
+/// Time a node has for its hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Orders waiting for a node's connection; whoever orders waits when it is full.
+const ORDERS_MAX: usize = 4;
+
+/// Addresses of one node.
+const ADDRESSES_MAX: usize = 16;
+
+/// Bytes of a name, region or version that a node may say.
+const WORD_BYTES_MAX: usize = 63;
+
+/// Purges whose time on the way is looked at in one confirmation.
+const AGES_MAX: usize = 1024;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    role: Role,
+    name: String,
+    /// The SHA-256 of the certificate, in hexadecimal.
+    certificate: String,
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Door {
+    plane: Arc<Plane>,
+    stop: watch::Receiver<bool>,
+}
+
+#[tonic::async_trait]
+impl Control for Door {
+    type FollowStream = BoxStream<Order>;
+
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinReply>, Status> {
+        let joined = self.let_in(request.into_inner()).await;
+        let outcome = if joined.is_ok() { "joined" } else { "refused" };
+        self.plane.figures.joins.with_label_values(&[outcome]).inc();
+        joined.map(Response::new)
+    }
+
+    async fn follow(&self, request: Request<Streaming<Report>>) -> Result<Response<Self::FollowStream>, Status> {
+        let peer = request.extensions().get::<Option<Peer>>().cloned().flatten();
+        let peer = peer.ok_or_else(|| Status::unauthenticated("following needs the certificate that joining gives"))?;
+        let node = self.known(&peer)?;
+        let mut reports = request.into_inner();
+        let first = tokio::time::timeout(HELLO_TIMEOUT, reports.message()).await;
+        let hello = match first.map_err(|_| Status::deadline_exceeded("no hello"))?? {
+            Some(Report { what: Some(report::What::Hello(hello)) }) => hello,
+            _ => return Err(Status::invalid_argument("the first report must be a hello")),
+        };
+        self.place(&node, &hello).await?;
+        let session = self.plane.health.connect(&peer.name, peer.role, hello.snapshot, self.position(&hello), hello.software.clone());
+        // Who was removed between the look at its record and the connection is not in the table any more, or is cancelled.
+        self.known(&peer)?;
+        tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
+        let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
+        tokio::spawn(self.clone().attend(peer, hello, session, reports, orders));
+        let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
+            outgoing.recv().await.map(|order| (order, outgoing))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+impl Door {
+    pub(crate) fn new(plane: Arc<Plane>, stop: watch::Receiver<bool>) -> Self {
+        Self { plane, stop }
+    }
+
+    /// The record of a node, when its certificate is the one it was given.
+    fn known(&self, peer: &Peer) -> Result<Arc<Node>, Status> {
+        let node = self.plane.intent.node(&peer.name).ok().filter(|node| node.certificate == peer.certificate);
+        node.ok_or_else(|| Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name)))
+    }
+
+    /// The purge position a hello confirms; one in another log, or above ours, confirms nothing.
+    fn position(&self, hello: &Hello) -> u64 {
+        let ours = hello.log == self.plane.purges.log && hello.purge_seq <= self.plane.purges.head();
+        if ours { hello.purge_seq } else { 0 }
+    }
+
+    async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
+        let role = request.role().role().ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge or a shield"))?;
+        check_name(&request.name)?;
+        let key = X509CertificationRequest::from_der(&request.csr)
+            .ok()
+            .filter(|(_, csr)| csr.verify_signature().is_ok())
+            .map(|(_, csr)| csr.certification_request_info.subject_pki.raw.to_vec())
+            .ok_or_else(|| Status::invalid_argument("the certificate request is not PKCS#10 signed by its own key"))?;
+        let plane = &self.plane;
+        let admission = plane.tokens.admit(&request.token, role, &request.name, &key).map_err(|why| Status::permission_denied(why.says()))?;
+        let certificate = plane.ca.issue(role, &request.name, &request.csr).map_err(Status::invalid_argument)?;
+        let node = Node {
+            name: request.name.clone(),
+            role: role.word().to_owned(),
+            region: admission.region.clone(),
+            certificate: hex(&crate::auth::hash(&certificate)),
+            token: admission.token.clone(),
+            drained: false,
+            addresses: Vec::new(),
+            tier_address: None,
+            joined_at: clock::now(),
+        };
+        plane.intent.admit_node(node, admission.change.clone()).await.map_err(|refusal| refused(&refusal))?;
+        plane.tokens.used(admission);
+        plane.events.node(&request.name, "joined");
+        tracing::info!(node = request.name, role = role.word(), "node joined");
+        Ok(JoinReply { certificate: certificate.to_vec().into(), ca: plane.ca.certificate().to_vec().into() })
+    }
+
+    /// Keeps the addresses of a hello.
+    async fn place(&self, node: &Node, hello: &Hello) -> Result<(), Status> {
+        let wrong = |what: &str| Status::invalid_argument(format!("the hello of node {:?} has {what}", node.name));
+        if hello.addresses.len() > ADDRESSES_MAX || hello.software.len() > WORD_BYTES_MAX {
+            return Err(wrong("too many addresses or too long a version"));
+        }
+        let addresses: Result<Vec<_>, _> = hello.addresses.iter().map(|address| address.parse()).collect();
+        let addresses = addresses.map_err(|_| wrong("an address that is none"))?;
+        let tier_address = match hello.tier_address.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| wrong("a tier address that is none"))?),
+        };
+        self.plane.intent.place_node(&node.name, addresses, tier_address).await.map_err(|refusal| refused(&refusal))
+    }
+
+    /// A node's stream, until either side ends it.
+    async fn attend(
+        self,
+        peer: Peer,
+        hello: Hello,
+        session: Session,
+        reports: Streaming<Report>,
+        orders: mpsc::Sender<Result<Order, Status>>,
+    ) {
+        let plane = &self.plane;
+        let role = peer.role.word();
+        plane.events.node(&peer.name, "connected");
+        self.count(peer.role);
+        let why = tokio::select! {
+            why = self.listen(&peer, &session, reports) => why,
+            why = orders::tell(plane, peer.role, &hello, &orders) => why,
+            () = session.end.cancelled() => "removed, or connected anew".to_owned(),
+            () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
+        };
+        if self.known(&peer).is_err() {
+            // Full means that the node does not read; it learns the same from being refused.
+            let _ = orders.try_send(Ok(Order { what: Some(order::What::Removed(Removed {})) }));
+        }
+        drop(session);
+        self.count(peer.role);
+        plane.events.node(&peer.name, "disconnected");
+        tracing::info!(node = peer.name, role, why, "node disconnected");
+    }
+
+    fn count(&self, role: Role) {
+        let connected = i64::try_from(self.plane.health.connected(role)).unwrap_or(i64::MAX);
+        self.plane.figures.nodes_connected.with_label_values(&[role.word()]).set(connected);
+    }
+
+    /// Hears reports until the stream ends.
+    async fn listen(&self, peer: &Peer, session: &Session, mut reports: Streaming<Report>) -> String {
+        let plane = &self.plane;
+        loop {
+            let what = match reports.message().await {
+                Ok(Some(report)) => report.what,
+                Ok(None) => return "the node ended the stream".to_owned(),
+                Err(status) => return status.message().to_owned(),
+            };
+            match what {
+                Some(report::What::Adopted(adopted)) => {
+                    session.adopted(adopted.version);
+                    self.tell_about(peer, "adopted", adopted.version, None);
+                }
+                Some(report::What::Refused(refused)) => {
+                    tracing::error!(node = peer.name, snapshot = refused.version, reason = refused.reason, "node refused the configuration");
+                    plane.figures.snapshots_refused.inc();
+                    session.refused(refused.reason.clone());
+                    self.tell_about(peer, "refused", refused.version, Some(refused.reason));
+                }
+                Some(report::What::Purged(purged)) => {
+                    let seq = purged.seq.min(plane.purges.head());
+                    let before = session.confirmed(seq);
+                    for age in plane.purges.ages(before, seq, AGES_MAX) {
+                        plane.figures.purge_applied.observe(age.as_secs_f64());
+                    }
+                }
+                Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
+                Some(report::What::Hello(_)) | None => {}
+            }
+        }
+    }
+
+    fn tell_about(&self, peer: &Peer, what: &str, snapshot: u64, reason: Option<String>) {
+        let (name, what) = (peer.name.clone(), what.to_owned());
+        self.plane.events.tell(Event::Node { name, what, snapshot: Some(snapshot), reason });
+    }
+}
+
+impl Peer {
+    /// Who a verified certificate belongs to.
+    fn of(certificate: &[u8]) -> Option<Self> {
+        let (role, name) = identity::owner(certificate)?;
+        Some(Self { role, name, certificate: hex(&crate::auth::hash(certificate)) })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Status> {
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    let known = bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
+    if name.len() > WORD_BYTES_MAX || !known || !ends(bytes.first()) || !ends(bytes.last()) {
+        let says = "a node's name has 1 to 63 characters of a-z, 0-9 and -, starting and ending with a letter or digit";
+        return Err(Status::invalid_argument(format!("{name:?} is not a node's name; {says}")));
+    }
+    Ok(())
+}
+
+fn refused(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::Broken(_) | Refusal::Busy(_) => Status::unavailable(refusal.says()),
+        Refusal::Conflict(_) => Status::already_exists(refusal.says()),
+        Refusal::Missing(_) => Status::permission_denied(refusal.says()),
+        _ => Status::failed_precondition(refusal.says()),
+    }
+}

@@ -1,0 +1,96 @@
+//! What one node is told, in which order: purges it missed first, then the configuration, then whatever comes.
+
+use bytes::Bytes;
+use skerry_agent::Role;
+use skerry_agent::wire::{
+    Hello, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, order,
+};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::plane::Plane;
+use crate::purges::Next;
+
+/// Tells a node everything until its stream ends; why it did.
+pub(super) async fn tell(plane: &Plane, role: Role, hello: &Hello, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
+    let mut limits = match role {
+        Role::Shield => plane.purges.heads(),
+        Role::Edge => plane.purges.releases(),
+    };
+    let mut published = plane.intent.published();
+    let same_log = hello.log == plane.purges.log;
+    // A node of another log has its snapshot from another store: the same number says nothing.
+    let mut told_snapshot = hello.snapshot.filter(|_| same_log);
+    // `None` means that the node stands nowhere in this log.
+    let mut told_purges = Some(hello.purge_seq).filter(|seq| same_log && *seq <= plane.purges.head());
+    let mut snapshot = None;
+    loop {
+        let through = *limits.borrow_and_update();
+        let what = match next_purges(plane, told_purges, through).await {
+            Ok(Some((order, seq))) => {
+                told_purges = Some(seq);
+                Some(order)
+            }
+            Ok(None) => next_part(&mut snapshot, &mut published, &mut told_snapshot).map(order::What::Snapshot),
+            Err(why) => return why,
+        };
+        match what {
+            Some(what) => {
+                if orders.send(Ok(Order { what: Some(what) })).await.is_err() {
+                    return "the connection ended".to_owned();
+                }
+            }
+            None => tokio::select! {
+                _ = limits.changed() => {}
+                _ = published.changed() => {}
+            },
+        }
+    }
+}
+
+/// The next purges for a node that was told those up to `told`, with the number of the last.
+async fn next_purges(plane: &Plane, told: Option<u64>, through: u64) -> Result<Option<(order::What, u64)>, String> {
+    let all = || (order::What::PurgeAllThrough(PurgeAllThrough { seq: through, log: plane.purges.log.clone() }), through);
+    let Some(told) = told else { return Ok(Some(all())) };
+    if told >= through {
+        return Ok(None);
+    }
+    match plane.purges.next(told, through, PURGES_PER_ORDER_MAX, PURGE_BYTES_PER_ORDER_MAX).await? {
+        Next::Cut => Ok(Some(all())),
+        Next::Entries(entries) => Ok(entries.last().map(|last| {
+            let purges = entries.iter().map(|entry| Purge { seq: entry.seq, targets: entry.targets.clone() });
+            (order::What::Purges(Purges { purges: purges.collect() }), last.seq)
+        })),
+    }
+}
+
+/// A snapshot on its way.
+struct Sending {
+    version: u64,
+    total_bytes: u64,
+    rest: Bytes,
+}
+
+/// The next piece of the snapshot on its way, or the first of one the node was not told.
+fn next_part(
+    sending: &mut Option<Sending>,
+    published: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::intent::Published>>,
+    told: &mut Option<u64>,
+) -> Option<SnapshotPart> {
+    if sending.is_none() {
+        let newest = std::sync::Arc::clone(&published.borrow_and_update());
+        if *told == Some(newest.version) {
+            return None;
+        }
+        *told = Some(newest.version);
+        let total_bytes = u64::try_from(newest.json.len()).unwrap_or(u64::MAX);
+        *sending = Some(Sending { version: newest.version, total_bytes, rest: newest.json.clone() });
+    }
+    let now = sending.as_mut()?;
+    let part = now.rest.split_to(now.rest.len().min(SNAPSHOT_PART_BYTES_MAX));
+    let piece = SnapshotPart { version: now.version, total_bytes: now.total_bytes, part };
+    if now.rest.is_empty() {
+        *sending = None;
+    }
+    Some(piece)
+}

@@ -1,0 +1,43 @@
+//! Why a request is not done: one type for every module below the API, so that only the API knows statuses.
+
+use skerry_config::check::{Fault, Faults};
+
+/// A refusal.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The request makes no sense as it is.
+    Malformed(String),
+    /// What was sent has faults.
+    Faulty(String, Faults),
+    /// There is no such thing.
+    Missing(String),
+    /// It contradicts what is there.
+    Conflict(String),
+    /// The version that the request is about is not the present one.
+    Stale(String),
+    /// A bound is reached; later it may work.
+    Busy(String),
+    /// The store or the machine failed.
+    Broken(String),
+}
+
+impl Refusal {
+    /// One fault at a path.
+    pub(crate) fn fault(title: &str, path: impl Into<String>, says: impl Into<String>) -> Self {
+        let fault = Fault { file: None, at: None, path: path.into(), says: says.into() };
+        Self::Faulty(title.to_owned(), Faults(vec![fault]))
+    }
+
+    /// The sentence.
+    pub(crate) fn says(&self) -> &str {
+        match self {
+            Self::Malformed(says)
+            | Self::Faulty(says, _)
+            | Self::Missing(says)
+            | Self::Conflict(says)
+            | Self::Stale(says)
+            | Self::Busy(says)
+            | Self::Broken(says) => says,
+        }
+    }
+}

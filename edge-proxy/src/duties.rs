@@ -1,0 +1,44 @@
+//! What the edge does with what the control plane tells it.
+
+use std::sync::Arc;
+
+use skerry_agent::Load;
+use skerry_cache::exchange::Exchange;
+use skerry_config::purge::Purge;
+use skerry_config::snapshot::Snapshot;
+
+use crate::Current;
+use crate::figures::Figures;
+
+/// Puts snapshots and purges in force.
+pub(crate) struct Duties {
+    current: Current,
+    exchange: Arc<Exchange>,
+    figures: Arc<Figures>,
+}
+
+impl Duties {
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>) -> Self {
+        Self { current, exchange, figures }
+    }
+}
+
+impl skerry_agent::Duties for Duties {
+    fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        self.figures.snapshot.set(i64::try_from(snapshot.version()).unwrap_or(i64::MAX));
+        self.current.store(snapshot);
+        Ok(())
+    }
+
+    fn purge(&self, purges: &[Purge]) {
+        self.exchange.purge(purges, &self.current.load());
+    }
+
+    fn purge_all_through(&self, seq: u64) {
+        self.exchange.purge_all_through(seq);
+    }
+
+    fn load(&self) -> Load {
+        self.figures.load()
+    }
+}

@@ -1,0 +1,77 @@
+//! The only place where the edge chooses an error status.
+
+use http::StatusCode;
+use skerry_cache::fetch::FetchErrorKind;
+use skerry_transport::head::Refusal;
+
+/// A request the edge does not answer with content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The head was not valid.
+    Head(Refusal),
+    /// No site owns the host.
+    NoSite(String),
+    /// The request came round in a circle.
+    Loop,
+    /// Upstream gave nothing to answer with.
+    Upstream(FetchErrorKind),
+}
+
+impl Fault {
+    /// The status (RFC 9110 section 15; 508 from RFC 5842).
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Head(Refusal::Host | Refusal::Target) => StatusCode::BAD_REQUEST,
+            Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
+            Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
+            Self::Upstream(FetchErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// A sentence for the client; it tells nothing about addresses behind the edge.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
+            Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
+            Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
+            Self::NoSite(host) => format!("no site here owns the host {host}"),
+            Self::Loop => "the request has been here before".to_owned(),
+            Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
+        }
+    }
+
+    /// The `detail` of `Cache-Status`.
+    pub(crate) fn detail(&self) -> &'static str {
+        match self {
+            Self::Head(_) => "bad-request",
+            Self::NoSite(_) => "no-site",
+            Self::Loop => "loop",
+            Self::Upstream(kind) => kind.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_status() {
+        for (fault, status) in [
+            (Fault::Head(Refusal::Host), 400),
+            (Fault::Head(Refusal::Target), 400),
+            (Fault::Head(Refusal::TargetLength), 414),
+            (Fault::NoSite("h".to_owned()), 421),
+            (Fault::Loop, 508),
+            (Fault::Upstream(FetchErrorKind::Connect), 502),
+            (Fault::Upstream(FetchErrorKind::Timeout), 504),
+            (Fault::Upstream(FetchErrorKind::Overload), 503),
+            (Fault::Upstream(FetchErrorKind::Cut), 502),
+        ] {
+            assert_eq!(fault.status().as_u16(), status, "{fault:?}");
+        }
+    }
+}

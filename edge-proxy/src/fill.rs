@@ -1,0 +1,155 @@
+//! Where the edge asks: a shield, or the origin when no shield can be reached.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue, VIA};
+use http::{Method, StatusCode};
+use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
+use skerry_cache::time::Time;
+use skerry_config::site::Origin;
+use skerry_config::snapshot::{Shield, Snapshot};
+use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use skerry_transport::target::{self, Private, Target, Times};
+use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+
+/// Upstreams tried for a request that is passed through.
+pub(crate) const PASS_TRIES_MAX: usize = 4;
+/// The time to connect to a shield before the next one is tried.
+const SHIELD_CONNECT: Duration = Duration::from_secs(2);
+/// What a shield may need beyond its origin's own time: catching up with purges, trying further origins.
+const SHIELD_MARGIN: Duration = Duration::from_secs(5);
+
+/// The edge's way upstream.
+pub(crate) struct Upstreams {
+    /// The edge's name in `Via`.
+    name: String,
+    /// The edge's identity in `CDN-Loop` (RFC 8586): its name in this very CDN.
+    loop_id: String,
+    client: Arc<Client>,
+    private: Arc<Private>,
+}
+
+impl Upstreams {
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>) -> Self {
+        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private }
+    }
+
+    /// Whether the request has passed this edge before.
+    pub(crate) fn has_looped(&self, headers: &HeaderMap) -> bool {
+        hygiene::has_looped(headers, &self.loop_id)
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// The shields in the order in which they serve a resource, by rendezvous hash, so that all edges agree and a lost shield moves only its own share.
+    pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, origin: &Origin) -> Vec<Target> {
+        let mut ranked: Vec<(u64, &Shield)> =
+            snapshot.shields().iter().map(|shield| (weight(&shield.name, authority, path), shield)).collect();
+        ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+        let wait = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
+        let times = Times { connect: SHIELD_CONNECT, first_byte: wait, between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN };
+        ranked.into_iter().map(|(_, shield)| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
+    }
+
+    /// Says where the request has been and who asks.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap, client: Option<IpAddr>, scheme: &'static str, authority: &str) {
+        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
+        hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if let Ok(host) = HeaderValue::from_str(authority) {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+        if let Some(client) = client.and_then(|ip| HeaderValue::from_str(&ip.to_canonical().to_string()).ok()) {
+            headers.insert(X_FORWARDED_FOR, client);
+        }
+    }
+}
+
+/// The rendezvous weight of a shield for a resource.
+fn weight(shield: &str, authority: &str, path: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64([shield, authority, path].join("\0").as_bytes())
+}
+
+/// Says to a shield what only a tier may say.
+pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
+    headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
+    headers.insert(SCHEME, HeaderValue::from_static(scheme));
+}
+
+/// One request's way upstream.
+pub(crate) struct Fill {
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) shields: Vec<Target>,
+    pub(crate) origins: Vec<Target>,
+    pub(crate) client: Option<IpAddr>,
+}
+
+#[async_trait]
+impl Fetch for Fill {
+    async fn fetch(&self, forward: Forward) -> Result<Fetched, FetchError> {
+        let request = forward.request;
+        let mut outgoing = Outgoing {
+            method: if request.head_only { Method::HEAD } else { Method::GET },
+            path_and_query: request.path_and_query,
+            authority: request.authority,
+            headers: request.headers,
+        };
+        self.upstreams.sign(&mut outgoing.headers, self.client, request.scheme, &outgoing.authority);
+        let requested_at = Time::from(SystemTime::now());
+        let mut to_shield = outgoing.clone();
+        sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
+        let answered = match self.upstreams.client.request(&self.shields, &to_shield).await {
+            Err(error) if matches!(error.kind, UpstreamErrorKind::Connect | UpstreamErrorKind::Tls) => {
+                if !self.shields.is_empty() {
+                    tracing::warn!(error = error.detail, "no shield can be reached; asking the origin");
+                }
+                self.upstreams.client.request(&self.origins, &outgoing).await
+            }
+            other => other,
+        };
+        answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
+    }
+}
+
+fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
+    let Incoming { status, headers, body } = incoming;
+    Fetched {
+        status: status_sent(status),
+        headers,
+        body: Box::new(Arriving(body)),
+        requested_at,
+        responded_at: Time::from(SystemTime::now()),
+    }
+}
+
+/// A status outside 200..=599 is nothing a client could understand.
+fn status_sent(status: StatusCode) -> StatusCode {
+    if (200..600).contains(&status.as_u16()) { status } else { StatusCode::BAD_GATEWAY }
+}
+
+struct Arriving(IncomingBody);
+
+#[async_trait]
+impl Body for Arriving {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        self.0.chunk().await.map_err(fetch_error)
+    }
+}
+
+fn fetch_error(error: UpstreamError) -> FetchError {
+    let kind = match error.kind {
+        UpstreamErrorKind::Resolve => FetchErrorKind::Resolve,
+        UpstreamErrorKind::Connect => FetchErrorKind::Connect,
+        UpstreamErrorKind::Tls => FetchErrorKind::Tls,
+        UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
+        UpstreamErrorKind::Cut => FetchErrorKind::Cut,
+    };
+    FetchError { kind, detail: error.detail }
+}

@@ -1,0 +1,326 @@
+//! One request of a client, from its head to its log line.
+//!
+//! The steps: read the head; refuse what loops or belongs to no site; GET and HEAD without body go to the cache
+//! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
+use skerry_cache::exchange::Exchange;
+use skerry_cache::fetch::FetchErrorKind;
+use skerry_cache::request::Request;
+use skerry_cache::time::Time;
+use skerry_config::snapshot::Served;
+use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::head::Head;
+use skerry_transport::hygiene::{self, CACHE_STATUS};
+use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::target::{self, Target};
+
+use crate::Current;
+use crate::fault::Fault;
+use crate::figures::{Figures, Outcome};
+use crate::fill::{self, Fill, Upstreams};
+use crate::shape;
+
+/// The edge as Pingora calls it.
+pub(crate) struct Edge {
+    name: String,
+    current: Current,
+    exchange: Arc<Exchange>,
+    upstreams: Arc<Upstreams>,
+    figures: Arc<Figures>,
+}
+
+/// What is known of a request while it runs.
+pub(crate) struct Context {
+    started: Instant,
+    head: Option<Head>,
+    /// The site, with the configuration the request began with.
+    served: Option<Arc<Served>>,
+    /// Where a request passed through may go, shields first.
+    targets: Vec<(Target, bool)>,
+    tried: usize,
+    status_of_cache: CacheStatus,
+    outcome: Outcome,
+    bytes: u64,
+}
+
+impl Edge {
+    pub(crate) fn new(name: String, current: Current, exchange: Arc<Exchange>, upstreams: Arc<Upstreams>, figures: Arc<Figures>) -> Self {
+        Self { name, current, exchange, upstreams, figures }
+    }
+
+    /// The site of a valid request, or why there is none.
+    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
+        let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
+        if self.upstreams.has_looped(&head.headers) {
+            return Err(Fault::Loop);
+        }
+        hygiene::strip_client_claims(&mut head.headers);
+        let served = self.current.load().site_for_host(&head.host).cloned();
+        match served {
+            Some(served) => Ok((head, served)),
+            None => Err(Fault::NoSite(head.host)),
+        }
+    }
+
+    async fn answer_from_cache(&self, session: &mut Session, context: &mut Context, head: Head, served: &Served) -> pingora::Result<bool> {
+        let policy = Arc::clone(served.policy(&head.host, head.path()));
+        let snapshot = self.current.load_full();
+        let origin = &served.site().origin;
+        let fill = Fill {
+            shields: self.upstreams.shields(&snapshot, &head.authority, head.path(), origin),
+            origins: target::of_origin(origin),
+            client: session::client_ip(session),
+            upstreams: Arc::clone(&self.upstreams),
+        };
+        let head_only = head.method == Method::HEAD;
+        let request = Request {
+            head_only,
+            scheme: head.scheme,
+            authority: head.authority,
+            path_and_query: head.path_and_query,
+            headers: head.headers,
+        };
+        let now = Time::from(SystemTime::now());
+        match self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill)).await {
+            Ok(answer) => self.send(session, context, answer, head_only).await,
+            Err(failed) => {
+                context.status_of_cache = failed.status_of_cache;
+                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from upstream");
+                self.refuse(session, context, &Fault::Upstream(failed.error.kind)).await
+            }
+        }
+    }
+
+    async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
+        context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
+        shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
+        match session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await {
+            Ok(sent) => {
+                context.bytes = sent;
+                Ok(true)
+            }
+            Err(Unsent::Client) => Error::e_explain(ErrorType::ConnectionClosed, "the client left").map_err(|error| error.into_down()),
+            Err(Unsent::Body(why)) => {
+                self.figures.cut_off();
+                Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
+            }
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
+        context.outcome = Outcome::Error;
+        context.status_of_cache.detail = Some(fault.detail());
+        let (headers, text) = self.refusal(context, fault);
+        if !session.as_mut().is_body_empty() {
+            session.set_keepalive(None);
+        }
+        let head_only = session.req_header().method == Method::HEAD;
+        match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
+            Ok(sent) => {
+                context.bytes = sent;
+                Ok(true)
+            }
+            Err(_) => Error::e_explain(ErrorType::ConnectionClosed, "the client left").map_err(|error| error.into_down()),
+        }
+    }
+
+    fn refusal(&self, context: &Context, fault: &Fault) -> (HeaderMap, Bytes) {
+        let text = Bytes::from(format!("{}\n", fault.text()));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        shape::finish(&mut headers, &self.name, &context.status_of_cache, None);
+        (headers, text)
+    }
+
+    /// Prepares a request that is passed through: uploads, upgrades, unsafe methods.
+    fn pass(&self, session: &Session, context: &mut Context, served: &Served, head: &Head) {
+        let origin = &served.site().origin;
+        let shields = self.upstreams.shields(&self.current.load(), &head.authority, head.path(), origin);
+        context.targets = shields
+            .into_iter()
+            .map(|target| (target, true))
+            .chain(target::of_origin(origin).into_iter().map(|target| (target, false)))
+            .collect();
+        context.outcome = Outcome::Pass;
+        let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
+        context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
+        tracing::debug!(client = ?session::client_ip(session), method = %head.method, "passed through");
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            started: Instant::now(),
+            head: None,
+            served: None,
+            targets: Vec::new(),
+            tried: 0,
+            status_of_cache: CacheStatus::default(),
+            outcome: Outcome::Error,
+            bytes: 0,
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        context.started = Instant::now();
+        // Without this an HTTP/1.1 connection would have no idle limit after its first request.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEPALIVE_SECONDS));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let (head, served) = match self.route(session) {
+            Ok(routed) => routed,
+            Err(fault) => return self.refuse(session, context, &fault).await,
+        };
+        let safe = head.method == Method::GET || head.method == Method::HEAD;
+        context.head = Some(head.clone());
+        context.served = Some(Arc::clone(&served));
+        if safe && !head.upgrade && session.as_mut().is_body_empty() {
+            return self.answer_from_cache(session, context, head, &served).await;
+        }
+        self.pass(session, context, &served, &head);
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
+        while let Some((target, _)) = context.targets.get(context.tried) {
+            match self.upstreams.client().addresses(target).await {
+                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
+                Ok(_) => context.tried += 1,
+                Err(error) => {
+                    tracing::warn!(error = error.detail, "upstream skipped");
+                    context.tried += 1;
+                }
+            }
+        }
+        Error::e_explain(ErrorType::ConnectError, "no upstream can be reached").map_err(|error| error.into_up())
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
+        context.tried += 1;
+        error.set_retry(context.tried < context.targets.len());
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let Some(head) = &context.head else { return Ok(()) };
+        let to_shield = context.targets.get(context.tried).is_some_and(|(_, shield)| *shield);
+        let host_header = context.targets.get(context.tried).and_then(|(target, _)| target.host_header.clone());
+        let mut signed = head.headers.clone();
+        self.upstreams.sign(&mut signed, session::client_ip(session), head.scheme, &head.authority);
+        if to_shield {
+            fill::sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
+        }
+        upstream.insert_header(header::HOST, host_header.as_deref().unwrap_or(&head.authority))?;
+        hygiene::replace_end_to_end(upstream, &signed)
+    }
+
+    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        let upstream = answer.headers.get(&CACHE_STATUS).cloned();
+        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
+        let mut headers = answer.headers.clone();
+        shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
+        for name in [CACHE_STATUS, header::VIA] {
+            answer.remove_header(&name);
+            for value in headers.get_all(&name) {
+                answer.append_header(name.clone(), value.clone())?;
+            }
+        }
+        for name in ["cache-tag", "surrogate-key", "skerry-cache-control"] {
+            answer.remove_header(name);
+        }
+        if let (Some(head), Some(served)) = (&context.head, &context.served)
+            && !head.method.is_safe()
+            && (answer.status.is_success() || answer.status.is_redirection())
+        {
+            let request = Request {
+                head_only: false,
+                scheme: head.scheme,
+                authority: head.authority.clone(),
+                path_and_query: head.path_and_query.clone(),
+                headers: HeaderMap::new(),
+            };
+            self.exchange.invalidate(&request, served.policy(&head.host, head.path()), &answer.headers);
+        }
+        session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let code = match error.etype() {
+            ErrorType::HTTPStatus(code) => *code,
+            _ if matches!(error.esource(), pingora::ErrorSource::Downstream) => 0,
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => 504,
+            _ => 502,
+        };
+        if code > 0 && session.response_written().is_none() {
+            let kind = if code == 504 { FetchErrorKind::Timeout } else { FetchErrorKind::Connect };
+            let _ = self.refuse(session, context, &Fault::Upstream(kind)).await;
+        }
+        context.outcome = Outcome::Error;
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let bytes = context.bytes.max(session.body_bytes_sent() as u64);
+        let seconds = context.started.elapsed().as_secs_f64();
+        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+        tracing::debug!(
+            target: "skerry::access",
+            client = ?session::client_ip(session),
+            method = %session.req_header().method,
+            uri = %session.req_header().uri,
+            status = status.as_u16(),
+            bytes,
+            seconds,
+            cache = ?context.outcome,
+            error = error.map(|error| error.to_string()),
+            "answered"
+        );
+    }
+}
+
+/// The cache's body as the session takes it.
+struct FromCache(Reader);
+
+#[async_trait]
+impl Pieces for FromCache {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        self.0.chunk().await.map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,27 @@
+//! What an answer looks like to a client.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
+use skerry_cache::answer::CacheStatus;
+use skerry_transport::hygiene::{self, CACHE_STATUS};
+
+/// Fields meant for Skerry's tiers, removed before the client.
+const NOT_FOR_CLIENTS: [HeaderName; 3] =
+    [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key"), HeaderName::from_static("skerry-cache-control")];
+
+/// Finishes the header fields of an answer: `Cache-Status` (RFC 9211) with the tiers before this one first, `Via`, and without what is not for clients.
+pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, upstream: Option<&HeaderValue>) {
+    for field in &NOT_FOR_CLIENTS {
+        headers.remove(field);
+    }
+    headers.remove(&CACHE_STATUS);
+    if let Some(upstream) = upstream {
+        headers.append(CACHE_STATUS, upstream.clone());
+    }
+    let member = own.render(name);
+    let joined = match headers.get(&CACHE_STATUS) {
+        Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b", ", member.as_bytes()].concat()).unwrap_or(member),
+        None => member,
+    };
+    headers.insert(CACHE_STATUS, joined);
+    hygiene::append_member(headers, VIA, &format!("1.1 {name}"));
+}

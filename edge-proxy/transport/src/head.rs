@@ -1,0 +1,173 @@
+//! The head of a request, validated once for every protocol.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Version};
+use pingora::http::RequestHeader;
+
+use crate::hygiene;
+
+/// The longest path with query, in bytes; a longer one is answered 414.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+
+/// A validated request head, without the fields of its connection.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// `http` or `https`, as the connection was.
+    pub scheme: &'static str,
+    /// The host, lower case, without port and final dot.
+    pub host: String,
+    /// The host, with a port only if it is not the scheme's own.
+    pub authority: String,
+    /// Path and query as sent; starts with `/`.
+    pub path_and_query: String,
+    /// End-to-end header fields, without `Host`.
+    pub headers: HeaderMap,
+    /// Whether the client asks to change the protocol of the connection.
+    pub upgrade: bool,
+}
+
+/// Why a head was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No host, several, or one that is none (RFC 9112 section 3.2).
+    Host,
+    /// The target is not an absolute path.
+    Target,
+    /// The target is longer than [`TARGET_BYTES_MAX`].
+    TargetLength,
+}
+
+impl Head {
+    /// The path, without query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.path_and_query.split_once('?').map_or(&self.path_and_query, |(path, _)| path)
+    }
+
+    /// Reads a head as Pingora parsed it.
+    ///
+    /// # Errors
+    /// When host or target are not what RFC 9110 and 9112 ask for.
+    pub fn read(request: &RequestHeader, tls: bool) -> Result<Self, Refusal> {
+        let scheme = if tls { "https" } else { "http" };
+        let (host, authority) = host_of(request, tls)?;
+        let path_and_query = match request.uri.path_and_query() {
+            Some(target) if target.as_str().starts_with('/') => target.as_str().to_owned(),
+            Some(target) if target.as_str().starts_with('?') => format!("/{}", target.as_str()),
+            None => "/".to_owned(),
+            Some(_) => return Err(Refusal::Target),
+        };
+        if path_and_query.len() > TARGET_BYTES_MAX {
+            return Err(Refusal::TargetLength);
+        }
+        let upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(header::UPGRADE);
+        let mut headers = request.headers.clone();
+        headers.remove(header::HOST);
+        hygiene::strip_hop_by_hop(&mut headers);
+        join_cookies(&mut headers);
+        Ok(Self { method: request.method.clone(), scheme, host, authority, path_and_query, headers, upgrade })
+    }
+}
+
+/// Host and authority: of the target when it has one (RFC 9112 section 3.2.2), else of the one `Host` field.
+fn host_of(request: &RequestHeader, tls: bool) -> Result<(String, String), Refusal> {
+    let mut fields = request.headers.get_all(header::HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(Refusal::Host);
+    }
+    let text = match (request.uri.authority(), field) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(value)) => value.to_str().map_err(|_| Refusal::Host)?,
+        (None, None) => return Err(Refusal::Host),
+    };
+    split_authority(text, tls).ok_or(Refusal::Host)
+}
+
+/// Splits `host[:port]`, lower-cased, and drops a port that is the scheme's own. `None` for anything that is not a host.
+fn split_authority(text: &str, tls: bool) -> Option<(String, String)> {
+    let text = text.to_ascii_lowercase();
+    let (host, port) = match text.rfind(':') {
+        Some(colon) if !text[colon..].contains(']') => (&text[..colon], Some(&text[colon + 1..])),
+        _ => (text.as_str(), None),
+    };
+    let plain = host.strip_suffix('.').unwrap_or(host);
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_v6 =
+        plain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|rest| rest.parse::<std::net::Ipv6Addr>().is_ok());
+    if plain.is_empty() || plain.len() > 253 || !(is_v6 || plain.bytes().all(is_name)) {
+        return None;
+    }
+    let port = match port {
+        None | Some("") => None,
+        Some(digits) => Some(digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u16>().ok())??),
+    };
+    let authority = match port {
+        Some(port) if port != if tls { 443 } else { 80 } => format!("{plain}:{port}"),
+        _ => plain.to_owned(),
+    };
+    Some((plain.to_owned(), authority))
+}
+
+/// Joins the `Cookie` fields that HTTP/2 allows to be split (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(target: &str, hosts: &[&str]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+        for host in hosts {
+            request.append_header("Host", *host).unwrap();
+        }
+        request
+    }
+
+    #[test]
+    fn hosts_are_normalised() {
+        for (text, tls, host, authority) in [
+            ("Example.COM", false, "example.com", "example.com"),
+            ("example.com:80", false, "example.com", "example.com"),
+            ("example.com:80", true, "example.com", "example.com:80"),
+            ("example.com:443", true, "example.com", "example.com"),
+            ("example.com.:8080", false, "example.com", "example.com:8080"),
+            ("example.com:", false, "example.com", "example.com"),
+            ("127.0.0.1:8080", false, "127.0.0.1", "127.0.0.1:8080"),
+            ("[::1]:8080", false, "[::1]", "[::1]:8080"),
+            ("[::1]", false, "[::1]", "[::1]"),
+        ] {
+            assert_eq!(split_authority(text, tls), Some((host.to_owned(), authority.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for text in ["", ".", "a b", "a/b", "user@host", "host:port", "host:99999", "host:+80", "[::1", "ho\u{e9}st", "a,b"] {
+            assert_eq!(split_authority(text, false), None, "{text}");
+        }
+        assert_eq!(Head::read(&request("/", &[]), false).unwrap_err(), Refusal::Host);
+        assert_eq!(Head::read(&request("/", &["a", "b"]), false).unwrap_err(), Refusal::Host);
+    }
+
+    #[test]
+    fn the_target_is_an_absolute_path() {
+        assert_eq!(Head::read(&request("/a?b", &["h"]), false).unwrap().path_and_query, "/a?b");
+        assert_eq!(Head::read(&request("/a?b", &["h"]), false).unwrap().path(), "/a");
+        let mut absolute = request("/", &["h"]);
+        absolute.set_uri("http://Other/a".parse().unwrap());
+        assert_eq!(Head::read(&absolute, false).unwrap().host, "other");
+        assert_eq!(Head::read(&request("*", &["h"]), false).unwrap_err(), Refusal::Target);
+        let long = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
+        assert_eq!(Head::read(&request(&long, &["h"]), false).unwrap_err(), Refusal::TargetLength);
+    }
+}

@@ -1,0 +1,133 @@
+//! Writes an answer to a client, piece by piece, and cuts it off visibly when it cannot be completed.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{self, HeaderMap};
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+/// The time a client has to take one piece.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Where the pieces of a body come from.
+#[async_trait]
+pub trait Pieces: Send {
+    /// The next piece, never empty; `None` at the proper end; an error when it ends early, with a sentence why.
+    async fn next(&mut self) -> Result<Option<Bytes>, String>;
+}
+
+/// Why an answer was not sent whole.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// The client left, or took too long.
+    Client,
+    /// The body ended early; the connection or stream was cut so that the client sees it.
+    Body(String),
+}
+
+/// Whether the client came over TLS.
+#[must_use]
+pub fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// The client's address, without port.
+#[must_use]
+pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
+    session.client_addr()?.as_inet().map(|address| address.ip())
+}
+
+/// Sends head and body. `head_only` leaves the body out (HEAD, 204, 304). Returns the bytes of the body sent.
+///
+/// # Errors
+/// When the client left or the body ended early; in both cases nothing more can be sent.
+pub async fn send(
+    session: &mut Session,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &mut dyn Pieces,
+    head_only: bool,
+) -> Result<u64, Unsent> {
+    session.set_write_timeout(Some(WRITE_TIME_MAX));
+    let head = response_head(session, status, headers, head_only).map_err(|_| Unsent::Client)?;
+    let written = session.as_mut().write_response_header(head).await;
+    if written.is_err() {
+        session.shutdown().await;
+        return Err(Unsent::Client);
+    }
+    let mut sent = 0;
+    if !head_only {
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => {
+                    let length = piece.len() as u64;
+                    if session.as_mut().write_response_body(piece, false).await.is_err() {
+                        session.shutdown().await;
+                        return Err(Unsent::Client);
+                    }
+                    sent += length;
+                }
+                Ok(None) => break,
+                Err(why) => {
+                    session.set_keepalive(None);
+                    session.shutdown().await;
+                    return Err(Unsent::Body(why));
+                }
+            }
+        }
+    }
+    session.as_mut().finish_body().await.map_err(|_| Unsent::Client)?;
+    Ok(sent)
+}
+
+fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
+    let mut head = ResponseHeader::build(status, Some(headers.len() + 2)).map_err(|_| ())?;
+    for (name, value) in headers {
+        head.append_header(name.clone(), value.clone()).map_err(|_| ())?;
+    }
+    let bodiless = head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) && session.req_header().version == Version::HTTP_11 {
+        head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?;
+    }
+    Ok(Box::new(head))
+}
+
+/// The status as a label; anything unusual is its class, so that an origin cannot make labels without bound.
+#[must_use]
+pub fn status_label(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        204 => "204",
+        206 => "206",
+        301 => "301",
+        302 => "302",
+        304 => "304",
+        400 => "400",
+        403 => "403",
+        404 => "404",
+        416 => "416",
+        421 => "421",
+        500 => "500",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// A body held in memory.
+pub struct Whole(pub Option<Bytes>);
+
+#[async_trait]
+impl Pieces for Whole {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        Ok(self.0.take().filter(|bytes| !bytes.is_empty()))
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a request goes: an origin, or a shield.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use skerry_config::origin::Server;
+use skerry_config::site;
+
+/// Idle connections to one upstream are closed after this time.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
+/// Concurrent HTTP/2 streams of one connection.
+const H2_STREAMS_MAX: usize = 128;
+/// HTTP/2 windows, bytes: enough for a download at 1 Gbit/s over 16 ms, little enough for 256 MiB nodes.
+const H2_WINDOW_BYTES: u32 = 2 << 20;
+
+/// One place a request may be sent to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The host name or address to connect to.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// TLS, unless cleartext.
+    pub tls: Option<TlsTo>,
+    /// The `Host` to send in place of the client's.
+    pub host_header: Option<String>,
+    /// Bounds on its answers.
+    pub times: Times,
+}
+
+/// How TLS towards a target is done.
+#[derive(Clone)]
+pub struct TlsTo {
+    /// The name sent and verified; never empty.
+    pub server_name: String,
+    /// Whether the certificate is verified.
+    pub verify: bool,
+    /// Mutual TLS under the CDN's own CA, in place of the public ones.
+    pub private: Option<Arc<Private>>,
+}
+
+/// Credentials for the links between tiers.
+pub struct Private {
+    /// The node's own certificate and key.
+    own: Arc<CertKey>,
+    /// The only CA that is trusted.
+    ca: Arc<[WrappedX509]>,
+    /// Keeps connections made with these credentials apart from others.
+    group: u64,
+}
+
+/// Bounds on one exchange with a target.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// To connect, TLS included.
+    pub connect: Duration,
+    /// From the end of the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the body.
+    pub between_bytes: Duration,
+}
+
+impl std::fmt::Debug for TlsTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsTo").field("server_name", &self.server_name).field("verify", &self.verify).finish_non_exhaustive()
+    }
+}
+
+impl Private {
+    /// Credentials from DER.
+    ///
+    /// # Errors
+    /// When a certificate cannot be parsed.
+    pub fn new(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Self, String> {
+        for (what, der) in [("node", certificate), ("CA", ca)] {
+            x509_parser::parse_x509_certificate(der).map_err(|error| format!("the {what} certificate cannot be read: {error}"))?;
+        }
+        let mut hasher = DefaultHasher::new();
+        (certificate, ca).hash(&mut hasher);
+        Ok(Self {
+            own: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
+            ca: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
+            group: hasher.finish(),
+        })
+    }
+}
+
+/// The targets of a site's origin, in order of preference. Origins whose URL does not parse are left out; the check refuses them long before.
+#[must_use]
+pub fn of_origin(origin: &site::Origin) -> Vec<Target> {
+    origin.urls.iter().filter_map(|url| of_url(url, origin)).collect()
+}
+
+fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
+    let server: Server = url.parse().ok()?;
+    let bare = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let server_name = origin.server_name.clone().unwrap_or_else(|| bare.clone());
+    Some(Target {
+        port: server.port,
+        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
+        host: bare,
+        host_header: origin.host_header.clone(),
+        times: Times {
+            connect: origin.connect_timeout.0,
+            first_byte: origin.first_byte_timeout.0,
+            between_bytes: origin.between_bytes_timeout.0,
+        },
+    })
+}
+
+/// A shield, over mutual TLS. `times` bounds what it takes the shield to ask the origin.
+#[must_use]
+pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: Times) -> Target {
+    Target {
+        host: address.ip().to_string(),
+        port: address.port(),
+        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, private: Some(private) }),
+        host_header: None,
+        times,
+    }
+}
+
+impl Target {
+    /// The peer for Pingora at one of the target's addresses. With `http1_only` the connection can be upgraded.
+    #[must_use]
+    pub fn peer(&self, address: SocketAddr, http1_only: bool) -> HttpPeer {
+        let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
+        let mut peer = HttpPeer::new(address, self.tls.is_some(), server_name);
+        let h2 = self.tls.is_some() && !http1_only;
+        peer.options.set_http_version(if h2 { 2 } else { 1 }, 1);
+        peer.group_key = u64::from(h2);
+        if let Some(tls) = &self.tls {
+            peer.options.verify_cert = tls.verify;
+            peer.options.verify_hostname = tls.verify;
+            if let Some(private) = &tls.private {
+                peer.client_cert_key = Some(Arc::clone(&private.own));
+                peer.options.ca = Some(Arc::clone(&private.ca));
+                peer.group_key ^= private.group;
+            }
+        }
+        peer.options.connection_timeout = Some(self.times.connect);
+        peer.options.total_connection_timeout = Some(self.times.connect);
+        peer.options.read_timeout = Some(self.times.first_byte.max(self.times.between_bytes));
+        peer.options.write_timeout = Some(self.times.between_bytes);
+        peer.options.idle_timeout = Some(IDLE_TIME_MAX);
+        peer.options.max_h2_streams = H2_STREAMS_MAX;
+        peer.options.h2_stream_window_size = Some(H2_WINDOW_BYTES);
+        peer.options.h2_connection_window_size = Some(4 * H2_WINDOW_BYTES);
+        peer
+    }
+
+    /// `host:port`, for errors.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}

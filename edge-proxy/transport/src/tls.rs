@@ -1,0 +1,112 @@
+//! rustls server configurations, with ring as the only provider.
+
+use std::sync::Arc;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+
+/// Protocols offered by ALPN, in order of preference.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The ring provider.
+#[must_use]
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// For clients: certificates by server name, TLS 1.2 and 1.3, tickets whose keys rotate.
+///
+/// # Errors
+/// When the provider has no randomness.
+pub fn for_clients(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, String> {
+    let builder =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| format!("no session tickets: {error}"))?;
+    Ok(Arc::new(config))
+}
+
+/// For nodes: mutual TLS under the CDN's own CA, only for certificates of `role`.
+///
+/// # Errors
+/// When certificate, key or CA (all DER) cannot be used.
+pub fn for_nodes(certificate: &[u8], key: &[u8], ca: &[u8], role: &'static str) -> Result<Arc<ServerConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(ca.to_vec())).map_err(|error| format!("the CA certificate cannot be used: {error}"))?;
+    let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| format!("the node key cannot be used: {error}"))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_client_cert_verifier(Arc::new(OfRole { inner, role }))
+        .with_single_cert(vec![CertificateDer::from(certificate.to_vec())], key)
+        .map_err(|error| format!("the node certificate cannot be used: {error}"))?;
+    config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The name in a node certificate's identity `spiffe://skerry/ROLE/NAME`, if it has that role.
+#[must_use]
+pub fn node_name(certificate: &[u8], role: &str) -> Option<String> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        x509_parser::extensions::GeneralName::URI(uri) => {
+            let (has, name) = uri.strip_prefix("spiffe://skerry/")?.split_once('/')?;
+            (has == role).then(|| name.to_owned())
+        }
+        _ => None,
+    })
+}
+
+/// Verifies as usual, then asks for the role.
+#[derive(Debug)]
+struct OfRole {
+    inner: Arc<dyn ClientCertVerifier>,
+    role: &'static str,
+}
+
+impl ClientCertVerifier for OfRole {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.inner.verify_client_cert(leaf, chain, now)?;
+        match node_name(leaf, self.role) {
+            Some(_) => Ok(verified),
+            None => Err(Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,258 @@
+//! Asks upstream: one request, its head, then its body piece by piece. Connections are pooled by Pingora.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+
+use crate::hygiene;
+use crate::resolve::Resolver;
+use crate::target::Target;
+
+/// Idle connections kept for all upstreams together.
+const POOL_CONNECTIONS_MAX: usize = 256;
+/// Addresses of one target tried for one request.
+const ADDRESSES_TRIED_MAX: usize = 3;
+/// Informational answers (1xx) read before a final one.
+const INFORMATIONAL_MAX: usize = 8;
+
+/// Why upstream gave no (whole) answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct UpstreamError {
+    /// The kind.
+    pub kind: UpstreamErrorKind,
+    /// What happened, with the address.
+    pub detail: String,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamErrorKind {
+    /// The name could not be resolved.
+    Resolve,
+    /// No connection.
+    Connect,
+    /// TLS failed.
+    Tls,
+    /// Nothing came in time.
+    Timeout,
+    /// What came was not HTTP.
+    Protocol,
+    /// The answer ended early.
+    Cut,
+}
+
+/// A request without body.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Path and query.
+    pub path_and_query: String,
+    /// The `Host` to send, unless the target has its own.
+    pub authority: String,
+    /// End-to-end header fields.
+    pub headers: HeaderMap,
+}
+
+/// The head of an answer; the body is read from `body`.
+pub struct Incoming {
+    /// The final status.
+    pub status: StatusCode,
+    /// End-to-end header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: IncomingBody,
+}
+
+/// Reads a body, and gives the connection back to the pool when it ended properly.
+pub struct IncomingBody {
+    session: Option<HttpSession>,
+    peer: HttpPeer,
+    client: Arc<Client>,
+    between_bytes: Duration,
+}
+
+/// Pooled connections to upstreams.
+pub struct Client {
+    connector: Connector,
+    resolver: Resolver,
+}
+
+impl Client {
+    /// A client with an empty pool.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { connector: Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX))), resolver: Resolver::default() })
+    }
+
+    /// The addresses of a target.
+    ///
+    /// # Errors
+    /// When its name cannot be resolved.
+    pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, UpstreamError> {
+        let found = self.resolver.addresses(&target.host).await;
+        let addresses = found.map_err(|detail| UpstreamError { kind: UpstreamErrorKind::Resolve, detail })?;
+        Ok(addresses.iter().take(ADDRESSES_TRIED_MAX).map(|ip| SocketAddr::new(*ip, target.port)).collect())
+    }
+
+    /// Sends `request` to the first target that can be reached. The next one is tried only when nothing was connected, so a request reaches one upstream at most.
+    ///
+    /// # Errors
+    /// Of the last target tried.
+    pub async fn request(self: &Arc<Self>, targets: &[Target], request: &Outgoing) -> Result<Incoming, UpstreamError> {
+        let mut last = UpstreamError { kind: UpstreamErrorKind::Connect, detail: "there is no upstream to ask".to_owned() };
+        for target in targets {
+            let addresses = match self.addresses(target).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    last = error;
+                    continue;
+                }
+            };
+            for address in addresses {
+                match self.request_at(target, address, request).await {
+                    Err(error) if is_unreachable(error.kind) => last = error,
+                    other => return other,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// One address; a pooled connection that turns out to be closed is replaced once by a new one.
+    async fn request_at(self: &Arc<Self>, target: &Target, address: SocketAddr, request: &Outgoing) -> Result<Incoming, UpstreamError> {
+        let mut peer = target.peer(address, false);
+        let fails = |error: &Error| failure(target, address, error);
+        let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
+        match exchange(session, target, request).await {
+            Ok(session) => Ok(self.incoming(session, peer, target)),
+            Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
+                // A group of its own keeps the second try from being given another pooled connection that is as stale.
+                peer.group_key ^= u64::MAX;
+                let (session, _) =
+                    self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
+                let session = exchange(session, target, request).await.map_err(|error| fails(&error))?;
+                Ok(self.incoming(session, target.peer(address, false), target))
+            }
+            Err(error) => Err(fails(&error)),
+        }
+    }
+
+    fn incoming(self: &Arc<Self>, session: HttpSession, peer: HttpPeer, target: &Target) -> Incoming {
+        let (status, mut headers) = match session.response_header() {
+            Some(head) => (head.status, head.headers.clone()),
+            None => (StatusCode::BAD_GATEWAY, HeaderMap::new()),
+        };
+        hygiene::strip_hop_by_hop(&mut headers);
+        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes: target.times.between_bytes };
+        Incoming { status, headers, body }
+    }
+}
+
+impl IncomingBody {
+    /// The next piece, never empty; `None` at the proper end.
+    ///
+    /// # Errors
+    /// When the answer ends early or nothing comes in time.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        let Some(session) = self.session.as_mut() else { return Ok(None) };
+        session.set_read_timeout(Some(self.between_bytes));
+        loop {
+            match session.read_response_body().await {
+                Ok(Some(piece)) if piece.is_empty() => {}
+                Ok(Some(piece)) => return Ok(Some(piece)),
+                Ok(None) => break,
+                Err(error) => {
+                    self.session = None;
+                    let kind = match error.etype() {
+                        ErrorType::ReadTimedout => UpstreamErrorKind::Timeout,
+                        _ => UpstreamErrorKind::Cut,
+                    };
+                    return Err(UpstreamError {
+                        kind,
+                        detail: format!("the answer of {} broke off: {}", self.peer._address, error.etype().as_str()),
+                    });
+                }
+            }
+        }
+        self.give_back().await;
+        Ok(None)
+    }
+
+    async fn give_back(&mut self) {
+        let Some(mut session) = self.session.take() else { return };
+        if let HttpSession::H1(h1) = &mut session {
+            h1.respect_keepalive();
+        }
+        let idle = self.peer.options.idle_timeout;
+        self.client.connector.release_http_session(session, &self.peer, idle).await;
+    }
+}
+
+/// Sends the request and reads heads up to the final one.
+async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing) -> Result<HttpSession, Box<Error>> {
+    session.set_read_timeout(Some(target.times.first_byte));
+    session.set_write_timeout(Some(target.times.between_bytes));
+    let head = request_head(&session, target, request)?;
+    session.write_request_header(head).await?;
+    session.finish_request_body().await?;
+    for _ in 0..INFORMATIONAL_MAX {
+        session.read_response_header().await?;
+        if session.response_header().is_some_and(|head| !head.status.is_informational()) {
+            return Ok(session);
+        }
+    }
+    Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
+}
+
+fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> Result<Box<RequestHeader>, Box<Error>> {
+    let host = target.host_header.as_deref().unwrap_or(&request.authority);
+    let mut head = RequestHeader::build(request.method.clone(), request.path_and_query.as_bytes(), Some(request.headers.len() + 1))?;
+    if session.as_http2().is_some() {
+        let scheme = if target.tls.is_some() { "https" } else { "http" };
+        let uri = http::Uri::builder().scheme(scheme).authority(host).path_and_query(request.path_and_query.as_str()).build();
+        head.set_uri(uri.map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "building the target", error))?);
+        head.set_version(http::Version::HTTP_2);
+    } else {
+        head.insert_header(
+            header::HOST,
+            HeaderValue::from_str(host).map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "host", error))?,
+        )?;
+    }
+    for (name, value) in &request.headers {
+        let name: HeaderName = name.clone();
+        head.append_header(name, value.clone())?;
+    }
+    Ok(Box::new(head))
+}
+
+fn is_unreachable(kind: UpstreamErrorKind) -> bool {
+    matches!(kind, UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls)
+}
+
+fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+    let kind = match error.etype() {
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => UpstreamErrorKind::Tls,
+        _ => UpstreamErrorKind::Connect,
+    };
+    UpstreamError { kind, detail: format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()) }
+}
+
+fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+    let kind = match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamErrorKind::Timeout,
+        ErrorType::InvalidHTTPHeader | ErrorType::H2Error | ErrorType::InvalidH2 => UpstreamErrorKind::Protocol,
+        _ => UpstreamErrorKind::Cut,
+    };
+    UpstreamError { kind, detail: format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()) }
+}

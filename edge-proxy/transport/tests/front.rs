@@ -1,0 +1,168 @@
+//! The front door with real sockets: what comes in as HTTP/1.1, HTTP/2 and TLS, and what leaves when a body breaks off.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::server::configuration::ServerConf;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use skerry_config::process;
+use skerry_transport::accept::Front;
+use skerry_transport::certificates::Certificates;
+use skerry_transport::session::{self, Pieces, Whole};
+use skerry_transport::{head::Head, tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw.
+struct Echo;
+
+struct Broken(bool);
+
+#[async_trait]
+impl Pieces for Broken {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        if std::mem::replace(&mut self.0, true) { Err("upstream died".to_owned()) } else { Ok(Some(Bytes::from_static(b"half"))) }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Echo {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Error::e_explain(ErrorType::InternalError, "nothing is passed through here")
+    }
+
+    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
+        let head = Head::read(session.req_header(), session::is_tls(session)).unwrap();
+        let text = format!("{} {} {} {:?}", head.scheme, head.authority, head.path_and_query, session.req_header().version);
+        if head.path_and_query == "/cut" {
+            let cut = session::send(session, StatusCode::OK, &HeaderMap::new(), &mut Broken(false), false).await;
+            assert_eq!(cut.unwrap_err(), session::Unsent::Body("upstream died".to_owned()));
+            return Error::e_explain(ErrorType::ConnectionClosed, "cut");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("content-length", HeaderValue::from(text.len()));
+        session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head.method == "HEAD").await.unwrap();
+        Ok(true)
+    }
+}
+
+struct Running {
+    http: SocketAddr,
+    https: SocketAddr,
+    stop: watch::Sender<bool>,
+    drained: tokio::task::JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+async fn start() -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let (cert_file, key_file) = (dir.path().join("ca.pem"), dir.path().join("ca.key"));
+    std::fs::write(&cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    let settings = process::Tls { certificates: Vec::new(), issuer: Some(process::Certificate { cert: cert_file, key: key_file }) };
+    let certificates = Certificates::load(&settings, Box::new(|host| host == "shop.test")).unwrap();
+
+    let (stop, stopped) = watch::channel(false);
+    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(ServerConf::default()), Echo), stopped);
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let secure = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (http, https) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());
+    front.listen(plain, None);
+    front.listen(secure, Some(tls::for_clients(Arc::new(certificates)).unwrap()));
+    Running { http, https, stop, drained: tokio::spawn(front.drained()), dir }
+}
+
+async fn curl(args: Vec<String>) -> Output {
+    tokio::task::spawn_blocking(move || Command::new("curl").args(["-sS", "--max-time", "10"]).args(args).output().unwrap()).await.unwrap()
+}
+
+fn args(list: &[&str]) -> Vec<String> {
+    list.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_cleartext_port_speaks_http1_and_http2_with_prior_knowledge() {
+    let running = start().await;
+    let url = format!("http://{}/a?b", running.http);
+    let first = curl(args(&["--http1.1", &url, &url])).await;
+    let expected = format!("http {} /a?b HTTP/1.1", running.http);
+    assert_eq!(String::from_utf8(first.stdout).unwrap(), expected.repeat(2));
+    let second = curl(args(&["--http2-prior-knowledge", &url])).await;
+    assert_eq!(String::from_utf8(second.stdout).unwrap(), format!("http {} /a?b HTTP/2.0", running.http));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_shorter_than_the_http2_preface_is_answered() {
+    let running = start().await;
+    let mut socket = TcpStream::connect(running.http).await.unwrap();
+    socket.write_all(b"GET / HTTP/1.0\r\nHost:a\r\n\r\n".get(..16).unwrap()).await.unwrap();
+    socket.write_all(b"Host:a\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("http a / HTTP/1.0"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_takes_the_certificate_of_the_name_and_refuses_names_nobody_serves() {
+    let running = start().await;
+    let ca = running.dir.path().join("ca.pem");
+    let port = running.https.port();
+    let ask = |host: &str| {
+        args(&[
+            "--cacert",
+            ca.to_str().unwrap(),
+            "--resolve",
+            &format!("{host}:{port}:127.0.0.1"),
+            "-w",
+            "|%{http_version}",
+            &format!("https://{host}:{port}/"),
+        ])
+    };
+    let served = curl(ask("shop.test")).await;
+    assert_eq!(String::from_utf8(served.stdout).unwrap(), format!("https shop.test:{port} / HTTP/2.0|2"));
+    let strange = curl(ask("other.test")).await;
+    assert!(!strange.status.success(), "a name that no site owns got a certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_never_looks_whole() {
+    let running = start().await;
+    let url = format!("http://{}/cut", running.http);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let cut = curl(args(&[version, &url])).await;
+        assert!(!cut.status.success(), "{version}: curl took half a body for a whole one");
+        assert!(b"half".starts_with(&cut.stdout[..]), "{version}: {:?}", cut.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_closes_idle_connections_and_ends() {
+    let running = start().await;
+    let mut idle = TcpStream::connect(running.http).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    let mut first = [0_u8; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    running.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut rest)).await.unwrap().unwrap();
+}

@@ -1,0 +1,48 @@
+//! What the shield does with what the control plane tells it.
+
+use std::sync::Arc;
+
+use skerry_agent::Load;
+use skerry_cache::exchange::Exchange;
+use skerry_config::purge::Purge;
+use skerry_config::snapshot::Snapshot;
+use tokio::sync::watch;
+
+use crate::Current;
+use crate::figures::Figures;
+
+/// Puts snapshots and purges in force, and tells requests that wait for a purge.
+pub(crate) struct Duties {
+    current: Current,
+    exchange: Arc<Exchange>,
+    figures: Arc<Figures>,
+    caught_up: watch::Sender<u64>,
+}
+
+impl Duties {
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, caught_up: watch::Sender<u64>) -> Self {
+        Self { current, exchange, figures, caught_up }
+    }
+}
+
+impl skerry_agent::Duties for Duties {
+    fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        self.figures.snapshot.set(i64::try_from(snapshot.version()).unwrap_or(i64::MAX));
+        self.current.store(snapshot);
+        Ok(())
+    }
+
+    fn purge(&self, purges: &[Purge]) {
+        self.exchange.purge(purges, &self.current.load());
+        self.caught_up.send_replace(self.exchange.purge_seq());
+    }
+
+    fn purge_all_through(&self, seq: u64) {
+        self.exchange.purge_all_through(seq);
+        self.caught_up.send_replace(self.exchange.purge_seq());
+    }
+
+    fn load(&self) -> Load {
+        self.figures.load()
+    }
+}

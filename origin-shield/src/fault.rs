@@ -1,0 +1,60 @@
+//! The only place where the shield chooses an error status.
+
+use http::StatusCode;
+use skerry_cache::fetch::FetchErrorKind;
+
+/// A request the shield does not answer with content. Its client is an edge, which tells its own client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The head was not valid.
+    Head,
+    /// No site owns the host: the edge is ahead of, or behind, this shield.
+    NoSite,
+    /// The request came round in a circle.
+    Loop,
+    /// The origin gave nothing to answer with.
+    Origin(FetchErrorKind),
+}
+
+impl Fault {
+    /// The status (RFC 9110 section 15; 508 from RFC 5842).
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Head => StatusCode::BAD_REQUEST,
+            Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
+            Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
+            Self::Origin(FetchErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Origin(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The `detail` of `Cache-Status`; it travels to the client.
+    pub(crate) fn detail(self) -> &'static str {
+        match self {
+            Self::Head => "bad-request",
+            Self::NoSite => "no-site",
+            Self::Loop => "loop",
+            Self::Origin(kind) => kind.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_status() {
+        for (fault, status) in [
+            (Fault::Head, 400),
+            (Fault::NoSite, 421),
+            (Fault::Loop, 508),
+            (Fault::Origin(FetchErrorKind::Connect), 502),
+            (Fault::Origin(FetchErrorKind::Timeout), 504),
+            (Fault::Origin(FetchErrorKind::Overload), 503),
+        ] {
+            assert_eq!(fault.status().as_u16(), status, "{fault:?}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Where the shield asks: the site's origins, in order.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::Method;
+use http::header::{HeaderMap, VIA};
+use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
+use skerry_cache::time::Time;
+use skerry_transport::hygiene::{self, CDN_LOOP};
+use skerry_transport::target::Target;
+use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+
+/// Origins tried for a request that is passed through.
+pub(crate) const PASS_TRIES_MAX: usize = 4;
+
+/// The shield's way to origins.
+pub(crate) struct Origins {
+    name: String,
+    /// The shield's identity in `CDN-Loop` (RFC 8586): its name in this very CDN.
+    loop_id: String,
+    client: Arc<Client>,
+}
+
+impl Origins {
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>) -> Self {
+        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client }
+    }
+
+    /// Whether the request has passed this shield before.
+    pub(crate) fn has_looped(&self, headers: &HeaderMap) -> bool {
+        hygiene::has_looped(headers, &self.loop_id)
+    }
+
+    pub(crate) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    /// Says where the request has been; who asks, the edge has said already.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap) {
+        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
+        hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
+    }
+}
+
+/// One request's way to its origin.
+pub(crate) struct FromOrigin {
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) targets: Vec<Target>,
+}
+
+#[async_trait]
+impl Fetch for FromOrigin {
+    async fn fetch(&self, forward: Forward) -> Result<Fetched, FetchError> {
+        let request = forward.request;
+        let mut outgoing = Outgoing {
+            method: if request.head_only { Method::HEAD } else { Method::GET },
+            path_and_query: request.path_and_query,
+            authority: request.authority,
+            headers: request.headers,
+        };
+        self.origins.sign(&mut outgoing.headers);
+        let requested_at = Time::from(SystemTime::now());
+        let incoming = self.origins.client.request(&self.targets, &outgoing).await.map_err(fetch_error)?;
+        if !(200..600).contains(&incoming.status.as_u16()) {
+            return Err(FetchError {
+                kind: FetchErrorKind::Protocol,
+                detail: format!("the origin answered with status {}", incoming.status.as_u16()),
+            });
+        }
+        Ok(Fetched {
+            status: incoming.status,
+            headers: incoming.headers,
+            body: Box::new(FromBody(incoming.body)),
+            requested_at,
+            responded_at: Time::from(SystemTime::now()),
+        })
+    }
+}
+
+struct FromBody(IncomingBody);
+
+#[async_trait]
+impl Body for FromBody {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        self.0.chunk().await.map_err(fetch_error)
+    }
+}
+
+fn fetch_error(error: UpstreamError) -> FetchError {
+    let kind = match error.kind {
+        UpstreamErrorKind::Resolve => FetchErrorKind::Resolve,
+        UpstreamErrorKind::Connect => FetchErrorKind::Connect,
+        UpstreamErrorKind::Tls => FetchErrorKind::Tls,
+        UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
+        UpstreamErrorKind::Cut => FetchErrorKind::Cut,
+    };
+    FetchError { kind, detail: error.detail }
+}

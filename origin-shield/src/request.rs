@@ -1,0 +1,318 @@
+//! One request of an edge, from its head to its log line.
+//!
+//! The steps: read the head; catch up with the purges the edge knows; GET and HEAD without body go to the cache;
+//! everything else is passed through to the origin by Pingora.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue, VIA};
+use http::{Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use skerry_cache::answer::{CacheStatus, Forwarded, Reader};
+use skerry_cache::exchange::Exchange;
+use skerry_cache::fetch::FetchErrorKind;
+use skerry_cache::request::Request;
+use skerry_cache::time::Time;
+use skerry_config::snapshot::{Policy, Served};
+use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::head::Head;
+use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
+use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::target::{self, Target};
+use tokio::sync::watch;
+
+use crate::Current;
+use crate::fault::Fault;
+use crate::figures::{Figures, Outcome};
+use crate::origin::{FromOrigin, Origins};
+
+/// How long a request waits for this shield to catch up with the purges its edge knows; then it is answered from the origin.
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// The shield as Pingora calls it.
+pub(crate) struct Shield {
+    name: String,
+    current: Current,
+    exchange: Arc<Exchange>,
+    origins: Arc<Origins>,
+    figures: Arc<Figures>,
+    purge_seq: watch::Receiver<u64>,
+}
+
+/// What is known of a request while it runs.
+pub(crate) struct Context {
+    started: Instant,
+    head: Option<Head>,
+    served: Option<Arc<Served>>,
+    targets: Vec<Target>,
+    tried: usize,
+    status_of_cache: CacheStatus,
+    outcome: Outcome,
+    bytes: u64,
+}
+
+impl Shield {
+    pub(crate) fn new(
+        name: String,
+        current: Current,
+        exchange: Arc<Exchange>,
+        origins: Arc<Origins>,
+        figures: Arc<Figures>,
+        purge_seq: watch::Receiver<u64>,
+    ) -> Self {
+        Self { name, current, exchange, origins, figures, purge_seq }
+    }
+
+    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
+        let https = session.get_header(&SCHEME).is_some_and(|scheme| scheme == "https");
+        let head = Head::read(session.req_header(), https).map_err(|_| Fault::Head)?;
+        if self.origins.has_looped(&head.headers) {
+            return Err(Fault::Loop);
+        }
+        let served = self.current.load().site_for_host(&head.host).cloned().ok_or(Fault::NoSite)?;
+        Ok((head, served))
+    }
+
+    /// Whether this shield is at least as far as the edge, after a bounded wait.
+    async fn caught_up(&self, wanted: u64) -> bool {
+        let mut purge_seq = self.purge_seq.clone();
+        tokio::time::timeout(CATCH_UP_TIME_MAX, purge_seq.wait_for(|seq| *seq >= wanted)).await.is_ok_and(|reached| reached.is_ok())
+    }
+
+    async fn answer_from_cache(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        mut head: Head,
+        served: &Served,
+    ) -> pingora::Result<bool> {
+        let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
+        let mut policy = Arc::clone(served.policy(&head.host, head.path()));
+        if !self.caught_up(wanted).await {
+            tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
+            policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
+        }
+        head.headers.remove(&PURGE_SEQ);
+        head.headers.remove(&SCHEME);
+        let fetch = FromOrigin { origins: Arc::clone(&self.origins), targets: target::of_origin(&served.site().origin) };
+        let head_only = head.method == Method::HEAD;
+        let request = Request {
+            head_only,
+            scheme: head.scheme,
+            authority: head.authority,
+            path_and_query: head.path_and_query,
+            headers: head.headers,
+        };
+        let now = Time::from(SystemTime::now());
+        match self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fetch)).await {
+            Ok(mut answer) => {
+                context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
+                self.finish(&mut answer.headers, &answer.status_of_cache);
+                let sent = session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await;
+                self.sent(context, sent)
+            }
+            Err(failed) => {
+                context.status_of_cache = failed.status_of_cache;
+                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from the origin");
+                self.refuse(session, context, Fault::Origin(failed.error.kind)).await
+            }
+        }
+    }
+
+    fn sent(&self, context: &mut Context, sent: Result<u64, Unsent>) -> pingora::Result<bool> {
+        let why = match sent {
+            Ok(bytes) => {
+                context.bytes = bytes;
+                return Ok(true);
+            }
+            Err(Unsent::Client) => "the edge left".to_owned(),
+            Err(Unsent::Body(why)) => {
+                self.figures.cut_off();
+                why
+            }
+        };
+        Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
+    }
+
+    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
+    fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
+        headers.insert(CACHE_STATUS, own.render(&self.name));
+        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
+    }
+
+    async fn refuse(&self, session: &mut Session, context: &mut Context, fault: Fault) -> pingora::Result<bool> {
+        context.outcome = Outcome::Error;
+        context.status_of_cache.detail = Some(fault.detail());
+        let text = Bytes::from(format!("{}\n", fault.detail()));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.finish(&mut headers, &context.status_of_cache);
+        if !session.as_mut().is_body_empty() {
+            session.set_keepalive(None);
+        }
+        let head_only = session.req_header().method == Method::HEAD;
+        let sent = session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await;
+        self.sent(context, sent)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Shield {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            started: Instant::now(),
+            head: None,
+            served: None,
+            targets: Vec::new(),
+            tried: 0,
+            status_of_cache: CacheStatus::default(),
+            outcome: Outcome::Error,
+            bytes: 0,
+        }
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
+        context.started = Instant::now();
+        // Without this an HTTP/1.1 connection would have no idle limit after its first request.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEPALIVE_SECONDS));
+        }
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let (head, served) = match self.route(session) {
+            Ok(routed) => routed,
+            Err(fault) => return self.refuse(session, context, fault).await,
+        };
+        let safe = head.method == Method::GET || head.method == Method::HEAD;
+        if safe && !head.upgrade && session.as_mut().is_body_empty() {
+            return self.answer_from_cache(session, context, head, &served).await;
+        }
+        context.targets = target::of_origin(&served.site().origin);
+        context.outcome = Outcome::Pass;
+        context.status_of_cache =
+            CacheStatus { fwd: Some(if safe { Forwarded::Bypass } else { Forwarded::Method }), ..CacheStatus::default() };
+        context.head = Some(head);
+        context.served = Some(served);
+        Ok(false)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
+        while let Some(target) = context.targets.get(context.tried) {
+            match self.origins.client().addresses(target).await {
+                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
+                Ok(_) => context.tried += 1,
+                Err(error) => {
+                    tracing::warn!(error = error.detail, "origin skipped");
+                    context.tried += 1;
+                }
+            }
+        }
+        Error::e_explain(ErrorType::ConnectError, "no origin can be reached").map_err(|error| error.into_up())
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
+        tracing::warn!(origin = %peer._address, error = error.etype().as_str(), "origin cannot be reached");
+        context.tried += 1;
+        error.set_retry(context.tried < context.targets.len());
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        upstream: &mut RequestHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        let Some(head) = &context.head else { return Ok(()) };
+        let host_header = context.targets.get(context.tried).and_then(|target| target.host_header.clone());
+        let mut signed = head.headers.clone();
+        signed.remove(&PURGE_SEQ);
+        signed.remove(&SCHEME);
+        self.origins.sign(&mut signed);
+        upstream.insert_header(header::HOST, host_header.as_deref().unwrap_or(&head.authority))?;
+        hygiene::replace_end_to_end(upstream, &signed)
+    }
+
+    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
+        answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
+        answer.append_header(VIA, format!("1.1 {}", self.name))?;
+        if let (Some(head), Some(served)) = (&context.head, &context.served)
+            && !head.method.is_safe()
+            && (answer.status.is_success() || answer.status.is_redirection())
+        {
+            let request = Request {
+                head_only: false,
+                scheme: head.scheme,
+                authority: head.authority.clone(),
+                path_and_query: head.path_and_query.clone(),
+                headers: HeaderMap::new(),
+            };
+            self.exchange.invalidate(&request, served.policy(&head.host, head.path()), &answer.headers);
+        }
+        session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let code = match error.etype() {
+            ErrorType::HTTPStatus(code) => *code,
+            _ if matches!(error.esource(), pingora::ErrorSource::Downstream) => 0,
+            ErrorType::ReadTimedout | ErrorType::WriteTimedout => 504,
+            _ => 502,
+        };
+        if code > 0 && session.response_written().is_none() {
+            let kind = if code == 504 { FetchErrorKind::Timeout } else { FetchErrorKind::Connect };
+            let _ = self.refuse(session, context, Fault::Origin(kind)).await;
+        }
+        context.outcome = Outcome::Error;
+        FailToProxy { error_code: code, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let bytes = context.bytes.max(session.body_bytes_sent() as u64);
+        let seconds = context.started.elapsed().as_secs_f64();
+        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+        tracing::debug!(
+            target: "skerry::access",
+            method = %session.req_header().method,
+            uri = %session.req_header().uri,
+            status = status.as_u16(),
+            bytes,
+            seconds,
+            cache = ?context.outcome,
+            error = error.map(|error| error.to_string()),
+            "answered"
+        );
+    }
+}
+
+/// The cache's body as the session takes it.
+struct FromCache(Reader);
+
+#[async_trait]
+impl Pieces for FromCache {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        self.0.chunk().await.map_err(|error| error.to_string())
+    }
+}
