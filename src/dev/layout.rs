@@ -182,7 +182,7 @@ mod tests {
         for settings in all {
             let path = data.file("a.toml");
             write(&path, &settings).unwrap();
-            assert_eq!(crate::settings::process(&path).unwrap(), settings);
+            assert_eq!(skerry_config::check::process_file(&path).unwrap(), settings);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
+use skerry_config::check;
 use skerry_config::site::Site;
 
 use super::child::Children;
@@ -13,7 +14,6 @@ use super::layout::{self, Cdn, Node};
 use super::ports::{HOST, Ports};
 use super::{Options, ca, origin, probe};
 use crate::cli::{Api, Call, Role, segment};
-use crate::settings;
 
 /// The site that serves every host no other site owns.
 const DEFAULT_SITE: &str = "default";
@@ -22,7 +22,7 @@ const ORIGIN_CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// Reads and checks the site files, before anything is started.
 pub(crate) fn read_sites(files: &[PathBuf]) -> Result<Vec<Site>, String> {
-    files.iter().map(|file| settings::site(file).map_err(|faults| faults.to_string())).collect()
+    files.iter().map(|file| check::site_file(file).map_err(|faults| faults.to_string())).collect()
 }
 
 /// Starts everything and waits until it answers.
@@ -82,7 +82,8 @@ fn with_default(mut sites: Vec<Site>, origin: &str) -> Result<Vec<Site>, String>
         return Ok(sites);
     }
     let site = json!({"name": DEFAULT_SITE, "hosts": ["*"], "origin": {"urls": [origin]}});
-    let site = serde_json::from_value(site).map_err(|error| format!("the site of origin {origin:?} cannot be made: {error}"))?;
+    let site = serde_json::from_value(site).map_err(|error| format!("the origin {origin:?} cannot be served: {error}"))?;
+    check::site(&site).map_err(|faults| format!("the origin {origin:?} cannot be served: {faults}"))?;
     sites.push(site);
     Ok(sites)
 }
