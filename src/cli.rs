@@ -19,6 +19,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{dev, log};
 
+pub(crate) use api::{Api, Call, Refusal, segment};
+pub(crate) use role::Role;
+pub(crate) use show::line;
+
 /// Skerry: a self-hosted CDN in one binary.
 #[derive(Parser)]
 #[command(name = "skerry", version)]

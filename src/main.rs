@@ -6,7 +6,6 @@ mod ask;
 mod cli;
 mod dev;
 mod log;
-mod settings;
 mod stop;
 
 use std::process::ExitCode;

@@ -16,6 +16,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// Where the control API is, who asks, and how the answer is printed.
 #[derive(Args, Clone, Debug)]
+#[group(id = "api-options")]
 pub(crate) struct Options {
     /// The control API, such as http://127.0.0.1:8080
     #[arg(long, global = true, env = "SKERRY_API", value_name = "URL")]

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use skerry_config::check;
 
 use super::{Fail, show};
-use crate::settings;
 
 /// The options of `skerry check`.
 #[derive(Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), Fail> {
     let mut faulty = 0;
     for path in &options.files {
-        match settings::any(path) {
+        match check::file(path) {
             Ok(_) => show::line(&format!("{}: fine", path.display())),
             Err(faults) => {
                 faulty += 1;

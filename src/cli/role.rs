@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use skerry_config::check;
 use skerry_config::process::Process;
 
 use super::Fail;
-use crate::{log, settings, stop};
+use crate::{log, stop};
 
 /// How long the runtime waits for what is still blocked after a clean stop.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ impl Role {
 /// Runs the role until it is told to stop.
 pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<(), Fail> {
     let path = options.config.display();
-    let process = settings::process(&options.config).map_err(|faults| Fail::Refused(faults.to_string()))?;
+    let process = check::process_file(&options.config).map_err(|faults| Fail::Refused(faults.to_string()))?;
     let found = Role::of(&process);
     if found != role {
         let (found, role) = (found.name(), role.name());

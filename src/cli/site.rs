@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
+use skerry_config::check;
 use skerry_config::site::Site;
 
 use super::api::{self, Api, Call, segment};
 use super::{Fail, diff, show};
-use crate::settings;
 
 /// The options of `skerry site`.
 #[derive(Args)]
@@ -89,7 +89,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
 }
 
 fn read(file: &Path) -> Result<Site, Fail> {
-    settings::site(file).map_err(|faults| Fail::Refused(faults.to_string()))
+    check::site_file(file).map_err(|faults| Fail::Refused(faults.to_string()))
 }
 
 /// The path of a site in the API, with what follows it.
