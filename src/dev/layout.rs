@@ -8,7 +8,7 @@ use skerry_config::process::{
     Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Memory, Nameserver, Process, Shield, ShieldListen,
     Tls,
 };
-use skerry_config::units::Period;
+use skerry_config::units::{Period, Size};
 
 use super::ca;
 use super::data::Data;
@@ -57,6 +57,11 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     /// HTTPS of an edge.
     pub(crate) https: Option<SocketAddr>,
+}
+
+/// Room enough that the sample origin's 100 MB file is stored and served from memory.
+fn memory() -> Memory {
+    Memory { memory: Size::from_mib(192), object_max: Size::from_mib(128), filling_max: Size::from_mib(192) }
 }
 
 /// The region of edge or shield `number`, from 1.
@@ -137,7 +142,7 @@ pub(crate) fn shield_settings(data: &Data, ports: &Ports, node: &Node, join_toke
         control: link(ports, join_token),
         listen: ShieldListen { tier: node.address, admin: node.admin },
         advertise: None,
-        cache: Memory::default(),
+        cache: memory(),
     })
 }
 
@@ -149,7 +154,7 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         control: link(ports, join_token),
         listen: EdgeListen { http: vec![node.address], https: node.https.into_iter().collect(), admin: node.admin },
         public_addresses: vec![node.address.ip()],
-        cache: Memory::default(),
+        cache: memory(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }
