@@ -91,7 +91,8 @@ impl Tokens {
         let mut table = HashMap::new();
         for (key, value) in store.list(PREFIX)? {
             let hash = key.strip_prefix(PREFIX).and_then(unhex).ok_or_else(|| format!("the store holds a token at {key}"))?;
-            let token = serde_json::from_slice(&value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
+            let token =
+                serde_json::from_slice(&value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
             table.insert(hash, token);
         }
         let has_admin = table.values().any(|token| matches!(token, Token::Api { name } if name == ADMIN));
@@ -100,7 +101,8 @@ impl Tokens {
             let path = data.join(ADMIN_FILE);
             let (secret, text) = api_secret()?;
             // The file first: a token nobody can read would lock the operator out.
-            disk::write(&path, format!("{text}\n").as_bytes(), 0o600).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+            disk::write(&path, format!("{text}\n").as_bytes(), 0o600)
+                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
             let token = Token::Api { name: ADMIN.to_owned() };
             let change = put(&hash(&secret), &token)?;
             tokens.store.transact(&Transaction { then: vec![change], ..Transaction::default() })?;
@@ -142,7 +144,8 @@ impl Tokens {
 
     /// Whether a node may join with a token. Nothing is used up until [`Tokens::used`].
     pub(crate) fn admit(&self, text: &str, role: Role, node: &str, key: &[u8]) -> Result<Admission, Refusal> {
-        let unknown = || Refusal::Malformed("the join token is not known here or has expired; make one with \"skerry node token create\"".to_owned());
+        let unknown =
+            || Refusal::Malformed("the join token is not known here or has expired; make one with \"skerry node token create\"".to_owned());
         let token = JoinToken::decode(text).map_err(Refusal::Malformed)?;
         let hash = hash(&token.secret);
         let wanted = Use { node: node.to_owned(), key: hex(&self::hash(key)) };
@@ -155,7 +158,9 @@ impl Tokens {
             return Err(Refusal::Malformed(format!("the join token is for a {allowed}, not for a {}", role.word())));
         }
         if used.as_ref().is_some_and(|used| *used != wanted) {
-            return Err(Refusal::Malformed("the join token was used already; make another one with \"skerry node token create\"".to_owned()));
+            return Err(Refusal::Malformed(
+                "the join token was used already; make another one with \"skerry node token create\"".to_owned(),
+            ));
         }
         let used = Token::Join { role: allowed.clone(), region: region.clone(), expires: *expires, used: Some(wanted) };
         let change = put(&hash, &used).map_err(Refusal::Broken)?;

@@ -42,7 +42,9 @@ impl Ca {
             (Some(certificate), Some(key)) => Self::parse(&certificate, &key).map_err(|why| {
                 format!("the certificate authority in {} and {} cannot be used: {why}", certificate_path.display(), key_path.display())
             }),
-            (Some(_), None) => Err(format!("{} is there without {}; restore the key from a backup", certificate_path.display(), key_path.display())),
+            (Some(_), None) => {
+                Err(format!("{} is there without {}; restore the key from a backup", certificate_path.display(), key_path.display()))
+            }
             // A key without its certificate was never used: the certificate is written last.
             (None, _) => Self::make(&certificate_path, &key_path),
         }
@@ -100,7 +102,8 @@ impl Ca {
             });
         }
         leaf(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).map_err(|error| format!("cannot make the control plane's certificate: {error}"))?;
+        let certificate =
+            params.signed_by(&key, &self.issuer).map_err(|error| format!("cannot make the control plane's certificate: {error}"))?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok((vec![certificate.der().clone(), self.certificate.clone()], key))
     }

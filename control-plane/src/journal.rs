@@ -77,7 +77,10 @@ fn write(mut file: File, mut waiting: mpsc::Receiver<Waiting>, store: &dyn Store
         if let Err(error) = file.write_all(&text) {
             tracing::error!(%error, lines = lines.len(), "the audit journal cannot be written");
         }
-        batch.drain(..).for_each(|(_, done)| drop(done.send(())));
+        for (_, done) in batch.drain(..) {
+            // An error means that the writer of the request is gone.
+            let _ = done.send(());
+        }
         let mut then = Vec::new();
         for line in lines {
             newest += 1;

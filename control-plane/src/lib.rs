@@ -1,1 +1,27 @@
-//! The only writer of intent.
+//! The only writer of intent: takes it over the API, keeps it, publishes it to nodes, and answers DNS from it.
+//!
+//! Never carries a client's request; everything else goes on when it is away.
+
+mod api;
+mod auth;
+mod ca;
+mod clock;
+mod events;
+mod figures;
+mod health;
+mod intent;
+mod journal;
+mod plane;
+mod publish;
+mod purges;
+mod reading;
+mod refusal;
+mod start;
+mod store;
+mod zone;
+
+pub use api::openapi_document;
+pub use start::run;
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,9 @@ impl Door {
     /// The record of a node, when its certificate is the one it was given.
     fn known(&self, peer: &Peer) -> Result<Arc<Node>, Status> {
         let node = self.plane.intent.node(&peer.name).ok().filter(|node| node.certificate == peer.certificate);
-        node.ok_or_else(|| Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name)))
+        node.ok_or_else(|| {
+            Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name))
+        })
     }
 
     /// The purge position a hello confirms; one in another log, or above ours, confirms nothing.
@@ -119,7 +121,8 @@ impl Door {
             .map(|(_, csr)| csr.certification_request_info.subject_pki.raw.to_vec())
             .ok_or_else(|| Status::invalid_argument("the certificate request is not PKCS#10 signed by its own key"))?;
         let plane = &self.plane;
-        let admission = plane.tokens.admit(&request.token, role, &request.name, &key).map_err(|why| Status::permission_denied(why.says()))?;
+        let admission =
+            plane.tokens.admit(&request.token, role, &request.name, &key).map_err(|why| Status::permission_denied(why.says()))?;
         let certificate = plane.ca.issue(role, &request.name, &request.csr).map_err(Status::invalid_argument)?;
         let node = Node {
             name: request.name.clone(),
@@ -203,7 +206,12 @@ impl Door {
                     self.tell_about(peer, "adopted", adopted.version, None);
                 }
                 Some(report::What::Refused(refused)) => {
-                    tracing::error!(node = peer.name, snapshot = refused.version, reason = refused.reason, "node refused the configuration");
+                    tracing::error!(
+                        node = peer.name,
+                        snapshot = refused.version,
+                        reason = refused.reason,
+                        "node refused the configuration"
+                    );
                     plane.figures.snapshots_refused.inc();
                     session.refused(refused.reason.clone());
                     self.tell_about(peer, "refused", refused.version, Some(refused.reason));

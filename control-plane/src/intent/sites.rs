@@ -41,8 +41,19 @@ pub(crate) struct Wish {
     pub(crate) author: String,
     /// Why.
     pub(crate) reason: Option<String>,
-    /// The version that must be the present one; 0 for a site that must not be there.
-    pub(crate) version: Option<u64>,
+    /// What must hold of the present version.
+    pub(crate) demand: Option<Demand>,
+}
+
+/// What must hold of a site's present version (RFC 9110 section 13.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// It is one of these.
+    OneOf(Vec<u64>),
+    /// There is one.
+    Present,
+    /// There is none.
+    Absent,
 }
 
 /// What came of a change.
@@ -73,7 +84,7 @@ impl Intent {
         let state = self.state();
         let before = state.sites.get(&site.name);
         let present = before.filter(|version| version.site.is_some());
-        require(&site.name, present.map_or(0, |version| version.version), wish.version)?;
+        require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
         if let Some(present) = present.filter(|version| version.site.as_deref() == Some(&site)) {
             return Ok(Written { version: Arc::clone(present), snapshot: state.snapshot, created: false, changed: false });
         }
@@ -89,7 +100,7 @@ impl Intent {
         let _writing = self.writing.lock().await;
         let state = self.state();
         let present = state.sites.get(name).filter(|version| version.site.is_some()).ok_or_else(|| missing(name))?;
-        require(name, present.version, wish.version)?;
+        require(name, present.version, wish.demand.as_ref())?;
         let version = stamp(name.to_owned(), present.version + 1, wish, None);
         self.append(&state, version, false).await
     }
@@ -97,7 +108,8 @@ impl Intent {
     /// Makes the content of an old version the newest one.
     pub(crate) async fn roll_back_site(&self, name: &str, to: u64, mut wish: Wish) -> Result<Written, Refusal> {
         let old = self.site_version(name, to).await?;
-        let site = old.site.ok_or_else(|| Refusal::Conflict(format!("version {to} of site {name:?} is its deletion; choose another one")))?;
+        let site =
+            old.site.ok_or_else(|| Refusal::Conflict(format!("version {to} of site {name:?} is its deletion; choose another one")))?;
         wish.reason = wish.reason.or_else(|| Some(format!("rollback to version {to}")));
         self.put_site(Site::clone(&site), wish).await
     }
@@ -126,8 +138,7 @@ impl Intent {
     async fn append(&self, state: &State, version: SiteVersion, created: bool) -> Result<Written, Refusal> {
         let value = json(&version)?;
         let (name, number) = (version.name.clone(), version.version);
-        let mut changes =
-            vec![Change::Put(format!("{PREFIX}{name}"), value.clone()), Change::Put(version_key(&name, number), value)];
+        let mut changes = vec![Change::Put(format!("{PREFIX}{name}"), value.clone()), Change::Put(version_key(&name, number), value)];
         if let Some(old) = number.checked_sub(VERSIONS_MAX) {
             changes.push(Change::Delete(version_key(&name, old)));
         }
@@ -141,7 +152,7 @@ impl Intent {
 
 /// Checks a site on its own.
 pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
-    crate::reading::check_site(site).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+    skerry_config::check::site(site).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
 /// Checks that no host of `site` belongs to another one.
@@ -157,12 +168,15 @@ pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn require(name: &str, present: u64, wanted: Option<u64>) -> Result<(), Refusal> {
-    match wanted {
-        Some(wanted) if wanted != present => {
-            let is = if present == 0 { "is not there".to_owned() } else { format!("is at version {present}") };
-            Err(Refusal::Stale(format!("site {name:?} {is}, not at version {wanted}; read it again and repeat the change on it")))
+/// Whether the present version, 0 for none, is as demanded.
+fn require(name: &str, present: u64, demand: Option<&Demand>) -> Result<(), Refusal> {
+    let is = if present == 0 { "is not there".to_owned() } else { format!("is at version {present}") };
+    match demand {
+        Some(Demand::OneOf(versions)) if present == 0 || !versions.contains(&present) => {
+            Err(Refusal::Stale(format!("site {name:?} {is}, not at the version in If-Match; read it again and repeat the change on it")))
         }
+        Some(Demand::Present) if present == 0 => Err(Refusal::Stale(format!("site {name:?} {is}, and If-Match demands one"))),
+        Some(Demand::Absent) if present != 0 => Err(Refusal::Stale(format!("site {name:?} {is}, and If-None-Match demands none"))),
         _ => Ok(()),
     }
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
-    Hello, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, order,
+    Hello, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
+    order,
 };
 use tokio::sync::mpsc;
 use tonic::Status;

@@ -54,7 +54,9 @@ fn check_entry(list: &str, entry: &str) -> Result<(), String> {
         "hosts" if !entry.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte)) => {
             Err(format!("{entry:?} is not a host name; write it without scheme and path"))
         }
-        "sites" if !entry.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => Err(format!("{entry:?} is not a site's name")),
+        "sites" if !entry.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
+            Err(format!("{entry:?} is not a site's name"))
+        }
         _ => Ok(()),
     }
 }
@@ -88,8 +90,20 @@ mod tests {
             ..Targets::default()
         };
         let paths: Vec<_> = check(&wrong).unwrap_err().0.into_iter().map(|fault| fault.path).collect();
-        let wanted =
-            ["urls[0]", "urls[1]", "urls[2]", "urls[3]", "urls[4]", "urls[5]", "prefixes[0]", "tags[0]", "tags[1]", "hosts[0]", "sites[0]", "sites[1]"];
+        let wanted = [
+            "urls[0]",
+            "urls[1]",
+            "urls[2]",
+            "urls[3]",
+            "urls[4]",
+            "urls[5]",
+            "prefixes[0]",
+            "tags[0]",
+            "tags[1]",
+            "hosts[0]",
+            "sites[0]",
+            "sites[1]",
+        ];
         assert_eq!(paths, wanted);
     }
 

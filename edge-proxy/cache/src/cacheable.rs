@@ -37,7 +37,7 @@ pub enum Refusal {
     VaryStar,
     /// `Vary` with too many fields, or malformed.
     VaryFields,
-    /// A status this cache does not understand, or a partial response.
+    /// A partial response, a status that must be understood and is not, or one that is stored only with a lifetime it does not have.
     Status,
     /// Neither lifetime nor validator: it could never be used.
     Unusable,
@@ -87,7 +87,9 @@ pub fn judge(request: &HeaderMap, response: Response<'_>, policy: &Policy) -> Re
         return Err(Refusal::Bypass);
     }
     let control = Control::of(headers);
-    if !is_understood(status) {
+    // Section 3: any final status may be stored, but one that must be understood only if it is. A 206 and a 416 answer a range, a 304 a
+    // condition; none was asked for.
+    if matches!(status.as_u16(), 206 | 304 | 416) || (control.must_understand && !is_understood(status)) {
         return Err(Refusal::Status);
     }
     // Section 5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
@@ -121,7 +123,7 @@ pub fn judge(request: &HeaderMap, response: Response<'_>, policy: &Policy) -> Re
     Ok(Kept { freshness, fields })
 }
 
-/// The final statuses this cache understands; 206 and 304 are about another response, and are never stored as one.
+/// The final statuses whose caching requirements this cache knows.
 #[must_use]
 pub fn is_understood(status: StatusCode) -> bool {
     matches!(

@@ -20,13 +20,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::{HeaderMap, header};
+use http::header;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
 use tokio::sync::oneshot;
 
 use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
-use crate::fetch::{Fetch, FetchError, FetchErrorKind, Forward};
+use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
 use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome};
 use crate::key::Key;
@@ -39,10 +39,12 @@ use crate::time::Time;
 
 mod invalidate;
 mod lead;
+mod pass;
 mod remember;
 mod serve;
 
 use lead::{Led, Trip};
+use pass::failed;
 use remember::Remembered;
 use serve::Served;
 
@@ -329,51 +331,6 @@ impl Exchange {
             && matches!(lookup::state(object, verdict == Verdict::Stale, now), State::Fresh | State::StaleWhileRevalidate)
     }
 
-    /// Step 7 and 10: the client's own request, unchanged. A whole answer that could be stored ends the memory of its key.
-    async fn pass_remembered(self: &Arc<Self>, asked: Asked<'_>, status: CacheStatus) -> Result<Answer, Failed> {
-        let authorized = asked.is_authorized();
-        let plain = !asked.request.head_only && !crate::conditional::OURS.iter().any(|name| asked.request.headers.contains_key(name));
-        let request_headers = if plain { asked.request.headers.clone() } else { HeaderMap::new() };
-        let (answer, times) = self.pass(asked.request, &asked.fetch, status).await?;
-        if plain {
-            let response = crate::cacheable::Response {
-                status: answer.status,
-                headers: &answer.headers,
-                requested_at: times.0,
-                responded_at: times.1,
-            };
-            let fits =
-                serve::content_length(&answer.headers).is_ok_and(|length| length.is_none_or(|length| length <= self.bounds.object_max));
-            if fits && crate::cacheable::judge(&request_headers, response, asked.policy).is_ok() {
-                self.remembered.forget(&asked.primary, authorized);
-            }
-        }
-        Ok(answer)
-    }
-
-    /// Sends the client's own request and hands its answer through; also when it was sent and when its head came.
-    async fn pass(
-        self: &Arc<Self>,
-        request: Request,
-        fetch: &Arc<dyn Fetch>,
-        status: CacheStatus,
-    ) -> Result<(Answer, (Time, Time)), Failed> {
-        if let Some(reason) = status.fwd {
-            self.counters.forwarded[reason.index()].inc();
-        }
-        let forward = Forward { request: request.clone(), purge_seq: self.purges.seq() };
-        match fetch.fetch(forward).await.and_then(serve::sound) {
-            Ok(fetched) => {
-                let times = (fetched.requested_at, fetched.responded_at);
-                Ok((serve::direct(fetched, &request, status), times))
-            }
-            Err(error) => {
-                self.counters.failed.inc();
-                Err(failed(error, status))
-            }
-        }
-    }
-
     /// Puts purges in force, in order; returns when no later lookup can use what they name. `snapshot` tells the key rules by which URLs are compared.
     pub fn purge(&self, purges: &[Purge], snapshot: &Snapshot) {
         self.purges.raise(purges, snapshot);
@@ -419,10 +376,5 @@ fn lost() -> FetchError {
     FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned() }
 }
 
-fn failed(error: FetchError, mut status: CacheStatus) -> Failed {
-    status.detail = Some(error.kind.as_str());
-    Failed { error, status_of_cache: status }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

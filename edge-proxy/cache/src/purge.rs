@@ -254,7 +254,7 @@ impl Epochs {
     fn fold(&mut self) {
         for map in [&mut self.sites, &mut self.hosts, &mut self.urls, &mut self.tags] {
             if map.len() > self.names_max {
-                self.all.join(fold_older_half(map));
+                self.all.join(fold_older_half(map, |epoch| *epoch));
             }
         }
         if self.prefixes.len() > self.names_max {
@@ -264,15 +264,19 @@ impl Epochs {
 }
 
 /// Removes the older half of the names; answers with the highest numbers among them.
-fn fold_older_half<K>(map: &mut HashMap<K, Epoch>) -> Epoch {
-    let mut newest: Vec<u64> = map.values().map(|epoch| epoch.newest()).collect();
+fn fold_older_half<K, V>(map: &mut HashMap<K, V>, epoch: impl Fn(&V) -> Epoch) -> Epoch {
+    let mut newest: Vec<u64> = map.values().map(|value| epoch(value).newest()).collect();
+    if newest.is_empty() {
+        return Epoch::default();
+    }
     let middle = newest.len() / 2;
     let (_, &mut median, _) = newest.select_nth_unstable(middle);
     let mut folded = Epoch::default();
-    map.retain(|_, epoch| {
+    map.retain(|_, value| {
+        let epoch = epoch(value);
         let keep = epoch.newest() > median;
         if !keep {
-            folded.join(*epoch);
+            folded.join(epoch);
         }
         keep
     });

@@ -97,12 +97,11 @@ pub fn of_origin(origin: &site::Origin) -> Vec<Target> {
 
 fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
     let server: Server = url.parse().ok()?;
-    let bare = server.host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let server_name = origin.server_name.clone().unwrap_or_else(|| bare.clone());
+    let server_name = origin.server_name.clone().unwrap_or_else(|| server.host.clone());
     Some(Target {
         port: server.port,
         tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
-        host: bare,
+        host: server.host,
         host_header: origin.host_header.clone(),
         times: Times {
             connect: origin.connect_timeout.0,

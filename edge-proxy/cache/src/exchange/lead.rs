@@ -265,7 +265,7 @@ impl Trip {
                 self.store(&object);
                 self.lead.publish(Outcome::Confirmed(Arc::clone(&object)));
             }
-            Err(refusal) => {
+            Err(_) => {
                 self.exchange.store.remove(&self.key);
                 self.remember(REMEMBER, fetched.responded_at);
                 self.lead.publish(Outcome::Private);

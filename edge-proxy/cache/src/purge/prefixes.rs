@@ -10,9 +10,16 @@ use super::{Epoch, fold_older_half};
 /// Prefixes by host.
 #[derive(Debug, Default)]
 pub(super) struct Prefixes {
-    by_hash: HashMap<u64, Epoch>,
+    by_hash: HashMap<u64, Prefix>,
     /// Lengths of prefixes by host hash, ascending. Bounded with `by_hash`: a length is there only with a prefix.
     lengths: HashMap<u64, Vec<u32>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    epoch: Epoch,
+    host: u64,
+    length: u32,
 }
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
@@ -28,10 +35,15 @@ impl Prefixes {
     }
 
     pub(super) fn raise(&mut self, host: &str, prefix: &str, seq: u64, soft: bool) {
-        let start = rolled(FNV_START, host.as_bytes());
-        self.by_hash.entry(rolled(start, prefix.as_bytes())).or_default().raise(seq, soft);
-        let lengths = self.lengths.entry(start).or_default();
+        let host = rolled(FNV_START, host.as_bytes());
         let length = u32::try_from(prefix.len()).unwrap_or(u32::MAX);
+        let new = Prefix { epoch: Epoch::default(), host, length };
+        self.by_hash.entry(rolled(host, prefix.as_bytes())).or_insert(new).epoch.raise(seq, soft);
+        self.note_length(host, length);
+    }
+
+    fn note_length(&mut self, host: u64, length: u32) {
+        let lengths = self.lengths.entry(host).or_default();
         if let Err(at) = lengths.binary_search(&length) {
             lengths.insert(at, length);
         }
@@ -48,16 +60,18 @@ impl Prefixes {
             hash = rolled(hash, more);
             hashed = length as usize;
             if let Some(found) = self.by_hash.get(&hash) {
-                epoch.join(*found);
+                epoch.join(found.epoch);
             }
         }
     }
 
     /// Forgets the older half; answers with the highest numbers in it.
     pub(super) fn fold_older_half(&mut self) -> Epoch {
-        let folded = fold_older_half(&mut self.by_hash);
-        if self.by_hash.is_empty() {
-            self.lengths.clear();
+        let folded = fold_older_half(&mut self.by_hash, |prefix| prefix.epoch);
+        self.lengths.clear();
+        let kept: Vec<Prefix> = self.by_hash.values().copied().collect();
+        for prefix in kept {
+            self.note_length(prefix.host, prefix.length);
         }
         folded
     }

@@ -20,7 +20,7 @@ use crate::request::Request;
 use crate::time::Time;
 
 /// The moment at which most tests begin: Thu, 01 Jan 2026 00:00:00 GMT.
-pub(super) const START: Time = Time(1_767_225_600_000);
+pub(crate) const START: Time = Time(1_767_225_600_000);
 
 /// One thing a body does.
 #[derive(Clone)]
@@ -172,11 +172,11 @@ pub(super) fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     map
 }
 
-pub(super) fn get(path: &str) -> Request {
+pub(crate) fn get(path: &str) -> Request {
     get_with(path, &[])
 }
 
-pub(super) fn get_with(path: &str, pairs: &[(&str, &str)]) -> Request {
+pub(crate) fn get_with(path: &str, pairs: &[(&str, &str)]) -> Request {
     Request {
         head_only: false,
         scheme: "https",
@@ -186,7 +186,7 @@ pub(super) fn get_with(path: &str, pairs: &[(&str, &str)]) -> Request {
     }
 }
 
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         rule: None,
         bypass: false,
@@ -201,7 +201,7 @@ pub(super) fn policy() -> Policy {
 }
 
 /// A configuration of one site, `shop`, that owns `shop.example` and has this key.
-pub(super) fn snapshot(key: Key) -> Snapshot {
+pub(crate) fn snapshot(key: Key) -> Snapshot {
     let origin: OriginSettings = serde_origin();
     let cache = Cache { key, rules: Vec::<Rule>::new(), ..Cache::default() };
     let site = Site { name: "shop".to_owned(), hosts: vec!["shop.example".to_owned()], origin, cache };
@@ -279,7 +279,7 @@ pub(super) fn gate() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(0))
 }
 
-pub(super) fn seconds(seconds: u64) -> Time {
+pub(crate) fn seconds(seconds: u64) -> Time {
     START.plus(Duration::from_secs(seconds))
 }
 

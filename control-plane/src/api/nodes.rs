@@ -1,0 +1,125 @@
+//! `/v1/nodes`.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::Place;
+use super::problem::Problem;
+use crate::clock;
+use crate::intent::Node;
+
+/// A node.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NodeView {
+    /// Its name.
+    name: String,
+    /// `edge` or `shield`.
+    role: String,
+    /// Its region.
+    region: String,
+    /// The addresses DNS answers with (edges), or the address edges reach it by (shields).
+    addresses: Vec<String>,
+    /// Whether its stream stands.
+    connected: bool,
+    /// Whether it gets no new clients.
+    drained: bool,
+    /// The number of the configuration in force on it; null when it has said none since the control plane started.
+    snapshot: Option<u64>,
+    /// Why it refused a newer configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    /// The number of the last purge it has confirmed.
+    purge_seq: u64,
+    /// Requests it has answered since it started.
+    requests: u64,
+    /// Those it answered from its store.
+    hits: u64,
+    /// Bytes of bodies it has sent.
+    bytes: u64,
+    /// The version of its software.
+    software: String,
+    /// When it last said something; null when it has not since the control plane started.
+    last_seen: Option<String>,
+    /// When it joined.
+    joined_at: String,
+}
+
+/// All nodes.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NodeList {
+    /// By name.
+    nodes: Vec<NodeView>,
+    /// The number of the configuration.
+    snapshot: u64,
+    /// The number of the newest purge.
+    purge_seq: u64,
+}
+
+/// All nodes.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes", responses((status = 200, body = NodeList)))]
+pub(crate) async fn list(State(api): State<Api>) -> Answer<NodeList> {
+    let state = api.plane.intent.state();
+    let nodes = state.nodes.values().map(|node| view(&api, node)).collect();
+    Answer(NodeList { nodes, snapshot: state.snapshot, purge_seq: api.plane.purges.head() })
+}
+
+/// One node.
+#[utoipa::path(get, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
+    responses((status = 200, body = NodeView)))]
+pub(crate) async fn read(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<NodeView>, Problem> {
+    Ok(Answer(view(&api, &*api.plane.intent.node(&name)?)))
+}
+
+/// Takes clients away from an edge, or edges from a shield.
+#[utoipa::path(post, path = "/v1/nodes/{name}/drain", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
+    responses((status = 200, body = NodeView)))]
+pub(crate) async fn drain(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<NodeView>, Problem> {
+    api.plane.intent.drain_node(&name, true).await?;
+    api.plane.events.node(&name, "drained");
+    read(State(api), Place(name)).await
+}
+
+/// Undoes a drain.
+#[utoipa::path(post, path = "/v1/nodes/{name}/resume", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
+    responses((status = 200, body = NodeView)))]
+pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<NodeView>, Problem> {
+    api.plane.intent.drain_node(&name, false).await?;
+    api.plane.events.node(&name, "resumed");
+    read(State(api), Place(name)).await
+}
+
+/// Removes a node: its stream is closed and its certificate counts for nothing.
+#[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
+    responses((status = 204, description = "Removed")))]
+pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
+    api.plane.intent.remove_node(&name).await?;
+    api.plane.health.forget(&name);
+    api.plane.events.node(&name, "removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn view(api: &Api, node: &Node) -> NodeView {
+    let live = api.plane.health.live(&node.name);
+    let tier = node.tier_address.iter().map(ToString::to_string);
+    NodeView {
+        name: node.name.clone(),
+        role: node.role.clone(),
+        region: node.region.clone(),
+        addresses: node.addresses.iter().map(ToString::to_string).chain(tier).collect(),
+        connected: live.connected,
+        drained: node.drained,
+        snapshot: live.snapshot,
+        refused: live.refused,
+        purge_seq: live.purge_seq,
+        requests: live.load.requests,
+        hits: live.load.hits,
+        bytes: live.load.bytes,
+        software: live.software,
+        last_seen: live.last_seen.map(clock::text),
+        joined_at: node.joined_at.clone(),
+    }
+}

@@ -1,0 +1,225 @@
+//! `/v1/sites`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::header::ETAG;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use skerry_config::site::Site;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::extract::{Author, Json, Params, Place, SiteText, wish};
+use super::problem::Problem;
+use crate::events::Event;
+use crate::intent::{SiteVersion, Written};
+use crate::reading;
+use crate::refusal::Refusal;
+
+/// A site in force.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SiteView {
+    /// Its name.
+    name: String,
+    /// Its version.
+    version: u64,
+    /// When this version was made.
+    at: String,
+    /// By whom.
+    author: String,
+    /// The site.
+    #[schema(value_type = Object)]
+    site: Arc<Site>,
+}
+
+/// All sites in force.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SiteList {
+    /// By name.
+    sites: Vec<SiteView>,
+    /// The number of the configuration.
+    snapshot: u64,
+}
+
+/// What came of a write.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SiteWritten {
+    /// The site.
+    name: String,
+    /// The version in force.
+    version: u64,
+    /// The number of the configuration that has it.
+    snapshot: u64,
+    /// False when the site was so already, and no version was made.
+    changed: bool,
+}
+
+/// A version of a site.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VersionView {
+    /// Its number.
+    version: u64,
+    /// When it was made.
+    at: String,
+    /// By whom.
+    author: String,
+    /// Why.
+    reason: Option<String>,
+    /// Present, and true, when this version deleted the site.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
+    /// The site; only where one version is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    site: Option<Arc<Site>>,
+}
+
+/// Why.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Why {
+    /// Kept with the version; at most 500 bytes.
+    reason: Option<String>,
+}
+
+/// Which version.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rollback {
+    /// The number of the version whose content is wanted.
+    version: u64,
+    /// Kept with the new version; at most 500 bytes.
+    reason: Option<String>,
+}
+
+/// All sites.
+#[utoipa::path(get, path = "/v1/sites", tag = "sites", responses((status = 200, body = SiteList)))]
+pub(crate) async fn list(State(api): State<Api>) -> Answer<SiteList> {
+    let state = api.plane.intent.state();
+    let sites = state.sites.values().filter_map(|version| Some(view(version, version.site.as_ref()?)));
+    Answer(SiteList { sites: sites.collect(), snapshot: state.snapshot })
+}
+
+/// One site.
+#[utoipa::path(get, path = "/v1/sites/{name}", tag = "sites", params(("name" = String, Path, description = "The site's name")),
+    responses((status = 200, body = SiteView, headers(("ETag", description = "The version in quotes")))))]
+pub(crate) async fn read(State(api): State<Api>, Place(name): Place<String>) -> Result<Response, Problem> {
+    let (version, site) = api.plane.intent.site(&name)?;
+    Ok(([(ETAG, etag(version.version))], Answer(view(&version, &site))).into_response())
+}
+
+/// Makes a site, or its next version. The same content again makes no version. Takes JSON, TOML and YAML.
+#[utoipa::path(put, path = "/v1/sites/{name}", tag = "sites",
+    params(("name" = String, Path, description = "The site's name"), Why,
+        ("If-Match" = Option<String>, Header, description = "The version the change is based on, in quotes"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only make a site that is not there")),
+    request_body(content = ref("#/components/schemas/Site"), content_type = "application/json"),
+    responses((status = 200, body = SiteWritten), (status = 201, body = SiteWritten)))]
+pub(crate) async fn put(
+    State(api): State<Api>,
+    Place(name): Place<String>,
+    Params(why): Params<Why>,
+    Extension(author): Extension<Author>,
+    headers: HeaderMap,
+    SiteText { text, format }: SiteText,
+) -> Result<Response, Problem> {
+    let wish = wish(author, why.reason, &headers)?;
+    let site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
+    if site.name != name {
+        let says = format!("{:?} is not the name in the path; write {name:?} in both", site.name);
+        return Err(Refusal::fault("the site has another name than its path", "name", says).into());
+    }
+    let written = api.plane.intent.put_site(site, wish).await?;
+    Ok(answer(&api, &written))
+}
+
+/// Deletes a site. Its versions stay.
+#[utoipa::path(delete, path = "/v1/sites/{name}", tag = "sites",
+    params(("name" = String, Path, description = "The site's name"), Why,
+        ("If-Match" = Option<String>, Header, description = "The version the change is based on, in quotes")),
+    responses((status = 204, description = "Deleted")))]
+pub(crate) async fn delete(
+    State(api): State<Api>,
+    Place(name): Place<String>,
+    Params(why): Params<Why>,
+    Extension(author): Extension<Author>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let wish = wish(author, why.reason, &headers)?;
+    let written = api.plane.intent.delete_site(&name, wish).await?;
+    tell(&api, &written);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The versions of a site, the oldest first; the last 1000 are kept.
+#[utoipa::path(get, path = "/v1/sites/{name}/versions", tag = "sites", params(("name" = String, Path, description = "The site's name")),
+    responses((status = 200, body = Vec<VersionView>)))]
+pub(crate) async fn versions(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<Vec<VersionView>>, Problem> {
+    let versions = api.plane.intent.site_versions(&name).await?;
+    Ok(Answer(versions.into_iter().map(|version| VersionView { site: None, ..version_view(version) }).collect()))
+}
+
+/// One version of a site.
+#[utoipa::path(get, path = "/v1/sites/{name}/versions/{version}", tag = "sites",
+    params(("name" = String, Path, description = "The site's name"), ("version" = u64, Path, description = "The version's number")),
+    responses((status = 200, body = VersionView)))]
+pub(crate) async fn version(State(api): State<Api>, Place((name, number)): Place<(String, u64)>) -> Result<Answer<VersionView>, Problem> {
+    Ok(Answer(version_view(api.plane.intent.site_version(&name, number).await?)))
+}
+
+/// Makes the content of an old version the next version.
+#[utoipa::path(post, path = "/v1/sites/{name}/rollback", tag = "sites",
+    params(("name" = String, Path, description = "The site's name"),
+        ("If-Match" = Option<String>, Header, description = "The version that is present, in quotes")),
+    request_body = Rollback, responses((status = 200, body = SiteWritten), (status = 201, body = SiteWritten)))]
+pub(crate) async fn rollback(
+    State(api): State<Api>,
+    Place(name): Place<String>,
+    Extension(author): Extension<Author>,
+    headers: HeaderMap,
+    Json(rollback): Json<Rollback>,
+) -> Result<Response, Problem> {
+    let wish = wish(author, rollback.reason, &headers)?;
+    let written = api.plane.intent.roll_back_site(&name, rollback.version, wish).await?;
+    Ok(answer(&api, &written))
+}
+
+fn answer(api: &Api, written: &Written) -> Response {
+    tell(api, written);
+    let version = &written.version;
+    let view = SiteWritten { name: version.name.clone(), version: version.version, snapshot: written.snapshot, changed: written.changed };
+    let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    (status, [(ETAG, etag(version.version))], Answer(view)).into_response()
+}
+
+fn tell(api: &Api, written: &Written) {
+    if written.changed {
+        let version = &written.version;
+        let (name, deleted) = (version.name.clone(), version.site.is_none());
+        api.plane.events.tell(Event::Site { name, version: version.version, snapshot: written.snapshot, deleted });
+    }
+}
+
+fn view(version: &SiteVersion, site: &Arc<Site>) -> SiteView {
+    SiteView {
+        name: version.name.clone(),
+        version: version.version,
+        at: version.at.clone(),
+        author: version.author.clone(),
+        site: Arc::clone(site),
+    }
+}
+
+fn version_view(version: SiteVersion) -> VersionView {
+    let SiteVersion { version, at, author, reason, site, .. } = version;
+    VersionView { version, at, author, reason, deleted: site.is_none(), site }
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}

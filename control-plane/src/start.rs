@@ -1,0 +1,151 @@
+//! From settings to a control plane that answers, and back to nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::Registry;
+use serde_json::json;
+use skerry_agent::{disk, listen, ready};
+use skerry_config::process;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api;
+use crate::auth::Tokens;
+use crate::ca::Ca;
+use crate::events::Events;
+use crate::figures::Figures;
+use crate::health::Health;
+use crate::intent::Intent;
+use crate::journal::Journal;
+use crate::plane::Plane;
+use crate::publish::{self, Door};
+use crate::purges::{self, Purges};
+use crate::store::{Redb, Store};
+use crate::zone::Zone;
+
+/// Tries to find a port that is free for both UDP and TCP.
+const PORT_TRIES: usize = 32;
+
+/// Time the parts have to end when the control plane stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The sockets; all are bound before anything is served.
+struct Sockets {
+    api: TcpListener,
+    nodes: TcpListener,
+    dns_udp: UdpSocket,
+    dns_tcp: TcpListener,
+}
+
+/// Runs a control plane until `stop` says so. Binds everything, writes `ready.json`, then serves.
+///
+/// # Errors
+/// One sentence when it cannot start: an address is taken, the data directory cannot be used, the store or the CA cannot be read.
+pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let data = &settings.data;
+    let _lock = disk::claim(data)?;
+    ready::clear(data).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
+    let sockets = bind(&settings.listen).await?;
+    let nodes_address = address(&sockets.nodes)?;
+    let names = if settings.names.is_empty() { vec![nodes_address.ip().to_string()] } else { settings.names.clone() };
+    let registry = Registry::new();
+    let store = Arc::new(Redb::open(&data.join("store.redb"))?);
+    let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    let tls = publish::tls(&plane.ca, &names)?;
+    let addresses = json!({
+        "pid": std::process::id(),
+        "api": address(&sockets.api)?.to_string(),
+        "nodes": nodes_address.to_string(),
+        "dns": address(&sockets.dns_tcp)?.to_string(),
+    });
+
+    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
+    let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
+    let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
+    parts.push(tokio::spawn(zone.keep(state, stop.clone())));
+    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
+    parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
+    let router = api::router(Arc::clone(&plane), registry, stop.clone());
+    parts.push(listen::serve(sockets.api, router, stop.clone()));
+    drop(plane);
+
+    ready::write(data, &addresses).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
+    tracing::info!(%addresses, "control plane ready");
+    skerry_agent::stopped(stop).await;
+    let ended = tokio::time::timeout(STOP_TIMEOUT, end(parts)).await;
+    // A file that stays would say that a process answers; failing to remove it is no reason to fail a stop.
+    let _ = ready::clear(data);
+    let closed = tokio::task::spawn_blocking(move || store.close()).await;
+    ended.map_err(|_| format!("parts of the control plane did not end within {} s", STOP_TIMEOUT.as_secs()))?;
+    closed.map_err(|error| format!("the store could not be closed: {error}"))
+}
+
+fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+    Ok(Plane {
+        ca: Ca::load(data)?,
+        tokens: Tokens::load(Arc::clone(&store), data)?,
+        intent: Arc::new(Intent::load(Arc::clone(&store))?),
+        purges: Arc::new(Purges::open(Arc::clone(&store))?),
+        health: Arc::new(Health::new()),
+        journal: Journal::open(&data.join("audit.log"), store)?,
+        events: Events::new(),
+        figures: Figures::new(registry)?,
+    })
+}
+
+async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
+    let api = tcp("listen.api", wanted.api).await?;
+    let nodes = tcp("listen.nodes", wanted.nodes).await?;
+    for _ in 0..PORT_TRIES {
+        let dns_udp = UdpSocket::bind(wanted.dns).await.map_err(|error| taken("listen.dns", wanted.dns, &error))?;
+        let same = dns_udp.local_addr().map_err(|error| taken("listen.dns", wanted.dns, &error))?;
+        match tcp("listen.dns", same).await {
+            Ok(dns_tcp) => return Ok(Sockets { api, nodes, dns_udp, dns_tcp }),
+            // With a free choice, somebody's TCP port may be in the way of ours for UDP.
+            Err(why) if wanted.dns.port() != 0 => return Err(why),
+            Err(_) => {}
+        }
+    }
+    Err(format!("no port of {} is free for both UDP and TCP (listen.dns)", wanted.dns.ip()))
+}
+
+async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(wanted).await.map_err(|error| taken(setting, wanted, &error))
+}
+
+fn taken(setting: &str, wanted: SocketAddr, error: &std::io::Error) -> String {
+    format!("cannot listen on {wanted} ({setting}): {error}")
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
+    listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
+}
+
+/// Keeps the gauges that follow numbers.
+async fn gauge(plane: Arc<Plane>, stop: watch::Receiver<bool>) {
+    let mut heads = plane.purges.heads();
+    let mut published = plane.intent.published();
+    loop {
+        plane.figures.purge_seq.set(i64::try_from(*heads.borrow_and_update()).unwrap_or(i64::MAX));
+        plane.figures.snapshot_version.set(i64::try_from(published.borrow_and_update().version).unwrap_or(i64::MAX));
+        tokio::select! {
+            () = skerry_agent::stopped(stop.clone()) => return,
+            _ = heads.changed() => {}
+            _ = published.changed() => {}
+        }
+    }
+}
+
+async fn end(parts: Vec<JoinHandle<()>>) {
+    for part in parts {
+        if let Err(error) = part.await {
+            tracing::error!(%error, "a part of the control plane failed");
+        }
+    }
+}

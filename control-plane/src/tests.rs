@@ -1,0 +1,6 @@
+//! The control plane with real sockets and real agents, all in one process.
+
+mod api;
+mod house;
+mod nodes;
+mod start;

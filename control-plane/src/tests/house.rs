@@ -1,0 +1,245 @@
+//! A control plane on free ports, nodes beside it, and a client for the API.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use skerry_agent::{Agent, Duties, Load, Role, Settings};
+use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
+use skerry_config::purge::Purge;
+use skerry_config::snapshot::Snapshot;
+use skerry_config::units::Period;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Time anything here may take before a test fails.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for a condition.
+pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "{what} did not happen within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(super) fn settings(data: &Path) -> Control {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
+    let dns = Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), region_order: Vec::new(), coverage: Vec::new() };
+    Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns }
+}
+
+/// A control plane.
+pub(super) struct House {
+    pub(super) settings: Control,
+    pub(super) addresses: Value,
+    pub(super) token: String,
+    client: Client<HttpConnector, Full<bytes::Bytes>>,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<Result<(), String>>,
+    directory: TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: http::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl House {
+    pub(super) async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = settings(&directory.path().join("control"));
+        Self::with(directory, settings).await
+    }
+
+    async fn with(directory: TempDir, settings: Control) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(crate::run(settings.clone(), stopped));
+        let ready = settings.data.join("ready.json");
+        let addresses: Value = eventually("ready.json", async || {
+            assert!(!running.is_finished(), "the control plane ended");
+            serde_json::from_slice(&std::fs::read(&ready).ok()?).ok()
+        })
+        .await;
+        let token = std::fs::read_to_string(settings.data.join("admin.token")).unwrap().trim().to_owned();
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { settings, addresses, token, client, stop, running, directory }
+    }
+
+    /// Stops, and starts again on the same addresses.
+    pub(super) async fn restart(self, between: impl FnOnce(&Path)) -> Self {
+        let mut settings = self.settings.clone();
+        settings.listen = ControlListen { api: self.address("api"), nodes: self.address("nodes"), dns: self.address("dns") };
+        let directory = self.stop().await;
+        between(&settings.data);
+        Self::with(directory, settings).await
+    }
+
+    pub(super) async fn stop(self) -> TempDir {
+        self.stop.send_replace(true);
+        self.running.await.unwrap().unwrap();
+        assert!(!self.settings.data.join("ready.json").exists());
+        self.directory
+    }
+
+    pub(super) fn address(&self, name: &str) -> std::net::SocketAddr {
+        self.addresses[name].as_str().unwrap().parse().unwrap()
+    }
+
+    /// A path for a node's data.
+    pub(super) fn data(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) async fn send(&self, request: http::request::Builder, body: impl Into<bytes::Bytes>) -> Answer {
+        let response = self.client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let uri = format!("http://{}{path}", self.address("api"));
+        Request::builder().method(method).uri(uri).header("authorization", format!("Bearer {}", self.token))
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path), "").await
+    }
+
+    pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.send(self.request(method, path).header("content-type", "application/json"), body.to_string()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, &body).await
+    }
+
+    pub(super) async fn put_site(&self, name: &str, host: &str) -> Answer {
+        self.call(Method::PUT, &format!("/v1/sites/{name}"), &site(name, host)).await
+    }
+
+    pub(super) async fn join_token(&self, role: Role) -> String {
+        let answer = self.post("/v1/tokens", json!({"kind": "join", "role": role.word(), "region": "north"})).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn node_settings(&self, role: Role, name: &str, token: Option<String>) -> Settings {
+        Settings {
+            role,
+            name: name.to_owned(),
+            data: self.data(name),
+            control: ControlLink { address: self.addresses["nodes"].as_str().unwrap().to_owned(), join_token: token },
+            public_addresses: if role == Role::Edge { vec!["127.0.0.9".parse().unwrap()] } else { Vec::new() },
+            tier_address: (role == Role::Shield).then(|| "127.0.0.8:8443".parse().unwrap()),
+        }
+    }
+
+    /// Joins and follows.
+    pub(super) async fn node(&self, role: Role, name: &str) -> TestNode {
+        let token = self.join_token(role).await;
+        let node = TestNode::start(self.node_settings(role, name, Some(token))).await;
+        self.connected(name).await;
+        node
+    }
+
+    /// Waits until a node is connected and runs the configuration in force.
+    pub(super) async fn connected(&self, name: &str) -> Value {
+        eventually("a node connects", async || {
+            let list = self.get("/v1/nodes").await.json();
+            let node = list["nodes"].as_array().unwrap().iter().find(|node| node["name"] == name)?.clone();
+            (node["connected"] == true && node["snapshot"] == list["snapshot"]).then_some(node)
+        })
+        .await
+    }
+}
+
+pub(super) fn site(name: &str, host: &str) -> Value {
+    json!({"name": name, "hosts": [host], "origin": {"urls": ["http://127.0.0.1:9"]}})
+}
+
+/// What a node was told.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) snapshots: Mutex<Vec<u64>>,
+    pub(super) purges: Mutex<Vec<u64>>,
+    pub(super) dropped_through: Mutex<Vec<u64>>,
+    /// While true, snapshots are refused.
+    pub(super) refuses: Mutex<bool>,
+    /// Locked by a test to keep purges from being applied.
+    pub(super) gate: Mutex<()>,
+}
+
+impl Duties for Told {
+    fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        if *self.refuses.lock() {
+            return Err("this node is contrary".to_owned());
+        }
+        self.snapshots.lock().push(snapshot.version());
+        Ok(())
+    }
+
+    fn purge(&self, purges: &[Purge]) {
+        let _gate = self.gate.lock();
+        self.purges.lock().extend(purges.iter().map(|purge| purge.seq));
+    }
+
+    fn purge_all_through(&self, seq: u64) {
+        self.dropped_through.lock().push(seq);
+    }
+
+    fn load(&self) -> Load {
+        Load { requests: 3, hits: 2, bytes: 1 }
+    }
+}
+
+/// A node.
+pub(super) struct TestNode {
+    pub(super) agent: Agent,
+    pub(super) told: Arc<Told>,
+    pub(super) settings: Settings,
+    stop: watch::Sender<bool>,
+    following: JoinHandle<()>,
+}
+
+impl TestNode {
+    pub(super) async fn start(settings: Settings) -> Self {
+        let agent = Agent::prepare(settings.clone()).await.unwrap();
+        let told = Arc::new(Told::default());
+        let (stop, stopped) = watch::channel(false);
+        let following = agent.follow(Arc::clone(&told) as Arc<dyn Duties>, stopped);
+        Self { agent, told, settings, stop, following }
+    }
+
+    /// Stops; the settings to start it again, without a token.
+    pub(super) async fn stop(self) -> Settings {
+        self.stop.send_replace(true);
+        self.following.await.unwrap();
+        let mut settings = self.settings;
+        settings.control.join_token = None;
+        settings
+    }
+}
