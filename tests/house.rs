@@ -8,6 +8,6 @@ pub(crate) mod wait;
 
 pub(crate) use cdn::Cdn;
 pub(crate) use clients::{Got, curl, dig, get};
-pub(crate) use command::{Ran, kill, run, skerry};
+pub(crate) use command::{kill, run, skerry};
 pub(crate) use origins::{Nginx, Python};
-pub(crate) use wait::{wait_for, wait_until};
+pub(crate) use wait::wait_until;

@@ -1,6 +1,6 @@
 //! Clients: curl and dig as users run them, and a plain socket for many at once.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
