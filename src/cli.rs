@@ -13,9 +13,11 @@ mod site;
 mod status;
 
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use skerry_config::check::Faults;
 
 use crate::{dev, log};
 
@@ -66,6 +68,14 @@ pub(crate) enum Fail {
 }
 
 impl Fail {
+    /// A file with faults: one as a sentence, several as a list under one.
+    pub(crate) fn faults(path: &Path, faults: &Faults) -> Self {
+        Self::Refused(match faults.0.as_slice() {
+            [fault] => fault.to_string(),
+            all => format!("{} has {} faults:\n{faults}", path.display(), all.len()),
+        })
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {

@@ -54,7 +54,7 @@ impl Role {
 /// Runs the role until it is told to stop.
 pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<(), Fail> {
     let path = options.config.display();
-    let process = check::process_file(&options.config).map_err(|faults| Fail::Refused(faults.to_string()))?;
+    let process = check::process_file(&options.config).map_err(|faults| Fail::faults(&options.config, &faults))?;
     let found = Role::of(&process);
     if found != role {
         let (found, role) = (found.name(), role.name());

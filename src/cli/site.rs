@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
-use skerry_config::check;
+use skerry_config::check::{self, Checked};
 use skerry_config::site::Site;
 
 use super::api::{self, Api, Call, segment};
@@ -89,7 +89,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
 }
 
 fn read(file: &Path) -> Result<Site, Fail> {
-    check::site_file(file).map_err(|faults| Fail::Refused(faults.to_string()))
+    match check::file(file).map_err(|faults| Fail::faults(file, &faults))? {
+        Checked::Site(site) => Ok(*site),
+        Checked::Process(_) => Err(Fail::Usage(format!("{} is the settings of a process, not a site", file.display()))),
+    }
 }
 
 /// The path of a site in the API, with what follows it.
