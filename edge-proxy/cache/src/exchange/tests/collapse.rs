@@ -1,10 +1,17 @@
 //! One fetch for many requests, and when not.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::house::{House, Reply, START, Step, Upstream, gate, get, get_with, read, seconds, until};
 use crate::answer::Forwarded;
+use crate::exchange::Asked;
 use crate::fetch::FetchErrorKind;
+use crate::flight::Joined;
+use crate::key::Key;
+use crate::lookup;
+use crate::purge::Identity;
 
 const STORED: &[(&str, &str)] = &[("cache-control", "max-age=60")];
 
@@ -316,4 +323,59 @@ async fn bypass_goes_upstream_as_it_came() {
     let (status, cache_status, _) = house.ask(get_with("/", &[("range", "bytes=0-0"), ("if-range", "\"a\"")]), START).await;
     assert_eq!((status, cache_status.as_str()), (206, "c; fwd=bypass"));
     assert_eq!(upstream.call(0).request.headers["if-range"], "\"a\"");
+}
+
+#[tokio::test]
+async fn a_variant_that_is_being_fetched_is_joined_once_its_fields_are_known() {
+    let middle = gate();
+    let steps = vec![Step::Send("a".into()), Step::Gate(middle.clone()), Step::Send("b".into())];
+    let upstream = Upstream::always(Reply::new(200, &[("cache-control", "max-age=60"), ("vary", "x")], "").steps(steps));
+    let house = House::new(&upstream);
+    let first = house.run(get_with("/", &[("x", "1")]), START).await.unwrap();
+    let second = house.run(get_with("/", &[("x", "1")]), START).await.unwrap();
+    assert!(second.status_of_cache.collapsed);
+    assert_eq!(upstream.calls(), 1);
+    middle.add_permits(1);
+    assert_eq!((read(first).await.unwrap(), read(second).await.unwrap()), (Bytes::from("ab"), Bytes::from("ab")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flight_that_ends_between_a_lookup_and_a_join_is_not_flown_again() {
+    let upstream = Upstream::always(Reply::new(200, STORED, "x"));
+    let house = House::new(&upstream);
+    for key in 0..500 {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                let house = house.clone();
+                tokio::spawn(async move { house.ask(get(&format!("/{key}")), START).await.2 })
+            })
+            .collect();
+        for client in clients {
+            assert_eq!(client.await.unwrap(), "x");
+        }
+        assert_eq!(upstream.calls(), key + 1);
+    }
+}
+
+#[tokio::test]
+async fn who_looked_before_a_flight_ended_looks_again_before_leading_another() {
+    let upstream = Upstream::always(Reply::new(200, STORED, "x"));
+    let house = House::new(&upstream);
+    let request = get("/");
+    let primary = Key::of(&request, &house.policy.key);
+    let asked = Asked {
+        identity: Arc::new(Identity::of(&request, "shop", &house.policy.key)),
+        request,
+        policy: &house.policy,
+        primary,
+        now: START,
+        fetch: upstream.clone(),
+    };
+    let exchange = &house.exchange;
+    let look = || lookup::find(&exchange.store, &exchange.purges, &asked.primary, &asked.request, START);
+    let before = look();
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    assert!(matches!(exchange.join(&asked, &before, None), Joined::LookAgain));
+    assert!(matches!(exchange.join(&asked, &look(), None), Joined::Leader(_)));
 }

@@ -190,3 +190,25 @@ async fn after_a_purge_nobody_gets_what_was_before_however_busy_the_key() {
     }
     assert!(upstream.calls() > 1);
 }
+
+#[tokio::test]
+async fn a_request_after_a_purge_does_not_wait_for_a_head_from_before_it() {
+    let never = gate();
+    let upstream = Upstream::new({
+        let never = never.clone();
+        move |index, _| if index == 0 { Reply::new(200, STORED, "old").gated(&never) } else { Reply::new(200, STORED, "new") }
+    });
+    let house = House::new(&upstream);
+    let before = tokio::spawn({
+        let house = house.clone();
+        async move { house.ask(get("/"), START).await.2 }
+    });
+    until("the fetch", || upstream.calls() == 1).await;
+    purge(&house, 1, url("/"));
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(10), house.ask(get("/"), START)).await;
+    assert_eq!(asked.unwrap().2, "new");
+    never.add_permits(1);
+    assert_eq!(before.await.unwrap(), "old");
+    house.settled().await;
+    assert_eq!(house.ask(get("/"), START).await.2, "new");
+}

@@ -25,6 +25,18 @@ fn an_error_comes_after_the_bytes_there_are_and_an_end_is_final() {
     });
 }
 
+#[test]
+fn the_last_byte_there_is_can_be_read_before_the_end() {
+    let body = Growing::new(Arc::default());
+    let mut reader = body.cursor().unwrap();
+    assert!(reader.ready().is_none());
+    body.append(b"a");
+    assert_eq!(reader.ready().unwrap().unwrap().unwrap(), "a");
+    assert!(reader.ready().is_none());
+    body.finish();
+    assert_eq!(reader.ready().unwrap().unwrap(), None);
+}
+
 proptest! {
     /// However a body is cut in pieces and whenever its readers read, each gets exactly its bytes, and nothing stays counted.
     #[test]
