@@ -26,8 +26,8 @@ const HERD_CLIENTS: usize = 200;
 /// The herds of one round, each for another object. nginx looks only every 500 ms whether a miss that it holds back may go on,
 /// so each of its herds takes that long.
 const HERDS: usize = 10;
-/// The share of hits, in percent, below which a run of `hit` has not measured hits.
-const HITS_MIN_PERCENT: u64 = 99;
+/// The share of answers, in percent, that must be what a scenario is named for: hits, or misses.
+const AS_NAMED_MIN_PERCENT: u64 = 99;
 
 /// A server to measure.
 struct Server {
@@ -122,11 +122,14 @@ async fn measure(servers: &[Server], length: Duration, note: &str) -> Result<Str
         let reference = rounds.last().map_or(0.0, |rounds| processor_us(rounds));
         for (server, rounds) in servers.iter().zip(&rounds) {
             let (hits, answers) = rounds.iter().fold((0, 0), |sum, round| (sum.0 + round.hits, sum.1 + round.answers));
-            if scenario == Scenario::Hit && hits * 100 < answers * HITS_MIN_PERCENT {
-                notes.push(format!(
-                    "**{} answered the object from its cache {hits} of {answers} times: this is no measure of hits.**",
-                    server.name
-                ));
+            let as_named = match scenario {
+                Scenario::Hit => hits,
+                Scenario::Miss => answers - hits,
+                Scenario::Herd => answers,
+            };
+            if as_named * 100 < answers * AS_NAMED_MIN_PERCENT {
+                let (scenario, name) = (scenario.name(), server.name);
+                notes.push(format!("**{name} gave a {scenario} {as_named} of {answers} times: this is no measure of that.**"));
             }
             write_row(&mut table, scenario, server, rounds, reference);
         }

@@ -226,12 +226,14 @@ fn path(shared: &Shared) -> PathAndQuery {
     }
 }
 
-/// Whether an answer says that the cache nearest to the client had it: the last member of `Cache-Status` (RFC 9211), or the
-/// `X-Cache-Status` that the configuration of a peer adds.
+/// Whether an answer says that the cache nearest to the client had it: the `X-Cache-Status` that the configuration of a peer adds,
+/// else the last member of `Cache-Status` (RFC 9211), which a peer would hand on from behind it.
 fn is_hit(headers: &HeaderMap) -> bool {
-    let peer = headers.get("x-cache-status").is_some_and(|value| value.as_bytes() == b"HIT");
+    if let Some(peer) = headers.get("x-cache-status") {
+        return peer.as_bytes() == b"HIT";
+    }
     let nearest = headers.get_all("cache-status").iter().next_back().and_then(|value| value.to_str().ok()?.rsplit(',').next());
-    peer || nearest.is_some_and(|member| member.split(';').skip(1).any(|parameter| parameter.trim() == "hit"))
+    nearest.is_some_and(|member| member.split(';').skip(1).any(|parameter| parameter.trim() == "hit"))
 }
 
 /// A digest as people write it.

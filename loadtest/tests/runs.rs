@@ -32,7 +32,7 @@ fn said(output: &Output) -> (String, String) {
     (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A server whose answer to the n-th request, from 0, is what `body` says, and which says that all are hits.
+/// A server whose answer to the n-th request, from 0, is what `body` says, and which says that all are hits but the unseen ones.
 async fn server(body: fn(u64) -> (u16, &'static str)) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -40,9 +40,11 @@ async fn server(body: fn(u64) -> (u16, &'static str)) -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let count = Arc::clone(&count);
-            let service = service_fn(move |_: Request<Incoming>| {
+            let service = service_fn(move |request: Request<Incoming>| {
                 let (status, text) = body(count.fetch_add(1, Ordering::Relaxed));
-                let response = Response::builder().status(status).header("cache-status", "edge-1; hit");
+                let unseen = request.uri().query().is_some_and(|query| query.contains("unseen="));
+                let response =
+                    Response::builder().status(status).header("cache-status", if unseen { "edge-1; fwd=miss" } else { "edge-1; hit" });
                 std::future::ready(Ok::<_, Infallible>(response.body(Full::new(Bytes::from(text))).expect("a response")))
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -152,6 +154,7 @@ async fn pythons_server_is_measured_with_and_without_kept_connections() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bench_is_a_table_with_the_peer_beside() {
+    // One server stands for the edge and for the origin, so the figures mean nothing; the table must be right all the same.
     let address = server(|_| (200, "the body")).await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("endpoints.json");
@@ -171,6 +174,5 @@ async fn a_bench_is_a_table_with_the_peer_beside() {
             assert!(stdout.contains(&format!("\n| {scenario} | {peer} | ")), "{stdout}");
         }
     }
-    assert!(!stdout.contains("no measure of hits"), "{stdout}");
-    println!("{stdout}");
+    assert!(!stdout.contains("no measure of that"), "{stdout}");
 }
