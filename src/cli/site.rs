@@ -124,7 +124,7 @@ async fn list(api: &Api, json: bool) -> Result<(), Fail> {
     }
     let rows: Vec<_> = show::list(&answer, "sites")
         .iter()
-        .map(|site| ["name", "version", "hosts"].map(|field| show::text(site, field)).to_vec())
+        .map(|entry| vec![show::text(entry, "name"), show::text(entry, "version"), show::text(&entry["site"], "hosts")])
         .collect();
     show::table(&["NAME", "VERSION", "HOSTS"], &rows);
     Ok(())
