@@ -7,7 +7,7 @@ pub(crate) mod origins;
 pub(crate) mod wait;
 
 pub(crate) use cdn::Cdn;
-pub(crate) use clients::{Got, curl, dig, get};
+pub(crate) use clients::{curl, dig, get};
 pub(crate) use command::{kill, run, skerry};
 pub(crate) use origins::{Nginx, Python};
 pub(crate) use wait::wait_until;

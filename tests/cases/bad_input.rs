@@ -32,7 +32,7 @@ fn refusal(role: &str, settings: &str) -> String {
 fn a_settings_file_that_is_missing_broken_or_of_another_role() {
     let missing = skerry(&["edge", "--config", "/nowhere/edge.toml"]);
     assert!(missing.refused(1).contains("/nowhere/edge.toml"), "{missing:?}");
-    assert!(refusal("edge", "role = \"edge\nname").contains(".toml:1:"));
+    assert!(refusal("edge", "role = \"edge\"\nname =\n").contains(".toml:2:"));
     let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
     std::fs::write(file.path(), edge_settings("data", "127.0.0.1:0")).unwrap();
     let other = skerry(&["shield", "--config", file.path().to_str().unwrap()]);

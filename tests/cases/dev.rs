@@ -53,7 +53,7 @@ fn an_interrupt_stops_it_and_a_second_run_is_the_same_cdn() {
 fn a_process_that_dies_is_named_with_the_command_that_starts_it() {
     let mut cdn = Cdn::start(&[]);
     cdn.kill("edge-2");
-    wait_until("the line", SOON, || cdn.said().contains("edge-2"));
+    wait_until("the line", SOON, || cdn.said().contains("signal 9"));
     let said = cdn.said();
     let line = said.lines().find(|line| line.contains("edge-2") && line.contains("signal 9")).unwrap_or_else(|| panic!("{said}"));
     assert!(line.contains("skerry edge --config"), "{line}");

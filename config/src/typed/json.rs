@@ -190,7 +190,7 @@ impl Json<'_> {
         Ok(simple)
     }
 
-    /// The character of `\uXXXX`, or of two of them that are a surrogate pair.
+    /// The character of a `\u` escape, or of two of them that are a surrogate pair.
     fn unicode(&mut self, start: usize) -> Result<char, Finding> {
         let lone = || syntax(start, "this is not JSON: half of a surrogate pair stands for no character");
         let first = self.four_digits()?;

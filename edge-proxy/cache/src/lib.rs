@@ -3,8 +3,6 @@
 //! Knows requests, policies, objects and time, which is always an argument. Opens no socket, reads no clock, and reaches
 //! upstream only through [`fetch::Fetch`].
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that unwraps what is not there fails, as it should"))]
-
 pub mod answer;
 pub mod cacheable;
 pub mod collect;
