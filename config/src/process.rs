@@ -36,7 +36,7 @@ pub struct Control {
     pub dns: Dns,
 }
 
-/// Where the control plane listens. Port 0 chooses a free one; `ready.json` in the data directory tells which.
+/// Where the control plane listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlListen {
@@ -111,7 +111,7 @@ pub struct Edge {
     pub tls: Tls,
 }
 
-/// Where an edge listens. Port 0 chooses a free one; `ready.json` in the data directory tells which.
+/// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeListen {
@@ -145,7 +145,7 @@ pub struct Shield {
     pub cache: Memory,
 }
 
-/// Where a shield listens.
+/// Where a shield listens: IP addresses with ports, such as `0.0.0.0:8402`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShieldListen {

@@ -12,8 +12,10 @@ use crate::units::Period;
 #[serde(deny_unknown_fields)]
 pub struct Site {
     /// The name of the site: 1 to 63 characters of `a-z`, `0-9` and `-`, starting and ending with a letter or digit. It is a label in the CDN's DNS zone.
+    #[schemars(regex(pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"))]
     pub name: String,
     /// The host names the site owns: exact (`shop.example.com`), every name one or more labels below another (`*.img.example.com`), or `*` for every host that no other site owns. No host belongs to two sites.
+    #[schemars(length(min = 1, max = 256))]
     pub hosts: Vec<String>,
     /// Where the content comes from.
     pub origin: Origin,
@@ -27,6 +29,7 @@ pub struct Site {
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// The origin servers, 1 to 16, as `http://host[:port]` or `https://host[:port]` without path; tried in this order, the next one when one cannot be reached.
+    #[schemars(length(min = 1, max = 16))]
     pub urls: Vec<String>,
     /// The `Host` sent to the origin; by default the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ pub struct Cache {
     pub key: Key,
     /// Exceptions by request; the first that matches wins. At most 256.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub rules: Vec<Rule>,
 }
 
@@ -110,6 +114,7 @@ pub struct Key {
     pub query: Option<Query>,
     /// Request header fields whose values count, lower case. At most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub headers: Vec<String>,
 }
 

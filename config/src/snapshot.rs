@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Faults;
 use crate::glob::Glob;
+use crate::limits::DNS_NAME_BYTES_MAX;
 use crate::site::{Key, Rule, Site};
 use crate::units::Period;
 
@@ -144,10 +145,14 @@ impl Snapshot {
     /// The site that owns a host: the exact name, else the longest wildcard, else `*`.
     ///
     /// `host` has no port. It may be in any case and end with a dot: `Shop.Example.COM.` is `shop.example.com`. A wildcard `*.img.example.com`
-    /// covers names one or more labels below `img.example.com`, and not that name itself. At most one lookup a label.
+    /// covers names one or more labels below `img.example.com`, and not that name itself. At most one lookup a label; a text longer than
+    /// any name is looked for nowhere, so that a client cannot make the search long.
     #[must_use]
     pub fn site_for_host(&self, host: &str) -> Option<&Arc<Served>> {
         let host = canonical_host(host);
+        if host.len() > DNS_NAME_BYTES_MAX {
+            return self.any.as_ref();
+        }
         if let Some(served) = self.exact.get(host.as_ref()) {
             return Some(served);
         }

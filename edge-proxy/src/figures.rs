@@ -80,7 +80,7 @@ impl Figures {
         for family in prometheus::core::Collector::collect(&self.requests) {
             for metric in family.get_metric() {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter of whole requests below 2^53")]
-                let count = metric.get_counter().value() as u64;
+                let count = metric.get_counter().get_value() as u64;
                 load.requests += count;
                 if metric.get_label().iter().any(|label| label.name() == "cache" && label.value() == "hit") {
                     load.hits += count;

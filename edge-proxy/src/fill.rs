@@ -50,7 +50,7 @@ impl Upstreams {
     /// The shields in the order in which they serve a resource, by rendezvous hash, so that all edges agree and a lost shield moves only its own share.
     pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, origin: &Origin) -> Vec<Target> {
         let mut ranked: Vec<(u64, &Shield)> =
-            snapshot.shields().iter().map(|shield| (skerry_cache::key::rendezvous(&[&shield.name, authority, path]), shield)).collect();
+            snapshot.shields().iter().map(|shield| (weight(&shield.name, authority, path), shield)).collect();
         ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
         let wait = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
         let times = Times { connect: SHIELD_CONNECT, first_byte: wait, between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN };
@@ -69,6 +69,11 @@ impl Upstreams {
             headers.insert(X_FORWARDED_FOR, client);
         }
     }
+}
+
+/// The rendezvous weight of a shield for a resource.
+fn weight(shield: &str, authority: &str, path: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64([shield, authority, path].join("\0").as_bytes())
 }
 
 /// Says to a shield what only a tier may say.

@@ -54,7 +54,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
         filling_max: settings.cache.filling_max.0,
     });
     exchange.resume_at(agent.purge_seq());
-    skerry_cache::figures::register(&exchange, &registry);
+    skerry_cache::collect::register(&exchange, &registry);
 
     let certificates = {
         let snapshot = Arc::clone(&snapshot);

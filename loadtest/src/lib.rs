@@ -1,1 +1,11 @@
-//! Load as a client makes it.
+//! Load as a client makes it: knows a server only by its addresses and what it answers.
+//!
+//! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN.
+
+pub mod bench;
+pub mod drive;
+pub mod endpoints;
+pub mod peer;
+pub mod processor;
+pub mod report;
+pub mod target;

@@ -58,7 +58,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         filling_max: settings.cache.filling_max.0,
     });
     exchange.resume_at(agent.purge_seq());
-    skerry_cache::figures::register(&exchange, &registry);
+    skerry_cache::collect::register(&exchange, &registry);
 
     let identity = agent.identity();
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Client::new()));

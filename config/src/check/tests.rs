@@ -149,3 +149,50 @@ fn names_come_out_as_they_are_compared() {
     let Process::Control(control) = process_text(&with(CONTROL, dns), Format::Toml, None).unwrap() else { panic!("another role") };
     assert_eq!((control.dns.zone.as_str(), control.dns.nameservers[0].name.as_str()), ("cdn.test", "ns1.cdn.test"));
 }
+
+#[test]
+fn a_file_tells_by_itself_what_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let checked = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        file(&path).map_err(|faults| faults.0[0].says.clone())
+    };
+    assert!(matches!(checked("site.toml", SITE), Ok(Checked::Site(_))));
+    assert!(matches!(checked("edge.toml", EDGE), Ok(Checked::Process(_))));
+    let roleless = EDGE.replace("role = \"edge\"\n", "");
+    assert_eq!(checked("edge.toml", &roleless), Err("missing; write \"control\", \"shield\" or \"edge\"".to_owned()));
+}
+
+#[test]
+fn a_document_is_checked_as_a_whole() {
+    let site = |name: &str, host: &str| {
+        let text = with(&with(SITE, &format!("name = \"{name}\"")), &format!("hosts = [\"{host}\"]"));
+        site_text(&text, Format::Toml, None).unwrap()
+    };
+    let shield = |name: &str, address: &str| crate::snapshot::Shield {
+        name: name.to_owned(),
+        region: "north".to_owned(),
+        address: address.parse().unwrap(),
+    };
+    let good = Document {
+        version: 1,
+        sites: vec![site("a", "a.example.com"), site("b", "*.example.com"), site("c", "*")],
+        shields: vec![shield("s1", "192.0.2.1:1")],
+    };
+    assert_eq!(document(&good), Ok(()));
+    let bad = Document {
+        version: 1,
+        sites: vec![site("a", "*"), site("a", "*")],
+        shields: vec![shield("s1", "192.0.2.1:1"), shield("s1", "0.0.0.0:1")],
+    };
+    assert_eq!(
+        document(&bad).unwrap_err().to_string(),
+        "sites[1].name: \"a\" is sites[0] already; a name belongs to one site\n\
+         sites[1].hosts[0]: \"*\" of site \"a\" belongs to site \"a\" already; a host belongs to one site\n\
+         shields[1].name: \"s1\" is shields[0] already; a name belongs to one node\n\
+         shields[1].address: \"0.0.0.0:1\" cannot be connected to; write the address and port of its tier listener"
+    );
+    let many = Document { sites: vec![site("a", "a"); SITES_MAX + 1], ..Document::default() };
+    assert_eq!(document(&many).unwrap_err().0[0].says, "10001 sites; a configuration has at most 10000");
+}

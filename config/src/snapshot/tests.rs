@@ -79,3 +79,12 @@ fn refuses_a_document_with_faults_and_names_both_owners_of_a_host() {
          sites[2].name: \"One\" is not the name of a site; write 1 to 63 characters of a-z, 0-9 and -, the first and the last a letter or digit"
     );
 }
+
+#[test]
+fn a_host_longer_than_any_name_is_looked_for_nowhere() {
+    let snapshot = Snapshot::build(document(&[site("wide", &["*.example.com"])])).unwrap();
+    let longest = format!("{}.example.com", "a.".repeat(120) + "a");
+    assert_eq!(longest.len(), 253);
+    assert!(snapshot.site_for_host(&longest).is_some());
+    assert!(snapshot.site_for_host(&format!("a{longest}")).is_none());
+}

@@ -197,6 +197,14 @@ proptest! {
     }
 
     #[test]
+    fn a_typed_site_and_its_text_have_the_same_faults(site in site()) {
+        let typed = crate::check::site(&site).map_err(|faults| faults.0.into_iter().map(|fault| (fault.path, fault.says)).collect::<BTreeSet<_>>());
+        let text = crate::check::site_text(&serde_json::to_string(&site).unwrap(), Format::Json, None);
+        let text = text.map(drop).map_err(|faults| faults.0.into_iter().map(|fault| (fault.path, fault.says)).collect::<BTreeSet<_>>());
+        prop_assert_eq!(typed, text);
+    }
+
+    #[test]
     fn settings_written_by_serde_are_read_as_themselves(process in edge()) {
         let json = serde_json::to_string(&process).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Process>(&json).unwrap(), &process);

@@ -13,10 +13,10 @@ use crate::place::Client;
 use crate::steer::{Candidate, Wanted};
 use crate::zone::{Addresses, Found, Owner, Zone};
 
-/// The lifetime of SOA, NS and TXT records and of name servers' addresses, in seconds.
+/// The lifetime of SOA, NS and TXT records, in seconds.
 const ZONE_TTL_S: u32 = 3600;
-/// The lifetime of a CNAME to a site's target, in seconds: it changes only with the site.
-const ALIAS_TTL_S: u32 = 300;
+/// The lifetime, in seconds, of what changes only when an operator changes it: CNAME to a site's target, addresses of one machine.
+const STEADY_TTL_S: u32 = 300;
 /// How long a resolver may believe that a name or type does not exist, in seconds (RFC 2308): short, as a site may be added.
 const NEGATIVE_TTL_S: u32 = 30;
 /// The lifetime of the answer to ANY, in seconds (RFC 8482 section 4.2 advises a long one).
@@ -84,7 +84,7 @@ pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client
 }
 
 fn alias(zone: &Zone, name: &Name, target: &Name, record_type: RecordType, client: &Client, reply: &mut Reply) {
-    reply.answers.push(Record::from_rdata(name.clone(), ALIAS_TTL_S, RData::CNAME(CNAME(target.clone()))));
+    reply.answers.push(Record::from_rdata(name.clone(), STEADY_TTL_S, RData::CNAME(CNAME(target.clone()))));
     if let (Found::Owned(Owner::Host(addresses)), true) = (zone.find(target), record_type != RecordType::CNAME) {
         address_records(zone, target, addresses, record_type, client, reply);
     }
@@ -100,7 +100,7 @@ fn apex_records(zone: &Zone, apex: &Name, name: &Name, record_type: RecordType, 
         RecordType::NS => {
             for (server, addresses) in zone.nameservers() {
                 reply.answers.push(Record::from_rdata(name.clone(), ZONE_TTL_S, RData::NS(NS(server.clone()))));
-                reply.additional.extend(addresses.iter().map(|&address| Record::from_rdata(server.clone(), ZONE_TTL_S, address.into())));
+                reply.additional.extend(addresses.iter().map(|&address| Record::from_rdata(server.clone(), STEADY_TTL_S, address.into())));
             }
         }
         _ => {}
@@ -119,7 +119,7 @@ fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, record_type:
     match (addresses, record_type) {
         (Addresses::Fixed(addresses), RecordType::A | RecordType::AAAA) => {
             let wanted = addresses.iter().filter(|address| address.is_ipv4() == (record_type == RecordType::A));
-            reply.answers.extend(wanted.map(|&address| Record::from_rdata(name.clone(), ZONE_TTL_S, address.into())));
+            reply.answers.extend(wanted.map(|&address| Record::from_rdata(name.clone(), STEADY_TTL_S, address.into())));
         }
         (Addresses::Steered, RecordType::A | RecordType::AAAA | RecordType::HTTPS) => {
             let wanted = match record_type {

@@ -10,3 +10,6 @@ pub mod serve;
 pub mod state;
 pub mod steer;
 pub mod zone;
+
+#[cfg(test)]
+mod sample;

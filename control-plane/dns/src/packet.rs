@@ -3,7 +3,6 @@
 //! Owns what RFC 1035, 6891 and 7871 say about the message around an answer: header, EDNS, client subnet, size. Pure: no socket,
 //! no clock, and no packet makes it panic.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
@@ -23,8 +22,6 @@ pub const UDP_PAYLOAD_MAX: u16 = 1232;
 const UDP_PAYLOAD_PLAIN: u16 = 512;
 /// The one EDNS version there is.
 const EDNS_VERSION: u8 = 0;
-/// The number of the client subnet option.
-const SUBNET_CODE: u16 = 8;
 
 /// What carried a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +74,7 @@ pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport) ->
     if header[4..6] != [0, 1] {
         return Ok(bare(header, ResponseCode::FormErr));
     }
-    let Some((query, subnet_without_family)) = decode(raw) else {
+    let Ok(query) = Message::read(&mut BinDecoder::new(raw)) else {
         return Ok(bare(header, ResponseCode::FormErr));
     };
     let Some(question) = query.queries.first() else {
@@ -95,7 +92,6 @@ pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport) ->
         }
     };
     let option = match subnet {
-        Ok(Some(_)) if subnet_without_family => Some(EdnsOption::Unknown(SUBNET_CODE, vec![0; 4])),
         Ok(Some(subnet)) => {
             // RFC 7871 section 7.2.1: a client that hides its address gets an answer that is the same for all.
             let scope = if subnet.source_prefix() == 0 { 0 } else { reply.scope };
@@ -104,22 +100,6 @@ pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport) ->
         _ => None,
     };
     encode(&query, reply, option, transport).ok_or(Dropped::Unwritable)
-}
-
-/// Reads a query; the flag says that its client subnet has no family.
-///
-/// RFC 7871 gives families 1 and 2, and the reader of the message knows no other. Yet dig's `+subnet=0`, "do not use my address",
-/// is sent as family 0 with no address; it is read as family 1, of which no address is told either.
-fn decode(raw: &[u8]) -> Option<(Message, bool)> {
-    const HIDDEN: [u8; 8] = [0, 8, 0, 4, 0, 0, 0, 0];
-    const HIDDEN_IPV4: [u8; 8] = [0, 8, 0, 4, 0, 1, 0, 0];
-    if let Ok(query) = Message::read(&mut BinDecoder::new(raw)) {
-        return Some((query, false));
-    }
-    let place = raw.windows(HIDDEN.len()).position(|window| window == HIDDEN)?;
-    let mut raw = Cow::Borrowed(raw);
-    raw.to_mut()[place..place + HIDDEN.len()].copy_from_slice(&HIDDEN_IPV4);
-    Message::read(&mut BinDecoder::new(&raw)).ok().map(|query| (query, true))
 }
 
 /// The client subnet of a query, if it keeps the rules of RFC 7871 sections 6 and 7.1.2: sent once, scope 0, no address bits

@@ -2,7 +2,7 @@
 //!
 //! Owns the UDP and TCP loops, their bounds, and the compiled zone that goes with the state in force. Never decides what an
 //! answer is. The loops are our own rather than `hickory_server::Server`'s, which bounds neither connections nor queries in
-//! flight and would let a flood of connections take the file descriptors of the whole control plane.
+//! flight: a flood of connections would take the file descriptors of the whole control plane.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,7 +40,6 @@ const SOCKET_ERROR_PAUSE_MS: u64 = 50;
 ///
 /// # Errors
 /// A figure that the registry refuses, as when two services share one.
-#[expect(clippy::needless_pass_by_value, reason = "the state is shared with the task that serves")]
 pub fn serve(
     udp: UdpSocket,
     tcp: TcpListener,
@@ -49,7 +48,7 @@ pub fn serve(
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, String> {
     let figures = Figures::new(registry).map_err(|error| format!("cannot register the figures of DNS service: {error}"))?;
-    let service = Arc::new(Service::new(Arc::clone(&state), figures));
+    let service = Arc::new(Service::new(state, figures));
     Ok(tokio::spawn(async move {
         let mut stopped = stop.clone();
         tokio::select! {
@@ -187,3 +186,6 @@ async fn pause_after(error: &io::Error, what: &str) {
         sleep(Duration::from_millis(SOCKET_ERROR_PAUSE_MS)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ pub struct State {
     pub region_order: Vec<String>,
     /// Which client prefixes are served by which region.
     pub coverage: Vec<(IpNet, String)>,
-    /// The edges that DNS may answer with.
+    /// The edges that DNS may answer with. One that must not be answered with even when no edge is up, as a drained one, is left out.
     pub edges: Vec<Edge>,
     /// The sites.
     pub sites: Vec<Site>,

@@ -78,6 +78,13 @@ pub(crate) struct VersionView {
     site: Option<Arc<Site>>,
 }
 
+/// All versions of a site that are kept.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VersionList {
+    /// The oldest first.
+    versions: Vec<VersionView>,
+}
+
 /// Why.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -158,10 +165,11 @@ pub(crate) async fn delete(
 
 /// The versions of a site, the oldest first; the last 1000 are kept.
 #[utoipa::path(get, path = "/v1/sites/{name}/versions", tag = "sites", params(("name" = String, Path, description = "The site's name")),
-    responses((status = 200, body = Vec<VersionView>)))]
-pub(crate) async fn versions(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<Vec<VersionView>>, Problem> {
+    responses((status = 200, body = VersionList)))]
+pub(crate) async fn versions(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<VersionList>, Problem> {
     let versions = api.plane.intent.site_versions(&name).await?;
-    Ok(Answer(versions.into_iter().map(|version| VersionView { site: None, ..version_view(version) }).collect()))
+    let versions = versions.into_iter().map(|version| VersionView { site: None, ..version_view(version) }).collect();
+    Ok(Answer(VersionList { versions }))
 }
 
 /// One version of a site.

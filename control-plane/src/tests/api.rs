@@ -28,7 +28,7 @@ async fn sites_have_versions_that_can_be_brought_back() {
 
     let house = house.restart(|_| {}).await;
     let versions = house.get("/v1/sites/shop/versions").await.json();
-    let versions: Vec<_> = versions.as_array().unwrap().iter().map(|each| (each["version"].clone(), each["reason"].clone())).collect();
+    let versions: Vec<_> = versions["versions"].as_array().unwrap().iter().map(|each| (each["version"].clone(), each["reason"].clone())).collect();
     let wanted = [(1, json!(null)), (2, json!("a move")), (3, json!("rollback to version 1")), (4, json!(null))];
     assert_eq!(versions, wanted.map(|(version, reason)| (json!(version), reason)));
     assert_eq!(house.get("/v1/sites/shop/versions/4").await.json()["deleted"], true);

@@ -1,9 +1,12 @@
 //! What the cache answers, and how it came to it.
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use std::fmt::Write as _;
 
-use crate::fetch::FetchError;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::fetch::{Body, FetchError, FetchErrorKind};
+use crate::object::Cursor;
 
 /// An answer to send.
 pub struct Answer {
@@ -16,20 +19,81 @@ pub struct Answer {
     /// This tier's member of `Cache-Status`, without the cache's name.
     pub status_of_cache: CacheStatus,
     /// `Cache-Status` of the caches before this one, when they took part in this very answer (not on a hit).
-    pub upstream_cache_status: Option<http::HeaderValue>,
+    pub upstream_cache_status: Option<HeaderValue>,
 }
 
 /// Reads an answer's body: pieces of a stored or still growing object, or straight from upstream.
-pub struct Reader {}
+pub struct Reader {
+    source: Source,
+}
+
+enum Source {
+    Empty,
+    Object(Cursor),
+    Upstream {
+        body: Box<dyn Body>,
+        /// Bytes still owed by `Content-Length`.
+        owed: Option<u64>,
+        /// The body ended or failed; nothing more is asked of it.
+        ended: bool,
+    },
+}
 
 impl Reader {
+    /// A body without bytes.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { source: Source::Empty }
+    }
+
+    pub(crate) fn of_object(cursor: Cursor) -> Self {
+        Self { source: Source::Object(cursor) }
+    }
+
+    /// `length` is what `Content-Length` promises.
+    pub(crate) fn of_upstream(body: Box<dyn Body>, length: Option<u64>) -> Self {
+        Self { source: Source::Upstream { body, owed: length, ended: false } }
+    }
+
     /// The next piece, never empty; `None` at the proper end. An error means the answer must be cut off visibly.
     ///
     /// # Errors
     /// When upstream failed in the middle.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
-        Ok(None)
+        match &mut self.source {
+            Source::Empty => Ok(None),
+            Source::Object(cursor) => cursor.next().await,
+            Source::Upstream { ended: true, .. } => Ok(None),
+            Source::Upstream { body, owed, ended } => {
+                let chunk = counted(body.chunk().await, owed);
+                *ended = !matches!(chunk, Ok(Some(_)));
+                chunk
+            }
+        }
     }
+}
+
+/// Holds a body to its `Content-Length`.
+fn counted(chunk: Result<Option<Bytes>, FetchError>, owed: &mut Option<u64>) -> Result<Option<Bytes>, FetchError> {
+    let chunk = chunk?;
+    let Some(left) = owed.as_mut() else { return Ok(chunk) };
+    match &chunk {
+        None if *left > 0 => Err(cut_short(*left)),
+        None => Ok(None),
+        Some(bytes) if bytes.len() as u64 > *left => Err(too_long()),
+        Some(bytes) => {
+            *left -= bytes.len() as u64;
+            Ok(chunk)
+        }
+    }
+}
+
+pub(crate) fn cut_short(missing: u64) -> FetchError {
+    FetchError { kind: FetchErrorKind::Cut, detail: format!("the body ended {missing} bytes before its content-length") }
+}
+
+pub(crate) fn too_long() -> FetchError {
+    FetchError { kind: FetchErrorKind::Protocol, detail: "the body is longer than its content-length".to_owned() }
 }
 
 /// One member of `Cache-Status` (RFC 9211) without its name.
@@ -49,6 +113,62 @@ pub struct CacheStatus {
     pub ttl: Option<i64>,
     /// A token that says more.
     pub detail: Option<&'static str>,
+}
+
+impl CacheStatus {
+    /// The request went upstream for this reason.
+    #[must_use]
+    pub fn forwarded(reason: Forwarded) -> Self {
+        Self { fwd: Some(reason), ..Self::default() }
+    }
+
+    /// The member as it is sent, with the cache's name as a token where it is one, else as a string (RFC 9211 section 2).
+    #[must_use]
+    pub fn render(&self, name: &str) -> HeaderValue {
+        let mut text = item(name);
+        if self.hit {
+            text.push_str("; hit");
+        }
+        if let Some(reason) = self.fwd {
+            let _ = write!(text, "; fwd={}", reason.as_str());
+        }
+        if let Some(status) = self.fwd_status {
+            let _ = write!(text, "; fwd-status={status}");
+        }
+        if self.stored {
+            text.push_str("; stored");
+        }
+        if self.collapsed {
+            text.push_str("; collapsed");
+        }
+        if let Some(ttl) = self.ttl {
+            // RFC 9651 section 3.3.1: at most 15 digits.
+            let _ = write!(text, "; ttl={}", ttl.clamp(-999_999_999_999_999, 999_999_999_999_999));
+        }
+        if let Some(detail) = self.detail {
+            let _ = write!(text, "; detail={}", item(detail));
+        }
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("cache"))
+    }
+}
+
+/// A structured token where the text is one, else a string; what neither can hold becomes `?`.
+fn item(text: &str) -> String {
+    let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+    let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
+    if starts && text.bytes().all(token_byte) {
+        return text.to_owned();
+    }
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            ' '..='~' => out.push(character),
+            _ => out.push('?'),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The reasons of RFC 9211 section 2.2.
@@ -72,6 +192,33 @@ pub enum Forwarded {
     Partial,
 }
 
+impl Forwarded {
+    /// All reasons, in the order of [`Forwarded::index`].
+    pub const ALL: [Self; 8] =
+        [Self::Bypass, Self::Method, Self::UriMiss, Self::VaryMiss, Self::Miss, Self::Request, Self::Stale, Self::Partial];
+
+    /// The reason as a token.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+
+    /// The reason's place in [`Forwarded::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// No answer: the tier chooses the error status.
 #[derive(Debug)]
 pub struct Failed {
@@ -80,3 +227,6 @@ pub struct Failed {
     /// This tier's member of `Cache-Status`.
     pub status_of_cache: CacheStatus,
 }
+
+#[cfg(test)]
+mod tests;

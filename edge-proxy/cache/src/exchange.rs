@@ -1,14 +1,55 @@
 //! The request machine.
+//!
+//! The steps of [`Exchange::run`], in order:
+//!
+//! 1. *bypass*: the policy keeps the request away from the cache: upstream, unchanged.
+//! 2. *key*: scheme, host, path, query and fields by the site's key rules.
+//! 3. *lookup*: by key, then by the key of the variant; a hard purge makes a find a miss, a soft one stale.
+//! 4. *fresh*: a hit, conditional and range applied.
+//! 5. *stale, but within stale-while-revalidate*: a hit; one refresh per key goes on behind it.
+//! 6. *stale, a refresh failed less than a second ago, within stale-if-error*: a hit.
+//! 7. *remembered as uncacheable*: upstream, unchanged, without waiting for anyone.
+//! 8. *to be validated on every use*: upstream alone, with the stored validators.
+//! 9. *flight*: lead the fetch for the key ([`lead`]), or follow it. What comes of it decides:
+//!    an object that fits is answered from; one that does not fit (another variant, purged meanwhile, stale already) starts again at 3;
+//!    an answer for its own client only releases everybody to 7; a failure is everybody's failure, unless a stale answer covers it.
+//! 10. After [`ROUNDS`] rounds: upstream, unchanged.
+//!
+//! Owns the steps and nothing else: rules are in their modules, the leader's part is in [`lead`], the shape of answers in [`serve`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::header;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
+use tokio::sync::oneshot;
 
-use crate::answer::{Answer, Failed};
-use crate::fetch::Fetch;
+use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
+use crate::fetch::{Fetch, FetchError, FetchErrorKind};
+use crate::figures::{Counters, Figures};
+use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome};
+use crate::key::Key;
+use crate::lookup::{self, Found, State};
+use crate::object::{Filling, Object};
+use crate::purge::{Identity, Table, Verdict};
 use crate::request::Request;
+use crate::store::Memory;
 use crate::time::Time;
+
+mod invalidate;
+mod lead;
+mod pass;
+mod remember;
+mod serve;
+
+use lead::{Led, Trip};
+use pass::failed;
+use remember::Remembered;
+use serve::Served;
+
+/// How often one request starts again at the lookup.
+const ROUNDS: usize = 4;
 
 /// Bounds of one cache; every number in bytes unless its name says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +63,51 @@ pub struct Bounds {
 }
 
 /// The cache of one node: a store, the fetches under way, and the purges in force.
-pub struct Exchange {}
+#[derive(Debug)]
+pub struct Exchange {
+    bounds: Bounds,
+    store: Memory,
+    flights: Arc<Flights>,
+    purges: Table,
+    remembered: Remembered,
+    filling: Arc<Filling>,
+    counters: Counters,
+    /// The next marker's generation.
+    generations: AtomicU64,
+}
+
+/// One request on its way through the steps.
+struct Asked<'a> {
+    request: Request,
+    policy: &'a Arc<Policy>,
+    primary: Key,
+    identity: Arc<Identity>,
+    now: Time,
+    fetch: Arc<dyn Fetch>,
+}
+
+impl Asked<'_> {
+    fn is_authorized(&self) -> bool {
+        self.request.headers.contains_key(header::AUTHORIZATION)
+    }
+}
 
 impl Exchange {
     /// An empty cache.
     #[must_use]
-    pub fn new(_bounds: Bounds) -> Arc<Self> {
-        Arc::new(Self {})
+    pub fn new(bounds: Bounds) -> Arc<Self> {
+        // What is heavier than the store, or than a weight can say, is never kept.
+        let object_max = bounds.object_max.min(bounds.memory).min(crate::store::ENTRY_MAX - (1 << 20));
+        Arc::new(Self {
+            bounds: Bounds { object_max, ..bounds },
+            store: Memory::new(bounds.memory),
+            flights: Arc::default(),
+            purges: Table::default(),
+            remembered: Remembered::new(),
+            filling: Arc::default(),
+            counters: Counters::default(),
+            generations: AtomicU64::new(1),
+        })
     }
 
     /// Answers a request, from the store if it may, through `fetch` if it must.
@@ -39,21 +118,263 @@ impl Exchange {
     /// When nothing is stored that may be used and upstream gave no answer.
     pub async fn run(
         self: &Arc<Self>,
-        _request: Request,
-        _site: &str,
-        _policy: &Arc<Policy>,
-        _now: Time,
-        _fetch: Arc<dyn Fetch>,
+        request: Request,
+        site: &str,
+        policy: &Arc<Policy>,
+        now: Time,
+        fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
-        unimplemented!()
+        if policy.bypass {
+            return self.pass(request, &fetch, CacheStatus::forwarded(Forwarded::Bypass)).await.map(|(answer, _)| answer);
+        }
+        let primary = Key::of(&request, &policy.key);
+        let found = lookup::find(&self.store, &self.purges, &primary, &request, now);
+        // The common case first: it needs none of what follows.
+        if found.state == State::Fresh
+            && let Some(object) = &found.object
+            && let Some(answer) = serve::answer(object, &request, now, Served::hit())
+        {
+            self.counters.hits.inc();
+            return Ok(answer);
+        }
+        let identity = Arc::new(Identity::of(&request, site, &policy.key));
+        let asked = Asked { request, policy, primary, identity, now, fetch };
+        self.beyond_fresh(asked, found).await
+    }
+
+    /// Steps 4 to 10.
+    async fn beyond_fresh(self: &Arc<Self>, asked: Asked<'_>, mut found: Found) -> Result<Answer, Failed> {
+        let mut avoid: Option<Arc<Flight>> = None;
+        let mut status = CacheStatus::default();
+        for _ in 0..ROUNDS {
+            if found.detail == Some("purged") {
+                self.counters.purged.inc();
+            }
+            status = CacheStatus { detail: found.detail, ..CacheStatus::forwarded(found.reason) };
+            if let Some(answer) = self.from_store(&asked, &found) {
+                return Ok(answer);
+            }
+            if found.object.is_none() && self.remembered.contains(&asked.primary, asked.is_authorized(), asked.now) {
+                status.detail = Some("uncacheable");
+                return self.pass_remembered(asked, status).await;
+            }
+            let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
+            let joined =
+                if alone { Joined::Leader(self.flights.alone(self.flight(&asked))) } else { self.join(&asked, &found, avoid.as_ref()) };
+            match joined {
+                Joined::Leader(lead) => match self.lead(&asked, &found, lead, status.clone()).await {
+                    Some(answer) => return answer,
+                    None => break,
+                },
+                Joined::Follower(flight) => {
+                    let Some(outcome) = flight.outcome().await else {
+                        self.counters.waits_given_up.inc();
+                        status.detail = Some("wait-given-up");
+                        break;
+                    };
+                    if let Some(answer) = self.follow(&asked, &flight, outcome, &status) {
+                        return answer;
+                    }
+                    avoid = Some(flight);
+                }
+                Joined::LookAgain => {}
+                Joined::Full => {
+                    status.detail = Some("flights-full");
+                    break;
+                }
+            }
+            found = lookup::find(&self.store, &self.purges, &asked.primary, &asked.request, asked.now);
+        }
+        self.pass_remembered(asked, status).await
+    }
+
+    /// Steps 4 to 6.
+    fn from_store(self: &Arc<Self>, asked: &Asked<'_>, found: &Found) -> Option<Answer> {
+        let object = found.object.as_ref()?;
+        let detail = match found.state {
+            State::Fresh => None,
+            State::StaleWhileRevalidate => {
+                if lookup::may_retry(&object.retry, asked.now)
+                    && let Joined::Leader(lead) = self.join(asked, found, None)
+                {
+                    self.depart(asked, found, lead, None);
+                }
+                Some("stale-while-revalidate")
+            }
+            State::StaleIfError => Some("stale-if-error"),
+            State::Stale | State::Missing => return None,
+        };
+        let answer = serve::answer(object, &asked.request, asked.now, Served { detail, ..Served::hit() })?;
+        self.counters.hits.inc();
+        if detail.is_some() {
+            self.counters.stale_hits.inc();
+        }
+        Some(answer)
+    }
+
+    fn flight(&self, asked: &Asked<'_>) -> Arc<Flight> {
+        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq())
+    }
+
+    fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, avoid: Option<&Arc<Flight>>) -> Joined {
+        let key = FlightKey { key: found.key.clone(), authorized: asked.is_authorized() };
+        let usable = |flight: &Arc<Flight>| {
+            avoid.is_none_or(|avoid| !Arc::ptr_eq(avoid, flight))
+                && self.purges.verdict_before_head(&flight.identity, flight.stamp) != Verdict::Gone
+        };
+        let changed = || {
+            let again = lookup::find(&self.store, &self.purges, &asked.primary, &asked.request, asked.now);
+            again.key != found.key || again.object.as_ref().map(Arc::as_ptr) != found.object.as_ref().map(Arc::as_ptr)
+        };
+        self.flights.join(&key, || self.flight(asked), usable, changed)
+    }
+
+    /// Sends the leader on its way, as a task that no client's leaving stops.
+    fn depart(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, lead: Lead, client: Option<oneshot::Sender<Led>>) {
+        let trip = Trip {
+            exchange: Arc::clone(self),
+            request: asked.request.clone(),
+            policy: Arc::clone(asked.policy),
+            key: found.key.clone(),
+            stale: found.object.clone(),
+            now: asked.now,
+            fetch: Arc::clone(&asked.fetch),
+            lead,
+            client,
+        };
+        tokio::spawn(trip.run());
+    }
+
+    /// Step 9 for the leader's own client; `None` when it has to ask again by itself.
+    async fn lead(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        found: &Found,
+        lead: Lead,
+        mut status: CacheStatus,
+    ) -> Option<Result<Answer, Failed>> {
+        let (client, led) = oneshot::channel();
+        self.counters.forwarded[found.reason.index()].inc();
+        self.depart(asked, found, lead, Some(client));
+        let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
+        match led {
+            Led::Object { object, cursor, fwd_status } => {
+                status.stored = true;
+                status.fwd_status = fwd_status;
+                let served = Served { status, cursor, first: fwd_status.is_none(), detail: None };
+                serve::answer(&object, &asked.request, asked.now, served).map(Ok)
+            }
+            Led::Covered { object, detail, fwd_status } => {
+                status.fwd_status = fwd_status;
+                status.detail = Some(detail);
+                serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None }).map(Ok)
+            }
+            Led::Direct { fetched, refusal } => {
+                // The whole was asked for upstream, this client asked for less: let it ask for itself.
+                if asked.request.headers.contains_key(header::RANGE) && fetched.status.is_success() {
+                    return None;
+                }
+                status.detail = Some(refusal.as_str());
+                Some(Ok(serve::direct(fetched, &asked.request, status)))
+            }
+            Led::Failed(error) => Some(Err(failed(error, status))),
+        }
+    }
+
+    /// Step 9 for who follows; `None` when the outcome does not fit.
+    fn follow(
+        self: &Arc<Self>,
+        asked: &Asked<'_>,
+        flight: &Flight,
+        outcome: Outcome,
+        status: &CacheStatus,
+    ) -> Option<Result<Answer, Failed>> {
+        let mut status = CacheStatus { collapsed: true, ..status.clone() };
+        let object = match outcome {
+            Outcome::Object(object) => {
+                status.stored = true;
+                object
+            }
+            Outcome::Confirmed(object) => {
+                status.fwd_status = Some(304);
+                object
+            }
+            Outcome::Covered(object, detail) => {
+                if !object.fits(&asked.request.headers) || self.purges.verdict(&object.identity, &object.mark) == Verdict::Gone {
+                    return None;
+                }
+                status.detail = Some(detail);
+                return serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None })
+                    .inspect(|_| self.counters.collapsed.inc())
+                    .map(Ok);
+            }
+            Outcome::Private => return None,
+            Outcome::Failed(error) => return Some(Err(failed(error, status))),
+        };
+        if flight.is_spoiled() || !self.fits(asked, &object) {
+            return None;
+        }
+        let answer = serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None })?;
+        self.counters.collapsed.inc();
+        Some(Ok(answer))
+    }
+
+    /// Whether another request's answer is also this one's: the variant, not purged, and usable without asking at the later of this
+    /// request's time and the answer's.
+    fn fits(&self, asked: &Asked<'_>, object: &Object) -> bool {
+        if !object.fits(&asked.request.headers) {
+            return false;
+        }
+        let verdict = self.purges.verdict(&object.identity, &object.mark);
+        let now = asked.now.max(object.freshness.responded_at);
+        verdict != Verdict::Gone
+            && matches!(lookup::state(object, verdict == Verdict::Stale, now), State::Fresh | State::StaleWhileRevalidate)
     }
 
     /// Puts purges in force, in order; returns when no later lookup can use what they name. `snapshot` tells the key rules by which URLs are compared.
-    pub fn purge(&self, _purges: &[Purge], _snapshot: &Snapshot) {}
+    pub fn purge(&self, purges: &[Purge], snapshot: &Snapshot) {
+        self.purges.raise(purges, snapshot);
+    }
+
+    /// Purges everything fetched before purge `seq` was in force: in place of purges that this node missed and can no longer learn.
+    pub fn purge_all_through(&self, seq: u64) {
+        self.purges.raise_all(seq);
+    }
+
+    /// Takes up the purge position of an earlier run. The store is empty then, so nothing is purged.
+    pub fn resume_at(&self, seq: u64) {
+        self.purges.resume(seq);
+    }
 
     /// The number of the last purge in force.
     #[must_use]
     pub fn purge_seq(&self) -> u64 {
-        0
+        self.purges.seq()
+    }
+
+    /// What the cache counts about itself.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.store.settle();
+        Figures {
+            evictions: self.store.evictions(),
+            entries: self.store.entries(),
+            bytes: self.store.bytes(),
+            filling_bytes: self.filling.bytes(),
+            flights: self.flights.len() as u64,
+            remembered: self.remembered.len(),
+            ..self.counters.figures()
+        }
+    }
+
+    fn next_generation(&self) -> u64 {
+        self.generations.fetch_add(1, Ordering::Relaxed)
     }
 }
+
+fn lost() -> FetchError {
+    FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned() }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

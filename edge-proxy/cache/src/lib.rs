@@ -3,8 +3,25 @@
 //! Knows requests, policies, objects and time, which is always an argument. Opens no socket, reads no clock, and reaches
 //! upstream only through [`fetch::Fetch`].
 
+#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test that unwraps what is not there fails, as it should"))]
+
 pub mod answer;
+pub mod cacheable;
+pub mod collect;
+pub mod conditional;
+pub mod control;
 pub mod exchange;
 pub mod fetch;
+pub mod figures;
+pub mod freshness;
+pub mod key;
+pub mod range;
 pub mod request;
 pub mod time;
+pub mod vary;
+
+mod flight;
+mod lookup;
+mod object;
+mod purge;
+mod store;

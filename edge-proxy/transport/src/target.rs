@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use skerry_config::origin::Server;
 use skerry_config::site;
 
 /// Idle connections to one upstream are closed after this time.
@@ -95,15 +96,12 @@ pub fn of_origin(origin: &site::Origin) -> Vec<Target> {
 }
 
 fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
-    let (scheme, rest) = url.split_once("://")?;
-    let tls = scheme.eq_ignore_ascii_case("https");
-    let authority: http::uri::Authority = rest.trim_end_matches('/').parse().ok()?;
-    let host = authority.host().to_owned();
-    let server_name = origin.server_name.clone().unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']').to_owned());
+    let server: Server = url.parse().ok()?;
+    let server_name = origin.server_name.clone().unwrap_or_else(|| server.host.clone());
     Some(Target {
-        port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-        tls: tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
-        host,
+        port: server.port,
+        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
+        host: server.host,
         host_header: origin.host_header.clone(),
         times: Times {
             connect: origin.connect_timeout.0,

@@ -204,8 +204,13 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
     session.set_read_timeout(Some(target.times.first_byte));
     session.set_write_timeout(Some(target.times.between_bytes));
     let head = request_head(&session, target, request)?;
-    session.write_request_header(head).await?;
-    session.finish_request_body().await?;
+    if let HttpSession::H2(h2) = &mut session {
+        // The end of the stream travels with the head, so that the other side knows at once that there is no body.
+        h2.write_request_header(head, true)?;
+    } else {
+        session.write_request_header(head).await?;
+        session.finish_request_body().await?;
+    }
     for _ in 0..INFORMATIONAL_MAX {
         session.read_response_header().await?;
         if session.response_header().is_some_and(|head| !head.status.is_informational()) {

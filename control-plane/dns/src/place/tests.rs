@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn net(text: &str) -> IpNet {
-    text.parse().unwrap()
+    text.parse().expect("valid")
 }
 
 fn client(text: &str) -> Client {
@@ -64,14 +64,18 @@ fn the_last_addresses_of_each_family_have_a_place() {
 
 #[test]
 fn a_mapped_resolver_is_an_ipv4_one() {
-    assert_eq!(Client::host("::ffff:192.0.2.1".parse().unwrap()), client("192.0.2.1/32"));
+    assert_eq!(Client::host("::ffff:192.0.2.1".parse().expect("valid")), client("192.0.2.1/32"));
 }
 
 /// Prefixes that collide often: few bits vary.
 fn crowded() -> impl Strategy<Value = IpNet> {
     (any::<bool>(), 0_u8..8, 0_u8..8, 0_u8..=32).prop_map(|(ipv4, high, low, prefix)| {
-        let address = if ipv4 { IpAddr::from([10, high, low, 0]) } else { IpAddr::from([0x2001, 0xdb8, u16::from(high), u16::from(low), 0, 0, 0, 0]) };
-        IpNet::new(address, if ipv4 { prefix } else { prefix * 2 }).unwrap().trunc()
+        let address = if ipv4 {
+            IpAddr::from([10, high, low, 0])
+        } else {
+            IpAddr::from([0x2001, 0xdb8, u16::from(high), u16::from(low), 0, 0, 0, 0])
+        };
+        IpNet::new(address, if ipv4 { prefix } else { prefix * 2 }).expect("valid").trunc()
     })
 }
 

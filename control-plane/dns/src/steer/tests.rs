@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn edge(name: &str, region: &str, addresses: &[&str], up: bool) -> Edge {
-    Edge { name: name.into(), region: region.into(), addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(), up }
+    Edge { name: name.into(), region: region.into(), addresses: addresses.iter().map(|text| text.parse().expect("valid")).collect(), up }
 }
 
 fn steer(order: &[&str], edges: Vec<Edge>) -> Steer {
@@ -18,7 +18,7 @@ fn client(third: u8) -> Client {
 
 /// The first IPv4 addresses' last octets, in the order of the answer.
 fn chosen(steer: &Steer, region: Option<&str>, client: &Client) -> Vec<u8> {
-    let region = region.map(|name| steer.region(name).unwrap());
+    let region = region.map(|name| steer.region(name).expect("valid"));
     steer.choose(region, client, Wanted::Ipv4).edges.iter().map(|candidate| candidate.ipv4[0].octets()[3]).collect()
 }
 
@@ -65,9 +65,8 @@ fn the_wanted_family_never_leads_into_another_region() {
 
 #[test]
 fn clients_spread_stay_and_only_those_of_a_lost_edge_move() {
-    let edges = |gone: u8| {
-        (1..=4_u8).map(|n| edge(&format!("edge-{n}"), "north", &[&format!("192.0.2.{n}")], n != gone)).collect::<Vec<_>>()
-    };
+    let edges =
+        |gone: u8| (1..=4_u8).map(|n| edge(&format!("edge-{n}"), "north", &[&format!("192.0.2.{n}")], n != gone)).collect::<Vec<_>>();
     let (full, less) = (steer(&[], edges(0)), steer(&[], edges(3)));
     let mut shares: BTreeMap<u8, u32> = BTreeMap::new();
     for third in 0..=255 {

@@ -1,1 +1,74 @@
-//! Tests.
+//! Which names exist, and who owns them.
+
+use super::*;
+use crate::sample::state;
+use crate::state::{Edge, Site};
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).expect("a name")
+}
+
+fn check(zone: &Zone, asked: &str, expected: &Found<'_>) {
+    assert_eq!(&zone.find(&name(asked)), expected, "{asked}");
+}
+
+#[test]
+fn every_name_has_its_owner_whatever_its_case() {
+    let zone = crate::sample::zone();
+    let (target, fixed) = (name("shop.cdn.test."), Owner::Host(Addresses::Fixed(vec!["192.0.2.2".parse().expect("valid")])));
+    check(&zone, "cdn.test.", &Found::Owned(&Owner::Apex(Some(Addresses::Steered))));
+    check(&zone, "SHOP.cdn.TEST.", &Found::Owned(&Owner::Host(Addresses::Steered)));
+    check(&zone, "www.cdn.test.", &Found::Owned(&Owner::Alias(target.clone())));
+    check(&zone, "edge-s.nodes.cdn.test.", &Found::Owned(&fixed));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
+    check(&zone, "img.cdn.test.", &Found::Owned(&Owner::Empty));
+    check(&zone, "x.img.cdn.test.", &Found::Wildcard(&target));
+    check(&zone, "x.y.img.cdn.test.", &Found::Wildcard(&target));
+    check(&zone, "a.img.cdn.test.", &Found::Wildcard(&target));
+    check(&zone, "x.a.img.cdn.test.", &Found::Wildcard(&target));
+    check(&zone, "nothing.cdn.test.", &Found::Missing);
+    check(&zone, "shop.example.com.", &Found::Outside);
+    check(&zone, "test.", &Found::Outside);
+    check(&zone, ".", &Found::Outside);
+    check(&zone, "xcdn.test.", &Found::Outside);
+}
+
+#[test]
+fn the_names_of_edges_are_out_of_reach_of_wildcards_and_sites_named_alike() {
+    let mut state = state();
+    state.sites = vec![Site { name: "all".into(), hosts: vec!["*.cdn.test".into(), "x.nodes.cdn.test".into()] }];
+    let zone = Zone::build(Arc::new(state));
+    check(&zone, "any.cdn.test.", &Found::Wildcard(&name("all.cdn.test.")));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
+    check(&zone, "gone.nodes.cdn.test.", &Found::Missing);
+    check(&zone, "x.nodes.cdn.test.", &Found::Owned(&Owner::Alias(name("all.cdn.test."))));
+}
+
+#[test]
+fn the_first_owner_of_a_name_keeps_it() {
+    let mut state = state();
+    state.sites = vec![
+        Site { name: "ns1".into(), hosts: vec!["ns1.cdn.test".into(), "two.cdn.test".into()] },
+        Site { name: "two".into(), hosts: vec!["nodes.cdn.test".into()] },
+    ];
+    let zone = Zone::build(Arc::new(state));
+    assert!(matches!(zone.find(&name("ns1.cdn.test.")), Found::Owned(Owner::Host(Addresses::Fixed(_)))));
+    check(&zone, "two.cdn.test.", &Found::Owned(&Owner::Host(Addresses::Steered)));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
+}
+
+#[test]
+fn a_state_without_a_zone_or_with_names_that_are_none_is_compiled_without_them() {
+    let zone = Zone::build(Arc::new(State::default()));
+    assert_eq!(zone.apex(), None);
+    check(&zone, "cdn.test.", &Found::Outside);
+
+    let long = "x".repeat(64);
+    let mut state = state();
+    state.sites = vec![Site { name: long.clone(), hosts: vec![format!("{long}.cdn.test"), "..".into(), String::new()] }];
+    state.edges.push(Edge { name: long, region: "north".into(), addresses: Vec::new(), up: true });
+    let zone = Zone::build(Arc::new(state.clone()));
+    check(&zone, "nothing.cdn.test.", &Found::Missing);
+    state.zone = "..".into();
+    check(&Zone::build(Arc::new(state)), "cdn.test.", &Found::Outside);
+}

@@ -1,0 +1,147 @@
+//! HEAD, conditions and ranges, on stored answers and growing ones.
+
+use super::house::{House, Reply, START, Step, Upstream, gate, get, get_with, read, seconds};
+use crate::request::Request;
+
+const MODIFIED: &str = "Wed, 31 Dec 2025 00:00:00 GMT";
+
+fn fields() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("cache-control", "max-age=60"),
+        ("etag", "\"1\""),
+        ("last-modified", MODIFIED),
+        ("date", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("content-type", "text/plain"),
+        ("cache-tag", "t"),
+    ]
+}
+
+fn head(path: &str) -> Request {
+    Request { head_only: true, ..get(path) }
+}
+
+#[tokio::test]
+async fn head_is_fetched_as_get_and_answered_from_it() {
+    let upstream = Upstream::always(Reply::new(200, &fields(), "0123456789"));
+    let house = House::new(&upstream);
+    for expected in ["c; fwd=uri-miss; stored; ttl=60", "c; hit; ttl=60"] {
+        let answer = house.run(head("/"), START).await.unwrap();
+        assert_eq!(answer.status_of_cache.render("c"), expected);
+        assert_eq!(answer.field("content-length"), Some("10"));
+        assert_eq!(read(answer).await.unwrap(), "");
+        house.settled().await;
+    }
+    assert!(!upstream.call(0).request.head_only);
+    assert_eq!(house.ask(get("/"), START).await.2, "0123456789");
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn head_of_what_may_not_be_stored_is_a_head_once_that_is_known() {
+    let upstream = Upstream::always(Reply::new(200, &[("cache-control", "no-store")], "x"));
+    let house = House::new(&upstream);
+    for head_only in [false, true] {
+        let (_, _, body) = house.ask(head("/"), START).await;
+        assert_eq!(body, "");
+        assert_eq!(upstream.call(usize::from(head_only)).request.head_only, head_only);
+    }
+}
+
+#[tokio::test]
+async fn conditions_and_ranges_on_stored_answers() {
+    let upstream = Upstream::always(Reply::new(200, &fields(), "0123456789"));
+    let house = House::new(&upstream);
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    type Case = (&'static [(&'static str, &'static str)], u16, &'static str, Option<&'static str>);
+    let cases: [Case; 16] = [
+        (&[("if-none-match", "\"1\"")], 304, "", None),
+        (&[("if-none-match", "\"0\", W/\"1\"")], 304, "", None),
+        (&[("if-none-match", "*")], 304, "", None),
+        (&[("if-none-match", "\"2\""), ("if-modified-since", MODIFIED)], 200, "0123456789", None),
+        (&[("if-modified-since", MODIFIED)], 304, "", None),
+        (&[("if-modified-since", "Tue, 30 Dec 2025 00:00:00 GMT")], 200, "0123456789", None),
+        (&[("if-modified-since", "yesterday")], 200, "0123456789", None),
+        (&[("range", "bytes=2-4")], 206, "234", Some("bytes 2-4/10")),
+        (&[("range", "bytes=8-")], 206, "89", Some("bytes 8-9/10")),
+        (&[("range", "bytes=-3")], 206, "789", Some("bytes 7-9/10")),
+        (&[("range", "bytes=10-")], 416, "", Some("bytes */10")),
+        (&[("range", "bytes=0-1,3-4")], 200, "0123456789", None),
+        (&[("range", "bytes=0-1"), ("if-range", "\"1\"")], 206, "01", Some("bytes 0-1/10")),
+        (&[("range", "bytes=0-1"), ("if-range", "W/\"1\"")], 200, "0123456789", None),
+        (&[("range", "bytes=0-1"), ("if-range", MODIFIED)], 206, "01", Some("bytes 0-1/10")),
+        (&[("range", "bytes=0-1"), ("if-none-match", "\"1\"")], 304, "", None),
+    ];
+    for (request, status, body, content_range) in cases {
+        let answer = house.run(get_with("/", request), seconds(5)).await.unwrap();
+        assert_eq!(answer.status, status, "{request:?}");
+        assert!(answer.status_of_cache.hit);
+        assert_eq!(answer.field("content-range"), content_range, "{request:?}");
+        assert_eq!(answer.field("age"), Some("5"));
+        let length = if status == 304 { None } else { Some(body.len().to_string()) };
+        assert_eq!(answer.field("content-length"), length.as_deref(), "{request:?}");
+        if status == 304 {
+            assert_eq!(["etag", "date", "cache-control", "cache-tag"].map(|name| answer.field(name).is_some()), [true; 4]);
+            assert_eq!(answer.field("content-type"), None);
+        }
+        assert_eq!(read(answer).await.unwrap(), body, "{request:?}");
+    }
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_range_on_a_cold_key_fetches_the_whole_and_answers_the_part() {
+    let middle = gate();
+    let steps = vec![Step::Send("01234".into()), Step::Gate(middle.clone()), Step::Send("56789".into())];
+    let mut fields = fields();
+    fields.push(("content-length", "10"));
+    let upstream = Upstream::always(Reply::new(200, &fields, "").steps(steps));
+    let house = House::new(&upstream);
+    let answer = house.run(get_with("/", &[("range", "bytes=1-3")]), START).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.field("content-range")), (206, Some("bytes 1-3/10")));
+    // It is there already; the rest is not waited for.
+    assert_eq!(read(answer).await.unwrap(), "123");
+    let tail = house.run(get_with("/", &[("range", "bytes=-2")]), START).await.unwrap();
+    let across = house.run(get_with("/", &[("range", "bytes=4-5")]), START).await.unwrap();
+    assert!(tail.status_of_cache.collapsed && across.status_of_cache.collapsed);
+    middle.add_permits(1);
+    assert_eq!(read(tail).await.unwrap(), "89");
+    assert_eq!(read(across).await.unwrap(), "45");
+    assert!(!upstream.call(0).request.headers.contains_key("range"));
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_range_of_what_may_not_be_stored_is_asked_for_upstream() {
+    let upstream = Upstream::new(|_, forward| match forward.request.headers.get("range") {
+        None => Reply::new(200, &[("cache-control", "no-store")], "0123456789"),
+        Some(_) => Reply::new(206, &[("cache-control", "no-store"), ("content-range", "bytes 0-1/10")], "01"),
+    });
+    let house = House::new(&upstream);
+    let (status, _, body) = house.ask(get_with("/", &[("range", "bytes=0-1")]), START).await;
+    assert_eq!((status, &body[..]), (206, &b"01"[..]));
+}
+
+#[tokio::test]
+async fn cache_status_of_the_tier_before_is_handed_on_with_its_answer_but_not_with_a_hit() {
+    let upstream =
+        Upstream::always(Reply::new(200, &[("cache-control", "max-age=60"), ("cache-status", "shield; hit"), ("age", "7")], "x"));
+    let house = House::new(&upstream);
+    let answer = house.run(get("/"), START).await.unwrap();
+    assert_eq!(answer.upstream_cache_status.as_ref().unwrap(), "shield; hit");
+    assert_eq!((answer.field("cache-status"), answer.field("age")), (None, Some("7")));
+    read(answer).await.unwrap();
+    house.settled().await;
+    let answer = house.run(get("/"), seconds(3)).await.unwrap();
+    assert_eq!((answer.upstream_cache_status.as_ref(), answer.field("cache-status"), answer.field("age")), (None, None, Some("10")));
+    assert_eq!(answer.status_of_cache.ttl, Some(50));
+}
+
+#[tokio::test]
+async fn contradicting_lengths_are_an_error() {
+    for lengths in [vec!["3", "4"], vec!["3, 4"], vec!["x"], vec!["-1"], vec![""]] {
+        let fields: Vec<_> = lengths.iter().map(|&length| ("content-length", length)).chain([("cache-control", "max-age=60")]).collect();
+        let house = House::new(&Upstream::always(Reply::new(200, &fields, "").steps(vec![Step::Send("abc".into())])));
+        assert!(house.run(get("/"), START).await.is_err(), "{lengths:?}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Fetches under way that other requests may join: one leader per key.
+//!
+//! Owns who leads, who follows and how a follower learns the outcome. What a leader does is [`crate::exchange`]'s. The lock covers the map
+//! and is never held over a wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::fetch::{FetchError, FetchErrorKind};
+use crate::key::Key;
+use crate::object::Object;
+use crate::purge::Identity;
+
+/// How long a request waits for the head of another one's fetch before it goes upstream itself.
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(60);
+
+/// The most fetches that can be joined at once; a further one is nobody's but its client's.
+pub(crate) const FLIGHTS_MAX: usize = 65_536;
+
+/// What came of a fetch.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// An answer that may be stored, its body perhaps still growing.
+    Object(Arc<Object>),
+    /// Upstream confirmed a stored answer.
+    Confirmed(Arc<Object>),
+    /// Upstream failed; a stale answer covers it.
+    Covered(Arc<Object>, &'static str),
+    /// An answer that is for its own client only.
+    Private,
+    /// No answer.
+    Failed(FetchError),
+}
+
+/// The key of a flight. Requests with `Authorization` fly apart: their answers usually may not be shared, and must not keep the others waiting.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlightKey {
+    pub(crate) key: Key,
+    pub(crate) authorized: bool,
+}
+
+/// One fetch.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// The key without variant.
+    pub(crate) primary: Key,
+    pub(crate) identity: Arc<Identity>,
+    /// The number of the last purge in force when it began.
+    pub(crate) stamp: u64,
+    outcome: watch::Sender<Option<Outcome>>,
+    /// Its answer must not be kept: an unsafe request changed the resource meanwhile.
+    spoiled: AtomicBool,
+}
+
+impl Flight {
+    pub(crate) fn new(primary: Key, identity: Arc<Identity>, stamp: u64) -> Arc<Self> {
+        Arc::new(Self { primary, identity, stamp, outcome: watch::Sender::new(None), spoiled: AtomicBool::new(false) })
+    }
+
+    /// What came of it; `None` when that takes longer than [`HEAD_WAIT`].
+    pub(crate) async fn outcome(&self) -> Option<Outcome> {
+        let mut seen = self.outcome.subscribe();
+        let outcome = tokio::time::timeout(HEAD_WAIT, seen.wait_for(Option::is_some)).await.ok()?.ok()?;
+        outcome.clone()
+    }
+
+    pub(crate) fn is_spoiled(&self) -> bool {
+        self.spoiled.load(Ordering::Acquire)
+    }
+}
+
+/// All flights.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    map: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+}
+
+/// The place of a request.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// It leads.
+    Leader(Lead),
+    /// It follows.
+    Follower(Arc<Flight>),
+    /// The store changed since it was looked at.
+    LookAgain,
+    /// There are too many flights.
+    Full,
+}
+
+impl Flights {
+    /// Joins the flight for a key, or begins `flight`. `avoid` is one that proved no use, which is replaced; `usable` says whether another one may
+    /// still be joined; `changed` says whether the store has something else than when it was looked at, which happens when a flight ends in between.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        key: &FlightKey,
+        flight: impl FnOnce() -> Arc<Flight>,
+        usable: impl FnOnce(&Arc<Flight>) -> bool,
+        changed: impl FnOnce() -> bool,
+    ) -> Joined {
+        let mut map = self.map.lock();
+        if let Some(found) = map.get(key)
+            && !found.is_spoiled()
+            && usable(found)
+        {
+            return Joined::Follower(Arc::clone(found));
+        }
+        if changed() {
+            return Joined::LookAgain;
+        }
+        if map.len() >= FLIGHTS_MAX {
+            return Joined::Full;
+        }
+        let flight = flight();
+        map.insert(key.clone(), Arc::clone(&flight));
+        Joined::Leader(Lead { flights: Arc::clone(self), keys: vec![key.clone()], flight })
+    }
+
+    /// A flight nobody can join.
+    pub(crate) fn alone(self: &Arc<Self>, flight: Arc<Flight>) -> Lead {
+        Lead { flights: Arc::clone(self), keys: Vec::new(), flight }
+    }
+
+    /// Keeps what flights for a key bring from being stored or shared further.
+    pub(crate) fn spoil(&self, primary: &Key) {
+        for flight in self.map.lock().values().filter(|flight| flight.primary == *primary) {
+            flight.spoiled.store(true, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.lock().len()
+    }
+}
+
+/// Held by the leader: the flight ends when it is dropped, however that comes.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    flights: Arc<Flights>,
+    keys: Vec<FlightKey>,
+    pub(crate) flight: Arc<Flight>,
+}
+
+impl Lead {
+    /// Lets requests that know the variant's key find the flight too.
+    pub(crate) fn also_known_as(&mut self, key: FlightKey) {
+        if self.keys.is_empty() || self.keys.contains(&key) {
+            return;
+        }
+        let mut map = self.flights.map.lock();
+        if map.len() < FLIGHTS_MAX {
+            map.entry(key.clone()).or_insert_with(|| Arc::clone(&self.flight));
+            self.keys.push(key);
+        }
+    }
+
+    /// Tells the followers; the first outcome counts.
+    pub(crate) fn publish(&self, outcome: Outcome) {
+        self.flight.outcome.send_if_modified(|told| {
+            let first = told.is_none();
+            if first {
+                *told = Some(outcome);
+            }
+            first
+        });
+    }
+
+    /// Ends the flight for those who come later.
+    pub(crate) fn land(&mut self) {
+        let mut map = self.flights.map.lock();
+        for key in self.keys.drain(..) {
+            if map.get(&key).is_some_and(|found| Arc::ptr_eq(found, &self.flight)) {
+                map.remove(&key);
+            }
+        }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.land();
+        self.publish(Outcome::Failed(FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned() }));
+    }
+}

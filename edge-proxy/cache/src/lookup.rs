@@ -1,0 +1,105 @@
+//! What is stored for a request, and what may be done with it at this moment.
+//!
+//! Reads store, purge table and clock value; changes nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::answer::Forwarded;
+use crate::key::Key;
+use crate::object::Object;
+use crate::purge::{Table, Verdict};
+use crate::request::Request;
+use crate::store::{Entry, Memory};
+use crate::time::Time;
+use crate::vary;
+
+/// How long after a failed refresh of a stale answer the next one waits.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a lookup found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The key under which an answer to this request is, or would be, stored.
+    pub(crate) key: Key,
+    /// The stored answer, unless a hard purge removed it.
+    pub(crate) object: Option<Arc<Object>>,
+    /// What may be done with it.
+    pub(crate) state: State,
+    /// Why to go upstream, should it come to that.
+    pub(crate) reason: Forwarded,
+    /// More about the reason.
+    pub(crate) detail: Option<&'static str>,
+}
+
+/// What may be done with what was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Use it.
+    Fresh,
+    /// Use it and refresh it behind the answer.
+    StaleWhileRevalidate,
+    /// Use it: a refresh failed a moment ago.
+    StaleIfError,
+    /// Ask first.
+    Stale,
+    /// Nothing there.
+    Missing,
+}
+
+/// Looks a request up.
+pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Request, now: Time) -> Found {
+    let mut key = primary.clone();
+    let mut reason = Forwarded::UriMiss;
+    let mut entry = store.get(primary);
+    if let Some(Entry::Marker(marker)) = &entry {
+        key = vary::key(primary, marker.generation, &marker.fields, &request.headers);
+        reason = Forwarded::VaryMiss;
+        entry = store.get(&key);
+    }
+    let Some(Entry::Object(object)) = entry else {
+        return Found { key, object: None, state: State::Missing, reason, detail: None };
+    };
+    match purges.verdict(&object.identity, &object.mark) {
+        Verdict::Gone => Found { key, object: None, state: State::Missing, reason, detail: Some("purged") },
+        verdict => {
+            let soft = verdict == Verdict::Stale;
+            let state = state(&object, soft, now);
+            Found { key, object: Some(object), state, reason: Forwarded::Stale, detail: soft.then_some("soft-purged") }
+        }
+    }
+}
+
+/// What freshness and windows allow. A soft purge takes the freshness away, not the windows.
+pub(crate) fn state(object: &Object, soft_purged: bool, now: Time) -> State {
+    let freshness = &object.freshness;
+    if !soft_purged && freshness.is_fresh(now) {
+        State::Fresh
+    } else if freshness.may_revalidate_behind(now) {
+        State::StaleWhileRevalidate
+    } else if freshness.may_cover_error(now) && !may_retry(&object.retry, now) {
+        State::StaleIfError
+    } else {
+        State::Stale
+    }
+}
+
+/// A refresh failed, at a time that only the next request's clock can tell.
+const FAILED: u64 = u64::MAX;
+
+/// Notes that a refresh failed.
+pub(crate) fn note_failure(retry: &AtomicU64) {
+    retry.store(FAILED, Ordering::Relaxed);
+}
+
+/// Whether a refresh may be tried.
+pub(crate) fn may_retry(retry: &AtomicU64, now: Time) -> bool {
+    match retry.load(Ordering::Relaxed) {
+        FAILED => {
+            retry.store(now.plus(RETRY_AFTER).0, Ordering::Relaxed);
+            false
+        }
+        at => now.0 >= at,
+    }
+}

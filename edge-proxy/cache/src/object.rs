@@ -1,0 +1,113 @@
+//! A stored response: head, freshness, purge stamp, and a body shared with whoever reads it.
+//!
+//! Owns what an object weighs. A head never changes: a 304 makes another object around the same body.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::freshness::Freshness;
+use crate::key::Key;
+use crate::purge::{Identity, Mark};
+use crate::time::Time;
+use crate::vary;
+
+mod growing;
+
+pub(crate) use growing::{Cursor, Filling, Growing};
+
+/// What an object costs beside key, head and body, in bytes: its own fields, its list of purge hashes, its place in the store.
+const OBJECT_COST: u64 = 1_024;
+/// What a header field costs beside name and value, in bytes: its place in the map.
+const FIELD_COST: u64 = 128;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Object {
+    /// The key it is stored under: of its variant, if it varies.
+    pub(crate) key: Key,
+    /// The key without variant, and the generation of the marker that led from there.
+    pub(crate) primary: Key,
+    pub(crate) generation: u64,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// It had an `Age` when it arrived: another cache had stored it.
+    pub(crate) aged: bool,
+    /// `Cache-Status` of the caches before this one, about the fetch that brought this object.
+    pub(crate) upstream_status: Option<HeaderValue>,
+    pub(crate) freshness: Freshness,
+    /// The fields the response varies on, and the request's values in the key.
+    pub(crate) fields: vary::Fields,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) mark: Mark,
+    /// The length of the body, where the head or the end of the body tells it.
+    pub(crate) length: Option<u64>,
+    pub(crate) body: Arc<Growing>,
+    /// When a failed refresh may be tried again; see [`crate::lookup`].
+    pub(crate) retry: AtomicU64,
+}
+
+impl Object {
+    /// The length, if anything tells it by now.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length.or_else(|| self.body.whole_len())
+    }
+
+    /// Whether it answers a request with these header fields, as far as `Vary` goes.
+    pub(crate) fn fits(&self, request: &HeaderMap) -> bool {
+        self.fields.is_empty() || vary::key(&self.primary, self.generation, &self.fields, request) == self.key
+    }
+
+    /// What it costs in memory, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let head: u64 = self.headers.iter().map(|(name, value)| FIELD_COST + (name.as_str().len() + value.len()) as u64).sum();
+        OBJECT_COST + head + self.body.cost() + self.key.text_len() as u64 + self.identity.weight() + self.mark.weight()
+    }
+}
+
+/// The header fields as they are stored: one small buffer of their own, because the ones from the network share the buffer of a whole head;
+/// with a `Date` (RFC 9110 section 6.6.1) and without what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
+pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
+    for value in headers.values() {
+        values.extend_from_slice(value.as_bytes());
+    }
+    let mut values = values.freeze();
+    let mut out = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in headers {
+        let bytes: Bytes = values.split_to(value.len());
+        if NEVER_STORED.contains(&name.as_str()) {
+            continue;
+        }
+        let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+        let value = HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| value.clone());
+        out.append(name, value);
+    }
+    if crate::freshness::date(&out, header::DATE).is_none() {
+        out.insert(header::DATE, http_date(responded_at));
+    }
+    out
+}
+
+const NEVER_STORED: [&str; 10] = [
+    "age",
+    "cache-status",
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+fn http_date(time: Time) -> HeaderValue {
+    let date = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time.0.min(DATE_MAX_MS));
+    HeaderValue::from_str(&httpdate::fmt_http_date(date)).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+}
+
+/// The end of the year 9999, the last that an HTTP date can name.
+const DATE_MAX_MS: u64 = 253_402_300_799_000;

@@ -1,0 +1,287 @@
+//! Purges in force: a table of epochs that a stored answer is compared with when it is looked up.
+//!
+//! Owns the epochs by kind (all, site, host, prefix, URL, tag), each hard and soft. An object carries the number of the last purge in force
+//! when its fetch began; it may be used only if no hard epoch that matches it is higher, and is stale if a soft one is. Nothing walks the
+//! store. Names are kept as hashes: two names with one hash purge too much, never too little.
+//!
+//! The lock covers all epochs; a lookup takes it to read, briefly, and only for an object that was not compared since the last change.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use skerry_config::purge::{Purge, Targets};
+use skerry_config::snapshot::Snapshot;
+
+mod identity;
+mod prefixes;
+mod tags;
+mod url;
+
+pub(crate) use identity::Identity;
+pub(crate) use tags::Tags;
+
+use prefixes::Prefixes;
+use url::{Location, named};
+
+/// The most names of one kind. When they are more, the older half is folded into the epoch of everything.
+const NAMES_MAX: usize = 100_000;
+
+/// Two purge numbers; 0 means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    hard: u64,
+    soft: u64,
+}
+
+impl Epoch {
+    fn raise(&mut self, seq: u64, soft: bool) {
+        let slot = if soft { &mut self.soft } else { &mut self.hard };
+        *slot = (*slot).max(seq);
+    }
+
+    fn join(&mut self, other: Self) {
+        self.hard = self.hard.max(other.hard);
+        self.soft = self.soft.max(other.soft);
+    }
+
+    fn newest(self) -> u64 {
+        self.hard.max(self.soft)
+    }
+}
+
+/// What the purges make of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// None matches.
+    Untouched,
+    /// A soft one matches: stale.
+    Stale,
+    /// A hard one matches: as if it were not there.
+    Gone,
+}
+
+/// What an object knows of purges.
+#[derive(Debug, Default)]
+pub(crate) struct Mark {
+    /// The number of the last purge in force when the fetch began.
+    stamp: u64,
+    tags: Tags,
+    /// The change of the table up to which nothing matched.
+    clean_at: AtomicU64,
+}
+
+impl Mark {
+    pub(crate) fn new(stamp: u64, tags: Tags) -> Self {
+        Self { stamp, tags, clean_at: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    /// In bytes, beside the mark itself.
+    pub(crate) fn weight(&self) -> u64 {
+        self.tags.weight()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    epochs: RwLock<Epochs>,
+    /// Counts changes of the epochs, so that an object is compared once for each; from 1.
+    changes: AtomicU64,
+    /// The number of the last purge in force.
+    seq: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Epochs {
+    all: Epoch,
+    /// Sites, hosts and URLs; [`named`] keeps the kinds apart.
+    sites: HashMap<u128, Epoch>,
+    hosts: HashMap<u128, Epoch>,
+    urls: HashMap<u128, Epoch>,
+    tags: HashMap<u128, Epoch>,
+    /// The newest of all tags, for objects with more tags than are kept.
+    any_tag: Epoch,
+    prefixes: Prefixes,
+    names_max: usize,
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self {
+            all: Epoch::default(),
+            sites: HashMap::new(),
+            hosts: HashMap::new(),
+            urls: HashMap::new(),
+            tags: HashMap::new(),
+            any_tag: Epoch::default(),
+            prefixes: Prefixes::default(),
+            names_max: NAMES_MAX,
+        }
+    }
+}
+
+impl Table {
+    /// The number of the last purge in force: the stamp of a fetch that begins now.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
+    /// Puts purges in force; when this returns, every lookup sees them.
+    pub(crate) fn raise(&self, purges: &[Purge], snapshot: &Snapshot) {
+        let mut epochs = self.epochs.write();
+        for purge in purges {
+            epochs.raise(purge.seq, &purge.targets, snapshot);
+        }
+        self.changed(purges.iter().map(|purge| purge.seq).max().unwrap_or(0));
+    }
+
+    /// Purges everything that was fetched before `seq`, in place of purges that were missed.
+    pub(crate) fn raise_all(&self, seq: u64) {
+        self.epochs.write().all.raise(seq, false);
+        self.changed(seq);
+    }
+
+    /// Takes up the position of an earlier run.
+    pub(crate) fn resume(&self, seq: u64) {
+        self.seq.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    fn changed(&self, seq: u64) {
+        self.seq.fetch_max(seq, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Compares an object.
+    pub(crate) fn verdict(&self, identity: &Identity, mark: &Mark) -> Verdict {
+        let changes = self.changes.load(Ordering::Acquire);
+        if mark.clean_at.load(Ordering::Relaxed) == changes || mark.stamp >= self.seq() {
+            return Verdict::Untouched;
+        }
+        let epoch = self.epochs.read().matching(identity, &mark.tags);
+        let verdict = judged(epoch, mark.stamp);
+        if verdict == Verdict::Untouched {
+            mark.clean_at.store(changes, Ordering::Relaxed);
+        }
+        verdict
+    }
+
+    /// Compares a fetch that began at `stamp` and whose head, with its tags, has not come.
+    pub(crate) fn verdict_before_head(&self, identity: &Identity, stamp: u64) -> Verdict {
+        if stamp >= self.seq() {
+            return Verdict::Untouched;
+        }
+        judged(self.epochs.read().matching(identity, &Tags::default()), stamp)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bound_names(&self, names_max: usize) {
+        self.epochs.write().names_max = names_max;
+    }
+}
+
+fn judged(epoch: Epoch, stamp: u64) -> Verdict {
+    if stamp < epoch.hard {
+        Verdict::Gone
+    } else if stamp < epoch.soft {
+        Verdict::Stale
+    } else {
+        Verdict::Untouched
+    }
+}
+
+impl Epochs {
+    fn raise(&mut self, seq: u64, targets: &Targets, snapshot: &Snapshot) {
+        let soft = targets.soft;
+        if targets.all {
+            self.all.raise(seq, soft);
+        }
+        for site in &targets.sites {
+            self.sites.entry(named("site", site)).or_default().raise(seq, soft);
+        }
+        for host in &targets.hosts {
+            self.hosts.entry(named("host", &url::host(host))).or_default().raise(seq, soft);
+        }
+        for tag in &targets.tags {
+            self.tags.entry(named("tag", tag)).or_default().raise(seq, soft);
+            self.any_tag.raise(seq, soft);
+        }
+        for text in &targets.urls {
+            match Location::of(text) {
+                Some(location) => {
+                    for name in location.names(snapshot) {
+                        self.urls.entry(name).or_default().raise(seq, soft);
+                    }
+                }
+                None => tracing::warn!(seq, url = text, "purge names no URL"),
+            }
+        }
+        for text in &targets.prefixes {
+            match Location::of(text) {
+                Some(location) => self.prefixes.raise(&location.host, &location.path_and_query, seq, soft),
+                None => tracing::warn!(seq, prefix = text, "purge names no URL prefix"),
+            }
+        }
+        self.fold();
+    }
+
+    /// The highest epochs that match.
+    fn matching(&self, identity: &Identity, tags: &Tags) -> Epoch {
+        let mut epoch = self.all;
+        let mut join = |map: &HashMap<u128, Epoch>, name: &u128| {
+            if let Some(found) = map.get(name) {
+                epoch.join(*found);
+            }
+        };
+        join(&self.sites, &identity.site);
+        identity.hosts.iter().for_each(|(name, _)| join(&self.hosts, name));
+        identity.urls.iter().for_each(|name| join(&self.urls, name));
+        tags.iter().for_each(|name| join(&self.tags, name));
+        if tags.overflowed() {
+            epoch.join(self.any_tag);
+        }
+        for (_, host) in &identity.hosts {
+            self.prefixes.join(host, &identity.path_and_query, &mut epoch);
+        }
+        epoch
+    }
+
+    /// Keeps every kind below its bound.
+    fn fold(&mut self) {
+        for map in [&mut self.sites, &mut self.hosts, &mut self.urls, &mut self.tags] {
+            if map.len() > self.names_max {
+                self.all.join(fold_older_half(map, |epoch| *epoch));
+            }
+        }
+        if self.prefixes.len() > self.names_max {
+            self.all.join(self.prefixes.fold_older_half());
+        }
+    }
+}
+
+/// Removes the older half of the names; answers with the highest numbers among them.
+fn fold_older_half<K, V>(map: &mut HashMap<K, V>, epoch: impl Fn(&V) -> Epoch) -> Epoch {
+    let mut newest: Vec<u64> = map.values().map(|value| epoch(value).newest()).collect();
+    if newest.is_empty() {
+        return Epoch::default();
+    }
+    let middle = newest.len() / 2;
+    let (_, &mut median, _) = newest.select_nth_unstable(middle);
+    let mut folded = Epoch::default();
+    map.retain(|_, value| {
+        let epoch = epoch(value);
+        let keep = epoch.newest() > median;
+        if !keep {
+            folded.join(epoch);
+        }
+        keep
+    });
+    folded
+}
+
+#[cfg(test)]
+mod tests;

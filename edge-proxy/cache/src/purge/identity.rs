@@ -1,0 +1,60 @@
+//! The names by which a purge can mean an answer, all but its tags.
+
+use http::HeaderMap;
+use skerry_config::site::Key as Rules;
+
+use super::url::{host, named, without_port};
+use crate::key::canonical;
+use crate::request::Request;
+
+/// The names of one answer.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(super) site: u128,
+    /// The host, with its port if it has one, and then without too: a purge that names no port means all.
+    pub(super) hosts: Vec<(u128, Box<str>)>,
+    /// The URL as it was asked for and as the key rules see it, under each host.
+    pub(super) urls: Vec<u128>,
+    pub(super) path_and_query: Box<str>,
+}
+
+impl Identity {
+    pub(crate) fn of(request: &Request, site: &str, rules: &Rules) -> Self {
+        let full = host(&request.authority);
+        let bare = without_port(&full).to_owned();
+        let mut hosts = vec![full];
+        if bare != hosts[0] {
+            hosts.push(bare);
+        }
+        let canonical = canonical(&request.path_and_query, rules);
+        let mut urls = Vec::with_capacity(hosts.len() * 2);
+        for host in &hosts {
+            urls.push(url_name(host, &request.path_and_query));
+            if canonical != request.path_and_query {
+                urls.push(url_name(host, &canonical));
+            }
+        }
+        Self {
+            site: named("site", site),
+            hosts: hosts.into_iter().map(|host| (named("host", &host), host.into_boxed_str())).collect(),
+            urls,
+            path_and_query: request.path_and_query.as_str().into(),
+        }
+    }
+
+    /// In bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let hosts: usize = self.hosts.iter().map(|(_, host)| 32 + host.len()).sum();
+        (hosts + self.urls.len() * 16 + self.path_and_query.len() + 96) as u64
+    }
+}
+
+/// The name of a URL, without its scheme.
+pub(super) fn url_name(host: &str, path_and_query: &str) -> u128 {
+    named("url", &format!("{host}{path_and_query}"))
+}
+
+/// All values of a field.
+pub(super) fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).into_iter().map(http::HeaderValue::as_bytes)
+}

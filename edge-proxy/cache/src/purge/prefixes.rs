@@ -1,0 +1,78 @@
+//! Purged URL prefixes, found for a path in one pass over it.
+//!
+//! Each prefix is kept as a rolling hash of its host and characters; a path is hashed character by character and compared where a prefix of
+//! that length exists. Two prefixes with one hash purge too much, never too little.
+
+use std::collections::HashMap;
+
+use super::{Epoch, fold_older_half};
+
+/// Prefixes by host.
+#[derive(Debug, Default)]
+pub(super) struct Prefixes {
+    by_hash: HashMap<u64, Prefix>,
+    /// Lengths of prefixes by host hash, ascending. Bounded with `by_hash`: a length is there only with a prefix.
+    lengths: HashMap<u64, Vec<u32>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    epoch: Epoch,
+    host: u64,
+    length: u32,
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+fn rolled(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+}
+
+impl Prefixes {
+    pub(super) fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    pub(super) fn raise(&mut self, host: &str, prefix: &str, seq: u64, soft: bool) {
+        let host = rolled(FNV_START, host.as_bytes());
+        let length = u32::try_from(prefix.len()).unwrap_or(u32::MAX);
+        let new = Prefix { epoch: Epoch::default(), host, length };
+        self.by_hash.entry(rolled(host, prefix.as_bytes())).or_insert(new).epoch.raise(seq, soft);
+        self.note_length(host, length);
+    }
+
+    fn note_length(&mut self, host: u64, length: u32) {
+        let lengths = self.lengths.entry(host).or_default();
+        if let Err(at) = lengths.binary_search(&length) {
+            lengths.insert(at, length);
+        }
+    }
+
+    /// Joins the epochs of every prefix that `path` starts with.
+    pub(super) fn join(&self, host: &str, path: &str, epoch: &mut Epoch) {
+        let mut hash = rolled(FNV_START, host.as_bytes());
+        let Some(lengths) = self.lengths.get(&hash) else { return };
+        let path = path.as_bytes();
+        let mut hashed = 0;
+        for &length in lengths {
+            let Some(more) = path.get(hashed..length as usize) else { return };
+            hash = rolled(hash, more);
+            hashed = length as usize;
+            if let Some(found) = self.by_hash.get(&hash) {
+                epoch.join(found.epoch);
+            }
+        }
+    }
+
+    /// Forgets the older half; answers with the highest numbers in it.
+    pub(super) fn fold_older_half(&mut self) -> Epoch {
+        let folded = fold_older_half(&mut self.by_hash, |prefix| prefix.epoch);
+        self.lengths.clear();
+        let kept: Vec<Prefix> = self.by_hash.values().copied().collect();
+        for prefix in kept {
+            self.note_length(prefix.host, prefix.length);
+        }
+        folded
+    }
+}

@@ -1,0 +1,85 @@
+//! URLs as purges write them, and the names made of them.
+
+use skerry_config::snapshot::Snapshot;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::identity::url_name;
+use crate::key::{canonical, split};
+
+/// A name of one kind as a hash.
+pub(super) fn named(kind: &str, text: &str) -> u128 {
+    named_bytes(kind, text.as_bytes())
+}
+
+pub(super) fn named_bytes(kind: &str, text: &[u8]) -> u128 {
+    let mut name = Vec::with_capacity(kind.len() + 1 + text.len());
+    name.extend_from_slice(kind.as_bytes());
+    name.push(0);
+    name.extend_from_slice(text);
+    xxh3_128(&name)
+}
+
+/// A host as it is compared: lower case, without a trailing dot, without the port that both schemes' URLs leave out.
+pub(super) fn host(authority: &str) -> String {
+    let lower = authority.trim().to_ascii_lowercase();
+    let lower = lower.strip_suffix(":80").or_else(|| lower.strip_suffix(":443")).unwrap_or(&lower);
+    lower.strip_suffix('.').unwrap_or(lower).to_owned()
+}
+
+/// A host without its port.
+pub(super) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    }
+}
+
+/// Where a URL points, whatever its scheme.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    pub(super) host: String,
+    pub(super) path_and_query: String,
+}
+
+impl Location {
+    /// Reads `scheme://host/path?query`; the scheme may be missing, a fragment is dropped, what cannot be in a request target is percent-encoded as clients do. `None` without a host.
+    pub(super) fn of(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text = text.split_once('#').map_or(text, |(before, _)| before);
+        let rest = match text.split_once("//") {
+            Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => rest,
+            _ => text,
+        };
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(at);
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if authority.is_empty() {
+            return None;
+        }
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Some(Self { host: host(authority), path_and_query: format!("{slash}{}", encoded(target)) })
+    }
+
+    /// The names of the URL: as written, and as the key rules of the site that owns the host see it.
+    pub(super) fn names(&self, snapshot: &Snapshot) -> Vec<u128> {
+        let mut names = vec![url_name(&self.host, &self.path_and_query)];
+        let bare = without_port(&self.host);
+        if let Some(served) = snapshot.site_for_host(bare) {
+            let policy = served.policy(bare, split(&self.path_and_query).0);
+            names.push(url_name(&self.host, &canonical(&self.path_and_query, &policy.key)));
+        }
+        names
+    }
+}
+
+fn encoded(target: &str) -> String {
+    let mut out = String::with_capacity(target.len());
+    for byte in target.bytes() {
+        if (0x21..=0x7e).contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

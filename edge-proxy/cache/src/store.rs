@@ -1,0 +1,43 @@
+//! Where answers are kept: today memory, below it one day a disk.
+//!
+//! Owns what an entry is. A lookup compares the whole key, so that two keys with one hash are two misses, never one wrong answer.
+
+use std::sync::Arc;
+
+use crate::object::Object;
+use crate::vary;
+
+mod memory;
+
+pub(crate) use memory::{ENTRY_MAX, Memory};
+
+/// What is stored under a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// Answers for this key vary; they are under the keys of their variants.
+    Marker(Arc<Marker>),
+    /// An answer with a whole body.
+    Object(Arc<Object>),
+}
+
+/// That the answers for a key vary.
+#[derive(Debug)]
+pub(crate) struct Marker {
+    /// On these fields.
+    pub(crate) fields: vary::Fields,
+    /// Part of the variants' keys: without the marker they are never found again.
+    pub(crate) generation: u64,
+}
+
+/// What a marker costs, in bytes.
+const MARKER_COST: u64 = 512;
+
+impl Entry {
+    /// What it costs in memory, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        match self {
+            Self::Marker(marker) => MARKER_COST + marker.fields.iter().map(|name| 32 + name.as_str().len() as u64).sum::<u64>(),
+            Self::Object(object) => object.weight(),
+        }
+    }
+}

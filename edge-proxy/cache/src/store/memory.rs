@@ -1,0 +1,69 @@
+//! Stored answers in memory: moka with TinyLFU, weighed in bytes.
+//!
+//! Owns the bound. Never judges an entry: keys are compared here, everything else by [`crate::lookup`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moka::notification::RemovalCause;
+use moka::sync::Cache;
+
+use super::Entry;
+use crate::key::Key;
+
+/// The heaviest entry, in bytes: what moka's weights can say.
+pub(crate) const ENTRY_MAX: u64 = u32::MAX as u64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    entries: Cache<u128, (Key, Entry)>,
+    evictions: Arc<AtomicU64>,
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: u64) -> Self {
+        let evictions = Arc::new(AtomicU64::new(0));
+        let evicted = Arc::clone(&evictions);
+        let entries = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|_, (key, entry): &(Key, Entry)| u32::try_from(entry.weight() + key.text_len() as u64).unwrap_or(u32::MAX))
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    evicted.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
+        Self { entries, evictions }
+    }
+
+    pub(crate) fn get(&self, key: &Key) -> Option<Entry> {
+        let (stored, entry) = self.entries.get(&key.hash())?;
+        (stored == *key).then_some(entry)
+    }
+
+    pub(crate) fn insert(&self, key: Key, entry: Entry) {
+        self.entries.insert(key.hash(), (key, entry));
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        self.entries.invalidate(&key.hash());
+    }
+
+    pub(crate) fn entries(&self) -> u64 {
+        self.entries.entry_count()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entries.weighted_size()
+    }
+
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
+    }
+
+    /// Does the work moka put off, so that the figures are exact.
+    pub(crate) fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
+}

@@ -1,0 +1,48 @@
+//! The file in which a running `skerry dev` says where it answers.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// What of that file is used here; other members are of no concern.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Endpoints {
+    /// The URL of the origin behind the CDN.
+    pub origin: String,
+    /// The edges; at least one.
+    pub edges: Vec<Edge>,
+    /// The shields.
+    #[serde(default)]
+    pub shields: Vec<Shield>,
+}
+
+/// An edge.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Edge {
+    /// Its name.
+    pub name: String,
+    /// Where it answers cleartext HTTP: address and port.
+    pub http: String,
+    /// Its process.
+    pub pid: u32,
+}
+
+/// A shield.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Shield {
+    /// Its process, where the file tells it.
+    pub pid: Option<u32>,
+}
+
+impl Endpoints {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be read, is not such a file, or names no edge.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let wrong = |why: String| format!("{} is no endpoints file of `skerry dev`: {why}", path.display());
+        let endpoints: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if endpoints.edges.is_empty() { Err(wrong("it names no edge".to_owned())) } else { Ok(endpoints) }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is asked for and where: a URL, and the address that answers for its host.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+/// Something to ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// The `Host` field: host, and port where it is not 80.
+    pub host: String,
+    /// Path and query.
+    pub path: PathAndQuery,
+}
+
+/// An address in place of what the name system says: `HOST:IP` or `HOST:IP:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolve {
+    host: String,
+    address: IpAddr,
+    port: Option<u16>,
+}
+
+impl std::str::FromStr for Resolve {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no HOST:ADDRESS such as shop.example.com:127.0.0.1:8080");
+        let (host, address) = text.split_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
+        let host = host.to_ascii_lowercase();
+        if let Ok(address) = address.parse::<SocketAddr>() {
+            return Ok(Self { host, address: address.ip(), port: Some(address.port()) });
+        }
+        Ok(Self { host, address: address.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, port: None })
+    }
+}
+
+impl Target {
+    /// Reads a URL and finds its address: the first of `resolve` for the host, else the system's first.
+    ///
+    /// # Errors
+    /// A sentence: the URL is not `http`, has no host, or its host has no address.
+    pub async fn find(url: &str, resolve: &[Resolve]) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
+        if uri.scheme_str() != Some("http") {
+            return Err(format!("`{url}` is not an http:// URL, the only kind that is spoken"));
+        }
+        let authority = uri.authority().ok_or_else(|| format!("`{url}` has no host"))?;
+        let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+        let port = authority.port_u16().unwrap_or(80);
+        let given = resolve.iter().find(|resolve| resolve.host == name);
+        let address = match given {
+            Some(given) => SocketAddr::new(given.address, given.port.unwrap_or(port)),
+            None => tokio::net::lookup_host((name.as_str(), port))
+                .await
+                .map_err(|error| format!("the host of `{url}` has no address: {error}"))?
+                .next()
+                .ok_or_else(|| format!("the host of `{url}` has no address"))?,
+        };
+        let host = match authority.port_u16() {
+            Some(port) if port != 80 => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
+        };
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self { address, host, path })
+    }
+
+    /// The path with one more query parameter, so that it names an object that nobody has asked for.
+    #[must_use]
+    pub fn unseen(&self, mark: &str, number: u64) -> PathAndQuery {
+        let joint = if self.path.query().is_some() { '&' } else { '?' };
+        let text = format!("{}{joint}unseen={mark}-{number}", self.path);
+        text.parse().unwrap_or_else(|_| self.path.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn find(url: &str, resolve: &str) -> Result<(String, String, String), String> {
+        let resolve: Vec<Resolve> = if resolve.is_empty() { Vec::new() } else { vec![resolve.parse()?] };
+        let target = Target::find(url, &resolve).await?;
+        Ok((target.address.to_string(), target.host, target.path.to_string()))
+    }
+
+    #[tokio::test]
+    async fn a_url_and_a_given_address_make_a_target() {
+        for (url, resolve, address, host, path) in [
+            ("http://127.0.0.1:81/a?b=c", "", "127.0.0.1:81", "127.0.0.1:81", "/a?b=c"),
+            ("http://[::1]:81", "", "[::1]:81", "[::1]:81", "/"),
+            ("http://Shop.test/", "shop.test:127.0.0.2:8080", "127.0.0.2:8080", "Shop.test", "/"),
+            ("http://shop.test:90/", "shop.test:127.0.0.2", "127.0.0.2:90", "shop.test:90", "/"),
+            ("http://shop.test/", "shop.test:::1", "[::1]:80", "shop.test", "/"),
+            ("http://shop.test/", "shop.test:[::1]:90", "[::1]:90", "shop.test", "/"),
+        ] {
+            assert_eq!(find(url, resolve).await, Ok((address.into(), host.into(), path.into())), "{url} {resolve}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_asked_is_a_sentence() {
+        for (url, resolve, said) in [
+            ("https://127.0.0.1/", "", "is not an http:// URL"),
+            ("/path", "", "is not an http:// URL"),
+            ("http://[", "", "is no URL"),
+            ("http://shop.test/", "shop.test", "is no HOST:ADDRESS"),
+            ("http://shop.test/", ":127.0.0.1", "is no HOST:ADDRESS"),
+            ("http://shop.test/", "shop.test:nowhere", "is no HOST:ADDRESS"),
+        ] {
+            let error = find(url, resolve).await.expect_err(url);
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unseen_path_keeps_the_query() {
+        let target = Target::find("http://127.0.0.1/a?b=c", &[]).await.expect("a target");
+        assert_eq!(target.unseen("m", 3), "/a?b=c&unseen=m-3");
+        let target = Target::find("http://127.0.0.1/a", &[]).await.expect("a target");
+        assert_eq!(target.unseen("m", 3), "/a?unseen=m-3");
+    }
+}

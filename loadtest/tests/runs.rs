@@ -1,0 +1,178 @@
+//! The binary against servers of three kinds: one that keeps to the protocol, Python's, and ones that lie.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// How long anything here may take, in seconds.
+const DEADLINE_S: u64 = 110;
+/// A digest that no body here has.
+const DIGEST: &str = "9bdd04e9f77a23d4c9e04a84d2f5b2a4a0d37bdb5ea4a5ba6a4f0bb2b3c2f6f5";
+
+async fn loadtest(arguments: &[&str]) -> Output {
+    let run = Command::new(env!("CARGO_BIN_EXE_skerry-loadtest")).args(arguments).kill_on_drop(true).output();
+    timeout(Duration::from_secs(DEADLINE_S), run).await.expect("in time").expect("the binary runs")
+}
+
+fn said(output: &Output) -> (String, String) {
+    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A server whose answer to the n-th request, from 0, is what `body` says, and which says that all are hits but the unseen ones.
+async fn server(body: fn(u64) -> (u16, &'static str)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let count = Arc::new(AtomicU64::new(0));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (status, text) = body(count.fetch_add(1, Ordering::Relaxed));
+                let unseen = request.uri().query().is_some_and(|query| query.contains("unseen="));
+                let response =
+                    Response::builder().status(status).header("cache-status", if unseen { "edge-1; fwd=miss" } else { "edge-1; hit" });
+                std::future::ready(Ok::<_, Infallible>(response.body(Full::new(Bytes::from(text))).expect("a response")))
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_is_counted_and_every_body_checked() {
+    let url = format!("http://shop.test:{}/a", server(|_| (200, "the body")).await.port());
+    let arguments = ["run", "--url", &url, "--resolve", "shop.test:127.0.0.1", "--connections", "3", "--requests", "100", "--json"];
+    let (stdout, stderr) = said(&loadtest(&arguments).await);
+    let report: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    assert_eq!(report["statuses"]["200"], 100);
+    assert_eq!((&report["answers"], &report["hits"], &report["body_octets"]), (&100.into(), &100.into(), &800.into()));
+    assert_eq!((&report["wrong_bodies"], &report["errors"]), (&0.into(), &0.into()));
+    assert!(report["latency_us"]["p50"].as_u64() <= report["latency_us"]["max"].as_u64());
+
+    let output = loadtest(&[&arguments[..5], &["--seconds", "1"]].concat()).await;
+    assert!(output.status.success());
+    assert!(said(&output).0.contains("\nlatency   p50 "), "{}", said(&output).0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_body_fails_the_run_and_is_told() {
+    let address = server(|number| (200, if number == 57 { "tho body" } else { "the body" })).await;
+    let output = loadtest(&["run", "--url", &format!("http://{address}/"), "--connections", "2", "--requests", "100"]).await;
+    let stderr = said(&output).1;
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("1 of 100 answers had a wrong body: a body has SHA-256 "), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_must_have_the_digest_that_is_given() {
+    let url = format!("http://{}/", server(|_| (200, "the body")).await);
+    let digest: String =
+        ring::digest::digest(&ring::digest::SHA256, b"the body").as_ref().iter().map(|octet| format!("{octet:02x}")).collect();
+    assert!(loadtest(&["run", "--url", &url, "--requests", "5", "--expect-sha256", &digest]).await.status.success());
+    let output = loadtest(&["run", "--url", &url, "--requests", "5", "--expect-sha256", DIGEST]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).1.contains(&format!("5 of 5 answers had a wrong body: a body has SHA-256 {digest} where {DIGEST}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_cut_short_and_a_run_without_success_fail() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let cutting = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                if stream.read(&mut [0; 4096]).await.is_ok() {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nthe b").await;
+                }
+            });
+        }
+    });
+    let output = loadtest(&["run", "--url", &format!("http://{cutting}/"), "--connections", "1", "--requests", "4"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).1.contains("4 requests had no whole answer"), "{}", said(&output).1);
+
+    let failing = server(|_| (503, "no")).await;
+    let output = loadtest(&["run", "--url", &format!("http://{failing}/"), "--requests", "4"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).1.contains("no request succeeded, of 4 answers"), "{}", said(&output).1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_one_sentence() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let closed = format!("http://{closed}/");
+    for (arguments, code, expected) in [
+        (&["run", "--url", "https://127.0.0.1/"][..], 1, "is not an http:// URL"),
+        (&["run", "--url", &closed], 1, "cannot connect to 127.0.0.1:"),
+        (&["run", "--url", &closed, "--connections", "0"], 1, "0 connections are not between 1 and 10000"),
+        (&["run", "--url", &closed, "--requests", "0"], 1, "0 requests measure nothing"),
+        (&["run", "--url", &closed, "--seconds", "0"], 1, "is not above 0"),
+        (&["run", "--url", &closed, "--expect-sha256", "abc"], 2, "`abc` is no SHA-256 digest"),
+        (&["bench", "--endpoints", "/nowhere/endpoints.json"], 1, "cannot read /nowhere/endpoints.json"),
+        (&["bench", "--endpoints", "/dev/null"], 1, "/dev/null is no endpoints file"),
+    ] {
+        let output = loadtest(arguments).await;
+        let stderr = said(&output).1;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(expected), "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pythons_server_is_measured_with_and_without_kept_connections() {
+    for protocol in ["HTTP/1.0", "HTTP/1.1"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("file"), [7; 100_000]).expect("written");
+        let mut python = Command::new("python3");
+        python.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--protocol", protocol, "0", "--directory"]).arg(folder.path());
+        let mut child = python.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn().expect("python3");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let first = timeout(Duration::from_secs(DEADLINE_S), lines.next_line()).await.expect("in time").expect("a line").expect("a line");
+        let port = first.split_whitespace().nth(5).unwrap_or_else(|| panic!("no port in {first:?}")).to_owned();
+        let url = format!("http://127.0.0.1:{port}/file");
+        let output = loadtest(&["run", "--url", &url, "--connections", "4", "--requests", "40", "--json"]).await;
+        let (stdout, stderr) = said(&output);
+        assert!(output.status.success() && stdout.contains("\"body_octets\": 4000000"), "{protocol}: {stdout}{stderr}");
+        child.kill().await.expect("killed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_is_a_table_with_the_peer_beside() {
+    // One server stands for the edge and for the origin, so the figures mean nothing; the table must be right all the same.
+    let address = server(|_| (200, "the body")).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("endpoints.json");
+    let endpoints = serde_json::json!({
+        "origin": format!("http://{address}"),
+        "zone": "cdn.test",
+        "edges": [{"name": "edge-1", "http": address.to_string(), "pid": std::process::id()}],
+        "shields": [{"name": "shield-1"}],
+    });
+    std::fs::write(&file, endpoints.to_string()).expect("written");
+    let output = loadtest(&["bench", "--seconds", "1", "--endpoints", &file.display().to_string()]).await;
+    let (stdout, stderr) = said(&output);
+    assert!(output.status.success(), "{stderr}");
+    let peers = if std::path::Path::new("/usr/sbin/nginx").exists() { vec!["skerry", "nginx proxy_cache"] } else { vec!["skerry"] };
+    for scenario in ["hit", "miss", "herd"] {
+        for peer in &peers {
+            assert!(stdout.contains(&format!("\n| {scenario} | {peer} | ")), "{stdout}");
+        }
+    }
+    assert!(!stdout.contains("no measure of that"), "{stdout}");
+}

@@ -1,0 +1,117 @@
+//! `skerry purge`: removes answers from every cache, and says on which nodes it is in force.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+use http::Method;
+use serde_json::{Value, json};
+use skerry_config::purge::Targets;
+use skerry_config::units::Period;
+
+use super::api::{self, Call};
+use super::{Fail, show};
+
+/// The options of `skerry purge`.
+#[derive(Args)]
+#[command(group = ArgGroup::new("targets").required(true).multiple(true).args(["urls", "prefixes", "tags", "hosts", "sites", "all"]))]
+pub(crate) struct Options {
+    /// A whole URL, https://host/path?query, with all its variants
+    #[arg(long = "url", value_name = "URL")]
+    urls: Vec<String>,
+    /// Everything whose URL starts so, https://host/path
+    #[arg(long = "prefix", value_name = "URL")]
+    prefixes: Vec<String>,
+    /// Everything with this tag from Cache-Tag or Surrogate-Key
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Everything of this host name
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Everything of this site
+    #[arg(long = "site", value_name = "NAME")]
+    sites: Vec<String>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+    /// Mark stale instead of removing
+    #[arg(long)]
+    soft: bool,
+    /// Wait until every connected node has confirmed, at most this long, such as 5s
+    #[arg(long, value_name = "DURATION")]
+    wait: Option<Period>,
+    #[command(flatten)]
+    api: api::Options,
+}
+
+/// Purges, waits if asked to, and fails when a connected node has not confirmed in time.
+pub(crate) async fn run(options: Options) -> Result<(), Fail> {
+    let api = options.api.api()?;
+    let targets = Targets {
+        urls: options.urls,
+        prefixes: options.prefixes,
+        tags: options.tags,
+        hosts: options.hosts,
+        sites: options.sites,
+        all: options.all,
+        soft: options.soft,
+    };
+    let wait = options.wait.map_or(Duration::ZERO, |period| period.0);
+    let path = options.wait.map_or_else(|| "/v1/purges".to_owned(), |period| format!("/v1/purges?wait={period}"));
+    let body = serde_json::to_value(&targets).unwrap_or_else(|_| json!({}));
+    let answer = api.call(Call { method: Method::POST, path: &path, body: Some(body), wait, ..Call::default() }).await?;
+    if options.api.json {
+        show::json(&answer);
+    } else {
+        for line in report(&answer, options.wait) {
+            show::line(&line);
+        }
+    }
+    let pending = nodes(&answer, "pending");
+    if options.wait.is_none() || pending.is_empty() {
+        return Ok(());
+    }
+    Err(Fail::Refused(format!(
+        "purge {} was not confirmed within {} by {}; it will be in force there before they serve again or once they answer: see skerry status",
+        show::text(&answer, "seq"),
+        options.wait.unwrap_or_default(),
+        pending.join(", ")
+    )))
+}
+
+fn nodes(answer: &Value, kind: &str) -> Vec<String> {
+    let named = answer.get("nodes").map_or(&[][..], |nodes| show::list(nodes, kind));
+    named.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The answer for people.
+fn report(answer: &Value, wait: Option<Period>) -> Vec<String> {
+    let seq = show::text(answer, "seq");
+    if wait.is_none() {
+        return vec![format!("purge {seq} is on its way; --wait 5s waits until it is in force")];
+    }
+    let named = |kind| Some(nodes(answer, kind)).filter(|names| !names.is_empty()).map(|names| names.join(", "));
+    let mut lines = vec![format!("purge {seq} is in force on {}", named("acked").unwrap_or_else(|| "no node yet".to_owned()))];
+    lines.extend(named("pending").map(|names| format!("not confirmed by {names}")));
+    lines.extend(named("away").map(|names| format!("not connected, will apply it before they serve: {names}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_names_who_confirmed_and_who_did_not() {
+        let answer = json!({"seq": 7, "nodes": {"acked": ["shield-1", "edge-1"], "pending": ["edge-2"], "away": ["edge-3"]}});
+        let lines = report(&answer, Some(Period::from_secs(5)));
+        assert_eq!(
+            lines,
+            [
+                "purge 7 is in force on shield-1, edge-1",
+                "not confirmed by edge-2",
+                "not connected, will apply it before they serve: edge-3"
+            ]
+        );
+        assert_eq!(report(&answer, None).len(), 1);
+    }
+}

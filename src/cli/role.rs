@@ -1,0 +1,76 @@
+//! `skerry control`, `skerry shield`, `skerry edge`: one process in one role.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use skerry_config::check;
+use skerry_config::process::Process;
+
+use super::Fail;
+use crate::{log, stop};
+
+/// How long the runtime waits for what is still blocked after a clean stop.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
+
+/// The options of a role.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The settings file: TOML, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The control plane.
+    Control,
+    /// A shield.
+    Shield,
+    /// An edge.
+    Edge,
+}
+
+impl Role {
+    /// The subcommand, and the `role` of the settings file.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Control => "control",
+            Self::Shield => "shield",
+            Self::Edge => "edge",
+        }
+    }
+
+    fn of(process: &Process) -> Self {
+        match process {
+            Process::Control(_) => Self::Control,
+            Process::Shield(_) => Self::Shield,
+            Process::Edge(_) => Self::Edge,
+        }
+    }
+}
+
+/// Runs the role until it is told to stop.
+pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<(), Fail> {
+    let path = options.config.display();
+    let process = check::process_file(&options.config).map_err(|faults| Fail::faults(&options.config, &faults))?;
+    let found = Role::of(&process);
+    if found != role {
+        let (found, role) = (found.name(), role.name());
+        return Err(Fail::Usage(format!("{path} has role {found:?}, not {role:?}; start it with: skerry {found} --config {path}")));
+    }
+    log::start(format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Fail::Refused(format!("the runtime does not start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let stop = stop::watch()?;
+        match process {
+            Process::Control(settings) => skerry_control::run(settings, stop).await,
+            Process::Shield(settings) => skerry_shield::run(settings, stop).await,
+            Process::Edge(settings) => skerry_edge::run(settings, stop).await,
+        }
+    });
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    outcome.map_err(Fail::Refused)
+}

@@ -1,0 +1,206 @@
+//! `skerry site`: what is served, and every version it ever had.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+use skerry_config::check::{self, Checked};
+use skerry_config::site::Site;
+
+use super::api::{self, Api, Call, segment};
+use super::{Fail, diff, show};
+
+/// The options of `skerry site`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    api: api::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put a site in force: a file in TOML, YAML or JSON, checked here first
+    Apply {
+        /// The site file
+        file: PathBuf,
+        /// Refuse unless this version is in force
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+    },
+    /// All sites
+    List,
+    /// One site, as TOML
+    Show {
+        /// The site
+        name: String,
+        /// A version from its history; by default the one in force
+        #[arg(long, value_name = "VERSION")]
+        version: Option<u64>,
+    },
+    /// What a file would change
+    Diff {
+        /// The site
+        name: String,
+        /// The site file
+        file: PathBuf,
+    },
+    /// All versions of a site
+    History {
+        /// The site
+        name: String,
+    },
+    /// Put an earlier version in force again, as a version of its own
+    Rollback {
+        /// The site
+        name: String,
+        /// The version to return to
+        version: u64,
+    },
+    /// Stop serving a site; its history stays
+    Delete {
+        /// The site
+        name: String,
+    },
+}
+
+/// Runs one of the verbs.
+pub(crate) async fn run(options: Options) -> Result<(), Fail> {
+    let api = options.api.api();
+    let json = options.api.json;
+    match options.command {
+        Command::Apply { file, if_version } => {
+            // The local check first: it names lines, and needs no control plane.
+            let site = read(&file)?;
+            apply(&api?, &site, if_version, json).await
+        }
+        Command::List => list(&api?, json).await,
+        Command::Show { name, version } => show_one(&api?, &name, version, json).await,
+        Command::Diff { name, file } => {
+            let site = read(&file)?;
+            differences(&api?, &name, &site, json).await
+        }
+        Command::History { name } => history(&api?, &name, json).await,
+        Command::Rollback { name, version } => rollback(&api?, &name, version, json).await,
+        Command::Delete { name } => delete(&api?, &name, json).await,
+    }
+}
+
+fn read(file: &Path) -> Result<Site, Fail> {
+    match check::file(file).map_err(|faults| Fail::faults(file, &faults))? {
+        Checked::Site(site) => Ok(*site),
+        Checked::Process(_) => Err(Fail::Usage(format!("{} is the settings of a process, not a site", file.display()))),
+    }
+}
+
+/// The path of a site in the API, with what follows it.
+fn path(name: &str, rest: &str) -> String {
+    format!("/v1/sites/{}{rest}", segment(name))
+}
+
+async fn apply(api: &Api, site: &Site, if_match: Option<u64>, json: bool) -> Result<(), Fail> {
+    let body = serde_json::to_value(site).map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
+    let path = path(&site.name, "");
+    let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), if_match, ..Call::default() }).await?;
+    written(&answer, &site.name, "is in force", json);
+    Ok(())
+}
+
+fn written(answer: &Value, name: &str, became: &str, json: bool) {
+    if json {
+        return show::json(answer);
+    }
+    let (version, snapshot) = (show::text(answer, "version"), show::text(answer, "snapshot"));
+    show::line(&format!("site {name}: version {version} {became}, in snapshot {snapshot}"));
+}
+
+async fn list(api: &Api, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: "/v1/sites", ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let rows: Vec<_> = show::list(&answer, "sites")
+        .iter()
+        .map(|entry| vec![show::text(entry, "name"), show::text(entry, "version"), show::text(&entry["site"], "hosts")])
+        .collect();
+    show::table(&["NAME", "VERSION", "HOSTS"], &rows);
+    Ok(())
+}
+
+async fn show_one(api: &Api, name: &str, version: Option<u64>, json: bool) -> Result<(), Fail> {
+    let path = path(name, &version.map(|version| format!("/versions/{version}")).unwrap_or_default());
+    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+    } else {
+        show::line(as_toml(&site_of(&answer)?)?.trim_end());
+    }
+    Ok(())
+}
+
+/// The site in an answer of the API.
+fn site_of(answer: &Value) -> Result<Site, Fail> {
+    let site = answer.get("site").cloned().unwrap_or(Value::Null);
+    serde_json::from_value(site).map_err(|error| {
+        Fail::Refused(format!("the control plane's site cannot be read ({error}); use a skerry of the control plane's version, or --json"))
+    })
+}
+
+fn as_toml(site: &Site) -> Result<String, Fail> {
+    toml::to_string(site).map_err(|error| Fail::Refused(format!("the site cannot be written as TOML: {error}; use --json")))
+}
+
+async fn differences(api: &Api, name: &str, site: &Site, json: bool) -> Result<(), Fail> {
+    if site.name != name {
+        return Err(Fail::Usage(format!("the file is site {:?}, not {name:?}; name the site of the file", site.name)));
+    }
+    let answer = api.call(Call { path: &path(name, ""), ..Call::default() }).await?;
+    let (before, after) = (as_toml(&site_of(&answer)?)?, as_toml(site)?);
+    let changes = diff::lines(&before, &after);
+    if json {
+        let version = answer.get("version").cloned().unwrap_or(Value::Null);
+        show::json(&json!({"name": name, "version": version, "changed": !changes.is_empty(), "diff": changes}));
+    } else if changes.is_empty() {
+        show::line("no difference");
+    } else {
+        for change in changes {
+            show::line(&change);
+        }
+    }
+    Ok(())
+}
+
+async fn history(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: &path(name, "/versions"), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let row = |version: &Value| {
+        let mut row = ["version", "at", "author", "reason"].map(|field| show::text(version, field)).to_vec();
+        row.push(if version.get("deleted").and_then(Value::as_bool) == Some(true) { "deleted" } else { "" }.to_owned());
+        row
+    };
+    show::table(&["VERSION", "AT", "AUTHOR", "REASON", ""], &show::list(&answer, "versions").iter().map(row).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn rollback(api: &Api, name: &str, version: u64, json: bool) -> Result<(), Fail> {
+    let path = path(name, "/rollback");
+    let call = Call { method: Method::POST, path: &path, body: Some(json!({"version": version})), ..Call::default() };
+    written(&api.call(call).await?, name, &format!("(what version {version} was) is in force"), json);
+    Ok(())
+}
+
+async fn delete(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { method: Method::DELETE, path: &path(name, ""), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+    } else {
+        show::line(&format!("site {name} is no longer served; its history stays: skerry site history {name}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A change of a site is in force within a second, and drops nothing.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::house::command::end_of;
+use crate::house::{Cdn, Nginx, get, wait_until};
+
+/// What "within a second" means.
+const IN_FORCE_MAX: Duration = Duration::from_secs(1);
+const HOST: &str = "shop.example.com";
+/// Large enough that no pair of sockets holds it all, in bytes.
+const DOWNLOAD_BYTES: usize = 30_000_000;
+
+fn site(origin: &Nginx) -> String {
+    format!("name = \"shop\"\nhosts = [\"{HOST}\"]\n[origin]\nurls = [\"{}\"]\n", origin.url())
+}
+
+#[test]
+fn a_site_moves_to_another_origin_under_a_running_download() {
+    let (old, new) = (Nginx::start(), Nginx::start());
+    old.put("/who.txt", b"old\n");
+    old.put("/big.bin", &vec![7; DOWNLOAD_BYTES]);
+    new.put("/who.txt", b"new\n");
+    let cdn = Cdn::start(&[]);
+    let before = cdn.file("before.toml", &site(&old));
+    let after = cdn.file("after.toml", &site(&new));
+    cdn.skerry(&["site", "apply", &before]).fine();
+    wait_until("the site", IN_FORCE_MAX, || get(cdn.edge(1), HOST, "/who.txt?1").text() == "old\n");
+
+    let kept = tempfile::NamedTempFile::new().unwrap();
+    let mut download = Command::new("curl")
+        .args(["--silent", "--fail", "--limit-rate", "10M", "--header", &format!("Host: {HOST}"), "--output"])
+        .arg(kept.path())
+        .arg(format!("http://{}/big.bin", cdn.edge(1)))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the download to run", IN_FORCE_MAX * 5, || kept.path().metadata().is_ok_and(|file| file.len() > 0));
+
+    let diff = cdn.skerry(&["site", "diff", "shop", &after]).fine().stdout;
+    assert!(diff.lines().any(|line| line.starts_with('-') && line.contains(&old.url())), "{diff}");
+    cdn.skerry(&["site", "apply", &after]).fine();
+    let applied = Instant::now();
+    for edge in [1, 2] {
+        let mut number = 0;
+        // A path of its own each time: what is stored is not in question here.
+        wait_until("the new origin", IN_FORCE_MAX, || {
+            number += 1;
+            get(cdn.edge(edge), HOST, &format!("/who.txt?{edge}-{number}")).text() == "new\n"
+        });
+    }
+    assert!(applied.elapsed() <= IN_FORCE_MAX * 2, "{:?}", applied.elapsed());
+    assert!(download.try_wait().unwrap().is_none(), "the download was to be running still; make it longer");
+    assert_eq!(end_of(&mut download, "the download", Duration::from_secs(30)), 0);
+    assert_eq!(std::fs::read(kept.path()).unwrap(), vec![7; DOWNLOAD_BYTES]);
+}
+
+#[test]
+fn a_site_is_shown_rolled_back_and_deleted() {
+    let (one, two) = (Nginx::start(), Nginx::start());
+    let cdn = Cdn::start(&[]);
+    for origin in [&one, &two] {
+        cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site(origin))]).fine();
+    }
+    assert!(cdn.skerry(&["site", "show", "shop"]).fine().stdout.contains(&two.url()));
+    assert!(cdn.skerry(&["site", "show", "shop", "--version", "1"]).fine().stdout.contains(&one.url()));
+    assert_eq!(cdn.json(&["site", "history", "shop"])["versions"].as_array().unwrap().len(), 2);
+    cdn.skerry(&["site", "rollback", "shop", "1"]).fine();
+    assert!(cdn.skerry(&["site", "show", "shop"]).fine().stdout.contains(&one.url()));
+    assert!(cdn.skerry(&["site", "list"]).fine().stdout.contains(HOST));
+
+    let stale = cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site(&two)), "--if-version", "1"]);
+    assert_eq!(stale.code, 1, "{stale:?}");
+    cdn.skerry(&["site", "delete", "shop"]).fine();
+    assert!(cdn.skerry(&["site", "show", "shop"]).refused(1).contains("shop"));
+}

@@ -1,0 +1,13 @@
+//! The house: a whole CDN on free ports, and ways to look at it from outside. Nothing here knows how the CDN works inside.
+
+pub(crate) mod cdn;
+pub(crate) mod clients;
+pub(crate) mod command;
+pub(crate) mod origins;
+pub(crate) mod wait;
+
+pub(crate) use cdn::Cdn;
+pub(crate) use clients::{Got, curl, dig, get};
+pub(crate) use command::{kill, run, skerry};
+pub(crate) use origins::{Nginx, Python};
+pub(crate) use wait::wait_until;
