@@ -80,8 +80,9 @@ impl Control for Door {
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
         self.place(&node, &hello).await?;
-        let session = self.plane.health.connect(&peer.name, peer.role, hello.snapshot, self.position(&hello), hello.software.clone());
-        // Who was removed between the look at its record and the connection is not in the table any more, or is cancelled.
+        let (snapshot, purge_seq) = self.standing(&hello);
+        let session = self.plane.health.connect(&peer.name, peer.role, snapshot, purge_seq, hello.software.clone());
+        // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
         let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
@@ -106,10 +107,13 @@ impl Door {
         })
     }
 
-    /// The purge position a hello confirms; one in another log, or above ours, confirms nothing.
-    fn position(&self, hello: &Hello) -> u64 {
-        let ours = hello.log == self.plane.purges.log && hello.purge_seq <= self.plane.purges.head();
-        if ours { hello.purge_seq } else { 0 }
+    /// The snapshot and the purge position that a hello confirms. What a node has from another store confirms nothing, nor does a position above ours.
+    fn standing(&self, hello: &Hello) -> (Option<u64>, u64) {
+        if hello.log != self.plane.purges.log {
+            return (None, 0);
+        }
+        let known = hello.purge_seq <= self.plane.purges.head();
+        (hello.snapshot, if known { hello.purge_seq } else { 0 })
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {

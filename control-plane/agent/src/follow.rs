@@ -3,6 +3,7 @@
 //! Orders are carried out one after another in one task. Bringing the purge position to disk runs beside them, so that
 //! purges which arrive during one write share the next.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// A stream that lived this long makes the next connection attempt an early one.
 const STREAM_SETTLED: Duration = Duration::from_secs(1);
+
+/// Time that writing to disk may take after the node was told to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Waiting between attempts: doubles from 50 ms to 2 s, each wait between half and the whole of it.
 #[derive(Debug, Default)]
@@ -59,16 +63,23 @@ enum End {
     Refused(String),
 }
 
-/// Follows until stopped.
+/// Follows until stopped; what is being written then is written to its end.
 pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch::Receiver<bool>) {
+    tokio::select! {
+        biased;
+        () = crate::stopped(stop) => {}
+        never = follow(&inner, &duties) => match never {},
+    }
+    if tokio::time::timeout(STOP_TIMEOUT, inner.busy.write()).await.is_err() {
+        tracing::warn!("the node was still writing when it stopped");
+    }
+}
+
+async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
     let mut backoff = Backoff::default();
     loop {
         let began = Instant::now();
-        let end = tokio::select! {
-            biased;
-            () = crate::stopped(stop.clone()) => return,
-            end = session(&inner, &duties) => end,
-        };
+        let end = session(inner, duties).await;
         if began.elapsed() >= STREAM_SETTLED {
             backoff = Backoff::default();
         }
@@ -86,10 +97,7 @@ pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch:
                 REFUSED_RETRY
             }
         };
-        tokio::select! {
-            () = crate::stopped(stop.clone()) => return,
-            () = tokio::time::sleep(wait) => {}
-        }
+        tokio::time::sleep(wait).await;
     }
 }
 
@@ -219,13 +227,21 @@ fn ended(status: &Status) -> End {
     }
 }
 
-/// Runs what may block away from the runtime's threads.
+/// Runs what may block away from the runtime's threads. It runs to its end even when nobody waits for it any more.
 async fn blocking<T: Send + 'static>(
     inner: &Arc<Inner>,
     work: impl FnOnce(&Inner) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
+    let busy = Arc::clone(&inner.busy).read_owned().await;
     let inner = Arc::clone(inner);
-    tokio::task::spawn_blocking(move || work(&inner)).await.map_err(|error| error.to_string())?
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work(&inner);
+        // In this order: who finds nobody busy may take the data directory over.
+        drop(inner);
+        drop(busy);
+        result
+    });
+    done.await.map_err(|error| format!("it could not be done: {error}"))?
 }
 
 #[cfg(test)]

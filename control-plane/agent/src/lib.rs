@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
-use tokio::sync::watch;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 
 pub mod admin;
@@ -94,6 +94,8 @@ struct Inner {
     identity: Identity,
     snapshot: ArcSwapOption<Snapshot>,
     position: keep::Position,
+    /// Read-locked while something is being written to disk.
+    busy: Arc<RwLock<()>>,
     _lock: disk::Lock,
 }
 
@@ -111,7 +113,7 @@ impl Agent {
         };
         let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
         let position = keep::Position::load(&settings.data)?;
-        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, position, _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, position, busy: Arc::default(), _lock: lock }) })
     }
 
     /// The node's credentials.

@@ -23,15 +23,19 @@ use tokio::task::JoinHandle;
 /// Time anything here may take before a test fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Time between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
 /// Waits for a condition.
 pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
+    let mut look_again = tokio::time::interval(LOOK_INTERVAL);
     loop {
+        look_again.tick().await;
         if let Some(found) = look().await {
             return found;
         }
         assert!(start.elapsed() < DEADLINE, "{what} did not happen within {DEADLINE:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -189,8 +193,6 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
-    /// Locked by a test to keep purges from being applied.
-    pub(super) gate: Mutex<()>,
 }
 
 impl Duties for Told {
@@ -203,7 +205,6 @@ impl Duties for Told {
     }
 
     fn purge(&self, purges: &[Purge]) {
-        let _gate = self.gate.lock();
         self.purges.lock().extend(purges.iter().map(|purge| purge.seq));
     }
 

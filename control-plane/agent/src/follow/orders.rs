@@ -83,9 +83,8 @@ impl Desk {
     /// Checks, adopts and keeps a whole snapshot.
     async fn adopt(&self, arrived: Arriving) -> report::What {
         let version = arrived.version;
-        let (inner, duties) = (Arc::clone(&self.inner), Arc::clone(&self.duties));
-        let adopted = tokio::task::spawn_blocking(move || adopt(&inner, &*duties, &arrived)).await;
-        match adopted.unwrap_or_else(|error| Err(format!("adopting it failed: {error}"))) {
+        let duties = Arc::clone(&self.duties);
+        match super::blocking(&self.inner, move |inner| adopt(inner, &*duties, &arrived)).await {
             Ok(()) => {
                 tracing::info!(version, "snapshot in force");
                 report::What::Adopted(Adopted { version })
