@@ -43,7 +43,10 @@ const CERTIFICATES_RELOAD: std::time::Duration = std::time::Duration::from_secs(
 pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result<(), String> {
     let sockets = Sockets::bind(&settings.listen).await?;
     let addresses = sockets.addresses()?;
-    let agent = Agent::prepare(agent_settings(&settings)).await?;
+    let agent = tokio::select! {
+        prepared = Agent::prepare(agent_settings(&settings)) => prepared?,
+        () = skerry_agent::stopped(stop.clone()) => return Ok(()),
+    };
     let snapshot = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();

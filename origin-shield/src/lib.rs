@@ -39,15 +39,18 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let no_address = |error: std::io::Error| format!("a listener has no address: {error}");
     let tier_address = tier.local_addr().map_err(no_address)?;
     let admin_address = admin.local_addr().map_err(no_address)?;
-    let agent = Agent::prepare(Settings {
+    let joining = Agent::prepare(Settings {
         role: Role::Shield,
         name: settings.name.clone(),
         data: settings.data.clone(),
         control: settings.control.clone(),
         public_addresses: Vec::new(),
         tier_address: Some(settings.advertise.unwrap_or(tier_address)),
-    })
-    .await?;
+    });
+    let agent = tokio::select! {
+        prepared = joining => prepared?,
+        () = skerry_agent::stopped(stop.clone()) => return Ok(()),
+    };
     let current = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();
