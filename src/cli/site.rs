@@ -29,6 +29,9 @@ enum Command {
         /// Refuse unless this version is in force
         #[arg(long, value_name = "VERSION")]
         if_version: Option<u64>,
+        /// Why, for the history
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// All sites
     List,
@@ -58,11 +61,17 @@ enum Command {
         name: String,
         /// The version to return to
         version: u64,
+        /// Why, for the history
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Stop serving a site; its history stays
     Delete {
         /// The site
         name: String,
+        /// Why, for the history
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -71,10 +80,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api();
     let json = options.api.json;
     match options.command {
-        Command::Apply { file, if_version } => {
+        Command::Apply { file, if_version, reason } => {
             // The local check first: it names lines, and needs no control plane.
             let site = read(&file)?;
-            apply(&api?, &site, if_version, json).await
+            apply(&api?, &site, if_version, reason.as_deref(), json).await
         }
         Command::List => list(&api?, json).await,
         Command::Show { name, version } => show_one(&api?, &name, version, json).await,
@@ -83,8 +92,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
             differences(&api?, &name, &site, json).await
         }
         Command::History { name } => history(&api?, &name, json).await,
-        Command::Rollback { name, version } => rollback(&api?, &name, version, json).await,
-        Command::Delete { name } => delete(&api?, &name, json).await,
+        Command::Rollback { name, version, reason } => rollback(&api?, &name, version, reason.as_deref(), json).await,
+        Command::Delete { name, reason } => delete(&api?, &name, reason.as_deref(), json).await,
     }
 }
 
@@ -100,9 +109,14 @@ fn path(name: &str, rest: &str) -> String {
     format!("/v1/sites/{}{rest}", segment(name))
 }
 
-async fn apply(api: &Api, site: &Site, if_match: Option<u64>, json: bool) -> Result<(), Fail> {
+/// The query that gives a reason.
+fn why(reason: Option<&str>) -> String {
+    reason.map(|reason| format!("?reason={}", segment(reason))).unwrap_or_default()
+}
+
+async fn apply(api: &Api, site: &Site, if_match: Option<u64>, reason: Option<&str>, json: bool) -> Result<(), Fail> {
     let body = serde_json::to_value(site).map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
-    let path = path(&site.name, "");
+    let path = path(&site.name, &why(reason));
     let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), if_match, ..Call::default() }).await?;
     written(&answer, &site.name, "is in force", json);
     Ok(())
@@ -111,6 +125,9 @@ async fn apply(api: &Api, site: &Site, if_match: Option<u64>, json: bool) -> Res
 fn written(answer: &Value, name: &str, became: &str, json: bool) {
     if json {
         return show::json(answer);
+    }
+    if answer.get("changed").and_then(Value::as_bool) == Some(false) {
+        return show::line(&format!("site {name}: version {} is this already; nothing changes", show::text(answer, "version")));
     }
     let (version, snapshot) = (show::text(answer, "version"), show::text(answer, "snapshot"));
     show::line(&format!("site {name}: version {version} {became}, in snapshot {snapshot}"));
@@ -143,7 +160,7 @@ async fn show_one(api: &Api, name: &str, version: Option<u64>, json: bool) -> Re
 
 /// The site in an answer of the API.
 fn site_of(answer: &Value) -> Result<Site, Fail> {
-    let site = answer.get("site").cloned().unwrap_or(Value::Null);
+    let site = answer.get("site").cloned().ok_or_else(|| Fail::Refused("this version deleted the site; show the one before".to_owned()))?;
     serde_json::from_value(site).map_err(|error| {
         Fail::Refused(format!("the control plane's site cannot be read ({error}); use a skerry of the control plane's version, or --json"))
     })
@@ -188,15 +205,15 @@ async fn history(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn rollback(api: &Api, name: &str, version: u64, json: bool) -> Result<(), Fail> {
+async fn rollback(api: &Api, name: &str, version: u64, reason: Option<&str>, json: bool) -> Result<(), Fail> {
     let path = path(name, "/rollback");
-    let call = Call { method: Method::POST, path: &path, body: Some(json!({"version": version})), ..Call::default() };
+    let call = Call { method: Method::POST, path: &path, body: Some(json!({"version": version, "reason": reason})), ..Call::default() };
     written(&api.call(call).await?, name, &format!("(what version {version} was) is in force"), json);
     Ok(())
 }
 
-async fn delete(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { method: Method::DELETE, path: &path(name, ""), ..Call::default() }).await?;
+async fn delete(api: &Api, name: &str, reason: Option<&str>, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { method: Method::DELETE, path: &path(name, &why(reason)), ..Call::default() }).await?;
     if json {
         show::json(&answer);
     } else {

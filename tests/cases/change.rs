@@ -66,7 +66,8 @@ fn a_site_is_shown_rolled_back_and_deleted() {
     assert!(cdn.skerry(&["site", "show", "shop"]).fine().stdout.contains(&two.url()));
     assert!(cdn.skerry(&["site", "show", "shop", "--version", "1"]).fine().stdout.contains(&one.url()));
     assert_eq!(cdn.json(&["site", "history", "shop"])["versions"].as_array().unwrap().len(), 2);
-    cdn.skerry(&["site", "rollback", "shop", "1"]).fine();
+    cdn.skerry(&["site", "rollback", "shop", "1", "--reason", "the new origin is slow"]).fine();
+    assert!(cdn.skerry(&["site", "history", "shop"]).fine().stdout.contains("the new origin is slow"));
     assert!(cdn.skerry(&["site", "show", "shop"]).fine().stdout.contains(&one.url()));
     assert!(cdn.skerry(&["site", "list"]).fine().stdout.contains(HOST));
 
