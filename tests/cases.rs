@@ -2,6 +2,7 @@
 
 mod away;
 mod bad_input;
+mod certificates;
 mod change;
 mod collapse;
 mod dev;
@@ -9,4 +10,5 @@ mod dns;
 mod files;
 mod hits;
 mod purge;
+mod reference;
 mod sample;

@@ -31,8 +31,6 @@ use crate::figures::Figures;
 use crate::fill::Upstreams;
 use crate::request::Edge;
 
-pub use crate::figures::describe;
-
 /// How often certificate files are read again.
 const CERTIFICATES_RELOAD: std::time::Duration = std::time::Duration::from_secs(2);
 

@@ -90,8 +90,3 @@ impl Figures {
         load
     }
 }
-
-/// Registers everything a shield counts, for the generated reference.
-pub fn describe(registry: &Registry) {
-    Figures::new(registry);
-}

@@ -27,8 +27,6 @@ use crate::figures::Figures;
 use crate::origin::Origins;
 use crate::request::Shield;
 
-pub use crate::figures::describe;
-
 /// Runs a shield until `stop` turns true and its requests have drained.
 ///
 /// # Errors

@@ -18,19 +18,31 @@ pub(crate) struct Nginx {
     place: TempDir,
     port: u16,
     child: Child,
+    scheme: &'static str,
 }
 
 impl Nginx {
     /// Starts it, empty.
     #[track_caller]
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts it, empty, with HTTP/2 over TLS.
+    #[track_caller]
+    pub(crate) fn start_tls(cert: &str, key: &str) -> Self {
+        Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
+    }
+
+    #[track_caller]
+    fn start_with(tls: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(place.path().join("root/tagged")).unwrap();
         // nginx cannot choose a port itself, and somebody may take the one we found before it does.
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let config = place.path().join("nginx.conf");
-            std::fs::write(&config, configuration(place.path(), port)).unwrap();
+            std::fs::write(&config, configuration(place.path(), port, tls)).unwrap();
             let mut child = Command::new(program())
                 .arg("-p")
                 .arg(place.path())
@@ -50,7 +62,7 @@ impl Nginx {
                 TcpStream::connect(("127.0.0.1", port)).map(|_| true).map_err(|error| error.to_string())
             });
             if up {
-                return Self { place, port, child };
+                return Self { place, port, child, scheme: if tls.is_empty() { "http" } else { "https" } };
             }
         }
         panic!("nginx ends: {}", std::fs::read_to_string(place.path().join("error.log")).unwrap_or_default());
@@ -58,13 +70,20 @@ impl Nginx {
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Puts a file where it is served, whole.
     #[track_caller]
     pub(crate) fn put(&self, path: &str, content: &[u8]) {
         put(&self.place.path().join("root"), path, content);
+    }
+
+    /// By which protocols a path was asked for with success, in order.
+    pub(crate) fn protocols(&self, path: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.place.path().join("access.log")).unwrap_or_default();
+        let of_path = log.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(|words| words.len() == 4 && words[1] == path);
+        of_path.filter(|words| words[2] == "200").map(|words| words[3].to_owned()).collect()
     }
 
     /// How often a path was asked for with success.
@@ -87,18 +106,19 @@ fn program() -> PathBuf {
 }
 
 /// One process in the foreground, everything it writes below `place`.
-fn configuration(place: &Path, port: u16) -> String {
+fn configuration(place: &Path, port: u16, tls: &str) -> String {
+    let ssl = if tls.is_empty() { "" } else { " ssl http2" };
     let place = place.display();
     format!(
         "daemon off;\nmaster_process off;\npid {place}/nginx.pid;\nerror_log {place}/error.log;\n\
          events {{ worker_connections 512; }}\n\
          http {{\n\
-         log_format counted '$request_method $uri $status';\n\
+         log_format counted '$request_method $uri $status $server_protocol';\n\
          access_log {place}/access.log counted;\n\
          client_body_temp_path {place}/body;\nproxy_temp_path {place}/proxy;\nfastcgi_temp_path {place}/fastcgi;\n\
          uwsgi_temp_path {place}/uwsgi;\nscgi_temp_path {place}/scgi;\n\
          server {{\n\
-         listen 127.0.0.1:{port};\nroot {place}/root;\n\
+         listen 127.0.0.1:{port}{ssl};\n{tls}\nroot {place}/root;\n\
          location / {{ add_header Cache-Control 'public, max-age=600'; }}\n\
          location /tagged/ {{ add_header Cache-Control 'public, max-age=600'; add_header Cache-Tag 'red, blue'; }}\n\
          }}\n}}\n"
