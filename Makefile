@@ -27,7 +27,7 @@ test: setup lint
 bench:
 	@.ci/setup build
 	$(CARGO) build --release --locked --bin skerry --bin skerry-loadtest
-	$(TARGET)/release/skerry-loadtest --skerry $(TARGET)/release/skerry --short
+	$(TARGET)/release/skerry-loadtest
 
 fmt:
 	$(CARGO) fmt --all

@@ -4,6 +4,12 @@ use crate::house::cdn::SOON;
 use crate::house::command::is_running;
 use crate::house::{Cdn, get, kill, skerry, wait_until};
 
+/// Where a fixed layout has room: below the ports that `skerry dev` and the kernel choose by themselves.
+fn free_base() -> u16 {
+    let has_room = |base: u16| (base..base + 128).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok());
+    (10_000..18_000).step_by(128).find(|base| has_room(*base)).expect("room for a layout")
+}
+
 fn pids(cdn: &Cdn) -> Vec<u64> {
     ["control", "shield-1", "edge-1", "edge-2"].iter().map(|name| cdn.process(name).0).collect()
 }
@@ -33,9 +39,7 @@ fn the_endpoints_file_says_where_everything_is_and_goes_with_it() {
 
 #[test]
 fn an_interrupt_stops_it_and_a_second_run_is_the_same_cdn() {
-    // Not a fixed port: the layout is put where the first run found room.
-    let base = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() / 2;
-    let base = base.clamp(10_000, 31_000).to_string();
+    let base = free_base().to_string();
     let cdn = Cdn::start(&["--port-base", &base]);
     let file = cdn.file("site.toml", "name = \"shop\"\nhosts = [\"shop.example.com\"]\n[origin]\nurls = [\"http://127.0.0.1:1\"]\n");
     cdn.skerry(&["site", "apply", &file]).fine();
