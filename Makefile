@@ -26,8 +26,8 @@ test: setup lint
 
 bench:
 	@.ci/setup build
-	$(CARGO) build --release --locked --bin skerry --bin skerry-loadtest
-	$(TARGET)/release/skerry-loadtest
+	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
+	@.ci/bench $(TARGET)/release
 
 fmt:
 	$(CARGO) fmt --all
