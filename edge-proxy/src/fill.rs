@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Origin;
-use skerry_config::snapshot::{Shield, Snapshot};
+use skerry_config::snapshot::{Served, Shield, Snapshot};
 use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
@@ -85,8 +85,8 @@ pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, pur
 /// One request's way upstream.
 pub(crate) struct Fill {
     pub(crate) upstreams: Arc<Upstreams>,
-    pub(crate) shields: Vec<Target>,
-    pub(crate) origins: Vec<Target>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) served: Arc<Served>,
     pub(crate) client: Option<IpAddr>,
 }
 
@@ -94,6 +94,9 @@ pub(crate) struct Fill {
 impl Fetch for Fill {
     async fn fetch(&self, forward: Forward) -> Result<Fetched, FetchError> {
         let request = forward.request;
+        let origin = &self.served.site().origin;
+        let path = request.path_and_query.split_once('?').map_or(request.path_and_query.as_str(), |(path, _)| path);
+        let shields = self.upstreams.shields(&self.snapshot, &request.authority, path, origin);
         let mut outgoing = Outgoing {
             method: if request.head_only { Method::HEAD } else { Method::GET },
             path_and_query: request.path_and_query,
@@ -104,12 +107,12 @@ impl Fetch for Fill {
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
-        let answered = match self.upstreams.client.request(&self.shields, &to_shield).await {
+        let answered = match self.upstreams.client.request(&shields, &to_shield).await {
             Err(error) if matches!(error.kind, UpstreamErrorKind::Connect | UpstreamErrorKind::Tls) => {
-                if !self.shields.is_empty() {
+                if !shields.is_empty() {
                     tracing::warn!(error = error.detail, "no shield can be reached; asking the origin");
                 }
-                self.upstreams.client.request(&self.origins, &outgoing).await
+                self.upstreams.client.request(&target::of_origin(origin), &outgoing).await
             }
             other => other,
         };

@@ -74,15 +74,19 @@ impl Edge {
         }
     }
 
-    async fn answer_from_cache(&self, session: &mut Session, context: &mut Context, head: Head, served: &Served) -> pingora::Result<bool> {
+    async fn answer_from_cache(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        head: Head,
+        served: &Arc<Served>,
+    ) -> pingora::Result<bool> {
         let policy = Arc::clone(served.policy(&head.host, head.path()));
-        let snapshot = self.current.load_full();
-        let origin = &served.site().origin;
         let fill = Fill {
-            shields: self.upstreams.shields(&snapshot, &head.authority, head.path(), origin),
-            origins: target::of_origin(origin),
-            client: session::client_ip(session),
             upstreams: Arc::clone(&self.upstreams),
+            snapshot: self.current.load_full(),
+            served: Arc::clone(served),
+            client: session::client_ip(session),
         };
         let head_only = head.method == Method::HEAD;
         let request = Request {
@@ -196,12 +200,12 @@ impl ProxyHttp for Edge {
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        context.head = Some(head.clone());
-        context.served = Some(Arc::clone(&served));
         if safe && !head.upgrade && session.as_mut().is_body_empty() {
             return self.answer_from_cache(session, context, head, &served).await;
         }
         self.pass(session, context, &served, &head);
+        context.head = Some(head);
+        context.served = Some(served);
         Ok(false)
     }
 

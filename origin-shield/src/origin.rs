@@ -9,8 +9,9 @@ use http::Method;
 use http::header::{HeaderMap, VIA};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
+use skerry_config::snapshot::Served;
 use skerry_transport::hygiene::{self, CDN_LOOP};
-use skerry_transport::target::Target;
+use skerry_transport::target;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
 /// Origins tried for a request that is passed through.
@@ -48,7 +49,7 @@ impl Origins {
 /// One request's way to its origin.
 pub(crate) struct FromOrigin {
     pub(crate) origins: Arc<Origins>,
-    pub(crate) targets: Vec<Target>,
+    pub(crate) served: Arc<Served>,
 }
 
 #[async_trait]
@@ -63,7 +64,7 @@ impl Fetch for FromOrigin {
         };
         self.origins.sign(&mut outgoing.headers);
         let requested_at = Time::from(SystemTime::now());
-        let incoming = self.origins.client.request(&self.targets, &outgoing).await.map_err(fetch_error)?;
+        let incoming = self.origins.client.request(&target::of_origin(&self.served.site().origin), &outgoing).await.map_err(fetch_error)?;
         if !(200..600).contains(&incoming.status.as_u16()) {
             return Err(FetchError {
                 kind: FetchErrorKind::Protocol,

@@ -90,7 +90,7 @@ impl Shield {
         session: &mut Session,
         context: &mut Context,
         mut head: Head,
-        served: &Served,
+        served: &Arc<Served>,
     ) -> pingora::Result<bool> {
         let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
         let mut policy = Arc::clone(served.policy(&head.host, head.path()));
@@ -100,7 +100,7 @@ impl Shield {
         }
         head.headers.remove(&PURGE_SEQ);
         head.headers.remove(&SCHEME);
-        let fetch = FromOrigin { origins: Arc::clone(&self.origins), targets: target::of_origin(&served.site().origin) };
+        let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
         let head_only = head.method == Method::HEAD;
         let request = Request {
             head_only,
