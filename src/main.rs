@@ -5,6 +5,7 @@
 mod ask;
 mod cli;
 mod dev;
+mod files;
 mod log;
 mod stop;
 

@@ -8,7 +8,7 @@ use skerry_config::check;
 use skerry_config::process::Process;
 
 use super::Fail;
-use crate::{log, stop};
+use crate::{files, log, stop};
 
 /// How long the runtime waits for what is still blocked after a clean stop.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -61,6 +61,7 @@ pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<
         return Err(Fail::Usage(format!("{path} has role {found:?}, not {role:?}; start it with: skerry {found} --config {path}")));
     }
     log::start(format);
+    files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::Refused(format!("the runtime does not start: {error}")))?;
     let outcome = runtime.block_on(async {

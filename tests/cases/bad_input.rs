@@ -3,8 +3,9 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use crate::house::cdn::SOON;
 use crate::house::command::binary;
-use crate::house::{Cdn, get, run, skerry};
+use crate::house::{Cdn, get, run, skerry, wait_until};
 
 fn edge_settings(data: &str, admin: &str) -> String {
     format!(
@@ -126,4 +127,26 @@ fn an_unreachable_origin_is_said_at_the_start_and_the_cdn_stands() {
     assert!(get(cdn.edge(1), "www.example.com", "/").status >= 500);
     let wrong = skerry(&["dev", "--origin", "not an origin"]);
     assert!(wrong.refused(1).contains("not an origin"), "{wrong:?}");
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised_as_far_as_allowed() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, config) = (place.path().join("data"), place.path().join("control.toml"));
+    std::fs::write(&config, control_settings(data.to_str().unwrap(), "127.0.0.1:0")).unwrap();
+    let mut child = Command::new("prlimit")
+        .arg("--nofile=256:1500")
+        .arg(binary())
+        .args(["control", "--config", config.to_str().unwrap()])
+        .env("SKERRY_STOP_WITH_STDIN", "1")
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the control plane", SOON, || data.join("ready.json").exists());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open_files.split_whitespace().nth(3), Some("1500"), "{open_files}");
 }
