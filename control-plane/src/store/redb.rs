@@ -93,13 +93,13 @@ impl Store for Redb {
         })
     }
 
-    fn append_purges(&self, entries: &[Vec<u8>], keep: u64) -> Result<u64, Fault> {
+    fn append_purges(&self, entries: &[Vec<u8>], above: u64, keep: u64) -> Result<u64, Fault> {
         self.with(|database| {
             let write = database.begin_write()?;
             let first;
             {
                 let mut table = write.open_table(PURGES)?;
-                first = table.last()?.map_or(0, |(seq, _)| seq.value()) + 1;
+                first = table.last()?.map_or(0, |(seq, _)| seq.value()).max(above) + 1;
                 let mut next = first;
                 for entry in entries {
                     table.insert(next, entry.as_slice())?;
@@ -168,14 +168,16 @@ mod tests {
         let path = directory.path().join("store");
         let store = Redb::open(&path).unwrap();
         assert_eq!(store.purge_bounds().unwrap(), (1, 0));
-        assert_eq!(store.append_purges(&[b"a".to_vec(), b"b".to_vec()], 3).unwrap(), 1);
-        assert_eq!(store.append_purges(&[b"c".to_vec(), b"d".to_vec()], 3).unwrap(), 3);
+        assert_eq!(store.append_purges(&[b"a".to_vec(), b"b".to_vec()], 0, 3).unwrap(), 1);
+        assert_eq!(store.append_purges(&[b"c".to_vec(), b"d".to_vec()], 0, 3).unwrap(), 3);
         assert_eq!(store.purge_bounds().unwrap(), (2, 4));
         assert!(Redb::open(&path).is_err(), "two may not have the file open");
         store.close();
         assert!(store.get("a").is_err());
         let store = Redb::open(&path).unwrap();
         assert_eq!(store.purges(2, 1).unwrap(), [(3, b"c".to_vec())]);
-        assert_eq!(store.append_purges(&[b"e".to_vec()], 3).unwrap(), 5);
+        assert_eq!(store.append_purges(&[b"e".to_vec()], 0, 3).unwrap(), 5);
+        assert_eq!(store.append_purges(&[b"f".to_vec()], 9, 3).unwrap(), 10);
+        assert_eq!(store.purge_bounds().unwrap(), (10, 10));
     }
 }
