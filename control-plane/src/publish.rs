@@ -170,7 +170,7 @@ impl Door {
             tier_address: None,
             joined_at: clock::now(),
         };
-        plane.intent.admit_node(node, admission.change.clone()).await.map_err(|refusal| refused(&refusal))?;
+        plane.intent.admit_node(node, admission.mark.clone(), admission.again).await.map_err(|refusal| refused(&refusal))?;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");

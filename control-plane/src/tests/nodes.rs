@@ -57,6 +57,42 @@ async fn a_join_whose_answer_was_lost_can_be_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_use_one_token_at_the_same_time_do_not_all_get_in() {
+    const NODES: usize = 16;
+    let house = House::start().await;
+    let token = house.join_token(Role::Edge).await;
+    let joins = (0..NODES).map(|number| {
+        let settings = house.node_settings(Role::Edge, &format!("edge-{number}"), Some(token.clone()));
+        tokio::spawn(Agent::prepare(settings))
+    });
+    let mut joined = 0;
+    for join in joins.collect::<Vec<_>>() {
+        match join.await.unwrap() {
+            Ok(_) => joined += 1,
+            Err(why) => assert!(why.contains("used already"), "{why}"),
+        }
+    }
+    assert_eq!((joined, house.get("/v1/nodes").await.json()["nodes"].as_array().unwrap().len()), (1, 1));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_does_not_come_back_with_its_old_token() {
+    let house = House::start().await;
+    let token = house.join_token(Role::Edge).await;
+    let settings = house.node_settings(Role::Edge, "edge-1", Some(token));
+    drop(Agent::prepare(settings.clone()).await.unwrap());
+    std::fs::remove_file(settings.data.join("node.crt")).unwrap();
+    house.call(Method::DELETE, "/v1/nodes/edge-1", &json!({})).await;
+    assert!(Agent::prepare(settings.clone()).await.unwrap_err().contains("was removed"));
+    let fresh = house.join_token(Role::Edge).await;
+    let node = TestNode::start(house.node_settings(Role::Edge, "edge-1", Some(fresh))).await;
+    house.connected("edge-1").await;
+    node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_site_reaches_the_node_and_its_disk_and_a_refusal_is_reported() {
     let house = House::start().await;
     let node = house.node(Role::Edge, "edge-1").await;
