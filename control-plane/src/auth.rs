@@ -19,7 +19,7 @@ use skerry_agent::{Role, disk};
 
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Change, Store, Transaction};
+use crate::store::{self, Change, Condition, Store, Transaction};
 
 const PREFIX: &str = "token/";
 const API_PREFIX: &str = "ska1.";
@@ -73,8 +73,10 @@ pub(crate) struct Admission {
     pub(crate) region: String,
     /// What its record knows the token by.
     pub(crate) token: String,
-    /// Marks the token used.
-    pub(crate) change: Change,
+    /// Marks the token used, if it still is as it was looked at.
+    pub(crate) mark: Transaction,
+    /// Whether the node has used the token before: it was let in and asks again.
+    pub(crate) again: bool,
     hash: Hash,
     used: Token,
 }
@@ -162,9 +164,15 @@ impl Tokens {
                 "the join token was used already; make another one with \"skerry node token create\"".to_owned(),
             ));
         }
+        let again = used.is_some();
+        let Change::Put(at, before) = put(&hash, &table[&hash]).map_err(Refusal::Broken)? else { return Err(unknown()) };
         let used = Token::Join { role: allowed.clone(), region: region.clone(), expires: *expires, used: Some(wanted) };
-        let change = put(&hash, &used).map_err(Refusal::Broken)?;
-        Ok(Admission { region: region.clone(), token: hex(&hash), change, hash, used })
+        let mark = Transaction {
+            when: vec![Condition { key: at, holds: Some(before) }],
+            then: vec![put(&hash, &used).map_err(Refusal::Broken)?],
+            may_be_lost: false,
+        };
+        Ok(Admission { region: region.clone(), token: hex(&hash), mark, again, hash, used })
     }
 
     /// The node was let in.

@@ -98,22 +98,20 @@ impl Intent {
         self.changes.subscribe()
     }
 
-    /// Makes `next` the present state once `changes` are in the store. The caller holds the write lock.
-    async fn commit(&self, mut next: State, mut changes: Vec<Change>) -> Result<Arc<State>, Refusal> {
+    /// Makes `next` the present state once `transaction` is done in the store. The caller holds the write lock.
+    async fn commit(&self, mut next: State, mut transaction: Transaction) -> Result<Arc<State>, Refusal> {
         let now = self.state();
-        let mut when = Vec::new();
         let mut published = None;
         if next.document() != now.document() {
             next.snapshot = now.snapshot + 1;
             published = Some(next.publish()?);
             let before = self.stored(SNAPSHOT_KEY).await?;
-            when.push(Condition { key: SNAPSHOT_KEY.to_owned(), holds: before });
-            changes.push(Change::Put(SNAPSHOT_KEY.to_owned(), json(&next.snapshot)?));
+            transaction.when.push(Condition { key: SNAPSHOT_KEY.to_owned(), holds: before });
+            transaction.then.push(Change::Put(SNAPSHOT_KEY.to_owned(), json(&next.snapshot)?));
         }
-        let transaction = Transaction { when, then: changes, may_be_lost: false };
         let done = store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
         if !done {
-            return Err(Refusal::Conflict("somebody else changed the configuration at the same time; try again".to_owned()));
+            return Err(Refusal::Busy("somebody else changed the same thing at the same time; try again".to_owned()));
         }
         let next = Arc::new(next);
         *self.state.write() = Arc::clone(&next);

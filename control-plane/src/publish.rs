@@ -39,6 +39,9 @@ const ADDRESSES_MAX: usize = 16;
 /// Bytes of a name, region or version that a node may say.
 const WORD_BYTES_MAX: usize = 63;
 
+/// How far above our newest purge a node's number is believed.
+const LIFT_MAX: u64 = 1 << 32;
+
 /// Purges whose time on the way is looked at in one confirmation.
 const AGES_MAX: usize = 1024;
 
@@ -49,6 +52,16 @@ pub(crate) struct Peer {
     name: String,
     /// The SHA-256 of the certificate, in hexadecimal.
     certificate: String,
+}
+
+/// Where a node stands in our history.
+struct Standing {
+    /// The configuration in force on it.
+    snapshot: Option<u64>,
+    /// The last purge in force on it.
+    purge_seq: Option<u64>,
+    /// The term that it was told these in.
+    log: String,
 }
 
 /// The service.
@@ -80,13 +93,14 @@ impl Control for Door {
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
         self.place(&node, &hello).await?;
-        let (snapshot, purge_seq) = self.standing(&hello);
-        let session = self.plane.health.connect(&peer.name, peer.role, snapshot, purge_seq, hello.software.clone());
+        let standing = self.standing(&peer, &hello).await?;
+        let purge_seq = standing.purge_seq.unwrap_or(0);
+        let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
         // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
         let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(self.clone().attend(peer, hello, session, reports, orders));
+        tokio::spawn(self.clone().attend(peer, standing, session, reports, orders));
         let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
             outgoing.recv().await.map(|order| (order, outgoing))
         });
@@ -107,13 +121,30 @@ impl Door {
         })
     }
 
-    /// The snapshot and the purge position that a hello confirms. What a node has from another store confirms nothing, nor does a position above ours.
-    fn standing(&self, hello: &Hello) -> (Option<u64>, u64) {
-        if hello.log != self.plane.purges.log {
-            return (None, 0);
+    /// What a hello confirms: nothing that is of another history, as of a store that was lost or put back to an older copy. Numbers that
+    /// we have not reached are left behind us, so that what the node stores is older than every purge from here on.
+    async fn standing(&self, peer: &Peer, hello: &Hello) -> Result<Standing, Status> {
+        let purges = &self.plane.purges;
+        let reach = purges.lineage.reach(&hello.log);
+        let head = purges.head();
+        let standing = Standing {
+            snapshot: hello.snapshot.filter(|version| reach.is_some_and(|reach| *version <= reach.snapshot)),
+            purge_seq: Some(hello.purge_seq).filter(|seq| reach.is_some_and(|reach| *seq <= reach.purge_seq.min(head))),
+            log: hello.log.clone(),
+        };
+        let ahead = standing.purge_seq.is_none() && !hello.log.is_empty() && hello.purge_seq >= head;
+        if ahead && hello.purge_seq - head <= LIFT_MAX {
+            let seq = purges.lift(hello.purge_seq).await.map_err(|refusal| refused(&refusal))?;
+            tracing::warn!(
+                node = peer.name,
+                its = hello.purge_seq,
+                head,
+                seq,
+                "a node knows purges that this store does not; everything is purged"
+            );
+            self.plane.events.tell(Event::Purge { seq });
         }
-        let known = hello.purge_seq <= self.plane.purges.head();
-        (hello.snapshot, if known { hello.purge_seq } else { 0 })
+        Ok(standing)
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
@@ -139,7 +170,7 @@ impl Door {
             tier_address: None,
             joined_at: clock::now(),
         };
-        plane.intent.admit_node(node, admission.change.clone()).await.map_err(|refusal| refused(&refusal))?;
+        plane.intent.admit_node(node, admission.mark.clone(), admission.again).await.map_err(|refusal| refused(&refusal))?;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");
@@ -165,7 +196,7 @@ impl Door {
     async fn attend(
         self,
         peer: Peer,
-        hello: Hello,
+        standing: Standing,
         session: Session,
         reports: Streaming<Report>,
         orders: mpsc::Sender<Result<Order, Status>>,
@@ -176,7 +207,7 @@ impl Door {
         self.count(peer.role);
         let why = tokio::select! {
             why = self.listen(&peer, &session, reports) => why,
-            why = orders::tell(plane, peer.role, &hello, &orders) => why,
+            why = orders::tell(plane, peer.role, standing, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };

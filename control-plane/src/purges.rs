@@ -3,6 +3,7 @@
 //! One thread appends, so that purges which arrive during one write share the next. The lock covers the tail of the log that is
 //! kept in memory. Who has confirmed what is `health`'s.
 
+mod lineage;
 mod release;
 mod targets;
 
@@ -16,15 +17,13 @@ use serde::{Deserialize, Serialize};
 use skerry_config::purge::Targets;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::auth;
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Change, Store, Transaction};
+use crate::store::{self, Store};
 
+pub(crate) use lineage::Lineage;
 pub(crate) use release::release;
 pub(crate) use targets::check;
-
-const LOG_KEY: &str = "meta/log";
 
 /// Purges kept in the log; a node that is further back drops everything.
 pub(crate) const LOG_MAX: u64 = 100_000;
@@ -34,6 +33,9 @@ const WAITING_MAX: usize = 1024;
 
 /// Purges written at once.
 const AT_ONCE_MAX: usize = 512;
+
+/// Who is said to have made the purges of [`Purges::lift`].
+const LIFT_AUTHOR: &str = "control-plane";
 
 /// Bytes of purges kept in memory for connected nodes; older ones are read from the store.
 const TAIL_BYTES_MAX: usize = 16 << 20;
@@ -62,6 +64,8 @@ struct Stored {
 }
 
 struct Waiting {
+    /// Its number is to be above this one.
+    above: u64,
     stored: Vec<u8>,
     entry: Entry,
     done: oneshot::Sender<Result<u64, String>>,
@@ -83,8 +87,8 @@ pub(crate) enum Next {
 
 /// The purge log.
 pub(crate) struct Purges {
-    /// The log's own name; a store that was made anew has another one.
-    pub(crate) log: String,
+    /// Which history the numbers are of.
+    pub(crate) lineage: Lineage,
     store: Arc<dyn Store>,
     waiting: mpsc::Sender<Waiting>,
     shared: Arc<Shared>,
@@ -98,18 +102,10 @@ struct Shared {
 }
 
 impl Purges {
-    /// Opens the log and starts its writer, which ends when the log is dropped. Blocks.
-    pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, String> {
-        let log = match store.get(LOG_KEY)? {
-            Some(log) => String::from_utf8(log).map_err(|_| format!("the store holds no text at {LOG_KEY}"))?,
-            None => {
-                let log = auth::hex(&auth::random()?[..16]);
-                let change = Change::Put(LOG_KEY.to_owned(), log.clone().into_bytes());
-                store.transact(&Transaction { then: vec![change], ..Transaction::default() })?;
-                log
-            }
-        };
+    /// Opens the log and starts its writer, which ends when the log is dropped. `snapshot` is the configuration in force. Blocks.
+    pub(crate) fn open(store: Arc<dyn Store>, snapshot: u64) -> Result<Self, String> {
         let (_, newest) = store.purge_bounds()?;
+        let lineage = Lineage::begin(&store, newest, snapshot)?;
         let shared = Arc::new(Shared { tail: Mutex::default(), head: watch::Sender::new(newest) });
         let (waiting, queue) = mpsc::channel(WAITING_MAX);
         let writer = (Arc::clone(&store), Arc::clone(&shared));
@@ -117,7 +113,7 @@ impl Purges {
             .name("purge log".to_owned())
             .spawn(move || write(queue, &*writer.0, &writer.1))
             .map_err(|error| format!("cannot start the writer of the purge log: {error}"))?;
-        Ok(Self { log, store, waiting, shared, released: watch::Sender::new(newest) })
+        Ok(Self { lineage, store, waiting, shared, released: watch::Sender::new(newest) })
     }
 
     /// The number of the newest purge.
@@ -137,6 +133,16 @@ impl Purges {
 
     /// Appends checked targets; their number, once they are on disk.
     pub(crate) async fn append(&self, targets: Targets, author: &str) -> Result<u64, Refusal> {
+        self.append_above(0, targets, author).await
+    }
+
+    /// Purges everything under a number above `seq`, that a node has from another history: what it stores carries numbers up to there,
+    /// and no purge with a lower one would count against it.
+    pub(crate) async fn lift(&self, seq: u64) -> Result<u64, Refusal> {
+        self.append_above(seq, Targets { all: true, ..Targets::default() }, LIFT_AUTHOR).await
+    }
+
+    async fn append_above(&self, above: u64, targets: Targets, author: &str) -> Result<u64, Refusal> {
         let broken = |error: serde_json::Error| Refusal::Broken(format!("cannot write JSON: {error}"));
         let json = Bytes::from(serde_json::to_vec(&targets).map_err(broken)?);
         let (at, author) = (clock::now(), author.to_owned());
@@ -145,7 +151,7 @@ impl Purges {
         let entry = Entry { seq: 0, targets, at, author, accepted: Some(Instant::now()) };
         let (done, answer) = oneshot::channel();
         let full = |_| Refusal::Busy(format!("{WAITING_MAX} purges are waiting to be written already; try again in a moment"));
-        self.waiting.try_send(Waiting { stored, entry, done }).map_err(full)?;
+        self.waiting.try_send(Waiting { above, stored, entry, done }).map_err(full)?;
         match answer.await {
             Ok(Ok(seq)) => Ok(seq),
             Ok(Err(why)) => Err(Refusal::Broken(why)),
@@ -218,7 +224,8 @@ fn write(mut queue: mpsc::Receiver<Waiting>, store: &dyn Store, shared: &Shared)
     let mut batch = Vec::new();
     while queue.blocking_recv_many(&mut batch, AT_ONCE_MAX) > 0 {
         let values: Vec<_> = batch.iter_mut().map(|waiting| std::mem::take(&mut waiting.stored)).collect();
-        match store.append_purges(&values, LOG_MAX) {
+        let above = batch.iter().map(|waiting| waiting.above).max().unwrap_or(0);
+        match store.append_purges(&values, above, LOG_MAX) {
             Ok(first) => {
                 let mut seq = first;
                 let mut answers = Vec::new();
@@ -239,8 +246,11 @@ fn write(mut queue: mpsc::Receiver<Waiting>, store: &dyn Store, shared: &Shared)
 }
 
 impl Tail {
-    /// Adds an entry and forgets the oldest beyond the bound, but never the newest.
+    /// Adds an entry and forgets the oldest beyond the bound, but never the newest. Numbers in the tail rise by one: what is before a gap goes.
     fn push(&mut self, entry: Entry) {
+        if self.entries.back().is_some_and(|last| last.seq + 1 != entry.seq) {
+            *self = Self::default();
+        }
         self.bytes += entry.targets.len() + size_of::<Entry>();
         self.entries.push_back(Arc::new(entry));
         while self.bytes > TAIL_BYTES_MAX && self.entries.len() > 1 {

@@ -87,11 +87,13 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 }
 
 fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+    let intent = Arc::new(Intent::load(Arc::clone(&store))?);
+    let snapshot = intent.state().snapshot;
     Ok(Plane {
         ca: Ca::load(data)?,
         tokens: Tokens::load(Arc::clone(&store), data)?,
-        intent: Arc::new(Intent::load(Arc::clone(&store))?),
-        purges: Arc::new(Purges::open(Arc::clone(&store))?),
+        intent,
+        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
         health: Arc::new(Health::new()),
         journal: Journal::open(&data.join("audit.log"), store)?,
         events: Events::new(),

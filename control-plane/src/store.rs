@@ -51,8 +51,8 @@ pub(crate) trait Store: Send + Sync {
     /// Does a transaction; false when a condition did not hold and nothing was done.
     fn transact(&self, transaction: &Transaction) -> Result<bool, Fault>;
 
-    /// Appends to the purge log, durably, keeping its last `keep` entries; the number of the first one appended.
-    fn append_purges(&self, entries: &[Vec<u8>], keep: u64) -> Result<u64, Fault>;
+    /// Appends to the purge log, durably, with numbers above `above`, keeping the last `keep` numbers; the number of the first one appended.
+    fn append_purges(&self, entries: &[Vec<u8>], above: u64, keep: u64) -> Result<u64, Fault>;
 
     /// Entries of the purge log with a number above `after`, at most `limit`, in order.
     fn purges(&self, after: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, Fault>;

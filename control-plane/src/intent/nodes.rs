@@ -8,7 +8,7 @@ use skerry_agent::Role;
 
 use super::{Intent, State, json};
 use crate::refusal::Refusal;
-use crate::store::Change;
+use crate::store::{Change, Transaction};
 
 pub(super) const PREFIX: &str = "node/";
 
@@ -51,8 +51,9 @@ impl Intent {
         self.state().nodes.get(name).cloned().ok_or_else(|| missing(name))
     }
 
-    /// Lets a node in; `token` is the change that marks its token used, so that both happen or neither.
-    pub(crate) async fn admit_node(&self, node: Node, token: Change) -> Result<(), Refusal> {
+    /// Lets a node in; `token` marks its token used, so that both happen or neither. A node that was let in with it before, and asks
+    /// `again`, must still be there: removing a node takes its token with it.
+    pub(crate) async fn admit_node(&self, node: Node, token: Transaction, again: bool) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
         match state.nodes.get(&node.name) {
@@ -60,13 +61,20 @@ impl Intent {
                 let says = format!("the name {:?} is taken by a {} that joined before; remove that node first", node.name, known.role);
                 return Err(Refusal::Conflict(says));
             }
+            None if again => {
+                let says = format!(
+                    "node {:?} was removed, and its join token with it; make another one with \"skerry node token create\"",
+                    node.name
+                );
+                return Err(Refusal::Conflict(says));
+            }
             None if state.nodes.len() >= NODES_MAX => {
                 return Err(Refusal::Conflict(format!("there are {NODES_MAX} nodes already; remove one first")));
             }
             _ => {}
         }
-        let change = put(&node)?;
-        self.replace(&state, node, vec![change, token]).await
+        let put = put(&node)?;
+        self.replace(&state, node, Transaction { then: [vec![put], token.then].concat(), ..token }).await
     }
 
     /// Keeps the addresses that a node says it has.
@@ -88,7 +96,8 @@ impl Intent {
         let _writing = self.writing.lock().await;
         let mut next = State::clone(&self.state());
         next.nodes.remove(name).ok_or_else(|| missing(name))?;
-        self.commit(next, vec![Change::Delete(format!("{PREFIX}{name}"))]).await.map(drop)
+        let then = vec![Change::Delete(format!("{PREFIX}{name}"))];
+        self.commit(next, Transaction { then, ..Transaction::default() }).await.map(drop)
     }
 
     async fn change_node(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), Refusal> {
@@ -101,13 +110,13 @@ impl Intent {
             return Ok(());
         }
         let put = put(&node)?;
-        self.replace(&state, node, vec![put]).await
+        self.replace(&state, node, Transaction { then: vec![put], ..Transaction::default() }).await
     }
 
-    async fn replace(&self, state: &State, node: Node, changes: Vec<Change>) -> Result<(), Refusal> {
+    async fn replace(&self, state: &State, node: Node, transaction: Transaction) -> Result<(), Refusal> {
         let mut next = state.clone();
         next.nodes.insert(node.name.clone(), Arc::new(node));
-        self.commit(next, changes).await.map(drop)
+        self.commit(next, transaction).await.map(drop)
     }
 }
 

@@ -8,7 +8,7 @@ use skerry_config::site::Site;
 use super::{Intent, State, json};
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Change};
+use crate::store::{self, Change, Transaction};
 
 pub(super) const PREFIX: &str = "site/";
 
@@ -145,7 +145,7 @@ impl Intent {
         let version = Arc::new(version);
         let mut next = state.clone();
         next.sites.insert(name, Arc::clone(&version));
-        let next = self.commit(next, changes).await?;
+        let next = self.commit(next, Transaction { then: changes, ..Transaction::default() }).await?;
         Ok(Written { version, snapshot: next.snapshot, created, changed: true })
     }
 }

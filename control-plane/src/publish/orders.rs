@@ -3,31 +3,32 @@
 use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
-    Hello, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
-    order,
+    Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, order,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
 
+use super::Standing;
 use crate::plane::Plane;
 use crate::purges::Next;
 
 /// Tells a node everything until its stream ends; why it did.
-pub(super) async fn tell(plane: &Plane, role: Role, hello: &Hello, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
+pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
     let mut limits = match role {
         Role::Shield => plane.purges.heads(),
         Role::Edge => plane.purges.releases(),
     };
     let mut published = plane.intent.published();
-    let same_log = hello.log == plane.purges.log;
-    // A node of another log has its snapshot from another store: the same number says nothing.
-    let mut told_snapshot = hello.snapshot.filter(|_| same_log);
+    // What the node is told from here on is of the present term, and it has to say so when it comes back.
+    let mut told_term = standing.log == plane.purges.lineage.name();
+    let mut told_snapshot = standing.snapshot;
     // `None` means that the node stands nowhere in this log.
-    let mut told_purges = Some(hello.purge_seq).filter(|seq| same_log && *seq <= plane.purges.head());
+    let mut told_purges = standing.purge_seq;
     let mut snapshot = None;
     loop {
         let through = *limits.borrow_and_update();
         let what = match next_purges(plane, told_purges, through).await {
+            Ok(None) if !told_term => Some(purges(plane, Vec::new())),
             Ok(Some((order, seq))) => {
                 told_purges = Some(seq);
                 Some(order)
@@ -35,6 +36,7 @@ pub(super) async fn tell(plane: &Plane, role: Role, hello: &Hello, orders: &mpsc
             Ok(None) => next_part(&mut snapshot, &mut published, &mut told_snapshot).map(order::What::Snapshot),
             Err(why) => return why,
         };
+        told_term = true;
         match what {
             Some(what) => {
                 if orders.send(Ok(Order { what: Some(what) })).await.is_err() {
@@ -51,7 +53,7 @@ pub(super) async fn tell(plane: &Plane, role: Role, hello: &Hello, orders: &mpsc
 
 /// The next purges for a node that was told those up to `told`, with the number of the last.
 async fn next_purges(plane: &Plane, told: Option<u64>, through: u64) -> Result<Option<(order::What, u64)>, String> {
-    let all = || (order::What::PurgeAllThrough(PurgeAllThrough { seq: through, log: plane.purges.log.clone() }), through);
+    let all = || (order::What::PurgeAllThrough(PurgeAllThrough { seq: through, log: plane.purges.lineage.name().to_owned() }), through);
     let Some(told) = told else { return Ok(Some(all())) };
     if told >= through {
         return Ok(None);
@@ -59,10 +61,14 @@ async fn next_purges(plane: &Plane, told: Option<u64>, through: u64) -> Result<O
     match plane.purges.next(told, through, PURGES_PER_ORDER_MAX, PURGE_BYTES_PER_ORDER_MAX).await? {
         Next::Cut => Ok(Some(all())),
         Next::Entries(entries) => Ok(entries.last().map(|last| {
-            let purges = entries.iter().map(|entry| Purge { seq: entry.seq, targets: entry.targets.clone() });
-            (order::What::Purges(Purges { purges: purges.collect() }), last.seq)
+            let list = entries.iter().map(|entry| Purge { seq: entry.seq, targets: entry.targets.clone() });
+            (purges(plane, list.collect()), last.seq)
         })),
     }
+}
+
+fn purges(plane: &Plane, purges: Vec<Purge>) -> order::What {
+    order::What::Purges(Purges { purges, log: plane.purges.lineage.name().to_owned() })
 }
 
 /// A snapshot on its way.

@@ -1,8 +1,9 @@
 //! The store in one redb file.
 //!
-//! The lock covers whether the file is open; redb lets one writer in at a time by itself.
+//! The lock covers whether the file is open; redb lets one writer in at a time by itself. After an I/O error, such as a full disk, redb
+//! refuses everything until the file is opened anew: that is done at the next call.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::RwLock;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -17,17 +18,21 @@ const CACHE_BYTES: usize = 32 << 20;
 
 /// A store in a file.
 pub(crate) struct Redb {
-    database: RwLock<Option<Database>>,
+    path: PathBuf,
+    file: RwLock<File>,
+}
+
+enum File {
+    Open(Database),
+    /// There was an I/O error.
+    Broken,
+    Closed,
 }
 
 impl Redb {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => format!("{} is in use by another process", path.display()),
-            error => format!("{} cannot be opened: {error}", path.display()),
-        })?;
-        let store = Self { database: RwLock::new(Some(database)) };
+        let store = Self { path: path.to_owned(), file: RwLock::new(File::Open(open(path)?)) };
         store.with(|database| {
             let write = database.begin_write()?;
             write.open_table(KEYS)?;
@@ -38,10 +43,41 @@ impl Redb {
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or("the store is closed")?;
-        work(database).map_err(|error| format!("the store failed: {error}"))
+        self.mend()?;
+        let file = self.file.read();
+        let File::Open(database) = &*file else { return Err("the store is closed".to_owned()) };
+        let outcome = work(database);
+        drop(file);
+        outcome.map_err(|error| {
+            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                let mut file = self.file.write();
+                if matches!(*file, File::Open(_)) {
+                    *file = File::Broken;
+                }
+            }
+            format!("the store failed: {error}")
+        })
     }
+
+    /// Opens the file anew after an I/O error.
+    fn mend(&self) -> Result<(), Fault> {
+        if !matches!(*self.file.read(), File::Broken) {
+            return Ok(());
+        }
+        let mut file = self.file.write();
+        if matches!(*file, File::Broken) {
+            *file = File::Open(open(&self.path)?);
+            tracing::info!(file = %self.path.display(), "the store was opened anew after an I/O error");
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<Database, Fault> {
+    Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
+        DatabaseError::DatabaseAlreadyOpen => format!("{} is in use by another process", path.display()),
+        error => format!("{} cannot be opened: {error}", path.display()),
+    })
 }
 
 impl Store for Redb {
@@ -93,13 +129,13 @@ impl Store for Redb {
         })
     }
 
-    fn append_purges(&self, entries: &[Vec<u8>], keep: u64) -> Result<u64, Fault> {
+    fn append_purges(&self, entries: &[Vec<u8>], above: u64, keep: u64) -> Result<u64, Fault> {
         self.with(|database| {
             let write = database.begin_write()?;
             let first;
             {
                 let mut table = write.open_table(PURGES)?;
-                first = table.last()?.map_or(0, |(seq, _)| seq.value()) + 1;
+                first = table.last()?.map_or(0, |(seq, _)| seq.value()).max(above) + 1;
                 let mut next = first;
                 for entry in entries {
                     table.insert(next, entry.as_slice())?;
@@ -135,7 +171,7 @@ impl Store for Redb {
     }
 
     fn close(&self) {
-        *self.database.write() = None;
+        *self.file.write() = File::Closed;
     }
 }
 
@@ -168,14 +204,56 @@ mod tests {
         let path = directory.path().join("store");
         let store = Redb::open(&path).unwrap();
         assert_eq!(store.purge_bounds().unwrap(), (1, 0));
-        assert_eq!(store.append_purges(&[b"a".to_vec(), b"b".to_vec()], 3).unwrap(), 1);
-        assert_eq!(store.append_purges(&[b"c".to_vec(), b"d".to_vec()], 3).unwrap(), 3);
+        assert_eq!(store.append_purges(&[b"a".to_vec(), b"b".to_vec()], 0, 3).unwrap(), 1);
+        assert_eq!(store.append_purges(&[b"c".to_vec(), b"d".to_vec()], 0, 3).unwrap(), 3);
         assert_eq!(store.purge_bounds().unwrap(), (2, 4));
         assert!(Redb::open(&path).is_err(), "two may not have the file open");
         store.close();
         assert!(store.get("a").is_err());
         let store = Redb::open(&path).unwrap();
         assert_eq!(store.purges(2, 1).unwrap(), [(3, b"c".to_vec())]);
-        assert_eq!(store.append_purges(&[b"e".to_vec()], 3).unwrap(), 5);
+        assert_eq!(store.append_purges(&[b"e".to_vec()], 0, 3).unwrap(), 5);
+        assert_eq!(store.append_purges(&[b"f".to_vec()], 9, 3).unwrap(), 10);
+        assert_eq!(store.purge_bounds().unwrap(), (10, 10));
+    }
+
+    /// A disk that is full while the switch says so.
+    #[derive(Debug)]
+    struct Full(redb::backends::InMemoryBackend, std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    impl redb::StorageBackend for Full {
+        fn len(&self) -> Result<u64, std::io::Error> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+            self.0.set_len(len)
+        }
+        fn sync_data(&self) -> Result<(), std::io::Error> {
+            self.0.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+            match self.1.load(std::sync::atomic::Ordering::Relaxed) {
+                true => Err(std::io::ErrorKind::StorageFull.into()),
+                false => self.0.write(offset, data),
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_was_full_does_not_end_the_store_for_good() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Redb::open(&directory.path().join("store")).unwrap();
+        let full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        *store.file.write() =
+            File::Open(Database::builder().create_with_backend(Full(redb::backends::InMemoryBackend::new(), full.clone())).unwrap());
+        full.store(true, std::sync::atomic::Ordering::Relaxed);
+        let why = store.append_purges(&[b"a".to_vec()], 0, 3).unwrap_err();
+        assert!(why.contains("I/O"), "{why}");
+        assert_eq!(store.append_purges(&[b"a".to_vec()], 0, 3).unwrap(), 1);
+        store.close();
+        assert!(store.get("a").is_err(), "closed is closed");
     }
 }

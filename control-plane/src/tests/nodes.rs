@@ -57,6 +57,42 @@ async fn a_join_whose_answer_was_lost_can_be_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_use_one_token_at_the_same_time_do_not_all_get_in() {
+    const NODES: usize = 16;
+    let house = House::start().await;
+    let token = house.join_token(Role::Edge).await;
+    let joins = (0..NODES).map(|number| {
+        let settings = house.node_settings(Role::Edge, &format!("edge-{number}"), Some(token.clone()));
+        tokio::spawn(Agent::prepare(settings))
+    });
+    let mut joined = 0;
+    for join in joins.collect::<Vec<_>>() {
+        match join.await.unwrap() {
+            Ok(_) => joined += 1,
+            Err(why) => assert!(why.contains("used already"), "{why}"),
+        }
+    }
+    assert_eq!((joined, house.get("/v1/nodes").await.json()["nodes"].as_array().unwrap().len()), (1, 1));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_does_not_come_back_with_its_old_token() {
+    let house = House::start().await;
+    let token = house.join_token(Role::Edge).await;
+    let settings = house.node_settings(Role::Edge, "edge-1", Some(token));
+    drop(Agent::prepare(settings.clone()).await.unwrap());
+    std::fs::remove_file(settings.data.join("node.crt")).unwrap();
+    house.call(Method::DELETE, "/v1/nodes/edge-1", &json!({})).await;
+    assert!(Agent::prepare(settings.clone()).await.unwrap_err().contains("was removed"));
+    let fresh = house.join_token(Role::Edge).await;
+    let node = TestNode::start(house.node_settings(Role::Edge, "edge-1", Some(fresh))).await;
+    house.connected("edge-1").await;
+    node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_site_reaches_the_node_and_its_disk_and_a_refusal_is_reported() {
     let house = House::start().await;
     let node = house.node(Role::Edge, "edge-1").await;
@@ -156,7 +192,8 @@ async fn a_node_of_another_log_drops_everything() {
     json["log"] = "another".into();
     std::fs::write(&place, json.to_string()).unwrap();
     let node = TestNode::start(settings).await;
-    eventually("everything is dropped", async || (*node.told.dropped_through.lock() == [1]).then_some(())).await;
+    eventually("everything is dropped", async || (node.agent.purge_seq() == 2).then_some(())).await;
+    assert!(!node.told.dropped_through.lock().is_empty());
     house.connected("edge-1").await;
     let acked = async || house.get("/v1/purges/1").await.json()["nodes"]["acked"].clone();
     eventually("dropping everything confirms what came before", async || (acked().await == json!(["edge-1"])).then_some(())).await;
@@ -166,7 +203,53 @@ async fn a_node_of_another_log_drops_everything() {
     json["seq"] = 99.into();
     std::fs::write(&place, json.to_string()).unwrap();
     let node = TestNode::start(settings).await;
-    eventually("a position above ours is taken back", async || (node.agent.purge_seq() == 1).then_some(())).await;
+    eventually("numbers go on above the node's", async || (node.agent.purge_seq() == 100).then_some(())).await;
+    assert_eq!(house.post("/v1/purges?wait=5s", json!({"tags": ["b"]})).await.json()["seq"], 101);
+    house.stop().await;
+}
+
+/// A control plane with a node that knows purges 1 to 4 and a site; and the store as it was after purge 1.
+async fn house_with_an_old_copy() -> (House, TestNode, Vec<u8>) {
+    let house = House::start().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    house.post("/v1/purges?wait=5s", json!({"tags": ["a"]})).await;
+    let mut copy = Vec::new();
+    let house = house.restart(|data| copy = std::fs::read(data.join("store.redb")).unwrap()).await;
+    house.connected("edge-1").await;
+    house.put_site("shop", "lost.test").await;
+    for seq in 2..=4 {
+        let answer = house.post("/v1/purges?wait=5s", json!({"tags": ["lost"]})).await.json();
+        assert_eq!((&answer["seq"], &answer["nodes"]["acked"]), (&json!(seq), &json!(["edge-1"])));
+    }
+    house.connected("edge-1").await;
+    (house, node, copy)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_put_back_to_an_older_copy_purges_what_nodes_stored_meanwhile() {
+    let (house, node, copy) = house_with_an_old_copy().await;
+    let house = house.restart(|data| std::fs::write(data.join("store.redb"), copy).unwrap()).await;
+    eventually("numbers go on above the node's", async || (node.agent.purge_seq() == 5).then_some(())).await;
+    assert_eq!(node.told.dropped_through.lock().last(), Some(&5), "what was fetched under purge 4 would outlive purges 2 to 4");
+    let answer = house.post("/v1/purges?wait=5s", json!({"tags": ["b"]})).await.json();
+    assert_eq!(answer, json!({"seq": 6, "nodes": {"acked": ["edge-1"], "pending": [], "away": []}}));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_is_not_taken_for_one_that_knows_other_purges_of_the_same_numbers() {
+    let (house, node, copy) = house_with_an_old_copy().await;
+    let settings = node.stop().await;
+    let house = house.restart(|data| std::fs::write(data.join("store.redb"), copy).unwrap()).await;
+    let site = house.put_site("shop", "kept.test").await.json();
+    for seq in 2..=5 {
+        assert_eq!(house.post("/v1/purges", json!({"tags": ["kept"]})).await.json()["seq"], seq);
+    }
+    let node = TestNode::start(settings).await;
+    assert_eq!(node.agent.snapshot().unwrap().version(), site["snapshot"].as_u64().unwrap());
+    eventually("everything is dropped", async || (*node.told.dropped_through.lock() == [5]).then_some(())).await;
+    let kept = async || node.agent.snapshot().unwrap().site_for_host("kept.test").is_some().then_some(());
+    eventually("the configuration of the same number arrives", kept).await;
     house.stop().await;
 }
 

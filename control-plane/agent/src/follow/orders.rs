@@ -28,9 +28,9 @@ impl Desk {
         Self { inner, duties, arriving: None }
     }
 
-    /// Puts purges in force. Those in force already are left out; a gap is an error.
+    /// Puts purges in force, and takes the name of their log. Those in force already are left out; a gap is an error.
     pub(super) fn purges(&self, purges: Purges) -> Result<(), String> {
-        let Place { log, mut seq } = self.inner.position.applied();
+        let Place { mut seq, .. } = self.inner.position.applied();
         let mut fresh = Vec::with_capacity(purges.purges.len());
         for purge in purges.purges {
             if purge.seq <= seq {
@@ -45,8 +45,8 @@ impl Desk {
         }
         if !fresh.is_empty() {
             self.duties.purge(&fresh);
-            self.inner.position.advance(Place { log, seq });
         }
+        self.inner.position.advance(Place { log: purges.log, seq });
         Ok(())
     }
 
