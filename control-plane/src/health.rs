@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -50,6 +51,8 @@ struct Entry {
 /// How the nodes do.
 pub(crate) struct Health {
     nodes: Mutex<BTreeMap<String, Entry>>,
+    /// Streams so far: each has a number of its own, also after its node was forgotten.
+    sessions: AtomicU64,
     start: Instant,
     /// Rises when a node connects, disconnects or puts a snapshot in force.
     changes: watch::Sender<u64>,
@@ -68,7 +71,13 @@ pub(crate) struct Session {
 
 impl Health {
     pub(crate) fn new() -> Self {
-        Self { nodes: Mutex::default(), start: Instant::now(), changes: watch::Sender::new(0), moves: watch::Sender::new(0) }
+        Self {
+            nodes: Mutex::default(),
+            sessions: AtomicU64::new(0),
+            start: Instant::now(),
+            changes: watch::Sender::new(0),
+            moves: watch::Sender::new(0),
+        }
     }
 
     /// Word of nodes that connect, disconnect or put a snapshot in force.
@@ -86,7 +95,7 @@ impl Health {
         let end = CancellationToken::new();
         let live = Live { connected: true, snapshot, purge_seq, software, last_seen: Some(SystemTime::now()), ..Live::default() };
         let mut nodes = self.nodes.lock();
-        let number = nodes.get(name).map_or(1, |entry| entry.session + 1);
+        let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entry = Entry { live, role, heard: Instant::now(), session: number, end: end.clone() };
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
@@ -227,5 +236,15 @@ mod tests {
         drop(second);
         assert!(!health.live("a").connected);
         assert_eq!(health.shields_through(9), 9);
+    }
+
+    #[test]
+    fn a_stream_of_a_node_that_was_forgotten_does_not_take_its_next_one_down() {
+        let health = Arc::new(Health::new());
+        let first = health.connect("a", Role::Edge, None, 3, String::new());
+        health.forget("a");
+        let _second = health.connect("a", Role::Edge, None, 4, String::new());
+        drop(first);
+        assert!(health.live("a").connected);
     }
 }

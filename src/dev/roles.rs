@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::json;
 use skerry_config::check;
 use skerry_config::site::Site;
@@ -13,7 +13,7 @@ use super::data::Data;
 use super::layout::{self, Cdn, Node};
 use super::ports::{HOST, Ports};
 use super::{Options, ca, origin, probe};
-use crate::cli::{Api, Call, Role, segment};
+use crate::cli::{Api, Call, Refusal, Role, segment};
 
 /// The site that serves every host no other site owns.
 const DEFAULT_SITE: &str = "default";
@@ -110,6 +110,13 @@ async fn control(data: &Data, ports: &Ports, children: &mut Children) -> Result<
 async fn join_token(api: &Api, data: &Data, node: &Node, role: Role) -> Result<Option<String>, String> {
     if layout::has_joined(data, node) {
         return Ok(None);
+    }
+    // A node that ended between being let in and keeping its certificate has its name, and nothing to show for it.
+    let path = format!("/v1/nodes/{}", segment(&node.name));
+    match api.try_call(Call { method: Method::DELETE, path: &path, ..Call::default() }).await {
+        Ok(_) | Err(Refusal::Status(StatusCode::NOT_FOUND, _)) => {}
+        Err(Refusal::Status(_, why)) => return Err(format!("{} cannot join anew: {why}", node.name)),
+        Err(Refusal::Unanswered(why)) => return Err(format!("{} cannot join anew: {why}", node.name)),
     }
     let body = json!({"kind": "join", "role": role.name(), "region": node.region});
     let call = Call { method: Method::POST, path: "/v1/tokens", body: Some(body), ..Call::default() };

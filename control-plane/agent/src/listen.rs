@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,8 +18,11 @@ use tower::ServiceExt as _;
 /// Connections at once; further ones wait in the listen queue.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// Time allowed for the head of a request, idle time before it included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time allowed for the head of a request, idle time before it included. Whoever says nothing holds a place no longer than that.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time between two pings on an HTTP/2 connection.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Time running requests have to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,7 +48,7 @@ pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>)
                     continue;
                 }
             };
-            tokio::spawn(connection(stream, router.clone(), place, stop.clone()));
+            tokio::spawn(connection(stream, router.clone(), HEAD_TIMEOUT, place, stop.clone()));
         }
         drop(listener);
         // Whoever holds every place knows that no connection is left.
@@ -55,18 +59,29 @@ pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>)
     })
 }
 
-/// Serves one connection; keeps its place until it ends.
-async fn connection(stream: TcpStream, router: Router, _place: OwnedSemaphorePermit, stop: watch::Receiver<bool>) {
+/// Serves one connection, waiting for the head of a request at most `head_timeout`; keeps its place until it ends.
+async fn connection(stream: TcpStream, router: Router, head_timeout: Duration, _place: OwnedSemaphorePermit, stop: watch::Receiver<bool>) {
+    let asked = Arc::new(AtomicBool::new(false));
+    let saw = Arc::clone(&asked);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        saw.store(true, Ordering::Relaxed);
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEAD_TIMEOUT));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(PING_INTERVAL));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // Until it is known which version of HTTP is spoken, hyper's own timer does not run.
+    let silent = async {
+        tokio::time::sleep(head_timeout).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = silent => Ok(()),
         () = crate::stopped(stop) => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(STOP_TIMEOUT, connection).await.unwrap_or(Ok(()))
@@ -82,4 +97,34 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What comes back for `said` before the connection is closed.
+    async fn answer(said: &[u8]) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(connection(stream, Router::new(), Duration::from_millis(50), place, stopped));
+        client.write_all(said).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), client.read_to_end(&mut answer)).await.expect("the connection is held").unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_half_a_head_holds_no_place() {
+        for said in ["", "P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+            answer(said.as_bytes()).await;
+        }
+        let whole = answer(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(whole.starts_with(b"HTTP/1.1 404"), "{whole:?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Reading requests, with a problem for everything that is wrong with them.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -15,6 +17,9 @@ use crate::intent::{Demand, Wish};
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Time that a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of a reason.
 const REASON_BYTES_MAX: usize = 500;
@@ -46,7 +51,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             None | Some("application/json") => {}
             Some(other) => return Err(unsupported(other, "application/json")),
         }
-        let bytes = whole(request.into_body()).await?;
+        let bytes = whole(request.into_body(), BODY_TIMEOUT).await?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) if error.classify() == Category::Data => {
@@ -68,7 +73,7 @@ impl<S: Send + Sync> FromRequest<S> for SiteText {
             Some("application/yaml" | "application/x-yaml" | "text/yaml" | "text/x-yaml") => Format::Yaml,
             Some(other) => return Err(unsupported(other, "application/json, application/toml or application/yaml")),
         };
-        let bytes = whole(request.into_body()).await?;
+        let bytes = whole(request.into_body(), BODY_TIMEOUT).await?;
         let text = String::from_utf8(bytes.to_vec());
         let text = text.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body is not UTF-8: {}", error.utf8_error())))?;
         if format == Format::Json {
@@ -145,8 +150,10 @@ fn tags(headers: &HeaderMap, field: &HeaderName) -> Result<Option<Tags>, Problem
     }
 }
 
-async fn whole(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
+async fn whole(body: Body, timeout: Duration) -> Result<Bytes, Problem> {
+    let whole = tokio::time::timeout(timeout, axum::body::to_bytes(body, BODY_BYTES_MAX)).await;
+    let late = || Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {timeout:?}"));
+    whole.map_err(|_| late())?.map_err(|error| {
         let too_large = std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
         if too_large {
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {BODY_BYTES_MAX} bytes"));
@@ -169,4 +176,17 @@ fn unsupported(kind: &str, wanted: &str) -> Problem {
 
 fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let late = whole(body, Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(axum::response::IntoResponse::into_response(late).status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(whole(Body::from("a"), BODY_TIMEOUT).await.unwrap(), "a");
+    }
 }
