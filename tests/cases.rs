@@ -10,3 +10,6 @@ mod files;
 mod hits;
 mod purge;
 mod sample;
+mod scripted;
+mod tiers;
+mod uploads;
