@@ -12,3 +12,6 @@ mod hits;
 mod purge;
 mod reference;
 mod sample;
+mod scripted;
+mod tiers;
+mod uploads;

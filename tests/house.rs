@@ -4,10 +4,12 @@ pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod origins;
+pub(crate) mod scripted;
 pub(crate) mod wait;
 
 pub(crate) use cdn::Cdn;
 pub(crate) use clients::{curl, dig, get};
 pub(crate) use command::{kill, run, skerry};
 pub(crate) use origins::{Nginx, Python};
+pub(crate) use scripted::{Reply, Scripted};
 pub(crate) use wait::wait_until;

@@ -21,7 +21,7 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target) => StatusCode::BAD_REQUEST,
+            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
             Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
@@ -37,6 +37,7 @@ impl Fault {
             Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
             Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
             Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
+            Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
@@ -64,6 +65,7 @@ mod tests {
             (Fault::Head(Refusal::Host), 400),
             (Fault::Head(Refusal::Target), 400),
             (Fault::Head(Refusal::TargetLength), 414),
+            (Fault::Head(Refusal::Framing), 400),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Upstream(FetchErrorKind::Connect), 502),

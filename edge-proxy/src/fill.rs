@@ -107,17 +107,35 @@ impl Fetch for Fill {
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
-        let answered = match self.upstreams.client.request(&shields, &to_shield).await {
-            Err(error) if matches!(error.kind, UpstreamErrorKind::Connect | UpstreamErrorKind::Tls) => {
-                if !shields.is_empty() {
-                    tracing::warn!(error = error.detail, "no shield can be reached; asking the origin");
-                }
-                self.upstreams.client.request(&target::of_origin(origin), &outgoing).await
-            }
-            other => other,
+        let answered = match self.ask_shields(&shields, &to_shield).await {
+            Some(answered) => answered,
+            None => self.upstreams.client.request(&target::of_origin(origin), &outgoing).await,
         };
         answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
     }
+}
+
+impl Fill {
+    /// The answer of the first shield that has one; `None` when it is for the origin to answer. What is asked for here is safe to ask for twice.
+    async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Incoming, UpstreamError>> {
+        for shield in shields {
+            match self.upstreams.client.request(std::slice::from_ref(shield), request).await {
+                Ok(incoming) if is_elsewhere(incoming.status) => {
+                    tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
+                }
+                Err(error) if error.kind != UpstreamErrorKind::Timeout => {
+                    tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
+                }
+                answered => return Some(answered),
+            }
+        }
+        None
+    }
+}
+
+/// Whether a shield says that the site is not its own (RFC 9110 section 15.5.20): the edge is ahead of it.
+pub(crate) fn is_elsewhere(status: StatusCode) -> bool {
+    status == StatusCode::MISDIRECTED_REQUEST
 }
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {

@@ -21,7 +21,7 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::head::Head;
+use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
 use skerry_transport::target::{self, Target};
@@ -53,6 +53,13 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+}
+
+impl Context {
+    /// Whether the request is passed through a shield, rather than to an origin.
+    fn is_at_shield(&self) -> bool {
+        self.targets.get(self.tried).is_some_and(|(_, shield)| *shield)
+    }
 }
 
 impl Edge {
@@ -238,7 +245,7 @@ impl ProxyHttp for Edge {
         context: &mut Context,
     ) -> pingora::Result<()> {
         let Some(head) = &context.head else { return Ok(()) };
-        let to_shield = context.targets.get(context.tried).is_some_and(|(_, shield)| *shield);
+        let to_shield = context.is_at_shield();
         let host_header = context.targets.get(context.tried).and_then(|(target, _)| target.host_header.clone());
         let mut signed = head.headers.clone();
         self.upstreams.sign(&mut signed, session::client_ip(session), head.scheme, &head.authority);
@@ -247,6 +254,34 @@ impl ProxyHttp for Edge {
         }
         upstream.insert_header(header::HOST, host_header.as_deref().unwrap_or(&head.authority))?;
         hygiene::replace_end_to_end(upstream, &signed)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_body: bool,
+        _context: &mut Context,
+    ) -> pingora::Result<()> {
+        hygiene::drop_empty_end(body, end_of_body);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> pingora::Result<()> {
+        // A shield that does not know the site has done nothing with the request, so that it can be sent once more if its body is still here.
+        if context.is_at_shield() && fill::is_elsewhere(answer.status) && !session.as_ref().retry_buffer_truncated() {
+            context.tried += 1;
+            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield does not know the site").into_up();
+            error.set_retry(true);
+            return Err(error);
+        }
+        hygiene::strip_named_by_connection(answer);
+        Ok(())
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
@@ -280,16 +315,45 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
+    /// As Pingora has it, but that what a shield refused unseen may be sent again whatever its method.
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        _context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        let unseen = matches!(error.etype(), ErrorType::HTTPStatus(_)) && error.retry();
+        let mut error = error.more_context(format!("upstream {}", peer._address));
+        if session.as_ref().retry_buffer_truncated() || !(unseen || session.req_header().method.is_idempotent()) {
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(reused);
+        }
+        error
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let code = match error.etype() {
             ErrorType::HTTPStatus(code) => *code,
-            _ if matches!(error.esource(), pingora::ErrorSource::Downstream) => 0,
+            kind if matches!(error.esource(), pingora::ErrorSource::Downstream) => {
+                if is_gone(kind) {
+                    0
+                } else {
+                    400
+                }
+            }
             ErrorType::ReadTimedout | ErrorType::WriteTimedout => 504,
             _ => 502,
         };
         if code > 0 && session.response_written().is_none() {
-            let kind = if code == 504 { FetchErrorKind::Timeout } else { FetchErrorKind::Connect };
-            let _ = self.refuse(session, context, &Fault::Upstream(kind)).await;
+            let fault = match code {
+                400 => Fault::Head(Refusal::Framing),
+                504 => Fault::Upstream(FetchErrorKind::Timeout),
+                _ => Fault::Upstream(FetchErrorKind::Connect),
+            };
+            let _ = self.refuse(session, context, &fault).await;
         }
         context.outcome = Outcome::Error;
         FailToProxy { error_code: code, can_reuse_downstream: false }
@@ -317,6 +381,12 @@ impl ProxyHttp for Edge {
             "answered"
         );
     }
+}
+
+/// Whether an error of the client's side means that nobody is there to be told.
+fn is_gone(kind: &ErrorType) -> bool {
+    use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
+    matches!(kind, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout)
 }
 
 /// The cache's body as the session takes it.

@@ -248,6 +248,27 @@ impl ProxyHttp for Shield {
         hygiene::replace_end_to_end(upstream, &signed)
     }
 
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_body: bool,
+        _context: &mut Context,
+    ) -> pingora::Result<()> {
+        hygiene::drop_empty_end(body, end_of_body);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        _context: &mut Context,
+    ) -> pingora::Result<()> {
+        hygiene::strip_named_by_connection(answer);
+        Ok(())
+    }
+
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;

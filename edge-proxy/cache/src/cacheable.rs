@@ -87,9 +87,9 @@ pub fn judge(request: &HeaderMap, response: Response<'_>, policy: &Policy) -> Re
         return Err(Refusal::Bypass);
     }
     let control = Control::of(headers);
-    // Section 3: any final status may be stored, but one that must be understood only if it is. A 206 and a 416 answer a range, a 304 a
-    // condition; none was asked for.
-    if matches!(status.as_u16(), 206 | 304 | 416) || (control.must_understand && !is_understood(status)) {
+    // Section 3: any final status may be stored, but one that must be understood only if it is. A 206 and a 416 answer a range, a 304
+    // and a 412 a condition, a 417 an expectation; none was asked for.
+    if matches!(status.as_u16(), 206 | 304 | 412 | 416 | 417) || (control.must_understand && !is_understood(status)) {
         return Err(Refusal::Status);
     }
     // Section 5.2.2.3: a cache that understands the status ignores no-store beside must-understand.
@@ -128,7 +128,7 @@ pub fn judge(request: &HeaderMap, response: Response<'_>, policy: &Policy) -> Re
 pub fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
-        200 | 201 | 202 | 203 | 204 | 205 | 300..=303 | 305..=308 | 400..=411 | 413..=415 | 417 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 511
+        200 | 201 | 202 | 203 | 204 | 205 | 300..=303 | 305..=308 | 400..=411 | 413..=415 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 511
     )
 }
 

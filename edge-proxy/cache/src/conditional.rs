@@ -1,7 +1,8 @@
 //! Conditional requests: what a client's preconditions make of a stored response (RFC 9110 section 13), what to send upstream to validate
 //! one, and what a 304 changes in it (RFC 9111 section 4.3).
 //!
-//! Pure. `If-Match` and `If-Unmodified-Since` are the origin's to evaluate (RFC 9111 section 4.3.2) and are left alone.
+//! Pure. `If-Match` and `If-Unmodified-Since` are the origin's to evaluate (RFC 9111 section 4.3.2): a stored answer is served without them,
+//! and the fetch of what is to be stored does not take them along, as it would bring everybody the refusal that one client asked for.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -10,6 +11,9 @@ use crate::freshness;
 
 /// The fields that make a request conditional or partial, which the cache answers itself.
 pub const OURS: [HeaderName; 4] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
+
+/// Fields that make the origin refuse one client: no part of a fetch for all.
+const FOR_ONE: [HeaderName; 3] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::EXPECT];
 
 /// Fields of a stored response that a 304 never changes: they describe the bytes that are stored (RFC 9111 section 3.2).
 const BOUND_TO_BODY: [HeaderName; 5] =
@@ -67,9 +71,9 @@ pub fn not_modified(stored: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// Takes the client's conditions and ranges out of a request, which the cache applies to whatever comes back.
+/// Takes the client's conditions, ranges and expectations out of a request, so that it asks for what every client may have.
 pub fn strip(request: &mut HeaderMap) {
-    for name in OURS {
+    for name in OURS.into_iter().chain(FOR_ONE) {
         request.remove(name);
     }
 }

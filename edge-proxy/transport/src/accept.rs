@@ -154,6 +154,8 @@ where
 {
     let mut session = ServerSession::new_http1(stream);
     session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
+    // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
+    session.set_pipelining_enabled(true);
     while let Some((stream, settings)) = proxy.process_new_http(session, stop).await.map(|reused| reused.consume()) {
         session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {

@@ -1,6 +1,6 @@
 //! The head of a request, validated once for every protocol.
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use pingora::http::RequestHeader;
 
@@ -24,7 +24,8 @@ pub struct Head {
     pub path_and_query: String,
     /// End-to-end header fields, without `Host`.
     pub headers: HeaderMap,
-    /// Whether the client asks to change the protocol of the connection.
+    /// Whether the client asks for a WebSocket. Offers of any other protocol are not taken up (RFC 9110 section 7.8), least of all `h2c`, behind which
+    /// further requests would reach the origin unseen.
     pub upgrade: bool,
 }
 
@@ -37,6 +38,8 @@ pub enum Refusal {
     Target,
     /// The target is longer than [`TARGET_BYTES_MAX`].
     TargetLength,
+    /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
+    Framing,
 }
 
 impl Head {
@@ -53,6 +56,9 @@ impl Head {
     pub fn read(request: &RequestHeader, tls: bool) -> Result<Self, Refusal> {
         let scheme = if tls { "https" } else { "http" };
         let (host, authority) = host_of(request, tls)?;
+        if !is_framed(&request.headers) {
+            return Err(Refusal::Framing);
+        }
         let path_and_query = match request.uri.path_and_query() {
             Some(target) if target.as_str().starts_with('/') => target.as_str().to_owned(),
             Some(target) if target.as_str().starts_with('?') => format!("/{}", target.as_str()),
@@ -62,12 +68,34 @@ impl Head {
         if path_and_query.len() > TARGET_BYTES_MAX {
             return Err(Refusal::TargetLength);
         }
-        let upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(header::UPGRADE);
+        let upgrade = request.version == Version::HTTP_11
+            && names(&request.headers, &header::CONNECTION, "upgrade")
+            && names(&request.headers, &header::UPGRADE, "websocket");
         let mut headers = request.headers.clone();
         headers.remove(header::HOST);
         hygiene::strip_hop_by_hop(&mut headers);
         join_cookies(&mut headers);
         Ok(Self { method: request.method.clone(), scheme, host, authority, path_and_query, headers, upgrade })
+    }
+}
+
+/// Whether a list field has this member, whatever its case.
+fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
+    let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(member))
+}
+
+/// Whether at most one thing says where the body ends: a single number, or chunks without any other coding.
+fn is_framed(headers: &HeaderMap) -> bool {
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        (values.next().map(HeaderValue::as_bytes), values.next().is_some())
+    };
+    match (only(header::TRANSFER_ENCODING), only(header::CONTENT_LENGTH)) {
+        ((None, _), (None, _)) => true,
+        ((Some(coding), false), (None, _)) => coding.eq_ignore_ascii_case(b"chunked"),
+        ((None, _), (Some(length), false)) => !length.is_empty() && length.iter().all(u8::is_ascii_digit),
+        _ => false,
     }
 }
 
@@ -169,5 +197,42 @@ mod tests {
         assert_eq!(Head::read(&request("*", &["h"]), false).unwrap_err(), Refusal::Target);
         let long = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
         assert_eq!(Head::read(&request(&long, &["h"]), false).unwrap_err(), Refusal::TargetLength);
+    }
+
+    #[test]
+    fn only_a_websocket_is_an_upgrade() {
+        for (connection, upgrade, expected) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "WebSocket", true),
+            ("keep-alive", "websocket", false),
+            ("Upgrade, HTTP2-Settings", "h2c", false),
+            ("Upgrade", "TLS/1.0", false),
+        ] {
+            let mut asked = request("/", &["h"]);
+            asked.append_header("connection", connection).unwrap();
+            asked.append_header("upgrade", upgrade).unwrap();
+            assert_eq!(Head::read(&asked, false).unwrap().upgrade, expected, "{connection} {upgrade}");
+        }
+    }
+
+    #[test]
+    fn a_body_whose_end_is_in_doubt_is_refused() {
+        for (fields, framed) in [
+            (&[("content-length", "5")][..], true),
+            (&[("transfer-encoding", "Chunked")], true),
+            (&[("content-length", "5, 5")], false),
+            (&[("content-length", "+5")], false),
+            (&[("content-length", "")], false),
+            (&[("content-length", "5"), ("content-length", "5")], false),
+            (&[("content-length", "5"), ("transfer-encoding", "chunked")], false),
+            (&[("transfer-encoding", "gzip, chunked")], false),
+            (&[("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")], false),
+        ] {
+            let mut asked = request("/", &["h"]);
+            for (name, value) in fields {
+                asked.append_header(*name, *value).unwrap();
+            }
+            assert_eq!(Head::read(&asked, false).err(), (!framed).then_some(Refusal::Framing), "{fields:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What may not cross a hop: hop-by-hop fields, loops, and header fields that only Skerry's own tiers may speak.
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 /// The purge number an edge has in force, sent to a shield.
 pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
@@ -37,15 +38,30 @@ const CLIENT_MAY_NOT_SAY: [HeaderName; 7] =
 
 /// Removes the fields of one connection, those named by `Connection` among them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
+    }
+}
+
+/// Removes from an answer that is passed through the fields that its `Connection` names; what Pingora needs for the hop itself stays.
+pub fn strip_named_by_connection(answer: &mut ResponseHeader) {
+    for name in named_by_connection(&answer.headers) {
+        if !HOP_BY_HOP.contains(&name) && name != header::CONTENT_LENGTH {
+            answer.remove_header(&name);
+        }
+    }
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
+}
+
+/// Takes an empty last piece out of a request's body. Pingora would write it upstream as a chunk of size 0, which ends a chunked body
+/// (RFC 9112 section 7.1), and then end the body once more: the second end would be read as the next request of the connection.
+pub fn drop_empty_end(body: &mut Option<Bytes>, end_of_body: bool) {
+    if end_of_body && body.as_ref().is_some_and(Bytes::is_empty) {
+        *body = None;
     }
 }
 

@@ -213,11 +213,20 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
     }
     for _ in 0..INFORMATIONAL_MAX {
         session.read_response_header().await?;
-        if session.response_header().is_some_and(|head| !head.status.is_informational()) {
-            return Ok(session);
+        match session.response_header() {
+            Some(head) if is_coded(&head.headers) => {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked");
+            }
+            Some(head) if !head.status.is_informational() => return Ok(session),
+            _ => {}
         }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
+}
+
+/// Whether the body comes in a transfer coding nobody asked for (RFC 9110 section 10.1.4), which would be taken for the content itself.
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> Result<Box<RequestHeader>, Box<Error>> {

@@ -147,10 +147,13 @@ pub(super) fn take_cache_status(headers: &mut HeaderMap) -> Option<HeaderValue> 
     joined
 }
 
-/// Refuses a head that cannot be trusted, before anything of it is used.
-pub(super) fn sound(fetched: Fetched) -> Result<Fetched, FetchError> {
+/// Refuses a head that cannot be trusted, before anything of it is used. A 204 has no length (RFC 9110 section 8.6), so what it says of one is dropped.
+pub(super) fn sound(mut fetched: Fetched) -> Result<Fetched, FetchError> {
     if fetched.status.is_informational() {
         return Err(protocol(format!("status {} where a final one was due", fetched.status.as_u16())));
+    }
+    if fetched.status == StatusCode::NO_CONTENT {
+        fetched.headers.remove(header::CONTENT_LENGTH);
     }
     content_length(&fetched.headers)?;
     Ok(fetched)

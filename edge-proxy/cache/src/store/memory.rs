@@ -14,6 +14,10 @@ use crate::key::Key;
 /// The heaviest entry, in bytes: what moka's weights can say.
 pub(crate) const ENTRY_MAX: u64 = u32::MAX as u64;
 
+/// An entry of this many bytes takes its room at once: moka otherwise puts evictions off until the next uses, and a few large entries that
+/// wait for theirs are many times the bound.
+const HEAVY_BYTES: u64 = 1 << 20;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -43,7 +47,11 @@ impl Memory {
     }
 
     pub(crate) fn insert(&self, key: Key, entry: Entry) {
+        let heavy = entry.weight() + key.text_len() as u64 >= HEAVY_BYTES;
         self.entries.insert(key.hash(), (key, entry));
+        if heavy {
+            self.entries.run_pending_tasks();
+        }
     }
 
     pub(crate) fn remove(&self, key: &Key) {
@@ -65,5 +73,25 @@ impl Memory {
     /// Does the work moka put off, so that the figures are exact.
     pub(crate) fn settle(&self) {
         self.entries.run_pending_tasks();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skerry_config::site::Key as Rules;
+
+    use super::*;
+    use crate::exchange::tests::house::get;
+    use crate::store::Marker;
+
+    #[test]
+    fn heavy_entries_do_not_pile_up_beyond_the_bound() {
+        let memory = Memory::new(4 * HEAVY_BYTES);
+        for number in 0..10 {
+            let path = format!("/{number}{}", "a".repeat(usize::try_from(HEAVY_BYTES).unwrap()));
+            let key = Key::of(&get(&path), &Rules::default());
+            memory.insert(key, Entry::Marker(Arc::new(Marker { fields: Arc::default(), generation: number })));
+        }
+        assert!(memory.evictions() >= 6, "{} evicted", memory.evictions());
     }
 }

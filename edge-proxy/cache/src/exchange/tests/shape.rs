@@ -145,3 +145,36 @@ async fn contradicting_lengths_are_an_error() {
         assert!(house.run(get("/"), START).await.is_err(), "{lengths:?}");
     }
 }
+
+#[tokio::test]
+async fn a_condition_of_one_client_is_not_everybodys_refusal() {
+    let upstream = Upstream::new(|_, forward| {
+        let fields = ["if-match", "if-unmodified-since", "expect"];
+        if fields.iter().any(|name| forward.request.headers.contains_key(*name)) {
+            return Reply::new(412, &[("cache-control", "max-age=60")], "refused");
+        }
+        Reply::new(200, &[("cache-control", "max-age=60")], "0123456789")
+    });
+    for condition in [("if-match", "\"other\""), ("if-unmodified-since", MODIFIED), ("expect", "the impossible")] {
+        let house = House::new(&upstream);
+        for request in [get_with("/", &[condition]), get("/")] {
+            let (status, _, body) = house.ask(request, START).await;
+            assert_eq!((status, &body[..]), (200, &b"0123456789"[..]), "{condition:?}");
+            house.settled().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_content_has_no_length_whatever_it_says() {
+    let fields = [("cache-control", "max-age=60"), ("content-length", "5")];
+    let upstream = Upstream::always(Reply::new(204, &fields, ""));
+    let house = House::new(&upstream);
+    for expected in ["c; fwd=uri-miss; stored; ttl=60", "c; hit; ttl=60"] {
+        let answer = house.run(get("/"), START).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.field("content-length")), (204, None));
+        assert_eq!(answer.status_of_cache.render("c"), expected);
+        assert_eq!(read(answer).await.unwrap(), "");
+        house.settled().await;
+    }
+}
