@@ -1,4 +1,4 @@
-//! The tier that clients meet: route, admit, exchange, shape, log.
+//! The tier that clients meet: route, exchange, shape, log.
 //!
 //! [`run`] is one edge process from its settings to its end.
 

@@ -40,7 +40,7 @@ pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip())
 }
 
-/// Sends head and body. `head_only` leaves the body out (HEAD, 204, 304). Returns the bytes of the body sent.
+/// Sends head and body. `head_only` leaves the body out, as HEAD asks for; a 204 and a 304 come with an empty one. Returns the bytes of the body sent.
 ///
 /// # Errors
 /// When the client left or the body ended early; in both cases nothing more can be sent.
