@@ -16,8 +16,6 @@ use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_F
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
-/// Upstreams tried for a request that is passed through.
-pub(crate) const PASS_TRIES_MAX: usize = 4;
 /// The time to connect to a shield before the next one is tried.
 const SHIELD_CONNECT: Duration = Duration::from_secs(2);
 /// What a shield may need beyond its origin's own time: catching up with purges, trying further origins.

@@ -12,7 +12,6 @@ mod shape;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
 use skerry_agent::{Agent, Role, Settings};
 use skerry_cache::exchange::{Bounds, Exchange};
@@ -66,7 +65,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
     let edge = Edge::new(settings.name.clone(), Arc::clone(&snapshot), Arc::clone(&exchange), upstreams, Arc::clone(&figures));
 
-    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(proxy_conf()), edge), stop.clone());
+    let front = Front::new(edge, stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     for listener in sockets.http {
         front.listen(listener, None);
@@ -96,11 +95,6 @@ fn agent_settings(settings: &process::Edge) -> Settings {
         public_addresses: settings.public_addresses.clone(),
         tier_address: None,
     }
-}
-
-/// Pingora's settings; only what concerns pass-through.
-fn proxy_conf() -> ServerConf {
-    ServerConf { max_retries: fill::PASS_TRIES_MAX, upstream_keepalive_pool_size: 128, ..ServerConf::default() }
 }
 
 /// All sockets of an edge, bound before anything else happens.

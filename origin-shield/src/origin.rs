@@ -14,9 +14,6 @@ use skerry_transport::hygiene::{self, CDN_LOOP};
 use skerry_transport::target;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
-/// Origins tried for a request that is passed through.
-pub(crate) const PASS_TRIES_MAX: usize = 4;
-
 /// The shield's way to origins.
 pub(crate) struct Origins {
     name: String,
