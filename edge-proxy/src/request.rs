@@ -260,7 +260,7 @@ impl ProxyHttp for Edge {
                 answer.append_header(name.clone(), value.clone())?;
             }
         }
-        for name in ["cache-tag", "surrogate-key", "skerry-cache-control"] {
+        for name in &shape::NOT_FOR_CLIENTS {
             answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)
