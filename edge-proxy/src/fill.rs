@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Method;
 use http::header::{HeaderMap, HeaderValue, VIA};
-use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Origin;
@@ -120,18 +120,7 @@ impl Fetch for Fill {
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
     let Incoming { status, headers, body } = incoming;
-    Fetched {
-        status: status_sent(status),
-        headers,
-        body: Box::new(Arriving(body)),
-        requested_at,
-        responded_at: Time::from(SystemTime::now()),
-    }
-}
-
-/// A status outside 200..=599 is nothing a client could understand.
-fn status_sent(status: StatusCode) -> StatusCode {
-    if (200..600).contains(&status.as_u16()) { status } else { StatusCode::BAD_GATEWAY }
+    Fetched { status, headers, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
 }
 
 struct Arriving(IncomingBody);
