@@ -4,7 +4,6 @@
 
 mod duties;
 mod fault;
-mod figures;
 mod fill;
 mod request;
 mod shape;
@@ -13,6 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
+use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
 use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
@@ -26,7 +26,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::duties::Duties;
-use crate::figures::Figures;
 use crate::fill::Upstreams;
 use crate::request::Edge;
 
@@ -47,7 +46,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let snapshot = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();
-    let figures = Arc::new(Figures::new(&registry));
+    let figures = Arc::new(Figures::new(Role::Edge, &registry));
     let exchange = Exchange::new(Bounds {
         memory: settings.cache.memory.0,
         object_max: settings.cache.object_max.0,

@@ -4,7 +4,6 @@
 
 mod duties;
 mod fault;
-mod figures;
 mod origin;
 mod request;
 
@@ -12,6 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
+use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
 use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
@@ -22,7 +22,6 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::duties::Duties;
-use crate::figures::Figures;
 use crate::origin::Origins;
 use crate::request::Shield;
 
@@ -51,7 +50,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let current = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();
-    let figures = Arc::new(Figures::new(&registry));
+    let figures = Arc::new(Figures::new(Role::Shield, &registry));
     let exchange = Exchange::new(Bounds {
         memory: settings.cache.memory.0,
         object_max: settings.cache.object_max.0,

@@ -95,35 +95,6 @@ fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap,
     Ok(Box::new(head))
 }
 
-/// The status as a label; anything unusual is its class, so that an origin cannot make labels without bound.
-#[must_use]
-pub fn status_label(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        204 => "204",
-        206 => "206",
-        301 => "301",
-        302 => "302",
-        304 => "304",
-        400 => "400",
-        403 => "403",
-        404 => "404",
-        416 => "416",
-        421 => "421",
-        500 => "500",
-        502 => "502",
-        503 => "503",
-        504 => "504",
-        other => match other / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        },
-    }
-}
-
 /// A body held in memory.
 pub struct Whole(pub Option<Bytes>);
 
