@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 /// What is logged when `RUST_LOG` says nothing. The libraries repeat on their own what our lines say with the site and the node.
-const DEFAULT_FILTER: &str = "info,hickory_server=warn,hickory_proto=warn,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,\
+const DEFAULT_FILTER: &str = "info,hickory_proto=warn,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,\
      pingora_proxy=error,pingora_core=error,pingora_pool=error";
 
 /// How events are written.

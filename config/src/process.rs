@@ -111,7 +111,7 @@ pub struct Edge {
     pub tls: Tls,
 }
 
-/// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
+/// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`, which takes IPv4 too and so cannot stand beside `0.0.0.0:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeListen {

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::Method;
 use http::header::{HeaderMap, HeaderValue, VIA};
-use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Origin;
@@ -16,8 +16,6 @@ use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_F
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
-/// Upstreams tried for a request that is passed through.
-pub(crate) const PASS_TRIES_MAX: usize = 4;
 /// The time to connect to a shield before the next one is tried.
 const SHIELD_CONNECT: Duration = Duration::from_secs(2);
 /// What a shield may need beyond its origin's own time: catching up with purges, trying further origins.
@@ -140,18 +138,7 @@ pub(crate) fn is_elsewhere(status: StatusCode) -> bool {
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
     let Incoming { status, headers, body } = incoming;
-    Fetched {
-        status: status_sent(status),
-        headers,
-        body: Box::new(Arriving(body)),
-        requested_at,
-        responded_at: Time::from(SystemTime::now()),
-    }
-}
-
-/// A status outside 200..=599 is nothing a client could understand.
-fn status_sent(status: StatusCode) -> StatusCode {
-    if (200..600).contains(&status.as_u16()) { status } else { StatusCode::BAD_GATEWAY }
+    Fetched { status, headers, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
 }
 
 struct Arriving(IncomingBody);

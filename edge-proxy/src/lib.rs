@@ -1,10 +1,9 @@
-//! The tier that clients meet: route, admit, exchange, shape, log.
+//! The tier that clients meet: route, exchange, shape, log.
 //!
 //! [`run`] is one edge process from its settings to its end.
 
 mod duties;
 mod fault;
-mod figures;
 mod fill;
 mod request;
 mod shape;
@@ -12,8 +11,8 @@ mod shape;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
+use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
 use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
@@ -27,7 +26,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::duties::Duties;
-use crate::figures::Figures;
 use crate::fill::Upstreams;
 use crate::request::Edge;
 
@@ -48,7 +46,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let snapshot = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();
-    let figures = Arc::new(Figures::new(&registry));
+    let figures = Arc::new(Figures::new(Role::Edge, &registry));
     let exchange = Exchange::new(Bounds {
         memory: settings.cache.memory.0,
         object_max: settings.cache.object_max.0,
@@ -66,7 +64,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
     let edge = Edge::new(settings.name.clone(), Arc::clone(&snapshot), Arc::clone(&exchange), upstreams, Arc::clone(&figures));
 
-    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(proxy_conf()), edge), stop.clone());
+    let front = Front::new(edge, stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     for listener in sockets.http {
         front.listen(listener, None);
@@ -96,11 +94,6 @@ fn agent_settings(settings: &process::Edge) -> Settings {
         public_addresses: settings.public_addresses.clone(),
         tier_address: None,
     }
-}
-
-/// Pingora's settings; only what concerns pass-through.
-fn proxy_conf() -> ServerConf {
-    ServerConf { max_retries: fill::PASS_TRIES_MAX, upstream_keepalive_pool_size: 128, ..ServerConf::default() }
 }
 
 /// All sockets of an edge, bound before anything else happens.

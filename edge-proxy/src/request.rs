@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
 use skerry_cache::exchange::Exchange;
 use skerry_cache::fetch::FetchErrorKind;
@@ -28,7 +29,6 @@ use skerry_transport::target::{self, Target};
 
 use crate::Current;
 use crate::fault::Fault;
-use crate::figures::{Figures, Outcome};
 use crate::fill::{self, Fill, Upstreams};
 use crate::shape;
 
@@ -295,7 +295,7 @@ impl ProxyHttp for Edge {
                 answer.append_header(name.clone(), value.clone())?;
             }
         }
-        for name in ["cache-tag", "surrogate-key", "skerry-cache-control"] {
+        for name in &shape::NOT_FOR_CLIENTS {
             answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)

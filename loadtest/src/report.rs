@@ -28,7 +28,7 @@ pub struct Tally {
     pub wrong_bodies: u64,
     /// Requests without a whole answer.
     pub errors: u64,
-    /// The first faults, in words; at most [`FAULTS_TOLD_MAX`].
+    /// The first faults, in words; at most `FAULTS_TOLD_MAX`.
     pub faults: Vec<String>,
 }
 

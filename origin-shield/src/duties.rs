@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use skerry_agent::Load;
+use skerry_agent::figures::Figures;
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use tokio::sync::watch;
 
 use crate::Current;
-use crate::figures::Figures;
 
 /// Puts snapshots and purges in force, and tells requests that wait for a purge.
 pub(crate) struct Duties {
@@ -27,7 +27,7 @@ impl Duties {
 
 impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
-        self.figures.snapshot.set(i64::try_from(snapshot.version()).unwrap_or(i64::MAX));
+        self.figures.adopted(snapshot.version());
         self.current.store(snapshot);
         Ok(())
     }

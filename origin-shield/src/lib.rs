@@ -4,15 +4,14 @@
 
 mod duties;
 mod fault;
-mod figures;
 mod origin;
 mod request;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pingora::server::configuration::ServerConf;
 use prometheus::Registry;
+use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
 use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
@@ -23,7 +22,6 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::duties::Duties;
-use crate::figures::Figures;
 use crate::origin::Origins;
 use crate::request::Shield;
 
@@ -52,7 +50,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let current = Arc::new(ArcSwap::new(agent.snapshot().unwrap_or_default()));
 
     let registry = Registry::new();
-    let figures = Arc::new(Figures::new(&registry));
+    let figures = Arc::new(Figures::new(Role::Shield, &registry));
     let exchange = Exchange::new(Bounds {
         memory: settings.cache.memory.0,
         object_max: settings.cache.object_max.0,
@@ -66,7 +64,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
-    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(proxy_conf()), shield), stop.clone());
+    let front = Front::new(shield, stop.clone());
     front.listen(tier, Some(secured));
 
     let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());
@@ -80,11 +78,6 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let _ = tokio::join!(following, admin);
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
-}
-
-/// Pingora's settings; only what concerns pass-through.
-fn proxy_conf() -> ServerConf {
-    ServerConf { max_retries: origin::PASS_TRIES_MAX, upstream_keepalive_pool_size: 128, ..ServerConf::default() }
 }
 
 /// The shield's view of the configuration, swapped whole.

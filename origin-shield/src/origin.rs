@@ -14,9 +14,6 @@ use skerry_transport::hygiene::{self, CDN_LOOP};
 use skerry_transport::target;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
-/// Origins tried for a request that is passed through.
-pub(crate) const PASS_TRIES_MAX: usize = 4;
-
 /// The shield's way to origins.
 pub(crate) struct Origins {
     name: String,
@@ -65,12 +62,6 @@ impl Fetch for FromOrigin {
         self.origins.sign(&mut outgoing.headers);
         let requested_at = Time::from(SystemTime::now());
         let incoming = self.origins.client.request(&target::of_origin(&self.served.site().origin), &outgoing).await.map_err(fetch_error)?;
-        if !(200..600).contains(&incoming.status.as_u16()) {
-            return Err(FetchError {
-                kind: FetchErrorKind::Protocol,
-                detail: format!("the origin answered with status {}", incoming.status.as_u16()),
-            });
-        }
         Ok(Fetched {
             status: incoming.status,
             headers: incoming.headers,

@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::answer::{CacheStatus, Forwarded, Reader};
 use skerry_cache::exchange::Exchange;
 use skerry_cache::fetch::FetchErrorKind;
@@ -29,7 +30,6 @@ use tokio::sync::watch;
 
 use crate::Current;
 use crate::fault::Fault;
-use crate::figures::{Figures, Outcome};
 use crate::origin::{FromOrigin, Origins};
 
 /// How long a request waits for this shield to catch up with the purges its edge knows; then it is answered from the origin.

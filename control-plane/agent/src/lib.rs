@@ -1,4 +1,4 @@
-//! The control plane's part inside every node: joins, follows the stream, keeps what it was told on disk, reports.
+//! The control plane's part inside every node: joins, follows the stream, keeps what it was told on disk, counts, reports.
 //!
 //! Never answers a client and never decides what a snapshot or a purge means: that is [`Duties`], which the node brings.
 
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 pub mod admin;
 mod connect;
 pub mod disk;
+pub mod figures;
 mod follow;
 pub mod identity;
 mod join;

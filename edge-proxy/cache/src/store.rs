@@ -1,4 +1,4 @@
-//! Where answers are kept: today memory, below it one day a disk.
+//! Where answers are kept: in memory.
 //!
 //! Owns what an entry is. A lookup compares the whole key, so that two keys with one hash are two misses, never one wrong answer.
 

@@ -55,12 +55,6 @@ pub fn key(primary: &Key, generation: u64, fields: &[HeaderName], request: &Head
     primary.variant([generation].into_iter().chain(parts))
 }
 
-/// Whether two requests agree in the fields.
-#[must_use]
-pub fn same(fields: &[HeaderName], one: &HeaderMap, other: &HeaderMap) -> bool {
-    fields.iter().all(|name| value(name, one) == value(name, other))
-}
-
 /// A field's normal form: its lines joined, whitespace around commas gone. The order of `Accept-Encoding` and the case of its codings mean nothing (RFC 9110 section 12.5.3), so they are sorted and lowered.
 fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     if !headers.contains_key(name) {

@@ -10,7 +10,8 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::{ALPN, Ssl, Stream};
-use pingora::proxy::{HttpProxy, ProxyHttp};
+use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
+use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,10 @@ pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 pub const KEEPALIVE_SECONDS: u64 = 60;
 /// How long running requests may go on after a stop was asked for.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+/// Upstreams tried for a request that is passed through.
+const PASS_TRIES_MAX: usize = 4;
+/// Idle connections to upstreams kept for requests that are passed through.
+const PASS_POOL_CONNECTIONS_MAX: usize = 128;
 /// The pause after `accept` failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,8 +48,11 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// A front for `proxy`; `stop` turns true when it is to drain.
-    pub fn new(mut proxy: HttpProxy<App>, stop: watch::Receiver<bool>) -> Self {
+    /// A front for `app`; `stop` turns true when it is to drain.
+    pub fn new(app: App, stop: watch::Receiver<bool>) -> Self {
+        let settings =
+            ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
+        let mut proxy = http_proxy(&Arc::new(settings), app);
         let mut options = pingora::apps::HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(Duration::from_secs(KEEPALIVE_SECONDS));

@@ -40,7 +40,7 @@ pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip())
 }
 
-/// Sends head and body. `head_only` leaves the body out (HEAD, 204, 304). Returns the bytes of the body sent.
+/// Sends head and body. `head_only` leaves the body out, as HEAD asks for; a 204 and a 304 come with an empty one. Returns the bytes of the body sent.
 ///
 /// # Errors
 /// When the client left or the body ended early; in both cases nothing more can be sent.
@@ -93,35 +93,6 @@ fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap,
         head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?;
     }
     Ok(Box::new(head))
-}
-
-/// The status as a label; anything unusual is its class, so that an origin cannot make labels without bound.
-#[must_use]
-pub fn status_label(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        204 => "204",
-        206 => "206",
-        301 => "301",
-        302 => "302",
-        304 => "304",
-        400 => "400",
-        403 => "403",
-        404 => "404",
-        416 => "416",
-        421 => "421",
-        500 => "500",
-        502 => "502",
-        503 => "503",
-        504 => "504",
-        other => match other / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        },
-    }
 }
 
 /// A body held in memory.

@@ -66,7 +66,7 @@ pub struct Outgoing {
 
 /// The head of an answer; the body is read from `body`.
 pub struct Incoming {
-    /// The final status.
+    /// The final status, between 200 and 599.
     pub status: StatusCode,
     /// End-to-end header fields.
     pub headers: HeaderMap,
@@ -135,27 +135,29 @@ impl Client {
         let fails = |error: &Error| failure(target, address, error);
         let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
         match exchange(session, target, request).await {
-            Ok(session) => Ok(self.incoming(session, peer, target)),
+            Ok(session) => self.incoming(session, peer, target),
             Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
                 // A group of its own keeps the second try from being given another pooled connection that is as stale.
                 peer.group_key ^= u64::MAX;
                 let (session, _) =
                     self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
                 let session = exchange(session, target, request).await.map_err(|error| fails(&error))?;
-                Ok(self.incoming(session, target.peer(address, false), target))
+                self.incoming(session, target.peer(address, false), target)
             }
             Err(error) => Err(fails(&error)),
         }
     }
 
-    fn incoming(self: &Arc<Self>, session: HttpSession, peer: HttpPeer, target: &Target) -> Incoming {
-        let (status, mut headers) = match session.response_header() {
-            Some(head) => (head.status, head.headers.clone()),
-            None => (StatusCode::BAD_GATEWAY, HeaderMap::new()),
+    fn incoming(self: &Arc<Self>, session: HttpSession, peer: HttpPeer, target: &Target) -> Result<Incoming, UpstreamError> {
+        let head = session.response_header().map(|head| (head.status, head.headers.clone()));
+        // RFC 9110 section 15: what is outside these classes is nothing a client could understand.
+        let Some((status, mut headers)) = head.filter(|(status, _)| (200..600).contains(&status.as_u16())) else {
+            let detail = format!("{} at {} answered with no status between 200 and 599", target.label(), peer._address);
+            return Err(UpstreamError { kind: UpstreamErrorKind::Protocol, detail });
         };
         hygiene::strip_hop_by_hop(&mut headers);
         let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes: target.times.between_bytes };
-        Incoming { status, headers, body }
+        Ok(Incoming { status, headers, body })
     }
 }
 

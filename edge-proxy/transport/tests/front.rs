@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::{ProxyHttp, Session};
-use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -80,7 +79,7 @@ async fn start() -> Running {
     let certificates = Certificates::load(&settings, Box::new(|host| host == "shop.test")).unwrap();
 
     let (stop, stopped) = watch::channel(false);
-    let front = Front::new(pingora::proxy::http_proxy(&Arc::new(ServerConf::default()), Echo), stopped);
+    let front = Front::new(Echo, stopped);
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let secure = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (http, https) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());

@@ -52,7 +52,10 @@ impl Desk {
 
     /// Drops everything and stands at another place.
     pub(super) fn purge_all_through(&self, through: PurgeAllThrough) {
-        tracing::warn!(seq = through.seq, "the purge log does not reach back to where this node stood, dropping everything stored");
+        // A node that never stood anywhere has nothing to drop: it has just joined.
+        if self.inner.position.applied() != Place::default() {
+            tracing::warn!(seq = through.seq, "the purge log does not reach back to where this node stood, dropping everything stored");
+        }
         self.duties.purge_all_through(through.seq);
         self.inner.position.advance(Place { log: through.log, seq: through.seq });
     }
