@@ -10,12 +10,12 @@
 //! 6. *stale, a refresh failed less than a second ago, within stale-if-error*: a hit.
 //! 7. *remembered as uncacheable*: upstream, unchanged, without waiting for anyone.
 //! 8. *to be validated on every use*: upstream alone, with the stored validators.
-//! 9. *flight*: lead the fetch for the key ([`lead`]), or follow it. What comes of it decides:
+//! 9. *flight*: lead the fetch for the key (`lead`), or follow it. What comes of it decides:
 //!    an object that fits is answered from; one that does not fit (another variant, purged meanwhile, stale already) starts again at 3;
 //!    an answer for its own client only releases everybody to 7; a failure is everybody's failure, unless a stale answer covers it.
-//! 10. After [`ROUNDS`] rounds: upstream, unchanged.
+//! 10. After `ROUNDS` rounds: upstream, unchanged.
 //!
-//! Owns the steps and nothing else: rules are in their modules, the leader's part is in [`lead`], the shape of answers in [`serve`].
+//! Owns the steps and nothing else: rules are in their modules, the leader's part is in `lead`, the shape of answers in `serve`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
