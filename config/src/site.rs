@@ -79,7 +79,7 @@ pub struct Rule {
     /// Never store and never answer from the cache.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub bypass: bool,
-    /// The lifetime of an answer that may be stored, in place of what the origin says. `no-store` and `private` still forbid storing.
+    /// The lifetime of an answer that may be stored, in place of what the origin says. `no-store` and `private` still forbid storing, and so does `Set-Cookie` beside which the origin says neither `public` nor `s-maxage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Period>,
     /// In place of the site's and the origin's `stale-while-revalidate`.

@@ -103,7 +103,8 @@ pub fn judge(request: &HeaderMap, response: Response<'_>, policy: &Policy) -> Re
     if request.contains_key(header::AUTHORIZATION) && !shared && !control.must_revalidate {
         return Err(Refusal::Authorization);
     }
-    if headers.contains_key(header::SET_COOKIE) && !shared && policy.ttl.is_none() {
+    // A cookie handed to everyone may be somebody's session: a lifetime from a rule is no word about that, only the origin's is.
+    if headers.contains_key(header::SET_COOKIE) && !shared {
         return Err(Refusal::SetCookie);
     }
     let fields = vary::fields(headers).map_err(|refused| match refused {

@@ -74,7 +74,7 @@ fn rfc9111_7_3_cookies_are_shared_only_where_someone_says_so() {
     assert_eq!(judged(200, &[("cache-control", "max-age=60, public"), cookie], &[], &policy()), None);
     assert_eq!(judged(200, &[("cache-control", "s-maxage=60"), cookie], &[], &policy()), None);
     let ttl = Policy { ttl: Some(Period::from_secs(5)), ..policy() };
-    assert_eq!(judged(200, &[cookie], &[], &ttl), None);
+    assert_eq!(judged(200, &[cookie], &[], &ttl), Some(Refusal::SetCookie), "a rule does not say so");
     let default = Policy { default_ttl: Period::from_secs(5), ..policy() };
     assert_eq!(judged(200, &[cookie], &[], &default), Some(Refusal::SetCookie));
 }
