@@ -336,9 +336,12 @@ impl Exchange {
         self.purges.raise(purges, snapshot);
     }
 
-    /// Purges everything fetched before purge `seq` was in force: in place of purges that this node missed and can no longer learn.
+    /// Drops everything stored or being fetched, and takes `seq` as in force: in place of purges that this node missed and can no longer
+    /// learn. `seq` may be below the number in force, as when the control plane was put back to an older state; numbers compare nothing then.
     pub fn purge_all_through(&self, seq: u64) {
         self.purges.raise_all(seq);
+        self.flights.spoil_all();
+        self.store.clear();
     }
 
     /// Takes up the purge position of an earlier run. The store is empty then, so nothing is purged.

@@ -133,6 +133,13 @@ impl Flights {
         }
     }
 
+    /// The same for all flights.
+    pub(crate) fn spoil_all(&self) {
+        for flight in self.map.lock().values() {
+            flight.spoiled.store(true, Ordering::Release);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.map.lock().len()
     }

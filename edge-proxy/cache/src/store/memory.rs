@@ -58,6 +58,11 @@ impl Memory {
         self.entries.invalidate(&key.hash());
     }
 
+    /// Forgets everything at once; what was stored before is not found from here on.
+    pub(crate) fn clear(&self) {
+        self.entries.invalidate_all();
+    }
+
     pub(crate) fn entries(&self) -> u64 {
         self.entries.entry_count()
     }

@@ -40,6 +40,20 @@ async fn a_purged_answer_is_fetched_again_without_its_validators() {
 }
 
 #[tokio::test]
+async fn dropping_everything_means_everything_whatever_the_number() {
+    let upstream = Upstream::always(Reply::new(200, STORED, "x"));
+    let house = House::new(&upstream);
+    house.exchange.resume_at(7);
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
+    house.exchange.purge_all_through(5);
+    assert_eq!(house.ask(get("/"), START).await.1, "c; fwd=uri-miss; stored; ttl=60");
+    house.settled().await;
+    assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
+}
+
+#[tokio::test]
 async fn a_purge_by_url_means_every_variant() {
     let upstream = Upstream::always(Reply::new(200, &[("cache-control", "max-age=60"), ("vary", "x")], "y"));
     let house = House::new(&upstream);
