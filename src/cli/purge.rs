@@ -71,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         return Ok(());
     }
     Err(Fail::Refused(format!(
-        "purge {} was not confirmed within {} by {}; it will be in force there before they serve again or once they answer: see skerry status",
+        "purge {} was not confirmed within {} by {}; it will be in force there once they answer: see skerry status",
         show::text(&answer, "seq"),
         options.wait.unwrap_or_default(),
         pending.join(", ")
@@ -92,7 +92,7 @@ fn report(answer: &Value, wait: Option<Period>) -> Vec<String> {
     let named = |kind| Some(nodes(answer, kind)).filter(|names| !names.is_empty()).map(|names| names.join(", "));
     let mut lines = vec![format!("purge {seq} is in force on {}", named("acked").unwrap_or_else(|| "no node yet".to_owned()))];
     lines.extend(named("pending").map(|names| format!("not confirmed by {names}")));
-    lines.extend(named("away").map(|names| format!("not connected, will apply it before they serve: {names}")));
+    lines.extend(named("away").map(|names| format!("not connected, will apply it when they are back: {names}")));
     lines
 }
 
@@ -109,7 +109,7 @@ mod tests {
             [
                 "purge 7 is in force on shield-1, edge-1",
                 "not confirmed by edge-2",
-                "not connected, will apply it before they serve: edge-3"
+                "not connected, will apply it when they are back: edge-3"
             ]
         );
         assert_eq!(report(&answer, None).len(), 1);

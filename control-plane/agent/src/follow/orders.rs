@@ -108,5 +108,9 @@ fn adopt(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), S
     let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
     duties.adopt(Arc::clone(&snapshot))?;
     inner.snapshot.store(Some(snapshot));
-    keep::save_snapshot(&inner.settings.data, &arrived.json)
+    // In force all the same: only a restart while the control plane is away would begin with the one before.
+    if let Err(error) = keep::save_snapshot(&inner.settings.data, &arrived.json) {
+        tracing::error!(version = arrived.version, error, "the snapshot is in force but not on disk");
+    }
+    Ok(())
 }
