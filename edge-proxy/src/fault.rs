@@ -3,6 +3,9 @@
 use http::StatusCode;
 use skerry_cache::fetch::FetchErrorKind;
 use skerry_transport::head::Refusal;
+use skerry_transport::upstream::PassFailure;
+
+use crate::fill::fetch_kind;
 
 /// A request the edge does not answer with content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,15 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// What to tell a client whose request could not be passed through; `None` when nobody is there to be told.
+    pub(crate) fn of(failure: PassFailure) -> Option<Self> {
+        match failure {
+            PassFailure::ClientGone => None,
+            PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
+            PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
+        }
+    }
+
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {

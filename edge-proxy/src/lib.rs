@@ -9,6 +9,7 @@ mod request;
 mod shape;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
@@ -55,6 +56,8 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     exchange.resume_at(agent.purge_seq());
     skerry_cache::collect::register(&exchange, &registry);
 
+    // Before they are read: a change in between is then seen as one.
+    let known_files = modified(&settings.tls);
     let certificates = {
         let snapshot = Arc::clone(&snapshot);
         Arc::new(Certificates::load(&settings.tls, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
@@ -73,7 +76,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
         front.listen(listener, Some(Arc::clone(&secured)));
     }
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures)), stop.clone());
-    let reloading = tokio::spawn(reload_certificates(certificates, settings.tls.clone(), stop.clone()));
+    let reloading = tokio::spawn(reload_certificates(certificates, settings.tls.clone(), known_files, stop.clone()));
     let admin = skerry_agent::admin::serve(sockets.admin, registry, stop.clone());
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
@@ -132,17 +135,19 @@ impl Sockets {
     }
 }
 
-/// Reads changed certificate files again until stopped; a file that cannot be used leaves the old certificates in force.
-async fn reload_certificates(certificates: Arc<Certificates>, settings: process::Tls, mut stop: watch::Receiver<bool>) {
-    let modified = |settings: &process::Tls| -> Vec<_> {
-        settings
-            .certificates
-            .iter()
-            .flat_map(|files| [&files.cert, &files.key])
-            .map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
-            .collect()
-    };
-    let mut known = modified(&settings);
+/// When the certificate files last changed.
+fn modified(settings: &process::Tls) -> Vec<Option<SystemTime>> {
+    let files = settings.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    files.map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
+}
+
+/// Reads certificate files that changed after `known` again until stopped; a file that cannot be used leaves the old certificates in force.
+async fn reload_certificates(
+    certificates: Arc<Certificates>,
+    settings: process::Tls,
+    mut known: Vec<Option<SystemTime>>,
+    mut stop: watch::Receiver<bool>,
+) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(CERTIFICATES_RELOAD) => {}

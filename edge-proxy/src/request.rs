@@ -17,15 +17,15 @@ use pingora::{Error, ErrorType};
 use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
 use skerry_cache::exchange::Exchange;
-use skerry_cache::fetch::FetchErrorKind;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::head::{Head, Refusal};
+use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
 use skerry_transport::target::{self, Target};
+use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
 use crate::fault::Fault;
@@ -335,24 +335,11 @@ impl ProxyHttp for Edge {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let code = match error.etype() {
-            ErrorType::HTTPStatus(code) => *code,
-            kind if matches!(error.esource(), pingora::ErrorSource::Downstream) => {
-                if is_gone(kind) {
-                    0
-                } else {
-                    400
-                }
-            }
-            ErrorType::ReadTimedout | ErrorType::WriteTimedout => 504,
-            _ => 502,
-        };
-        if code > 0 && session.response_written().is_none() {
-            let fault = match code {
-                400 => Fault::Head(Refusal::Framing),
-                504 => Fault::Upstream(FetchErrorKind::Timeout),
-                _ => Fault::Upstream(FetchErrorKind::Connect),
-            };
+        let fault = Fault::of(PassFailure::of(error));
+        let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
+        if let Some(fault) = fault
+            && session.response_written().is_none()
+        {
             let _ = self.refuse(session, context, &fault).await;
         }
         context.outcome = Outcome::Error;
@@ -381,12 +368,6 @@ impl ProxyHttp for Edge {
             "answered"
         );
     }
-}
-
-/// Whether an error of the client's side means that nobody is there to be told.
-fn is_gone(kind: &ErrorType) -> bool {
-    use ErrorType::{ConnectionClosed, H2Error, ReadError, ReadTimedout, WriteError, WriteTimedout};
-    matches!(kind, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout)
 }
 
 /// The cache's body as the session takes it.

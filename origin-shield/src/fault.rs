@@ -2,6 +2,9 @@
 
 use http::StatusCode;
 use skerry_cache::fetch::FetchErrorKind;
+use skerry_transport::upstream::PassFailure;
+
+use crate::origin::fetch_kind;
 
 /// A request the shield does not answer with content. Its client is an edge, which tells its own client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,15 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// What to tell an edge whose request could not be passed through; `None` when it is gone.
+    pub(crate) fn of(failure: PassFailure) -> Option<Self> {
+        match failure {
+            PassFailure::ClientGone => None,
+            PassFailure::ClientWrong => Some(Self::Head),
+            PassFailure::Upstream(kind) => Some(Self::Origin(fetch_kind(kind))),
+        }
+    }
+
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(self) -> StatusCode {
         match self {

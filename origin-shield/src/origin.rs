@@ -82,13 +82,17 @@ impl Body for FromBody {
 }
 
 fn fetch_error(error: UpstreamError) -> FetchError {
-    let kind = match error.kind {
+    FetchError { kind: fetch_kind(error.kind), detail: error.detail }
+}
+
+/// The cache's word for a failure of the transport.
+pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
+    match kind {
         UpstreamErrorKind::Resolve => FetchErrorKind::Resolve,
         UpstreamErrorKind::Connect => FetchErrorKind::Connect,
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
         UpstreamErrorKind::Cut => FetchErrorKind::Cut,
-    };
-    FetchError { kind, detail: error.detail }
+    }
 }

@@ -17,7 +17,6 @@ use pingora::{Error, ErrorType};
 use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::answer::{CacheStatus, Forwarded, Reader};
 use skerry_cache::exchange::Exchange;
-use skerry_cache::fetch::FetchErrorKind;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
@@ -26,6 +25,7 @@ use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
 use skerry_transport::target::{self, Target};
+use skerry_transport::upstream::PassFailure;
 use tokio::sync::watch;
 
 use crate::Current;
@@ -291,15 +291,12 @@ impl ProxyHttp for Shield {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let code = match error.etype() {
-            ErrorType::HTTPStatus(code) => *code,
-            _ if matches!(error.esource(), pingora::ErrorSource::Downstream) => 0,
-            ErrorType::ReadTimedout | ErrorType::WriteTimedout => 504,
-            _ => 502,
-        };
-        if code > 0 && session.response_written().is_none() {
-            let kind = if code == 504 { FetchErrorKind::Timeout } else { FetchErrorKind::Connect };
-            let _ = self.refuse(session, context, Fault::Origin(kind)).await;
+        let fault = Fault::of(PassFailure::of(error));
+        let code = fault.map_or(0, |fault| fault.status().as_u16());
+        if let Some(fault) = fault
+            && session.response_written().is_none()
+        {
+            let _ = self.refuse(session, context, fault).await;
         }
         context.outcome = Outcome::Error;
         FailToProxy { error_code: code, can_reuse_downstream: false }

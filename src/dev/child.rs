@@ -13,8 +13,8 @@ use super::data::Data;
 use crate::cli::Role;
 use crate::stop;
 
-/// How long a process may take to stop before it is killed.
-const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long a process may take to stop before it is killed: longer than an edge drains.
+const STOP_MAX: Duration = Duration::from_secs(13);
 /// How often processes are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How much of the end of a log is read for the reason a process ended, in bytes.

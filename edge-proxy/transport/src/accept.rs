@@ -27,7 +27,7 @@ pub const KEEPALIVE_SECONDS: u64 = 60;
 /// How long running requests may go on after a stop was asked for.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Upstreams tried for a request that is passed through.
-const PASS_TRIES_MAX: usize = 4;
+const PASS_TRIES_MAX: usize = 20;
 /// Idle connections to upstreams kept for requests that are passed through.
 const PASS_POOL_CONNECTIONS_MAX: usize = 128;
 /// The pause after `accept` failed, as it does when file descriptors run out.

@@ -11,7 +11,7 @@ use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::hygiene;
 use crate::resolve::Resolver;
@@ -257,18 +257,77 @@ fn is_unreachable(kind: UpstreamErrorKind) -> bool {
 }
 
 fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
-    let kind = match error.etype() {
-        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => UpstreamErrorKind::Tls,
+    let kind = match kind_of(error.etype()) {
+        UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
         _ => UpstreamErrorKind::Connect,
     };
     UpstreamError { kind, detail: format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()) }
 }
 
 fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
-    let kind = match error.etype() {
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamErrorKind::Timeout,
-        ErrorType::InvalidHTTPHeader | ErrorType::H2Error | ErrorType::InvalidH2 => UpstreamErrorKind::Protocol,
-        _ => UpstreamErrorKind::Cut,
-    };
+    let kind = kind_of(error.etype());
     UpstreamError { kind, detail: format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()) }
+}
+
+fn kind_of(error: &ErrorType) -> UpstreamErrorKind {
+    use ErrorType::{
+        BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, H1Error, H2Error, InvalidCert, InvalidH2,
+        InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
+    };
+    match error {
+        BindError | ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout | SocketError => UpstreamErrorKind::Connect,
+        InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => UpstreamErrorKind::Tls,
+        ReadTimedout | WriteTimedout => UpstreamErrorKind::Timeout,
+        H1Error | H2Error | InvalidH2 | InvalidHTTPHeader => UpstreamErrorKind::Protocol,
+        _ => UpstreamErrorKind::Cut,
+    }
+}
+
+/// Why a request could not be passed through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassFailure {
+    /// The client is gone: nobody is there to be told.
+    ClientGone,
+    /// What the client sent is not HTTP.
+    ClientWrong,
+    /// Upstream gave no answer.
+    Upstream(UpstreamErrorKind),
+}
+
+impl PassFailure {
+    /// What an error of Pingora's stands for.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        use ErrorType::{ConnectionClosed, H2Error, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
+        match (error.esource(), error.etype()) {
+            (_, HTTPStatus(400..=499)) => Self::ClientWrong,
+            (ErrorSource::Downstream, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout) => {
+                Self::ClientGone
+            }
+            (ErrorSource::Downstream, _) => Self::ClientWrong,
+            (_, kind) => Self::Upstream(kind_of(kind)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_a_broken_pass_is() {
+        let upstream = PassFailure::Upstream;
+        for (error, failure) in [
+            (Error::new_down(ErrorType::ConnectionClosed), PassFailure::ClientGone),
+            (Error::new_down(ErrorType::InvalidHTTPHeader), PassFailure::ClientWrong),
+            (Error::new_up(ErrorType::ConnectRefused), upstream(UpstreamErrorKind::Connect)),
+            (Error::new_up(ErrorType::ConnectionClosed), upstream(UpstreamErrorKind::Cut)),
+            (Error::new_up(ErrorType::ReadTimedout), upstream(UpstreamErrorKind::Timeout)),
+            (Error::new_up(ErrorType::InvalidCert), upstream(UpstreamErrorKind::Tls)),
+            (Error::new_up(ErrorType::InvalidHTTPHeader), upstream(UpstreamErrorKind::Protocol)),
+            (Error::new(ErrorType::HTTPStatus(413)), PassFailure::ClientWrong),
+        ] {
+            assert_eq!(PassFailure::of(&error), failure, "{error}");
+        }
+    }
 }
