@@ -34,6 +34,11 @@ pub(crate) struct Ca {
 }
 
 impl Ca {
+    /// Whether a data directory has one already.
+    pub(crate) fn exists(data: &Path) -> bool {
+        data.join(KEY).exists()
+    }
+
     /// Reads the CA from the data directory, or makes it.
     pub(crate) fn load(data: &Path) -> Result<Self, String> {
         let (certificate_path, key_path) = (data.join(CERTIFICATE), data.join(KEY));

@@ -34,6 +34,22 @@ const PORT_TRIES: usize = 32;
 /// Time the parts have to end when the control plane stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The store's file in the data directory.
+const STORE: &str = "store.redb";
+
+/// Refuses to begin an empty CDN over the remains of another: its nodes would be strangers, and its sites gone.
+fn refuse_lost_store(data: &Path) -> Result<(), String> {
+    let store = data.join(STORE);
+    let is_empty = std::fs::metadata(&store).map_or(true, |meta| meta.len() == 0);
+    if Ca::exists(data) && is_empty {
+        let data = data.display();
+        return Err(format!(
+            "{data} has the certificate authority of a CDN but its store {STORE} is missing or empty; put the store back from a copy, or choose an empty data directory"
+        ));
+    }
+    Ok(())
+}
+
 /// The sockets; all are bound before anything is served.
 struct Sockets {
     api: TcpListener,
@@ -54,7 +70,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let nodes_address = address(&sockets.nodes)?;
     let names = if settings.names.is_empty() { vec![nodes_address.ip().to_string()] } else { settings.names.clone() };
     let registry = Registry::new();
-    let store = Arc::new(Redb::open(&data.join("store.redb"))?);
+    refuse_lost_store(data)?;
+    let store = Arc::new(Redb::open(&data.join(STORE))?);
     let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
     let tls = publish::tls(&plane.ca, &names)?;
     let addresses = json!({
@@ -149,5 +166,23 @@ async fn end(parts: Vec<JoinHandle<()>>) {
         if let Err(error) = part.await {
             tracing::error!(%error, "a part of the control plane failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_lost_is_not_begun_anew_over_its_authority() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, store) = (place.path(), place.path().join(STORE));
+        assert_eq!(refuse_lost_store(data), Ok(()), "an empty directory");
+        std::fs::write(data.join("ca.key"), "key").unwrap();
+        assert!(refuse_lost_store(data).unwrap_err().contains("missing or empty"));
+        std::fs::write(&store, "").unwrap();
+        assert!(refuse_lost_store(data).unwrap_err().contains(STORE));
+        std::fs::write(&store, "content").unwrap();
+        assert_eq!(refuse_lost_store(data), Ok(()));
     }
 }

@@ -60,7 +60,9 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let known_files = modified(&settings.tls);
     let certificates = {
         let snapshot = Arc::clone(&snapshot);
-        Arc::new(Certificates::load(&settings.tls, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
+        let own = settings.listen.https.iter().map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
+        let own = own.filter(|ip| !ip.is_unspecified()).collect();
+        Arc::new(Certificates::load(&settings.tls, own, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
     };
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ use skerry_config::process;
 
 /// The certificates an issuer keeps; beyond it all are dropped and made again when asked for.
 const ISSUED_MAX: usize = 4_096;
+
+/// The name of the certificate for clients that send none; it is also for the node's own addresses.
+const NAMELESS: &str = "localhost";
 
 /// Whether the node serves a host; only for such hosts the issuer makes certificates.
 pub type Serves = dyn Fn(&str) -> bool + Send + Sync;
@@ -40,6 +44,7 @@ struct Table {
 
 struct IssuerKeys {
     issuer: Issuer<'static, KeyPair>,
+    own: Vec<IpAddr>,
     issued: Mutex<HashMap<String, Arc<CertifiedKey>>>,
 }
 
@@ -50,12 +55,13 @@ impl std::fmt::Debug for Certificates {
 }
 
 impl Certificates {
-    /// Loads what the settings name.
+    /// Loads what the settings name. A client that sends no server name, as for `https://192.0.2.1/`, gets the first certificate, or
+    /// one of the issuer's for the node's `own` addresses.
     ///
     /// # Errors
     /// One sentence naming the file that could not be used and why.
-    pub fn load(settings: &process::Tls, serves: Box<Serves>) -> Result<Self, String> {
-        let issuer = settings.issuer.as_ref().map(IssuerKeys::load).transpose()?;
+    pub fn load(settings: &process::Tls, own: Vec<IpAddr>, serves: Box<Serves>) -> Result<Self, String> {
+        let issuer = settings.issuer.as_ref().map(|files| IssuerKeys::load(files, own)).transpose()?;
         Ok(Self { table: ArcSwap::from_pointee(Table::load(settings)?), issuer, serves })
     }
 
@@ -71,7 +77,7 @@ impl Certificates {
     fn choose(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let table = self.table.load();
         let Some(name) = name.map(str::to_ascii_lowercase) else {
-            return table.first.clone().or_else(|| self.issue("localhost"));
+            return table.first.clone().or_else(|| self.issue(NAMELESS));
         };
         let parent = name.split_once('.').map_or("", |(_, parent)| parent);
         if let Some(found) = table.exact.get(&name).or_else(|| table.wildcard.get(parent)) {
@@ -120,18 +126,20 @@ impl Table {
 }
 
 impl IssuerKeys {
-    fn load(files: &process::Certificate) -> Result<Self, String> {
+    fn load(files: &process::Certificate, own: Vec<IpAddr>) -> Result<Self, String> {
         let cert = read(&files.cert)?;
         let key = read(&files.key)?;
         let key = KeyPair::from_pem(&key).map_err(|error| format!("{}: not a private key in PEM: {error}", files.key.display()))?;
         let issuer = Issuer::from_ca_cert_pem(&cert, key)
             .map_err(|error| format!("{}: not a CA certificate in PEM: {error}", files.cert.display()))?;
-        Ok(Self { issuer, issued: Mutex::default() })
+        Ok(Self { issuer, own, issued: Mutex::default() })
     }
 
     fn make(&self, name: &str) -> Result<CertifiedKey, String> {
         let says = |error: &dyn std::fmt::Display| error.to_string();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(|error| says(&error))?;
+        let own = self.own.iter().filter(|_| name == NAMELESS).map(IpAddr::to_string);
+        let names: Vec<String> = std::iter::once(name.to_owned()).chain(own).collect();
+        let mut params = CertificateParams::new(names).map_err(|error| says(&error))?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name.chars().take(64).collect::<String>());
         params.use_authority_key_identifier_extension = true;

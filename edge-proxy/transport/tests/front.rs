@@ -76,7 +76,7 @@ async fn start() -> Running {
     std::fs::write(&cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
     let settings = process::Tls { certificates: Vec::new(), issuer: Some(process::Certificate { cert: cert_file, key: key_file }) };
-    let certificates = Certificates::load(&settings, Box::new(|host| host == "shop.test")).unwrap();
+    let certificates = Certificates::load(&settings, vec!["127.0.0.1".parse().unwrap()], Box::new(|host| host == "shop.test")).unwrap();
 
     let (stop, stopped) = watch::channel(false);
     let front = Front::new(Echo, stopped);
@@ -138,6 +138,8 @@ async fn tls_takes_the_certificate_of_the_name_and_refuses_names_nobody_serves()
     };
     let served = curl(ask("shop.test")).await;
     assert_eq!(String::from_utf8(served.stdout).unwrap(), format!("https shop.test:{port} / HTTP/2.0|2"));
+    let nameless = curl(args(&["--cacert", ca.to_str().unwrap(), &format!("https://127.0.0.1:{port}/")])).await;
+    assert_eq!(String::from_utf8(nameless.stdout).unwrap(), format!("https 127.0.0.1:{port} / HTTP/2.0"), "by address, without a name");
     let strange = curl(ask("other.test")).await;
     assert!(!strange.status.success(), "a name that no site owns got a certificate");
 }
