@@ -13,5 +13,6 @@ mod purge;
 mod reference;
 mod sample;
 mod scripted;
+mod stale;
 mod tiers;
 mod uploads;
