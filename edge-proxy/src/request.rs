@@ -23,8 +23,9 @@ use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
+use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
-use skerry_transport::target::{self, Target};
+use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
@@ -47,9 +48,9 @@ pub(crate) struct Context {
     head: Option<Head>,
     /// The site, with the configuration the request began with.
     served: Option<Arc<Served>>,
-    /// Where a request passed through may go, shields first.
-    targets: Vec<(Target, bool)>,
-    tried: usize,
+    /// Where a request passed through may go: shields first, this many.
+    way: Way,
+    shields: usize,
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
@@ -58,7 +59,7 @@ pub(crate) struct Context {
 impl Context {
     /// Whether the request is passed through a shield, rather than to an origin.
     fn is_at_shield(&self) -> bool {
-        self.targets.get(self.tried).is_some_and(|(_, shield)| *shield)
+        self.way.given_up() < self.shields
     }
 }
 
@@ -161,11 +162,8 @@ impl Edge {
     fn pass(&self, session: &Session, context: &mut Context, served: &Served, head: &Head) {
         let origin = &served.site().origin;
         let shields = self.upstreams.shields(&self.current.load(), &head.authority, head.path(), origin);
-        context.targets = shields
-            .into_iter()
-            .map(|target| (target, true))
-            .chain(target::of_origin(origin).into_iter().map(|target| (target, false)))
-            .collect();
+        context.shields = shields.len();
+        context.way = Way::new(shields.into_iter().chain(target::of_origin(origin)).collect());
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
@@ -182,8 +180,8 @@ impl ProxyHttp for Edge {
             started: Instant::now(),
             head: None,
             served: None,
-            targets: Vec::new(),
-            tried: 0,
+            way: Way::default(),
+            shields: 0,
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
@@ -218,24 +216,11 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
-        while let Some((target, _)) = context.targets.get(context.tried) {
-            match self.upstreams.client().addresses(target).await {
-                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
-                Ok(_) => context.tried += 1,
-                Err(error) => {
-                    tracing::warn!(error = error.detail, "upstream skipped");
-                    context.tried += 1;
-                }
-            }
-        }
-        Error::e_explain(ErrorType::ConnectError, "no upstream can be reached").map_err(|error| error.into_up())
+        context.way.peer(self.upstreams.client(), http1_only).await
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
-        tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
-        context.tried += 1;
-        error.set_retry(context.tried < context.targets.len());
-        error
+    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+        context.way.unreachable(peer, error)
     }
 
     async fn upstream_request_filter(
@@ -245,15 +230,12 @@ impl ProxyHttp for Edge {
         context: &mut Context,
     ) -> pingora::Result<()> {
         let Some(head) = &context.head else { return Ok(()) };
-        let to_shield = context.is_at_shield();
-        let host_header = context.targets.get(context.tried).and_then(|(target, _)| target.host_header.clone());
         let mut signed = head.headers.clone();
         self.upstreams.sign(&mut signed, session::client_ip(session), head.scheme, &head.authority);
-        if to_shield {
+        if context.is_at_shield() {
             fill::sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
         }
-        upstream.insert_header(header::HOST, host_header.as_deref().unwrap_or(&head.authority))?;
-        hygiene::replace_end_to_end(upstream, &signed)
+        context.way.write_head(upstream, head, &signed)
     }
 
     async fn request_body_filter(
@@ -275,7 +257,7 @@ impl ProxyHttp for Edge {
     ) -> pingora::Result<()> {
         // A shield that does not know the site has done nothing with the request, so that it can be sent once more if its body is still here.
         if context.is_at_shield() && fill::is_elsewhere(answer.status) && !session.as_ref().retry_buffer_truncated() {
-            context.tried += 1;
+            context.way.give_up();
             let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield does not know the site").into_up();
             error.set_retry(true);
             return Err(error);

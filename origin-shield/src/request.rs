@@ -23,8 +23,9 @@ use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
+use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
-use skerry_transport::target::{self, Target};
+use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 use tokio::sync::watch;
 
@@ -50,8 +51,7 @@ pub(crate) struct Context {
     started: Instant,
     head: Option<Head>,
     served: Option<Arc<Served>>,
-    targets: Vec<Target>,
-    tried: usize,
+    way: Way,
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
@@ -173,8 +173,7 @@ impl ProxyHttp for Shield {
             started: Instant::now(),
             head: None,
             served: None,
-            targets: Vec::new(),
-            tried: 0,
+            way: Way::default(),
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
@@ -201,7 +200,7 @@ impl ProxyHttp for Shield {
         if safe && !head.upgrade && session.as_mut().is_body_empty() {
             return self.answer_from_cache(session, context, head, &served).await;
         }
-        context.targets = target::of_origin(&served.site().origin);
+        context.way = Way::new(target::of_origin(&served.site().origin));
         context.outcome = Outcome::Pass;
         context.status_of_cache =
             CacheStatus { fwd: Some(if safe { Forwarded::Bypass } else { Forwarded::Method }), ..CacheStatus::default() };
@@ -212,24 +211,11 @@ impl ProxyHttp for Shield {
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
-        while let Some(target) = context.targets.get(context.tried) {
-            match self.origins.client().addresses(target).await {
-                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
-                Ok(_) => context.tried += 1,
-                Err(error) => {
-                    tracing::warn!(error = error.detail, "origin skipped");
-                    context.tried += 1;
-                }
-            }
-        }
-        Error::e_explain(ErrorType::ConnectError, "no origin can be reached").map_err(|error| error.into_up())
+        context.way.peer(self.origins.client(), http1_only).await
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, mut error: Box<Error>) -> Box<Error> {
-        tracing::warn!(origin = %peer._address, error = error.etype().as_str(), "origin cannot be reached");
-        context.tried += 1;
-        error.set_retry(context.tried < context.targets.len());
-        error
+    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
+        context.way.unreachable(peer, error)
     }
 
     async fn upstream_request_filter(
@@ -239,13 +225,11 @@ impl ProxyHttp for Shield {
         context: &mut Context,
     ) -> pingora::Result<()> {
         let Some(head) = &context.head else { return Ok(()) };
-        let host_header = context.targets.get(context.tried).and_then(|target| target.host_header.clone());
         let mut signed = head.headers.clone();
         signed.remove(&PURGE_SEQ);
         signed.remove(&SCHEME);
         self.origins.sign(&mut signed);
-        upstream.insert_header(header::HOST, host_header.as_deref().unwrap_or(&head.authority))?;
-        hygiene::replace_end_to_end(upstream, &signed)
+        context.way.write_head(upstream, head, &signed)
     }
 
     async fn request_body_filter(

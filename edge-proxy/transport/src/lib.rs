@@ -2,13 +2,14 @@
 //!
 //! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`head`] validates a
 //! request's head, [`session`] writes an answer. Out: [`target`] says where, [`resolve`] finds the address, [`upstream`]
-//! asks. [`hygiene`] holds what may not cross a hop, in either direction.
+//! asks, [`pass`] is the way of what Pingora passes through. [`hygiene`] holds what may not cross a hop, in either direction.
 
 pub mod accept;
 pub mod certificates;
 pub mod head;
 pub mod hygiene;
 pub mod listen;
+pub mod pass;
 pub mod resolve;
 pub mod session;
 pub mod target;

@@ -1,0 +1,72 @@
+//! The way of a request that Pingora passes through: its targets, tried one after the other until one can be reached.
+
+use http::header::{self, HeaderMap};
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+
+use crate::head::Head;
+use crate::hygiene;
+use crate::target::Target;
+use crate::upstream::Client;
+
+/// The targets of one request, and how far down the list it is.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    targets: Vec<Target>,
+    given_up: usize,
+}
+
+impl Way {
+    /// A way along `targets`, in order.
+    #[must_use]
+    pub fn new(targets: Vec<Target>) -> Self {
+        Self { targets, given_up: 0 }
+    }
+
+    /// How many targets have been given up: the index of the one in hand.
+    #[must_use]
+    pub fn given_up(&self) -> usize {
+        self.given_up
+    }
+
+    /// Goes on to the next target; whether there is one.
+    pub fn give_up(&mut self) -> bool {
+        self.given_up += 1;
+        self.given_up < self.targets.len()
+    }
+
+    /// The peer of the first target from here on whose name can be resolved. With `http1_only` the connection can be upgraded.
+    ///
+    /// # Errors
+    /// When no target is left.
+    pub async fn peer(&mut self, client: &Client, http1_only: bool) -> pingora::Result<Box<HttpPeer>> {
+        while let Some(target) = self.targets.get(self.given_up) {
+            match client.addresses(target).await {
+                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = error.detail, "upstream skipped"),
+            }
+            self.given_up += 1;
+        }
+        Error::e_explain(ErrorType::ConnectError, "no upstream can be reached").map_err(|error| error.into_up())
+    }
+
+    /// What to tell Pingora of a peer that could not be connected to: to try again while a target is left.
+    #[must_use]
+    pub fn unreachable(&mut self, peer: &HttpPeer, mut error: Box<Error>) -> Box<Error> {
+        tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
+        error.set_retry(self.give_up());
+        error
+    }
+
+    /// Writes the head for the target in hand: its `Host`, and the end-to-end fields `signed`.
+    ///
+    /// # Errors
+    /// When a field cannot be written, which a parsed one always can.
+    pub fn write_head(&self, upstream: &mut RequestHeader, head: &Head, signed: &HeaderMap) -> pingora::Result<()> {
+        let host = self.targets.get(self.given_up).and_then(|target| target.host_header.as_deref());
+        upstream.insert_header(header::HOST, host.unwrap_or(&head.authority))?;
+        hygiene::replace_end_to_end(upstream, signed)
+    }
+}
