@@ -40,6 +40,9 @@ pub(crate) struct Cdn {
     pub(crate) shields: Vec<Node>,
     /// The edges.
     pub(crate) edges: Vec<Node>,
+    /// The ports, kept so that no other run is given one that a process of this CDN is started again with.
+    #[expect(dead_code, reason = "held, not read")]
+    pub(crate) ports: Ports,
 }
 
 /// A shield or an edge.

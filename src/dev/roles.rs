@@ -71,6 +71,7 @@ pub(crate) async fn start(options: &Options, sites: Vec<Site>, data: &Data, chil
         sample,
         shields,
         edges,
+        ports,
     };
     answers(&api, &cdn, &sites, children).await?;
     Ok(cdn)
