@@ -190,7 +190,7 @@ impl Default for Memory {
 pub struct Tls {
     /// Certificate chains with their keys, in PEM files. The files are read again within a few seconds of a change.
     pub certificates: Vec<Certificate>,
-    /// A certificate authority with which the edge issues certificates itself, for the hosts of its sites that no certificate above covers: for development and private networks.
+    /// A certificate authority with which the edge issues certificates itself, for the hosts of its sites that no certificate above covers and, for clients that send no name, for its own addresses: for development and private networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Certificate>,
 }
