@@ -4,6 +4,7 @@
 //! Opens no socket and reads no clock.
 
 pub mod check;
+pub mod cookies;
 mod glob;
 pub mod limits;
 pub mod origin;
@@ -13,5 +14,6 @@ pub mod purge;
 mod reference;
 pub mod site;
 pub mod snapshot;
+pub mod status;
 mod typed;
 pub mod units;

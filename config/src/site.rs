@@ -5,7 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Period;
+use crate::status::StatusPattern;
+use crate::units::{Period, Size};
 
 /// One site, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,7 +53,7 @@ pub struct Origin {
 }
 
 /// How a site's answers are kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
     /// The lifetime of an answer about which the origin says nothing. `0s` keeps it only to be revalidated.
@@ -61,12 +62,105 @@ pub struct Cache {
     pub stale_while_revalidate: Period,
     /// How long a stale answer may be served when the origin fails (RFC 5861 section 4), when the origin says nothing.
     pub stale_if_error: Period,
-    /// What tells one stored answer from another, beside method, scheme, host and path.
+    /// Lifetimes by what the origin answered, in place of what it says and of a rule's `ttl`; the first that matches wins. At most 64.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub ttls: Vec<AnswerTtl>,
+    /// Error answers about which the origin says nothing.
+    pub negative: Negative,
+    /// The largest body that is stored, when it is less than what the node stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_max: Option<Size>,
+    /// What becomes of cookies.
+    pub cookies: Cookies,
+    /// Whether the `Cache-Control` and `Pragma` of a request count (RFC 9111 section 5.2.1). `only-if-cached` always does.
+    pub request_directives: RequestDirectives,
+    /// Whether an answer's `No-Vary-Search` makes URLs with other queries find it.
+    pub no_vary_search: bool,
+    /// Whether an answer whose `Content-Type` contradicts the extension of its path (an HTML page under `/account/x.css`) is kept out of the cache: somebody may have led a visitor there to have his page stored for all. It is stored where the origin says `public` or `s-maxage`.
+    pub deception_guard: bool,
+    /// Whether `Cache-Status` tells the key (RFC 9211 section 2.7).
+    pub show_key: bool,
+    /// How long a key whose answers may not be stored is remembered, so that its requests wait for nobody.
+    pub hit_for_miss: Period,
+    /// What tells one stored answer from another, beside method and path.
     pub key: Key,
     /// Exceptions by request; the first that matches wins. At most 256.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub rules: Vec<Rule>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            default_ttl: Period::default(),
+            stale_while_revalidate: Period::default(),
+            stale_if_error: Period::default(),
+            ttls: Vec::new(),
+            negative: Negative::default(),
+            object_max: None,
+            cookies: Cookies::default(),
+            request_directives: RequestDirectives::default(),
+            no_vary_search: false,
+            deception_guard: true,
+            show_key: false,
+            hit_for_miss: Period::from_secs(120),
+            key: Key::default(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// A lifetime for the answers it matches; every condition given must hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerTtl {
+    /// Statuses: `404`, or `"4xx"` for a class. Without it, every status that may be stored by itself or by the origin's word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<StatusPattern>,
+    /// Media types without parameters: `text/html`, `image/*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content_type: Vec<String>,
+    /// The lifetime.
+    pub ttl: Period,
+}
+
+/// Which error answers are kept although the origin says nothing about them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Negative {
+    /// Their statuses: `404`, or `"5xx"` for a class; 400 and above. Those listed may be stored even where RFC 9110 section 15.1 does not allow it by itself: that is the operator's word in place of the origin's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<StatusPattern>,
+    /// Their lifetime, in place of `default_ttl`.
+    pub ttl: Period,
+}
+
+/// What becomes of cookies. Names are exact, or end with `*` for every name that starts so; at most 64 in each list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cookies {
+    /// A request with one of these goes past the cache.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bypass: Vec<String>,
+    /// These are taken out of a request before its key is made and it goes upstream; `*` takes all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strip: Vec<String>,
+    /// Whether `Set-Cookie` is taken out of answers, which may then be stored.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strip_set: bool,
+}
+
+/// Whether request directives count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestDirectives {
+    /// They are ignored: any client could make the origin answer each of its requests with them.
+    #[default]
+    Ignore,
+    /// They are obeyed: `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale`, and `Pragma: no-cache`.
+    Obey,
 }
 
 /// An exception from the site's defaults for the requests it matches.
@@ -88,6 +182,21 @@ pub struct Rule {
     /// In place of the site's and the origin's `stale-if-error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_if_error: Option<Period>,
+    /// In place of the site's `ttls`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttls: Option<Vec<AnswerTtl>>,
+    /// In place of the site's `negative`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative: Option<Negative>,
+    /// In place of the site's `object_max`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_max: Option<Size>,
+    /// In place of the site's cookies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookies: Option<Cookies>,
+    /// In place of the site's `request_directives`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_directives: Option<RequestDirectives>,
     /// In place of the site's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
@@ -103,12 +212,24 @@ pub struct Match {
     /// One of the site's host names, exact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// A request header field that must be there, lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// A cookie that must be there: a name, or its beginning and `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
 }
 
 /// What tells one stored answer from another.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Key {
+    /// Whether answers over http and https are told apart.
+    #[serde(skip_serializing_if = "is_yes")]
+    pub scheme: bool,
+    /// A host name in place of the request's, so that several hosts of the site share their answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Which parts of the query count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<Query>,
@@ -116,6 +237,22 @@ pub struct Key {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: Vec<String>,
+    /// Cookies whose values count, by exact name. At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub cookies: Vec<String>,
+    /// Whether the class of the client's device counts: `desktop`, `mobile`, `tablet` or `bot`. The origin is told in `Skerry-Device`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub device: bool,
+    /// Whether the country of the client's address counts, by the node's `geo.database`. The origin is told in `Skerry-Country`: two letters (ISO 3166-1), `ZZ` when it is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub country: bool,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self { scheme: true, host: None, query: None, headers: Vec::new(), cookies: Vec::new(), device: false, country: false }
+    }
 }
 
 /// Which query parameters count. At most one of `keep` and `drop`; without either all count.
@@ -143,6 +280,11 @@ impl Site {
 
 pub(crate) fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 pub(crate) fn connect_timeout() -> Period {

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::header::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
 use crate::check::Faults;
+use crate::cookies;
 use crate::glob::Glob;
 use crate::limits::DNS_NAME_BYTES_MAX;
-use crate::site::{Key, Rule, Site};
+use crate::site::{AnswerTtl, Cookies, Key, Negative, RequestDirectives, Rule, Site};
 use crate::units::Period;
 
 /// The whole configuration as it travels to nodes and lies on their disks. Immutable once numbered.
@@ -65,11 +67,13 @@ struct Compiled {
     path: Option<Glob>,
     /// In lower case.
     host: Option<String>,
+    header: Option<HeaderName>,
+    cookie: Option<String>,
     policy: Arc<Policy>,
 }
 
 /// What applies to one request: the rule that matched, with the site's defaults filled in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
     /// The index of the rule in the site, from 0; `None` for the site's defaults.
     pub rule: Option<usize>,
@@ -87,6 +91,24 @@ pub struct Policy {
     pub stale_if_error: Option<Period>,
     /// The stale-if-error window when the origin says nothing.
     pub default_stale_if_error: Period,
+    /// Lifetimes by what the origin answered, in place of its own and of `ttl`; the first that matches counts.
+    pub ttls: Vec<AnswerTtl>,
+    /// Error answers about which the origin says nothing.
+    pub negative: Negative,
+    /// The largest body that is stored, in bytes; the node's bound holds too.
+    pub object_max: Option<u64>,
+    /// What becomes of cookies.
+    pub cookies: Cookies,
+    /// Whether `Cache-Control` and `Pragma` of the request count.
+    pub obey_request: bool,
+    /// Whether `No-Vary-Search` counts.
+    pub no_vary_search: bool,
+    /// Whether an answer whose type contradicts its path is kept out.
+    pub deception_guard: bool,
+    /// Whether `Cache-Status` tells the key.
+    pub show_key: bool,
+    /// How long a key whose answers may not be stored is remembered.
+    pub hit_for_miss: Period,
     /// What tells one stored answer from another.
     pub key: Key,
 }
@@ -174,31 +196,28 @@ impl Served {
     /// Compiles a checked site.
     #[must_use]
     pub fn new(site: Site) -> Self {
+        let cache = &site.cache;
         let default = Policy {
             rule: None,
             bypass: false,
             ttl: None,
-            default_ttl: site.cache.default_ttl,
+            default_ttl: cache.default_ttl,
             stale_while_revalidate: None,
-            default_stale_while_revalidate: site.cache.stale_while_revalidate,
+            default_stale_while_revalidate: cache.stale_while_revalidate,
             stale_if_error: None,
-            default_stale_if_error: site.cache.stale_if_error,
-            key: site.cache.key.clone(),
+            default_stale_if_error: cache.stale_if_error,
+            ttls: cache.ttls.clone(),
+            negative: cache.negative.clone(),
+            object_max: cache.object_max.map(|size| size.0),
+            cookies: cache.cookies.clone(),
+            obey_request: cache.request_directives == RequestDirectives::Obey,
+            no_vary_search: cache.no_vary_search,
+            deception_guard: cache.deception_guard,
+            show_key: cache.show_key,
+            hit_for_miss: cache.hit_for_miss,
+            key: cache.key.clone(),
         };
-        let compile = |(index, rule): (usize, &Rule)| Compiled {
-            path: rule.matches.path.as_deref().map(Glob::new),
-            host: rule.matches.host.as_deref().map(str::to_ascii_lowercase),
-            policy: Arc::new(Policy {
-                rule: Some(index),
-                bypass: rule.bypass,
-                ttl: rule.ttl,
-                stale_while_revalidate: rule.stale_while_revalidate,
-                stale_if_error: rule.stale_if_error,
-                key: rule.key.clone().unwrap_or_else(|| default.key.clone()),
-                ..default.clone()
-            }),
-        };
-        let rules = site.cache.rules.iter().enumerate().map(compile).collect();
+        let rules = cache.rules.iter().enumerate().map(|(index, rule)| Compiled::new(index, rule, &default)).collect();
         Self { rules, default: Arc::new(default), site }
     }
 
@@ -211,13 +230,60 @@ impl Served {
     /// The policy of the first rule that matches, else the site's defaults. `host` is as for [`Snapshot::site_for_host`]; `path` is as sent,
     /// without query. Linear in the path for each rule.
     #[must_use]
-    pub fn policy(&self, host: &str, path: &str) -> &Arc<Policy> {
+    pub fn policy(&self, host: &str, path: &str, headers: &HeaderMap) -> &Arc<Policy> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let matching = self.rules.iter().find(|rule| {
-            rule.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
-                && rule.path.as_ref().is_none_or(|glob| glob.matches(path))
-        });
+        let matching = self.rules.iter().find(|rule| rule.is_about(host, path) && rule.is_asked_so(headers));
         matching.map_or(&self.default, |rule| &rule.policy)
+    }
+
+    /// Every policy that a request for this URL can meet, whatever its header fields: for those who only know the URL.
+    pub fn policies(&self, host: &str, path: &str) -> Vec<&Arc<Policy>> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let mut policies = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.is_about(host, path)) {
+            policies.push(&rule.policy);
+            if rule.header.is_none() && rule.cookie.is_none() {
+                return policies;
+            }
+        }
+        policies.push(&self.default);
+        policies
+    }
+}
+
+impl Compiled {
+    fn new(index: usize, rule: &Rule, default: &Policy) -> Self {
+        let policy = Policy {
+            rule: Some(index),
+            bypass: rule.bypass,
+            ttl: rule.ttl,
+            stale_while_revalidate: rule.stale_while_revalidate,
+            stale_if_error: rule.stale_if_error,
+            ttls: rule.ttls.clone().unwrap_or_else(|| default.ttls.clone()),
+            negative: rule.negative.clone().unwrap_or_else(|| default.negative.clone()),
+            object_max: rule.object_max.map(|size| size.0).or(default.object_max),
+            cookies: rule.cookies.clone().unwrap_or_else(|| default.cookies.clone()),
+            obey_request: rule.request_directives.map_or(default.obey_request, |given| given == RequestDirectives::Obey),
+            key: rule.key.clone().unwrap_or_else(|| default.key.clone()),
+            ..default.clone()
+        };
+        Self {
+            path: rule.matches.path.as_deref().map(Glob::new),
+            host: rule.matches.host.as_deref().map(str::to_ascii_lowercase),
+            header: rule.matches.header.as_deref().and_then(|name| name.parse().ok()),
+            cookie: rule.matches.cookie.clone(),
+            policy: Arc::new(policy),
+        }
+    }
+
+    fn is_about(&self, host: &str, path: &str) -> bool {
+        self.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
+            && self.path.as_ref().is_none_or(|glob| glob.matches(path))
+    }
+
+    fn is_asked_so(&self, headers: &HeaderMap) -> bool {
+        self.header.as_ref().is_none_or(|name| headers.contains_key(name))
+            && self.cookie.as_deref().is_none_or(|pattern| cookies::of(headers).any(|(name, _)| cookies::is_named(pattern, name)))
     }
 }
 

@@ -89,7 +89,7 @@ impl Edge {
         head: Head,
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
-        let policy = Arc::clone(served.policy(&head.host, head.path()));
+        let policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
         let fill = Fill {
             upstreams: Arc::clone(&self.upstreams),
             snapshot: self.current.load_full(),
@@ -291,7 +291,7 @@ impl ProxyHttp for Edge {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(&request, served.policy(&head.host, head.path()), &answer.headers);
+            self.exchange.invalidate(&request, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
         session.set_write_timeout(Some(session::WRITE_TIME_MAX));
         Ok(())

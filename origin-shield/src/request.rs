@@ -93,7 +93,7 @@ impl Shield {
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
         let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
-        let mut policy = Arc::clone(served.policy(&head.host, head.path()));
+        let mut policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
         if !self.caught_up(wanted).await {
             tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
             policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
@@ -268,7 +268,7 @@ impl ProxyHttp for Shield {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(&request, served.policy(&head.host, head.path()), &answer.headers);
+            self.exchange.invalidate(&request, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
         session.set_write_timeout(Some(session::WRITE_TIME_MAX));
         Ok(())

@@ -55,17 +55,17 @@ fn a_rule_takes_the_place_of_the_defaults_where_it_says_so() {
     let snapshot = Snapshot::build(document(&[shop])).unwrap();
     let served = snapshot.site("shop").unwrap();
 
-    let first = served.policy("shop.example.com", "/api/x");
+    let first = served.policy("shop.example.com", "/api/x", &HeaderMap::new());
     assert_eq!((first.rule, first.ttl, first.default_ttl), (Some(0), Some(Period::from_secs(1)), Period::from_secs(5)));
     assert!(first.key.headers.is_empty(), "a rule's key takes the place of the site's");
-    assert_eq!(served.policy("SHOP.example.com.", "/api/x").rule, Some(0));
+    assert_eq!(served.policy("SHOP.example.com.", "/api/x", &HeaderMap::new()).rule, Some(0));
 
-    let third = served.policy("a.img.example.com", "/api/x");
+    let third = served.policy("a.img.example.com", "/api/x", &HeaderMap::new());
     assert_eq!((third.rule, third.ttl, third.stale_if_error), (Some(2), None, Some(Period::from_secs(7200))));
     assert_eq!(third.key.headers, ["accept-language"]);
 
-    assert!(served.policy("shop.example.com", "/private/x").bypass);
-    let default = served.policy("shop.example.com", "/");
+    assert!(served.policy("shop.example.com", "/private/x", &HeaderMap::new()).bypass);
+    let default = served.policy("shop.example.com", "/", &HeaderMap::new());
     assert_eq!((default.rule, default.default_stale_if_error), (None, Period::from_secs(3600)));
 }
 

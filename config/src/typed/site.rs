@@ -1,7 +1,14 @@
 //! How the tables of a site are read.
 
-use super::read::record;
-use crate::site::{Cache, Key, Match, Origin, Query, Rule, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, yes};
+use super::read::{FromText, Reader, Typed, record};
+use super::tree::{Kind, Node};
+use crate::check::fault::quoted;
+use crate::site::{
+    AnswerTtl, Cache, Cookies, Key, Match, Negative, Origin, Query, RequestDirectives, Rule, Site, between_bytes_timeout, connect_timeout,
+    first_byte_timeout, yes,
+};
+use crate::status::StatusPattern;
+use crate::units::Period;
 
 record!(Site {
     name = "name": required("the name of the site, such as \"shop\""),
@@ -32,8 +39,34 @@ record!(Cache {
     default_ttl = "default_ttl": or(Self::default().default_ttl),
     stale_while_revalidate = "stale_while_revalidate": or(Self::default().stale_while_revalidate),
     stale_if_error = "stale_if_error": or(Self::default().stale_if_error),
+    ttls = "ttls": or(Vec::<AnswerTtl>::new()),
+    negative = "negative": or(Negative::default()),
+    object_max = "object_max": optional,
+    cookies = "cookies": or(Cookies::default()),
+    request_directives = "request_directives": or(RequestDirectives::default()),
+    no_vary_search = "no_vary_search": or(Self::default().no_vary_search),
+    deception_guard = "deception_guard": or(Self::default().deception_guard),
+    show_key = "show_key": or(Self::default().show_key),
+    hit_for_miss = "hit_for_miss": or(Self::default().hit_for_miss),
     key = "key": or(Key::default()),
     rules = "rules": or(Vec::<Rule>::new()),
+} else Self::default());
+
+record!(AnswerTtl {
+    status = "status": or(Vec::new()),
+    content_type = "content_type": or(Vec::new()),
+    ttl = "ttl": required("the lifetime, such as \"10m\""),
+} else Self { status: Vec::new(), content_type: Vec::new(), ttl: Period::default() });
+
+record!(Negative {
+    status = "status": or(Vec::new()),
+    ttl = "ttl": or(Period::default()),
+} else Self::default());
+
+record!(Cookies {
+    bypass = "bypass": or(Vec::new()),
+    strip = "strip": or(Vec::new()),
+    strip_set = "strip_set": or(false),
 } else Self::default());
 
 record!(Rule {
@@ -42,17 +75,29 @@ record!(Rule {
     ttl = "ttl": optional,
     stale_while_revalidate = "stale_while_revalidate": optional,
     stale_if_error = "stale_if_error": optional,
+    ttls = "ttls": optional,
+    negative = "negative": optional,
+    object_max = "object_max": optional,
+    cookies = "cookies": optional,
+    request_directives = "request_directives": optional,
     key = "key": optional,
 } else Self::default());
 
 record!(Match {
     path = "path": optional,
     host = "host": optional,
+    header = "header": optional,
+    cookie = "cookie": optional,
 } else Self::default());
 
 record!(Key {
+    scheme = "scheme": or(yes()),
+    host = "host": optional,
     query = "query": optional,
     headers = "headers": or(Vec::new()),
+    cookies = "cookies": or(Vec::new()),
+    device = "device": or(false),
+    country = "country": or(false),
 } else Self::default());
 
 record!(Query {
@@ -60,3 +105,37 @@ record!(Query {
     drop = "drop": optional,
     sort = "sort": or(false),
 } else Self::default());
+
+impl FromText for RequestDirectives {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"ignore\" or \"obey\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "obey" => Ok(Self::Obey),
+            _ => Err(format!("{} is unknown; write \"ignore\" or \"obey\"", quoted(text))),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl Typed for StatusPattern {
+    fn read(node: &Node, path: &str, reader: &mut Reader) -> Self {
+        let read = match &node.kind {
+            Kind::Text(text) | Kind::Number(text) => text.parse(),
+            _ => Err(format!("{}, not a status; write one such as 404, or a class such as \"4xx\"", node.spoken())),
+        };
+        read.unwrap_or_else(|says| {
+            reader.fault(path, node.at, says);
+            <Self as Typed>::stand_in()
+        })
+    }
+
+    fn stand_in() -> Self {
+        Self::One(404)
+    }
+}

@@ -121,11 +121,11 @@ fn text() -> impl Strategy<Value = String> {
 
 fn key() -> impl Strategy<Value = Key> {
     let query = (of(vec(text(), 0..3)), of(vec(text(), 0..3)), any::<bool>()).prop_map(|(keep, drop, sort)| Query { keep, drop, sort });
-    (of(query), vec(text(), 0..3)).prop_map(|(query, headers)| Key { query, headers })
+    (of(query), vec(text(), 0..3)).prop_map(|(query, headers)| Key { query, headers, ..Key::default() })
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let matches = (of(text()), of(text())).prop_map(|(path, host)| Match { path, host });
+    let matches = (of(text()), of(text())).prop_map(|(path, host)| Match { path, host, ..Match::default() });
     (matches, any::<bool>(), of(period()), of(period()), of(period()), of(key())).prop_map(
         |(matches, bypass, ttl, stale_while_revalidate, stale_if_error, key)| Rule {
             matches,
@@ -134,6 +134,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             stale_while_revalidate,
             stale_if_error,
             key,
+            ..Rule::default()
         },
     )
 }
@@ -160,6 +161,7 @@ fn site() -> impl Strategy<Value = Site> {
             stale_if_error,
             key,
             rules,
+            ..Cache::default()
         },
     );
     (text(), vec(text(), 0..3), origin(), cache).prop_map(|(name, hosts, origin, cache)| Site { name, hosts, origin, cache })

@@ -8,7 +8,7 @@ use crate::exchange::tests::house::{get, get_with};
 
 fn query(keep: Option<&[&str]>, drop: Option<&[&str]>, sort: bool) -> Rules {
     let list = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
-    Rules { query: Some(Query { keep: keep.map(list), drop: drop.map(list), sort }), headers: Vec::new() }
+    Rules { query: Some(Query { keep: keep.map(list), drop: drop.map(list), sort }), ..Rules::default() }
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_query_counts_as_the_rules_say() {
 
 #[test]
 fn key_fields_count() {
-    let rules = Rules { query: None, headers: vec!["x-country".to_owned()] };
+    let rules = Rules { headers: vec!["x-country".to_owned()], ..Rules::default() };
     let key = |values: &[(&str, &str)]| Key::of(&get_with("/", values), &rules);
     assert_eq!(key(&[("x-country", "de"), ("x", "1")]), key(&[("x-country", "de"), ("x", "2")]));
     assert_ne!(key(&[("x-country", "de")]), key(&[("x-country", "fr")]));
@@ -55,7 +55,7 @@ proptest! {
     /// Parts are told apart by their lengths: no two requests share a text unless they share every part.
     #[test]
     fn keys_are_injective(one in ("[a/?]{0,6}", "[a.:]{1,4}", "[ab]{0,3}"), other in ("[a/?]{0,6}", "[a.:]{1,4}", "[ab]{0,3}")) {
-        let rules = Rules { query: None, headers: vec!["x".to_owned()] };
+        let rules = Rules { headers: vec!["x".to_owned()], ..Rules::default() };
         let key = |(path, authority, value): &(String, String, String)| {
             let mut request = get_with(&format!("/{path}"), &[("x", value)]);
             request.authority.clone_from(authority);

@@ -83,7 +83,7 @@ fn a_name_without_port_means_every_port_and_one_with_port_only_that() {
 
 #[test]
 fn a_url_means_what_the_key_rules_make_of_it() {
-    let keep = Key { query: Some(Query { keep: Some(texts(&["page"])), ..Query::default() }), headers: Vec::new() };
+    let keep = Key { query: Some(Query { keep: Some(texts(&["page"])), ..Query::default() }), ..Key::default() };
     let object = identity("shop.example", "/a?utm=1&page=2", &keep);
     let purge = |url: &str, key: Key| {
         let table = Table::default();

@@ -65,8 +65,9 @@ impl Location {
         let mut names = vec![url_name(&self.host, &self.path_and_query)];
         let bare = without_port(&self.host);
         if let Some(served) = snapshot.site_for_host(bare) {
-            let policy = served.policy(bare, split(&self.path_and_query).0);
-            names.push(url_name(&self.host, &canonical(&self.path_and_query, &policy.key)));
+            for policy in served.policies(bare, split(&self.path_and_query).0) {
+                names.push(url_name(&self.host, &canonical(&self.path_and_query, &policy.key)));
+            }
         }
         names
     }

@@ -186,18 +186,10 @@ pub(crate) fn get_with(path: &str, pairs: &[(&str, &str)]) -> Request {
     }
 }
 
+/// The policy of a site that says nothing.
 pub(crate) fn policy() -> Policy {
-    Policy {
-        rule: None,
-        bypass: false,
-        ttl: None,
-        default_ttl: Period::default(),
-        stale_while_revalidate: None,
-        default_stale_while_revalidate: Period::default(),
-        stale_if_error: None,
-        default_stale_if_error: Period::default(),
-        key: Key::default(),
-    }
+    let cache = Cache::default();
+    Policy { deception_guard: cache.deception_guard, hit_for_miss: cache.hit_for_miss, ..Policy::default() }
 }
 
 /// A configuration of one site, `shop`, that owns `shop.example` and has this key.
