@@ -37,7 +37,7 @@ impl Fault {
             Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
-            Self::Upstream(FetchErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
         }
@@ -52,6 +52,7 @@ impl Fault {
             Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
+            Self::Upstream(FetchErrorKind::OnlyIfCached) => "nothing is stored that may be used, and the request allows nothing else".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }

@@ -291,7 +291,7 @@ impl ProxyHttp for Edge {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(&request, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
+            self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
         session.set_write_timeout(Some(session::WRITE_TIME_MAX));
         Ok(())

@@ -35,7 +35,7 @@ impl Fault {
             Self::Head => StatusCode::BAD_REQUEST,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
-            Self::Origin(FetchErrorKind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
         }

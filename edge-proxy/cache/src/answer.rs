@@ -1,5 +1,6 @@
 //! What the cache answers, and how it came to it.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub struct Reader {
 enum Source {
     Empty,
     Object(Cursor),
+    /// Texts and parts of an object in turn (`multipart/byteranges`).
+    Multipart(VecDeque<Piece>),
     Upstream {
         body: Box<dyn Body>,
         /// Bytes still owed by `Content-Length`.
@@ -37,6 +40,12 @@ enum Source {
         /// The body ended or failed; nothing more is asked of it.
         ended: bool,
     },
+}
+
+/// A piece of a multipart body.
+pub(crate) enum Piece {
+    Text(Bytes),
+    Part(Cursor),
 }
 
 impl Reader {
@@ -48,6 +57,10 @@ impl Reader {
 
     pub(crate) fn of_object(cursor: Cursor) -> Self {
         Self { source: Source::Object(cursor) }
+    }
+
+    pub(crate) fn of_pieces(pieces: VecDeque<Piece>) -> Self {
+        Self { source: Source::Multipart(pieces) }
     }
 
     /// `length` is what `Content-Length` promises.
@@ -63,6 +76,7 @@ impl Reader {
         match &mut self.source {
             Source::Empty => Ok(None),
             Source::Object(cursor) => cursor.next().await,
+            Source::Multipart(pieces) => next_of(pieces).await,
             Source::Upstream { ended: true, .. } => Ok(None),
             Source::Upstream { body, owed, ended } => {
                 let chunk = counted(body.chunk().await, owed);
@@ -71,6 +85,20 @@ impl Reader {
             }
         }
     }
+}
+
+async fn next_of(pieces: &mut VecDeque<Piece>) -> Result<Option<Bytes>, FetchError> {
+    while let Some(piece) = pieces.front_mut() {
+        let bytes = match piece {
+            Piece::Text(text) => Some(std::mem::take(text)).filter(|text| !text.is_empty()),
+            Piece::Part(cursor) => cursor.next().await?,
+        };
+        if bytes.is_some() {
+            return Ok(bytes);
+        }
+        pieces.pop_front();
+    }
+    Ok(None)
 }
 
 /// Holds a body to its `Content-Length`.
@@ -111,6 +139,8 @@ pub struct CacheStatus {
     pub collapsed: bool,
     /// Seconds of freshness left; negative when stale.
     pub ttl: Option<i64>,
+    /// The key, where the site's policy shows it.
+    pub key: Option<String>,
     /// A token that says more.
     pub detail: Option<&'static str>,
 }
@@ -145,6 +175,9 @@ impl CacheStatus {
             // RFC 9651 section 3.3.1: at most 15 digits.
             let _ = write!(text, "; ttl={}", ttl.clamp(-999_999_999_999_999, 999_999_999_999_999));
         }
+        if let Some(key) = &self.key {
+            let _ = write!(text, "; key={}", string(key));
+        }
         if let Some(detail) = self.detail {
             let _ = write!(text, "; detail={}", item(detail));
         }
@@ -152,13 +185,18 @@ impl CacheStatus {
     }
 }
 
-/// A structured token where the text is one, else a string; what neither can hold becomes `?`.
+/// A structured token where the text is one, else a string.
 fn item(text: &str) -> String {
     let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
     let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
     if starts && text.bytes().all(token_byte) {
         return text.to_owned();
     }
+    string(text)
+}
+
+/// A structured string; what it cannot hold becomes `?`.
+fn string(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
         match character {

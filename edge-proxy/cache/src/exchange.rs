@@ -2,14 +2,15 @@
 //!
 //! The steps of [`Exchange::run`], in order:
 //!
-//! 1. *bypass*: the policy keeps the request away from the cache: upstream, unchanged.
-//! 2. *key*: scheme, host, path, query and fields by the site's key rules.
-//! 3. *lookup*: by key, then by the key of the variant; a hard purge makes a find a miss, a soft one stale.
+//! 1. *bypass*: the policy, or a request directive that it obeys, keeps the request away from the cache: upstream, unchanged.
+//! 2. *key*: scheme, host, path, query and fields by the site's key rules, and by what answers said of queries (`search`).
+//! 3. *lookup*: by key, then by the key of the variant; a hard purge makes a find a miss, a soft one stale; of parts, those that hold
+//!    the range. Request directives that the policy obeys make it staler or fresher (`directives`).
 //! 4. *fresh*: a hit, conditional and range applied.
 //! 5. *stale, but within stale-while-revalidate*: a hit; one refresh per key goes on behind it.
 //! 6. *stale, a refresh failed less than a second ago, within stale-if-error*: a hit.
 //! 7. *remembered as uncacheable*: upstream, unchanged, without waiting for anyone.
-//! 8. *to be validated on every use*: upstream alone, with the stored validators.
+//! 8. *only-if-cached*: an error. *To be validated on every use*: upstream alone, with the stored validators.
 //! 9. *flight*: lead the fetch for the key (`lead`), or follow it. What comes of it decides:
 //!    an object that fits is answered from; one that does not fit (another variant, purged meanwhile, stale already) starts again at 3;
 //!    an answer for its own client only releases everybody to 7; a failure is everybody's failure, unless a stale answer covers it.
@@ -28,8 +29,8 @@ use tokio::sync::oneshot;
 use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
 use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
-use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome};
-use crate::key::Key;
+use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome, Scope};
+use crate::key::{self, Key};
 use crate::lookup::{self, Found, State};
 use crate::object::{Filling, Object};
 use crate::purge::{Identity, Table, Verdict};
@@ -37,12 +38,16 @@ use crate::request::Request;
 use crate::store::Memory;
 use crate::time::Time;
 
+mod directives;
 mod invalidate;
 mod lead;
 mod pass;
 mod remember;
+mod scope;
+mod search;
 mod serve;
 
+use directives::Directives;
 use lead::{Led, Trip};
 use pass::failed;
 use remember::Remembered;
@@ -82,6 +87,7 @@ struct Asked<'a> {
     policy: &'a Arc<Policy>,
     primary: Key,
     identity: Arc<Identity>,
+    directives: Directives,
     now: Time,
     fetch: Arc<dyn Fetch>,
 }
@@ -124,22 +130,45 @@ impl Exchange {
         now: Time,
         fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
-        if policy.bypass {
-            return self.pass(request, &fetch, CacheStatus::forwarded(Forwarded::Bypass)).await.map(|(answer, _)| answer);
+        let shown = policy.show_key.then(|| key::shown(&request, &policy.key));
+        let mut answered = self.answer(request, site, policy, now, fetch).await;
+        let status = answered.as_mut().map_or_else(|failed| &mut failed.status_of_cache, |answer| &mut answer.status_of_cache);
+        status.key = shown;
+        answered
+    }
+
+    /// Steps 1 to 4.
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request,
+        site: &str,
+        policy: &Arc<Policy>,
+        now: Time,
+        fetch: Arc<dyn Fetch>,
+    ) -> Result<Answer, Failed> {
+        let directives = Directives::of(&request.headers, policy);
+        if let Some(reason) = directives.way_past(policy) {
+            return self.pass(request, &fetch, CacheStatus::forwarded(reason)).await.map(|(answer, _)| answer);
         }
-        let primary = Key::of(&request, &policy.key);
-        let found = lookup::find(&self.store, &self.purges, &primary, &request, now);
+        let primary = self.primary(&request, policy);
+        let found = self.find(&primary, &request, &directives, now);
         // The common case first: it needs none of what follows.
         if found.state == State::Fresh
             && let Some(object) = &found.object
-            && let Some(answer) = serve::answer(object, &request, now, Served::hit())
+            && let Some(answer) = serve::answer(object, &request, now, Served { detail: found.detail, ..Served::hit() })
         {
             self.counters.hits.inc();
             return Ok(answer);
         }
-        let identity = Arc::new(Identity::of(&request, site, &policy.key));
-        let asked = Asked { request, policy, primary, identity, now, fetch };
+        let identity = Arc::new(Identity::of(&request, site, policy));
+        let asked = Asked { request, policy, primary, identity, directives, now, fetch };
         self.beyond_fresh(asked, found).await
+    }
+
+    fn find(&self, primary: &Key, request: &Request, directives: &Directives, now: Time) -> Found {
+        let mut found = lookup::find(&self.store, &self.purges, primary, request, now);
+        directives.apply(&mut found, now);
+        found
     }
 
     /// Steps 4 to 10.
@@ -158,11 +187,19 @@ impl Exchange {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
             }
+            if asked.directives.only_if_cached() {
+                let error = FetchError { kind: FetchErrorKind::OnlyIfCached, detail: "the client wants what is stored only".to_owned() };
+                return Err(failed(error, status));
+            }
+            let scope = scope::of(&asked.request, &found);
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
-            let joined =
-                if alone { Joined::Leader(self.flights.alone(self.flight(&asked))) } else { self.join(&asked, &found, avoid.as_ref()) };
+            let joined = if alone {
+                Joined::Leader(self.flights.alone(self.flight(&asked)))
+            } else {
+                self.join(&asked, &found, scope, avoid.as_ref())
+            };
             match joined {
-                Joined::Leader(lead) => match self.lead(&asked, &found, lead, status.clone()).await {
+                Joined::Leader(lead) => match self.lead(&asked, &found, scope, lead, status.clone()).await {
                     Some(answer) => return answer,
                     None => break,
                 },
@@ -183,7 +220,7 @@ impl Exchange {
                     break;
                 }
             }
-            found = lookup::find(&self.store, &self.purges, &asked.primary, &asked.request, asked.now);
+            found = self.find(&asked.primary, &asked.request, &asked.directives, asked.now);
         }
         self.pass_remembered(asked, status).await
     }
@@ -192,12 +229,13 @@ impl Exchange {
     fn from_store(self: &Arc<Self>, asked: &Asked<'_>, found: &Found) -> Option<Answer> {
         let object = found.object.as_ref()?;
         let detail = match found.state {
-            State::Fresh => None,
+            State::Fresh => found.detail,
             State::StaleWhileRevalidate => {
+                let scope = scope::of_refresh(object);
                 if lookup::may_retry(&object.retry, asked.now)
-                    && let Joined::Leader(lead) = self.join(asked, found, None)
+                    && let Joined::Leader(lead) = self.join(asked, found, scope, None)
                 {
-                    self.depart(asked, found, lead, None);
+                    self.depart(asked, found, scope, lead, None);
                 }
                 Some("stale-while-revalidate")
             }
@@ -213,30 +251,39 @@ impl Exchange {
     }
 
     fn flight(&self, asked: &Asked<'_>) -> Arc<Flight> {
-        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq())
+        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
     }
 
-    fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, avoid: Option<&Arc<Flight>>) -> Joined {
-        let key = FlightKey { key: found.key.clone(), authorized: asked.is_authorized() };
+    fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, avoid: Option<&Arc<Flight>>) -> Joined {
+        let key = |scope| FlightKey { key: found.key.clone(), authorized: asked.is_authorized(), scope };
         let usable = |flight: &Arc<Flight>| {
             avoid.is_none_or(|avoid| !Arc::ptr_eq(avoid, flight))
-                && self.purges.verdict_before_head(&flight.identity, flight.stamp) != Verdict::Gone
+                && self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone
         };
+        // Who wants less than the whole is served by the fetch of the whole, if there is one.
+        if scope != Scope::Whole
+            && let Some(flight) = self.flights.under_way(&key(Scope::Whole), usable)
+        {
+            return Joined::Follower(flight);
+        }
         let changed = || {
-            let again = lookup::find(&self.store, &self.purges, &asked.primary, &asked.request, asked.now);
-            again.key != found.key || again.object.as_ref().map(Arc::as_ptr) != found.object.as_ref().map(Arc::as_ptr)
+            let again = self.find(&asked.primary, &asked.request, &asked.directives, asked.now);
+            let same = |one: &Option<Arc<Object>>, other: &Option<Arc<Object>>| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr);
+            again.key != found.key || !same(&again.object, &found.object)
         };
-        self.flights.join(&key, || self.flight(asked), usable, changed)
+        self.flights.join(&key(scope), || self.flight(asked), usable, changed)
     }
 
     /// Sends the leader on its way, as a task that no client's leaving stops.
-    fn depart(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, lead: Lead, client: Option<oneshot::Sender<Led>>) {
+    fn depart(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) {
         let trip = Trip {
             exchange: Arc::clone(self),
             request: asked.request.clone(),
             policy: Arc::clone(asked.policy),
             key: found.key.clone(),
+            scope,
             stale: found.object.clone(),
+            parts: found.parts.clone(),
             now: asked.now,
             fetch: Arc::clone(&asked.fetch),
             lead,
@@ -250,12 +297,13 @@ impl Exchange {
         self: &Arc<Self>,
         asked: &Asked<'_>,
         found: &Found,
+        scope: Scope,
         lead: Lead,
         mut status: CacheStatus,
     ) -> Option<Result<Answer, Failed>> {
         let (client, led) = oneshot::channel();
         self.counters.forwarded[found.reason.index()].inc();
-        self.depart(asked, found, lead, Some(client));
+        self.depart(asked, found, scope, lead, Some(client));
         let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
         match led {
             Led::Object { object, cursor, fwd_status } => {
@@ -271,7 +319,7 @@ impl Exchange {
             }
             Led::Direct { fetched, refusal } => {
                 // The whole was asked for upstream, this client asked for less: let it ask for itself.
-                if asked.request.headers.contains_key(header::RANGE) && fetched.status.is_success() {
+                if scope == Scope::Whole && asked.request.headers.contains_key(header::RANGE) && fetched.status.is_success() {
                     return None;
                 }
                 status.detail = Some(refusal.as_str());
@@ -291,6 +339,7 @@ impl Exchange {
     ) -> Option<Result<Answer, Failed>> {
         let mut status = CacheStatus { collapsed: true, ..status.clone() };
         let object = match outcome {
+            Outcome::Object(object) if scope::is_far(&object, &asked.request) => return None,
             Outcome::Object(object) => {
                 status.stored = true;
                 object

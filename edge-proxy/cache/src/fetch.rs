@@ -75,6 +75,8 @@ pub enum FetchErrorKind {
     Overload,
     /// The request has been here before (RFC 8586).
     Loop,
+    /// The client wants an answer from the store only, and there is none (RFC 9111 section 5.2.1.7).
+    OnlyIfCached,
 }
 
 impl FetchErrorKind {
@@ -90,6 +92,7 @@ impl FetchErrorKind {
             Self::Cut => "cut-short",
             Self::Overload => "overload",
             Self::Loop => "loop",
+            Self::OnlyIfCached => "only-if-cached",
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Figures {
     pub cut: u64,
     /// Bodies that a second fetch completed after the first one ended early.
     pub resumed: u64,
+    /// Bodies made whole of stored parts and fetched ones.
+    pub completed: u64,
     /// Waits for another request's head that took too long.
     pub waits_given_up: u64,
     /// Bodies that grew too large to be stored, or came while too many grew.
@@ -62,6 +64,7 @@ pub(crate) struct Counters {
     pub(crate) failed: Counter,
     pub(crate) cut: Counter,
     pub(crate) resumed: Counter,
+    pub(crate) completed: Counter,
     pub(crate) waits_given_up: Counter,
     pub(crate) windows: Counter,
     pub(crate) purged: Counter,
@@ -82,6 +85,7 @@ impl Counters {
             failed: self.failed.get(),
             cut: self.cut.get(),
             resumed: self.resumed.get(),
+            completed: self.completed.get(),
             waits_given_up: self.waits_given_up.get(),
             windows: self.windows.get(),
             purged: self.purged.get(),

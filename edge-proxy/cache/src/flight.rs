@@ -15,6 +15,7 @@ use crate::fetch::{FetchError, FetchErrorKind};
 use crate::key::Key;
 use crate::object::Object;
 use crate::purge::Identity;
+use crate::range::Wanted;
 
 /// How long a request waits for the head of another one's fetch before it goes upstream itself.
 pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(60);
@@ -42,6 +43,18 @@ pub(crate) enum Outcome {
 pub(crate) struct FlightKey {
     pub(crate) key: Key,
     pub(crate) authorized: bool,
+    pub(crate) scope: Scope,
+}
+
+/// How much of a resource is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
+    /// All of it, with GET.
+    Whole,
+    /// One range of it, with GET.
+    Range(Wanted),
+    /// Its head, with HEAD.
+    Head,
 }
 
 /// One fetch.
@@ -52,14 +65,16 @@ pub(crate) struct Flight {
     pub(crate) identity: Arc<Identity>,
     /// The number of the last purge in force when it began.
     pub(crate) stamp: u64,
+    /// How often this node had invalidated something by itself when it began.
+    pub(crate) since: u64,
     outcome: watch::Sender<Option<Outcome>>,
-    /// Its answer must not be kept: an unsafe request changed the resource meanwhile.
+    /// Its answer must not be kept: everything was dropped meanwhile.
     spoiled: AtomicBool,
 }
 
 impl Flight {
-    pub(crate) fn new(primary: Key, identity: Arc<Identity>, stamp: u64) -> Arc<Self> {
-        Arc::new(Self { primary, identity, stamp, outcome: watch::Sender::new(None), spoiled: AtomicBool::new(false) })
+    pub(crate) fn new(primary: Key, identity: Arc<Identity>, stamp: u64, since: u64) -> Arc<Self> {
+        Arc::new(Self { primary, identity, stamp, since, outcome: watch::Sender::new(None), spoiled: AtomicBool::new(false) })
     }
 
     /// What came of it; `None` when that takes longer than [`HEAD_WAIT`].
@@ -121,19 +136,17 @@ impl Flights {
         Joined::Leader(Lead { flights: Arc::clone(self), keys: vec![key.clone()], flight })
     }
 
+    /// The flight for a key, if one is under way that may be joined.
+    pub(crate) fn under_way(&self, key: &FlightKey, usable: impl FnOnce(&Arc<Flight>) -> bool) -> Option<Arc<Flight>> {
+        self.map.lock().get(key).filter(|found| !found.is_spoiled() && usable(found)).map(Arc::clone)
+    }
+
     /// A flight nobody can join.
     pub(crate) fn alone(self: &Arc<Self>, flight: Arc<Flight>) -> Lead {
         Lead { flights: Arc::clone(self), keys: Vec::new(), flight }
     }
 
-    /// Keeps what flights for a key bring from being stored or shared further.
-    pub(crate) fn spoil(&self, primary: &Key) {
-        for flight in self.map.lock().values().filter(|flight| flight.primary == *primary) {
-            flight.spoiled.store(true, Ordering::Release);
-        }
-    }
-
-    /// The same for all flights.
+    /// Keeps what all flights bring from being stored or shared further.
     pub(crate) fn spoil_all(&self) {
         for flight in self.map.lock().values() {
             flight.spoiled.store(true, Ordering::Release);

@@ -50,6 +50,22 @@ impl Key {
         Self::from_text(text)
     }
 
+    /// The key under which an answer to HEAD is stored that came without its body.
+    #[must_use]
+    pub fn head(&self) -> Self {
+        let mut text = self.text.to_vec();
+        text.extend_from_slice(HEAD);
+        Self::from_text(text)
+    }
+
+    /// The key under which it is kept what the answers below a path say of queries.
+    #[must_use]
+    pub fn search(&self) -> Self {
+        let mut text = self.text.to_vec();
+        text.extend_from_slice(SEARCH);
+        Self::from_text(text)
+    }
+
     /// The hash, for tables that may mistake one key for another without harm.
     #[must_use]
     pub fn hash(&self) -> u128 {
@@ -83,6 +99,10 @@ impl Hash for Key {
 
 /// Opens the parts of a variant; no part before it starts so, because a length of that size does not fit a request.
 const VARIANT: &[u8] = &[0xff, 0xff, 0xff, 0xfe];
+/// Closes the key of an answer to HEAD; told from a part in the same way.
+const HEAD: &[u8] = &[0xff, 0xff, 0xff, 0xfd];
+/// Closes the key of what is said of queries.
+const SEARCH: &[u8] = &[0xff, 0xff, 0xff, 0xfc];
 /// In place of the length of a part that is absent.
 const ABSENT: &[u8] = &[0xff, 0xff, 0xff, 0xff];
 
@@ -91,8 +111,14 @@ fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
         text.extend_from_slice(ABSENT);
         return;
     };
-    text.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX - 2).to_be_bytes());
+    text.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX - 4).to_be_bytes());
     text.extend_from_slice(value);
+}
+
+/// A key's scheme, host, path and query as a reader would write them.
+#[must_use]
+pub fn shown(request: &Request, rules: &Rules) -> String {
+    format!("{}://{}{}", request.scheme, request.authority, canonical(&request.path_and_query, rules))
 }
 
 /// Path and query of a request target; `None` without a question mark.

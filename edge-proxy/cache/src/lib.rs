@@ -22,4 +22,5 @@ mod flight;
 mod lookup;
 mod object;
 mod purge;
+mod shape;
 mod store;

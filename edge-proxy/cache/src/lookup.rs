@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::answer::Forwarded;
 use crate::key::Key;
-use crate::object::Object;
+use crate::object::{Object, Parts};
 use crate::purge::{Table, Verdict};
 use crate::request::Request;
+use crate::shape;
 use crate::store::{Entry, Memory};
 use crate::time::Time;
 use crate::vary;
@@ -23,9 +24,11 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Found {
     /// The key under which an answer to this request is, or would be, stored.
     pub(crate) key: Key,
-    /// The stored answer, unless a hard purge removed it.
+    /// The stored answer that fits the request, unless a hard purge removed it.
     pub(crate) object: Option<Arc<Object>>,
-    /// What may be done with it.
+    /// The parts there are of the resource, unless a hard purge removed them.
+    pub(crate) parts: Option<Arc<Parts>>,
+    /// What may be done with the answer.
     pub(crate) state: State,
     /// Why to go upstream, should it come to that.
     pub(crate) reason: Forwarded,
@@ -58,16 +61,46 @@ pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Requ
         reason = Forwarded::VaryMiss;
         entry = store.get(&key);
     }
-    let Some(Entry::Object(object)) = entry else {
-        return Found { key, object: None, state: State::Missing, reason, detail: None };
-    };
-    match purges.verdict(&object.identity, &object.mark) {
-        Verdict::Gone => Found { key, object: None, state: State::Missing, reason, detail: Some("purged") },
-        verdict => {
-            let soft = verdict == Verdict::Stale;
-            let state = state(&object, soft, now);
-            Found { key, object: Some(object), state, reason: Forwarded::Stale, detail: soft.then_some("soft-purged") }
+    let mut found = Found { key, object: None, parts: None, state: State::Missing, reason, detail: None };
+    match entry {
+        Some(Entry::Object(object)) => found.take(object, purges, now),
+        Some(Entry::Parts(parts)) => found.take_parts(parts, purges, request, now),
+        Some(Entry::Marker(_) | Entry::Search(_)) | None => {}
+    }
+    if request.head_only
+        && found.object.is_none()
+        && let Some(Entry::Object(head)) = store.get(&found.key.head())
+    {
+        found.take(head, purges, now);
+    }
+    found
+}
+
+impl Found {
+    fn take(&mut self, object: Arc<Object>, purges: &Table, now: Time) {
+        match purges.verdict(&object.identity, &object.mark) {
+            Verdict::Gone => self.detail = Some("purged"),
+            verdict => {
+                let soft = verdict == Verdict::Stale;
+                self.state = state(&object, soft, now);
+                self.reason = Forwarded::Stale;
+                self.detail = soft.then_some("soft-purged");
+                self.object = Some(object);
+            }
         }
+    }
+
+    fn take_parts(&mut self, parts: Arc<Parts>, purges: &Table, request: &Request, now: Time) {
+        let head = parts.head();
+        if purges.verdict(&head.identity, &head.mark) == Verdict::Gone {
+            self.detail = Some("purged");
+            return;
+        }
+        match parts.runs().iter().find(|run| shape::of(run, request).is_some()) {
+            Some(run) => self.take(Arc::clone(run), purges, now),
+            None => self.reason = Forwarded::Partial,
+        }
+        self.parts = Some(parts);
     }
 }
 

@@ -11,12 +11,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::purge::{Identity, Mark};
+use crate::range::ContentRange;
 use crate::time::Time;
 use crate::vary;
 
 mod growing;
+mod parts;
 
 pub(crate) use growing::{Cursor, Filling, Growing};
+pub(crate) use parts::{Combined, Parts};
 
 /// What an object costs beside key, head and body, in bytes: its own fields, its list of purge hashes, its place in the store.
 const OBJECT_COST: u64 = 1_024;
@@ -42,17 +45,58 @@ pub(crate) struct Object {
     pub(crate) fields: vary::Fields,
     pub(crate) identity: Arc<Identity>,
     pub(crate) mark: Mark,
-    /// The length of the body, where the head or the end of the body tells it.
+    /// The length of the whole representation, where the head or the end of the body tells it.
     pub(crate) length: Option<u64>,
+    /// Which of its bytes the body holds, when they are not all.
+    pub(crate) part: Option<ContentRange>,
+    /// It came in answer to HEAD: there is no body, and only HEAD is answered with it.
+    pub(crate) head_only: bool,
     pub(crate) body: Arc<Growing>,
     /// When a failed refresh may be tried again; see [`crate::lookup`].
     pub(crate) retry: AtomicU64,
 }
 
 impl Object {
-    /// The length, if anything tells it by now.
+    /// The length of the whole representation, if anything tells it by now.
     pub(crate) fn length(&self) -> Option<u64> {
-        self.length.or_else(|| self.body.whole_len())
+        self.length.or_else(|| if self.is_partial() { None } else { self.body.whole_len() })
+    }
+
+    /// How many bytes the body is going to have, if the head told it.
+    pub(crate) fn body_length(&self) -> Option<u64> {
+        if self.head_only { Some(0) } else { self.part.map_or(self.length, |part| Some(part.end - part.start)) }
+    }
+
+    /// Whether it lacks bytes of its representation that another request may need.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.part.is_some() || self.head_only
+    }
+
+    /// Where in its representation the body begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.part.map_or(0, |part| part.start)
+    }
+
+    /// The same head around these bytes of the representation; `part` is none when they are all.
+    pub(crate) fn around(&self, part: Option<ContentRange>, length: Option<u64>, body: Arc<Growing>) -> Self {
+        Self {
+            key: self.key.clone(),
+            primary: self.primary.clone(),
+            generation: self.generation,
+            status: self.status,
+            headers: self.headers.clone(),
+            aged: self.aged,
+            upstream_status: self.upstream_status.clone(),
+            freshness: self.freshness.clone(),
+            fields: Arc::clone(&self.fields),
+            identity: Arc::clone(&self.identity),
+            mark: self.mark.clone(),
+            length,
+            part,
+            head_only: false,
+            body,
+            retry: AtomicU64::new(0),
+        }
     }
 
     /// Whether it answers a request with these header fields, as far as `Vary` goes.
@@ -68,8 +112,9 @@ impl Object {
 }
 
 /// The header fields as they are stored: one small buffer of their own, because the ones from the network share the buffer of a whole head;
-/// with a `Date` (RFC 9110 section 6.6.1) and without what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
-pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
+/// with a `Date` (RFC 9110 section 6.6.1) and without those in `omit` and what belongs to one hop, or to one part, or is not to be stored (RFC
+/// 9111 section 3.1).
+pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: Time) -> HeaderMap {
     let mut values = BytesMut::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
     for value in headers.values() {
         values.extend_from_slice(value.as_bytes());
@@ -78,7 +123,7 @@ pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len() + 1);
     for (name, value) in headers {
         let bytes: Bytes = values.split_to(value.len());
-        if NEVER_STORED.contains(&name.as_str()) {
+        if NEVER_STORED.contains(&name.as_str()) || omit.contains(name) {
             continue;
         }
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
@@ -91,10 +136,11 @@ pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
     out
 }
 
-const NEVER_STORED: [&str; 10] = [
+const NEVER_STORED: [&str; 11] = [
     "age",
     "cache-status",
     "connection",
+    "content-range",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authentication-info",

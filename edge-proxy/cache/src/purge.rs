@@ -14,6 +14,7 @@ use skerry_config::purge::{Purge, Targets};
 use skerry_config::snapshot::Snapshot;
 
 mod identity;
+mod local;
 mod prefixes;
 mod tags;
 mod url;
@@ -21,8 +22,11 @@ mod url;
 pub(crate) use identity::Identity;
 pub(crate) use tags::Tags;
 
+use local::Local;
 use prefixes::Prefixes;
 use url::{Location, named};
+
+pub(crate) use url::group_name;
 
 /// The most names of one kind. When they are more, the older half is folded into the epoch of everything.
 const NAMES_MAX: usize = 100_000;
@@ -67,13 +71,34 @@ pub(crate) struct Mark {
     /// The number of the last purge in force when the fetch began.
     stamp: u64,
     tags: Tags,
+    /// The count of this node's own invalidations when the fetch began.
+    since: u64,
+    /// Its cache groups.
+    groups: Box<[u128]>,
     /// The change of the table up to which nothing matched.
     clean_at: AtomicU64,
 }
 
+impl Clone for Mark {
+    fn clone(&self) -> Self {
+        Self {
+            stamp: self.stamp,
+            tags: self.tags.clone(),
+            since: self.since,
+            groups: self.groups.clone(),
+            clean_at: AtomicU64::new(self.clean_at.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 impl Mark {
     pub(crate) fn new(stamp: u64, tags: Tags) -> Self {
-        Self { stamp, tags, clean_at: AtomicU64::new(0) }
+        Self { stamp, tags, since: 0, groups: Box::default(), clean_at: AtomicU64::new(0) }
+    }
+
+    /// The same for an answer in these cache groups, whose fetch began when this node had invalidated things `since` times.
+    pub(crate) fn invalidated_since(self, since: u64, groups: Box<[u128]>) -> Self {
+        Self { since, groups, ..self }
     }
 
     pub(crate) fn stamp(&self) -> u64 {
@@ -82,7 +107,7 @@ impl Mark {
 
     /// In bytes, beside the mark itself.
     pub(crate) fn weight(&self) -> u64 {
-        self.tags.weight()
+        self.tags.weight() + 16 * self.groups.len() as u64
     }
 }
 
@@ -90,6 +115,7 @@ impl Mark {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     epochs: RwLock<Epochs>,
+    local: Local,
     /// Counts changes of the epochs, so that an object is compared once for each; from 1.
     changes: AtomicU64,
     /// The number of the last purge in force.
@@ -156,13 +182,28 @@ impl Table {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// How often this node has invalidated something by itself: the count of a fetch that begins now.
+    pub(crate) fn invalidations(&self) -> u64 {
+        self.local.count()
+    }
+
+    /// Takes everything with these identities or in these groups out of use that was asked for before.
+    pub(crate) fn invalidate(&self, targets: &[Identity], groups: &[u128]) {
+        let names: Vec<u128> = targets.iter().flat_map(|target| &target.urls).chain(groups).copied().collect();
+        self.local.invalidate(&names);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Compares an object.
     pub(crate) fn verdict(&self, identity: &Identity, mark: &Mark) -> Verdict {
         let changes = self.changes.load(Ordering::Acquire);
-        if mark.clean_at.load(Ordering::Relaxed) == changes || mark.stamp >= self.seq() {
+        if mark.clean_at.load(Ordering::Relaxed) == changes {
             return Verdict::Untouched;
         }
-        let epoch = self.epochs.read().matching(identity, &mark.tags);
+        if self.local.is_out(identity.urls.iter().chain(&mark.groups), mark.since) {
+            return Verdict::Gone;
+        }
+        let epoch = if mark.stamp >= self.seq() { Epoch::default() } else { self.epochs.read().matching(identity, &mark.tags) };
         let verdict = judged(epoch, mark.stamp);
         if verdict == Verdict::Untouched {
             mark.clean_at.store(changes, Ordering::Relaxed);
@@ -171,7 +212,10 @@ impl Table {
     }
 
     /// Compares a fetch that began at `stamp` and whose head, with its tags, has not come.
-    pub(crate) fn verdict_before_head(&self, identity: &Identity, stamp: u64) -> Verdict {
+    pub(crate) fn verdict_before_head(&self, identity: &Identity, stamp: u64, since: u64) -> Verdict {
+        if self.local.is_out(identity.urls.iter(), since) {
+            return Verdict::Gone;
+        }
         if stamp >= self.seq() {
             return Verdict::Untouched;
         }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::object::Object;
+use crate::no_vary_search;
+use crate::object::{Object, Parts};
 use crate::vary;
 
 mod memory;
@@ -16,8 +17,12 @@ pub(crate) use memory::{ENTRY_MAX, Memory};
 pub(crate) enum Entry {
     /// Answers for this key vary; they are under the keys of their variants.
     Marker(Arc<Marker>),
-    /// An answer with a whole body.
+    /// How the answers below a path look at queries; they are under the keys with canonical ones.
+    Search(Arc<no_vary_search::Rules>),
+    /// An answer with a whole body, or one to HEAD.
     Object(Arc<Object>),
+    /// Parts of an answer's body.
+    Parts(Arc<Parts>),
 }
 
 /// That the answers for a key vary.
@@ -37,7 +42,9 @@ impl Entry {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Marker(marker) => MARKER_COST + marker.fields.iter().map(|name| 32 + name.as_str().len() as u64).sum::<u64>(),
+            Self::Search(rules) => MARKER_COST + rules.weight(),
             Self::Object(object) => object.weight(),
+            Self::Parts(parts) => parts.weight(),
         }
     }
 }

@@ -4,28 +4,31 @@ use http::{HeaderMap, header};
 use skerry_config::snapshot::Policy;
 
 use super::Exchange;
-use crate::key::Key;
+use crate::groups::{CACHE_GROUP_INVALIDATION, groups};
+use crate::purge::{Identity, group_name};
 use crate::request::Request;
 
 impl Exchange {
-    /// Forgets what is stored for the target of an unsafe request that was answered without error, and for `Location` and
-    /// `Content-Location` of the same origin: whatever the variant, and whatever is being fetched for them.
+    /// Takes out of use what is stored, or being fetched, for the target of an unsafe request that was answered without error, and for
+    /// `Location` and `Content-Location` of the same origin: whatever the variant and whatever else is in the key. The same for the cache
+    /// groups that the answer names (RFC 9875 section 3).
     ///
-    /// `request` is the unsafe request as a GET would be; its key fields tell which answers are meant where the site's key has any.
-    pub fn invalidate(&self, request: &Request, policy: &Policy, response: &HeaderMap) {
+    /// `request` is the unsafe request as a GET would be.
+    pub fn invalidate(&self, request: &Request, site: &str, policy: &Policy, response: &HeaderMap) {
         let mut targets = vec![request.path_and_query.clone()];
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
             let value = response.get(name).and_then(|value| value.to_str().ok());
             targets.extend(value.and_then(|value| same_origin_target(value, request)));
         }
-        for path_and_query in targets {
-            let target = Request { path_and_query, ..request.clone() };
-            let primary = Key::of(&target, &policy.key);
-            // Spoil first: a fetch that ends between the two would be stored after the removal.
-            self.flights.spoil(&primary);
-            self.store.remove(&primary);
-        }
+        let identity = |path_and_query| Identity::of(&Request { path_and_query, ..request.clone() }, site, policy);
+        let targets: Vec<Identity> = targets.into_iter().map(identity).collect();
+        self.purges.invalidate(&targets, &groups_of(request, response, CACHE_GROUP_INVALIDATION));
     }
+}
+
+/// The names of the cache groups in a field of the answer to a request.
+pub(super) fn groups_of(request: &Request, response: &HeaderMap, field: &str) -> Box<[u128]> {
+    groups(response, field).iter().map(|group| group_name(request.scheme, &request.authority, group)).collect()
 }
 
 /// Path and query of a URI reference, resolved against the request; `None` when it is of another origin.

@@ -5,28 +5,33 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use skerry_config::snapshot::Policy;
 use tokio::sync::oneshot;
 
 use super::Exchange;
-use super::remember::{REMEMBER, REMEMBER_ERROR};
+use super::remember::REMEMBER_ERROR;
+use super::search::key_under;
 use super::serve::{content_length, protocol, sound, take_cache_status};
-use crate::cacheable::{self, Kept, Refusal, Response};
+use crate::cacheable::{self, Kept, Question, Refusal, Response};
 use crate::conditional;
-use crate::fetch::{Fetch, FetchError, Fetched, Forward};
-use crate::flight::{FlightKey, Lead, Outcome};
-use crate::freshness::Freshness;
+use crate::fetch::{Fetch, FetchError, FetchErrorKind, Fetched, Forward};
+use crate::flight::{FlightKey, Lead, Outcome, Scope};
 use crate::key::Key;
 use crate::lookup::note_failure;
-use crate::object::{Cursor, Growing, Object, storable};
-use crate::purge::{Mark, Tags, Verdict};
+use crate::no_vary_search;
+use crate::object::{Cursor, Growing, Object, Parts, storable};
+use crate::purge::Tags;
+use crate::range::{self, Wanted};
 use crate::request::Request;
 use crate::store::{Entry, Marker};
 use crate::time::Time;
 use crate::vary;
 
+mod complete;
+mod confirm;
 mod fill;
+mod keep;
 
 /// What the leader tells its own client.
 pub(super) enum Led {
@@ -48,8 +53,12 @@ pub(super) struct Trip {
     pub(super) policy: Arc<Policy>,
     /// Where the request was looked up.
     pub(super) key: Key,
+    /// How much to ask for.
+    pub(super) scope: Scope,
     /// The stored answer that is to be refreshed.
     pub(super) stale: Option<Arc<Object>>,
+    /// The parts there are, which the fetch of the whole may complete.
+    pub(super) parts: Option<Arc<Parts>>,
     pub(super) now: Time,
     pub(super) fetch: Arc<dyn Fetch>,
     pub(super) lead: Lead,
@@ -69,6 +78,7 @@ impl Trip {
     pub(super) async fn run(mut self) {
         match self.ask().await {
             Ok(Heard::Confirmed(fetched)) => self.confirm(&fetched),
+            Ok(Heard::New(fetched)) if self.scope == Scope::Head => self.receive_head(fetched).await,
             Ok(Heard::New(fetched)) => self.receive(fetched).await,
             Err(error) => {
                 self.exchange.counters.failed.inc();
@@ -77,16 +87,21 @@ impl Trip {
         }
     }
 
-    /// Asks upstream for the whole, validating what is stored.
+    /// Asks upstream, validating what is stored or completing the parts of it.
     async fn ask(&self) -> Result<Heard, FetchError> {
+        if let Some(parts) = self.parts.as_ref().filter(|_| self.scope == Scope::Whole)
+            && let Some(fetched) = self.complete(parts).await?
+        {
+            return Ok(Heard::New(fetched));
+        }
         let validators = |object: &Arc<Object>| [header::ETAG, header::LAST_MODIFIED].iter().any(|name| object.headers.contains_key(name));
-        let mut validating = self.stale.as_ref().filter(|object| validators(object));
+        let mut validating = self.stale.as_ref().filter(|object| object.part.is_none() && validators(object));
         loop {
-            let mut request = self.whole_request();
+            let mut request = self.upstream_request();
             if let Some(object) = validating {
                 conditional::validate(&mut request.headers, &object.headers);
             }
-            let fetched = self.fetch.fetch(Forward { request, purge_seq: self.lead.flight.stamp }).await.and_then(sound)?;
+            let fetched = self.fetch(request).await?;
             match (fetched.status, validating) {
                 (StatusCode::NOT_MODIFIED, Some(object)) if conditional::confirms(&fetched.headers, &object.headers) => {
                     return Ok(Heard::Confirmed(fetched));
@@ -94,16 +109,52 @@ impl Trip {
                 // A 304 about something else: ask once more, for the thing itself.
                 (StatusCode::NOT_MODIFIED, Some(_)) => validating = None,
                 (StatusCode::NOT_MODIFIED, None) => return Err(protocol("a 304 that nobody asked for".to_owned())),
-                (StatusCode::PARTIAL_CONTENT, _) => return Err(protocol("a 206 that nobody asked for".to_owned())),
+                (StatusCode::PARTIAL_CONTENT, _) => return self.checked_part(fetched).map(Heard::New),
                 _ => return Ok(Heard::New(fetched)),
             }
         }
     }
 
-    fn whole_request(&self) -> Request {
+    /// A 206, if it holds the range that was asked for and says nothing that contradicts it.
+    fn checked_part(&self, fetched: Fetched) -> Result<Fetched, FetchError> {
+        let Scope::Range(wanted) = self.scope else { return Err(protocol("a 206 that nobody asked for".to_owned())) };
+        let part = range::content_range(&fetched.headers).map_err(|why| wrong_range(why.as_str().to_owned()))?;
+        if !part.answers(&wanted) {
+            return Err(wrong_range(format!("bytes {}-{} where {wanted} was asked for", part.start, part.end - 1)));
+        }
+        if content_length(&fetched.headers)?.is_some_and(|length| length != part.end - part.start) {
+            return Err(wrong_range("a content-length that contradicts the content-range".to_owned()));
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch(&self, request: Request) -> Result<Fetched, FetchError> {
+        self.fetch.fetch(Forward { request, purge_seq: self.lead.flight.stamp }).await.and_then(sound)
+    }
+
+    /// The request as it goes upstream: without this client's conditions, for as much as is to be fetched.
+    fn upstream_request(&self) -> Request {
+        let mut request = self.request.clone();
+        conditional::strip(&mut request.headers);
+        request.head_only = self.scope == Scope::Head;
+        if let Scope::Range(wanted) = self.scope
+            && let Ok(range) = HeaderValue::from_str(&wanted.to_string())
+        {
+            request.headers.insert(header::RANGE, range);
+        }
+        request
+    }
+
+    /// The request for some bytes of the representation with this entity tag.
+    fn bytes_request(&self, first: u64, end: Option<u64>, etag: &HeaderValue) -> Request {
         let mut request = self.request.clone();
         conditional::strip(&mut request.headers);
         request.head_only = false;
+        let wanted = Wanted::From { first, last: end.map(|end| end - 1) };
+        if let Ok(range) = HeaderValue::from_str(&wanted.to_string()) {
+            request.headers.insert(header::RANGE, range);
+            request.headers.insert(header::IF_RANGE, etag.clone());
+        }
         request
     }
 
@@ -150,12 +201,27 @@ impl Trip {
             responded_at: fetched.responded_at,
         };
         let length = content_length(&fetched.headers).unwrap_or(None);
-        let kept = cacheable::judge(&self.request.headers, response, &self.policy);
-        match kept {
-            Ok(_) if length.is_some_and(|length| length > self.exchange.bounds.object_max) => self.refuse(fetched, Refusal::TooLarge),
+        match self.judge(response) {
+            Ok(_) if self.scope != Scope::Head && length.is_some_and(|length| length > self.object_max()) => {
+                self.refuse(fetched, Refusal::TooLarge);
+            }
             Ok(kept) => self.keep(fetched, kept, length).await,
             Err(refusal) => self.refuse(fetched, refusal),
         }
+    }
+
+    fn judge(&self, response: Response<'_>) -> Result<Kept, Refusal> {
+        let question = Question {
+            headers: &self.request.headers,
+            path: crate::key::split(&self.request.path_and_query).0,
+            ranged: matches!(self.scope, Scope::Range(_)),
+        };
+        cacheable::judge(question, response, &self.policy)
+    }
+
+    /// The largest body that is stored, in bytes.
+    fn object_max(&self) -> u64 {
+        self.exchange.bounds.object_max.min(self.policy.object_max.unwrap_or(u64::MAX))
     }
 
     /// An answer that may not be stored: everybody goes upstream alone, and later requests do so at once.
@@ -163,16 +229,24 @@ impl Trip {
         let exchange = &self.exchange;
         exchange.counters.uncacheable.inc();
         let is_error = fetched.status.is_server_error();
-        self.remember(if is_error { REMEMBER_ERROR } else { REMEMBER }, fetched.responded_at);
-        if !is_error && self.stale.is_some() {
-            exchange.store.remove(&self.key);
+        // A range that is not there says nothing about the resource.
+        if fetched.status != StatusCode::RANGE_NOT_SATISFIABLE {
+            self.remember(is_error, fetched.responded_at);
+            if !is_error && self.stale.is_some() {
+                exchange.store.remove(&self.key);
+                exchange.store.remove(&self.key.head());
+            }
         }
         self.lead.publish(Outcome::Private);
         self.tell(Led::Direct { fetched, refusal });
     }
 
-    fn remember(&self, period: std::time::Duration, now: Time) {
-        self.exchange.remembered.insert(&self.lead.flight.primary, self.is_authorized(), now.plus(period));
+    /// Lets later requests for the key go upstream at once.
+    fn remember(&self, is_error: bool, now: Time) {
+        let period = if is_error { self.policy.hit_for_miss.0.min(REMEMBER_ERROR) } else { self.policy.hit_for_miss.0 };
+        if !period.is_zero() {
+            self.exchange.remembered.insert(&self.lead.flight.primary, self.is_authorized(), now.plus(period));
+        }
     }
 
     fn is_authorized(&self) -> bool {
@@ -188,32 +262,43 @@ impl Trip {
         if tags.overflowed() {
             self.exchange.counters.tags_overflowed.inc();
         }
-        let (key, generation) = self.place(&kept.fields);
+        let primary = self.primary(&fetched.headers);
+        let (key, generation) = self.place(&primary, &kept.fields);
+        let head_only = self.scope == Scope::Head;
         let object = Arc::new(Object {
-            key,
-            primary: self.lead.flight.primary.clone(),
+            key: if head_only { key.head() } else { key },
+            primary,
             generation,
-            status: fetched.status,
-            headers: storable(&fetched.headers, fetched.responded_at),
+            // Stored parts answer as the whole would, so far as they reach.
+            status: if kept.part.is_some() { StatusCode::OK } else { fetched.status },
+            headers: storable(&fetched.headers, &kept.omit, fetched.responded_at),
             aged: fetched.headers.contains_key(header::AGE),
             upstream_status,
             freshness: kept.freshness,
             fields: kept.fields,
             identity: Arc::clone(&self.lead.flight.identity),
-            mark: Mark::new(self.lead.flight.stamp, tags),
-            length,
+            mark: self.mark(tags, &fetched.headers),
+            length: kept.part.map_or(length, |part| part.total),
+            part: kept.part,
+            head_only,
             body,
             retry: AtomicU64::new(0),
         });
-        self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized() });
+        if !head_only {
+            self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });
+        }
         self.lead.publish(Outcome::Object(Arc::clone(&object)));
         self.tell(Led::Object { object: Arc::clone(&object), cursor, fwd_status: None });
+        if head_only {
+            object.body.finish();
+            self.store(&object);
+            return self.lead.land();
+        }
         self.fill(object, fetched.body).await;
     }
 
-    /// The key under which an answer that varies on these fields is stored; leaves the marker that leads there.
-    fn place(&self, fields: &vary::Fields) -> (Key, u64) {
-        let primary = &self.lead.flight.primary;
+    /// The key under which an answer that varies on these fields is stored below `primary`; leaves the marker that leads there.
+    fn place(&self, primary: &Key, fields: &vary::Fields) -> (Key, u64) {
         if fields.is_empty() {
             return (primary.clone(), 0);
         }
@@ -230,66 +315,17 @@ impl Trip {
         (vary::key(primary, generation, fields, &self.request.headers), generation)
     }
 
-    /// 304: the stored answer with the fields of this one (RFC 9111 section 4.3.4), its body shared.
-    fn confirm(&mut self, fetched: &Fetched) {
-        let Some(stale) = self.stale.clone() else { return };
-        self.exchange.counters.revalidated.inc();
-        let mut merged = conditional::updated(&stale.headers, &fetched.headers);
-        let upstream_status = take_cache_status(&mut merged);
-        let response =
-            Response { status: stale.status, headers: &merged, requested_at: fetched.requested_at, responded_at: fetched.responded_at };
-        let judged = cacheable::judge(&self.request.headers, response, &self.policy);
-        let (freshness, fields) = match &judged {
-            Ok(kept) => (kept.freshness.clone(), Arc::clone(&kept.fields)),
-            Err(_) => (Freshness { responded_at: fetched.responded_at, ..stale.freshness.clone() }, Arc::clone(&stale.fields)),
-        };
-        let (key, generation) = if fields == stale.fields { (stale.key.clone(), stale.generation) } else { self.place(&fields) };
-        let object = Arc::new(Object {
-            key,
-            primary: stale.primary.clone(),
-            generation,
-            status: stale.status,
-            headers: storable(&merged, fetched.responded_at),
-            aged: fetched.headers.contains_key(header::AGE),
-            upstream_status,
-            freshness,
-            fields,
-            identity: Arc::clone(&stale.identity),
-            mark: Mark::new(self.lead.flight.stamp, Tags::of(&merged)),
-            length: stale.length,
-            body: Arc::clone(&stale.body),
-            retry: AtomicU64::new(0),
-        });
-        match judged {
-            Ok(_) => {
-                self.store(&object);
-                self.lead.publish(Outcome::Confirmed(Arc::clone(&object)));
-            }
-            Err(_) => {
-                self.exchange.store.remove(&self.key);
-                self.remember(REMEMBER, fetched.responded_at);
-                self.lead.publish(Outcome::Private);
-            }
+    /// The key before any variant, by what the answer says of the query.
+    fn primary(&self, headers: &HeaderMap) -> Key {
+        if !self.policy.no_vary_search {
+            return self.lead.flight.primary.clone();
         }
-        let cursor = object.body.cursor();
-        self.tell(Led::Object { object, cursor, fwd_status: Some(StatusCode::NOT_MODIFIED.as_u16()) });
+        let rules = no_vary_search::Rules::of(headers);
+        self.exchange.note_search_rules(&self.request, &self.policy, rules.as_ref());
+        key_under(&self.request, &self.policy, rules.as_ref())
     }
+}
 
-    /// Stores an object whose body is whole, unless a purge, an unsafe request or a later answer was quicker.
-    fn store(&self, object: &Arc<Object>) -> bool {
-        let exchange = &self.exchange;
-        let fits = object.weight() <= exchange.bounds.memory.min(crate::store::ENTRY_MAX);
-        let gone = exchange.purges.verdict(&object.identity, &object.mark) == Verdict::Gone;
-        if !fits || gone || self.lead.flight.is_spoiled() || !object.body.is_whole() {
-            return false;
-        }
-        if let Some(Entry::Object(there)) = exchange.store.get(&object.key)
-            && (there.mark.stamp(), there.freshness.responded_at) > (object.mark.stamp(), object.freshness.responded_at)
-        {
-            return false;
-        }
-        exchange.store.insert(object.key.clone(), Entry::Object(Arc::clone(object)));
-        exchange.counters.stored.inc();
-        true
-    }
+fn wrong_range(detail: String) -> FetchError {
+    FetchError { kind: FetchErrorKind::Protocol, detail }
 }

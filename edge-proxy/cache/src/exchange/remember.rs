@@ -9,9 +9,7 @@ use moka::sync::Cache;
 use crate::key::Key;
 use crate::time::Time;
 
-/// How long an answer that may not be stored is remembered.
-pub(super) const REMEMBER: Duration = Duration::from_secs(120);
-/// The same for an answer with a 5xx status, which is likely to pass.
+/// The most that an answer with a 5xx status, which is likely to pass, is remembered; other ones as long as the site says.
 pub(super) const REMEMBER_ERROR: Duration = Duration::from_secs(1);
 /// The most keys that are remembered.
 const KEYS_MAX: u64 = 100_000;

@@ -8,9 +8,11 @@ use crate::answer::{Answer, CacheStatus, Reader};
 use crate::conditional;
 use crate::fetch::{FetchError, FetchErrorKind, Fetched};
 use crate::object::{Cursor, Object};
-use crate::range::{self, Asked};
 use crate::request::Request;
+use crate::shape::{self, Shape, has_no_body};
 use crate::time::Time;
+
+mod multipart;
 
 /// How an object came to answer a request.
 pub(super) struct Served {
@@ -30,14 +32,14 @@ impl Served {
     }
 }
 
-/// Answers from an object; `None` when its body takes no more readers.
+/// Answers from an object; `None` when it lacks what the request needs, or takes no more readers.
 pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Served) -> Option<Answer> {
     let Served { mut status, cursor, first, detail } = served;
+    let shape = shape::of(object, request)?;
     let now = now.max(object.freshness.responded_at);
     status.ttl = Some(object.freshness.ttl(now));
     status.detail = detail.or(status.detail);
     let upstream_cache_status = if status.hit { None } else { object.upstream_status.clone() };
-    let shape = shape(object, request);
     let mut headers = match shape {
         Shape::NotModified => conditional::not_modified(&object.headers),
         _ => object.headers.clone(),
@@ -58,58 +60,26 @@ pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Serv
         Shape::NoBody => {}
         Shape::Part(start, end) => {
             let mut cursor = cursor()?;
-            cursor.limit(start, end);
+            cursor.limit(start - object.offset(), end - object.offset());
             answer.status = StatusCode::PARTIAL_CONTENT;
             set_length(&mut answer.headers, Some(end - start));
             answer.headers.insert(header::CONTENT_RANGE, content_range(&format!("{start}-{}", end - 1), whole));
             answer.body = Reader::of_object(cursor);
         }
-        Shape::Unsatisfiable => {
-            answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
-            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ETAG, header::LAST_MODIFIED] {
-                answer.headers.remove(name);
-            }
-            set_length(&mut answer.headers, Some(0));
-            answer.headers.insert(header::CONTENT_RANGE, content_range("*", whole));
-        }
+        Shape::Parts(ranges) => multipart::make(&mut answer, object, &ranges)?,
+        Shape::Unsatisfiable => unsatisfiable(&mut answer, whole),
     }
     Some(answer)
 }
 
-/// What of an object a request gets.
-#[derive(Clone, Copy)]
-enum Shape {
-    Whole,
-    Head,
-    NoBody,
-    NotModified,
-    Part(u64, u64),
-    Unsatisfiable,
-}
-
-/// RFC 9110 section 13.2.2: `If-None-Match`, else `If-Modified-Since`, then `Range` with `If-Range`. Conditions count for 200 only, ranges for GET only.
-fn shape(object: &Object, request: &Request) -> Shape {
-    let is_ok = object.status == StatusCode::OK;
-    if is_ok && conditional::is_not_modified(&request.headers, &object.headers) {
-        return Shape::NotModified;
+/// RFC 9110 section 15.5.17.
+fn unsatisfiable(answer: &mut Answer, whole: Option<u64>) {
+    answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ETAG, header::LAST_MODIFIED] {
+        answer.headers.remove(name);
     }
-    if has_no_body(object.status) {
-        return Shape::NoBody;
-    }
-    if request.head_only {
-        return Shape::Head;
-    }
-    // While the length is not known a range cannot be told from an unsatisfiable one: the whole is sent.
-    let Some(length) = object.length().filter(|_| is_ok) else { return Shape::Whole };
-    match range::asked(&request.headers, &object.headers, length) {
-        Asked::Whole => Shape::Whole,
-        Asked::Part(start, end) => Shape::Part(start, end),
-        Asked::Unsatisfiable => Shape::Unsatisfiable,
-    }
-}
-
-fn has_no_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    set_length(&mut answer.headers, Some(0));
+    answer.headers.insert(header::CONTENT_RANGE, content_range("*", whole));
 }
 
 fn set_length(headers: &mut HeaderMap, length: Option<u64>) {

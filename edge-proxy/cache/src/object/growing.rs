@@ -90,6 +90,36 @@ impl Growing {
         Arc::new(Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling })
     }
 
+    /// A body that is whole from the start.
+    pub(crate) fn of_pieces(filling: Arc<Filling>, pieces: impl IntoIterator<Item = Bytes>) -> Arc<Self> {
+        let mut len = 0;
+        let place = |bytes: Bytes| {
+            let start = len;
+            len += bytes.len() as u64;
+            Piece { start, bytes }
+        };
+        let pieces: Box<[Piece]> = pieces.into_iter().filter(|bytes| !bytes.is_empty()).map(place).collect();
+        let body = Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling };
+        body.state.lock().end = Some(Ok(()));
+        // The cell is new, so that it takes the value.
+        let _ = body.whole.set(Whole { pieces, len });
+        Arc::new(body)
+    }
+
+    /// The bytes from `start` up to `end` that are there, shared with this body; fewer where it is shorter or has forgotten some.
+    pub(crate) fn pieces(&self, start: u64, end: u64) -> Vec<Bytes> {
+        let cut = |piece: &Piece| (piece.start < end && piece.end() > start).then(|| slice(piece, start.max(piece.start), end));
+        match self.whole.get() {
+            Some(whole) => whole.pieces.iter().filter_map(cut).collect(),
+            None => self.state.lock().pieces.iter().filter_map(cut).collect(),
+        }
+    }
+
+    /// How many bytes have come.
+    pub(crate) fn len(&self) -> u64 {
+        self.whole.get().map_or_else(|| self.state.lock().len, |whole| whole.len)
+    }
+
     /// Adds bytes, copied so that no larger buffer of the transport stays alive behind them; answers with the length.
     pub(crate) fn append(&self, bytes: &[u8]) -> u64 {
         let bytes = Bytes::copy_from_slice(bytes);

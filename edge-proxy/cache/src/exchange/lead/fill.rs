@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
-use super::super::remember::REMEMBER;
-use super::super::serve::sound;
 use super::Trip;
 use crate::answer::{cut_short, too_long};
 use crate::conditional::strong_etag;
-use crate::control::delta_digits;
-use crate::fetch::{Body, FetchError, FetchErrorKind, Forward};
+use crate::fetch::{Body, FetchError, FetchErrorKind};
 use crate::object::Object;
+use crate::range::content_range;
 
 /// How often a body that was cut short is asked for again from where it ended.
 const RESUMES: usize = 3;
@@ -54,12 +52,12 @@ impl Trip {
                 return Ok(Filled::Unwanted);
             }
             let Some(bytes) = body.chunk().await? else {
-                return match object.length {
+                return match object.body_length() {
                     Some(length) if *len < length => Err(cut_short(length - *len)),
                     _ => Ok(Filled::Whole),
                 };
             };
-            if object.length.is_some_and(|length| bytes.len() as u64 > length - *len) {
+            if object.body_length().is_some_and(|length| bytes.len() as u64 > length - *len) {
                 return Err(too_long());
             }
             *len = object.body.append(&bytes);
@@ -71,18 +69,16 @@ impl Trip {
     async fn resume(&self, object: &Object, len: u64, resumes: &mut usize) -> Option<Box<dyn Body>> {
         let etag = strong_etag(&object.headers).filter(|_| object.status == StatusCode::OK)?;
         // Where everything had come there is nothing to ask for: what failed was the end itself.
-        if object.length.is_some_and(|length| len >= length) {
+        if object.body_length().is_some_and(|length| len >= length) {
             return None;
         }
         while *resumes < RESUMES {
             *resumes += 1;
-            let mut request = self.whole_request();
-            request.headers.insert(header::RANGE, HeaderValue::from_str(&format!("bytes={len}-")).ok()?);
-            request.headers.insert(header::IF_RANGE, etag.clone());
-            let forward = Forward { request, purge_seq: self.lead.flight.stamp };
-            let Ok(fetched) = self.fetch.fetch(forward).await.and_then(sound) else { continue };
+            let start = object.offset() + len;
+            let end = object.part.map(|part| part.end);
+            let Ok(fetched) = self.fetch(self.bytes_request(start, end, etag)).await else { continue };
             let same = strong_etag(&fetched.headers) == Some(etag);
-            if fetched.status != StatusCode::PARTIAL_CONTENT || !same || !continues(&fetched.headers, len, object.length) {
+            if fetched.status != StatusCode::PARTIAL_CONTENT || !same || !continues(&fetched.headers, start, end, object.length) {
                 return None;
             }
             self.exchange.counters.resumed.inc();
@@ -95,20 +91,21 @@ impl Trip {
         self.exchange.counters.cut.inc();
         // Nobody may join a body that will not be whole.
         self.lead.land();
+        self.keep_beginning(object);
         object.body.fail(error);
     }
 
     /// Turns the body into a window when it is too large to be stored, or too many bodies grow at once.
     fn bound(&mut self, object: &Object, len: u64) {
         let bounds = &self.exchange.bounds;
-        let too_large = len > bounds.object_max;
+        let too_large = len > self.object_max();
         let too_many = self.exchange.filling.bytes() > bounds.filling_max;
         if !(too_large || too_many) || object.body.is_window() {
             return;
         }
         self.exchange.counters.windows.inc();
         if too_large {
-            self.remember(REMEMBER, object.freshness.responded_at);
+            self.remember(false, object.freshness.responded_at);
         }
         self.lead.land();
         object.body.make_window();
@@ -122,24 +119,10 @@ enum Filled {
     Unwanted,
 }
 
-/// Whether a 206 holds the bytes from `start` to the end of a representation of this length (RFC 9110 section 14.4).
-fn continues(headers: &HeaderMap, start: u64, length: Option<u64>) -> bool {
-    let mut lines = headers.get_all(header::CONTENT_RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return false };
-    let Ok(text) = line.to_str() else { return false };
-    let Some((range, whole)) = text.strip_prefix("bytes ").and_then(|rest| rest.split_once('/')) else { return false };
-    let number = |text: &str| delta_digits(text.trim().as_bytes());
-    let Some((first, last)) = range.split_once('-').and_then(|(first, last)| number(first).zip(number(last))) else { return false };
-    let ends = |length: u64| last.checked_add(1) == Some(length);
-    first == start
-        && match (number(whole), length) {
-            (Some(whole), Some(length)) => whole == length && ends(length),
-            (Some(whole), None) => ends(whole),
-            (None, Some(length)) => whole.trim() == "*" && ends(length),
-            // Nothing would tell whether the rest is all of it.
-            (None, None) => false,
-        }
+/// Whether a 206 holds the bytes from `start` up to `end`, or to the end of a representation of this length (RFC 9110 section 14.4).
+fn continues(headers: &HeaderMap, start: u64, end: Option<u64>, length: Option<u64>) -> bool {
+    let Ok(range) = content_range(headers) else { return false };
+    let agreed = range.total.zip(length).is_none_or(|(theirs, ours)| theirs == ours);
+    // Without any length nothing would tell whether the rest is all of it.
+    agreed && range.start == start && end.or(length).or(range.total) == Some(range.end)
 }
-
-#[cfg(test)]
-mod tests;
