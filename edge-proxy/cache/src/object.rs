@@ -68,8 +68,9 @@ impl Object {
 }
 
 /// The header fields as they are stored: one small buffer of their own, because the ones from the network share the buffer of a whole head;
-/// with a `Date` (RFC 9110 section 6.6.1) and without what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
-pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
+/// with a `Date` (RFC 9110 section 6.6.1) and without what belongs to one hop or is not to be stored (RFC 9111 section 3.1), and what is to
+/// be omitted.
+pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: Time) -> HeaderMap {
     let mut values = BytesMut::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
     for value in headers.values() {
         values.extend_from_slice(value.as_bytes());
@@ -78,7 +79,7 @@ pub(crate) fn storable(headers: &HeaderMap, responded_at: Time) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(headers.len() + 1);
     for (name, value) in headers {
         let bytes: Bytes = values.split_to(value.len());
-        if NEVER_STORED.contains(&name.as_str()) {
+        if NEVER_STORED.contains(&name.as_str()) || omit.contains(name) {
             continue;
         }
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());

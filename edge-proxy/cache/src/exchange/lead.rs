@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 use super::Exchange;
 use super::remember::{REMEMBER, REMEMBER_ERROR};
 use super::serve::{content_length, protocol, sound, take_cache_status};
-use crate::cacheable::{self, Kept, Refusal, Response};
+use crate::cacheable::{self, Kept, Question, Refusal, Response};
 use crate::conditional;
 use crate::fetch::{Fetch, FetchError, Fetched, Forward};
 use crate::flight::{FlightKey, Lead, Outcome};
 use crate::freshness::Freshness;
-use crate::key::Key;
+use crate::key::{Key, split};
 use crate::lookup::note_failure;
 use crate::object::{Cursor, Growing, Object, storable};
 use crate::purge::{Mark, Tags, Verdict};
@@ -100,6 +100,10 @@ impl Trip {
         }
     }
 
+    fn question(&self) -> Question<'_> {
+        Question { path: split(&self.request.path_and_query).0, headers: &self.request.headers, ranged: false }
+    }
+
     fn whole_request(&self) -> Request {
         let mut request = self.request.clone();
         conditional::strip(&mut request.headers);
@@ -150,7 +154,7 @@ impl Trip {
             responded_at: fetched.responded_at,
         };
         let length = content_length(&fetched.headers).unwrap_or(None);
-        let kept = cacheable::judge(&self.request.headers, response, &self.policy);
+        let kept = cacheable::judge(self.question(), response, &self.policy);
         match kept {
             Ok(_) if length.is_some_and(|length| length > self.exchange.bounds.object_max) => self.refuse(fetched, Refusal::TooLarge),
             Ok(kept) => self.keep(fetched, kept, length).await,
@@ -194,7 +198,7 @@ impl Trip {
             primary: self.lead.flight.primary.clone(),
             generation,
             status: fetched.status,
-            headers: storable(&fetched.headers, fetched.responded_at),
+            headers: storable(&fetched.headers, &kept.omit, fetched.responded_at),
             aged: fetched.headers.contains_key(header::AGE),
             upstream_status,
             freshness: kept.freshness,
@@ -238,10 +242,10 @@ impl Trip {
         let upstream_status = take_cache_status(&mut merged);
         let response =
             Response { status: stale.status, headers: &merged, requested_at: fetched.requested_at, responded_at: fetched.responded_at };
-        let judged = cacheable::judge(&self.request.headers, response, &self.policy);
-        let (freshness, fields) = match &judged {
-            Ok(kept) => (kept.freshness.clone(), Arc::clone(&kept.fields)),
-            Err(_) => (Freshness { responded_at: fetched.responded_at, ..stale.freshness.clone() }, Arc::clone(&stale.fields)),
+        let judged = cacheable::judge(self.question(), response, &self.policy);
+        let (freshness, fields, omit) = match &judged {
+            Ok(kept) => (kept.freshness.clone(), Arc::clone(&kept.fields), kept.omit.as_slice()),
+            Err(_) => (Freshness { responded_at: fetched.responded_at, ..stale.freshness.clone() }, Arc::clone(&stale.fields), &[][..]),
         };
         let (key, generation) = if fields == stale.fields { (stale.key.clone(), stale.generation) } else { self.place(&fields) };
         let object = Arc::new(Object {
@@ -249,7 +253,7 @@ impl Trip {
             primary: stale.primary.clone(),
             generation,
             status: stale.status,
-            headers: storable(&merged, fetched.responded_at),
+            headers: storable(&merged, omit, fetched.responded_at),
             aged: fetched.headers.contains_key(header::AGE),
             upstream_status,
             freshness,

@@ -103,7 +103,11 @@ fn shape(object: &Object, request: &Request) -> Shape {
     let Some(length) = object.length().filter(|_| is_ok) else { return Shape::Whole };
     match range::asked(&request.headers, &object.headers, length) {
         Asked::Whole => Shape::Whole,
-        Asked::Part(start, end) => Shape::Part(start, end),
+        Asked::Parts(parts) => match parts.as_slice() {
+            [(start, end)] => Shape::Part(*start, *end),
+            // Several parts are answered with the whole, which RFC 9110 section 14.2 allows.
+            _ => Shape::Whole,
+        },
         Asked::Unsatisfiable => Shape::Unsatisfiable,
     }
 }
