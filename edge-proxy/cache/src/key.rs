@@ -164,7 +164,7 @@ fn canonical_query<'a>(query: &'a str, rules: Option<&Query>) -> Option<Cow<'a, 
 }
 
 /// A parameter's name with `%XX` and `+` undone; a broken escape stays as it is.
-fn decoded(name: &str) -> Cow<'_, [u8]> {
+pub(crate) fn decoded(name: &str) -> Cow<'_, [u8]> {
     if !name.contains(['%', '+']) {
         return Cow::Borrowed(name.as_bytes());
     }

@@ -12,13 +12,16 @@ pub mod exchange;
 pub mod fetch;
 pub mod figures;
 pub mod freshness;
+pub mod groups;
 pub mod key;
+pub mod no_vary_search;
 pub mod range;
 pub mod request;
 pub mod time;
 pub mod vary;
 
 mod flight;
+mod lists;
 mod lookup;
 mod object;
 mod purge;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::control::members;
 use crate::key::Key;
+use crate::lists::{Quotes, members, split};
 
 /// The most fields a stored response may vary on.
 pub const FIELDS_MAX: usize = 16;
@@ -55,22 +55,106 @@ pub fn key(primary: &Key, generation: u64, fields: &[HeaderName], request: &Head
     primary.variant([generation].into_iter().chain(parts))
 }
 
-/// A field's normal form: its lines joined, whitespace around commas gone. The order of `Accept-Encoding` and the case of its codings mean nothing (RFC 9110 section 12.5.3), so they are sorted and lowered.
+/// A field's normal form: its lines joined, whitespace around commas gone. Where a field's own definition says more, see [`Preference`].
 fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     if !headers.contains_key(name) {
         return None;
     }
-    let lines = headers.get_all(name).iter();
-    if name == http::header::ACCEPT_ENCODING {
-        let mut codings: Vec<Vec<u8>> = lines
-            .flat_map(|line| members(line.as_bytes()))
-            .map(|member| member.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect())
-            .collect();
-        codings.sort();
-        codings.dedup();
-        return Some(codings.join(&b','));
+    let listed: Vec<&[u8]> = headers.get_all(name).iter().flat_map(|line| members(line.as_bytes())).collect();
+    if !WEIGHTED.contains(name) {
+        return Some(listed.join(&b','));
     }
-    Some(lines.flat_map(|line| members(line.as_bytes())).collect::<Vec<_>>().join(&b','))
+    // What is not understood is not touched.
+    let Some(mut preferences) = listed.iter().map(|member| Preference::of(member)).collect::<Option<Vec<_>>>() else {
+        return Some(listed.join(&b','));
+    };
+    preferences.sort_by(|one, other| other.weight.cmp(&one.weight));
+    if name == http::header::ACCEPT_ENCODING {
+        preferences.iter_mut().for_each(Preference::name_coding);
+        preferences.sort();
+        preferences.dedup();
+    }
+    Some(preferences.iter().map(Preference::text).collect::<Vec<_>>().join(&b','))
+}
+
+/// The fields with weights (RFC 9110 section 12.4.2).
+const WEIGHTED: [HeaderName; 4] =
+    [http::header::ACCEPT, http::header::ACCEPT_CHARSET, http::header::ACCEPT_ENCODING, http::header::ACCEPT_LANGUAGE];
+
+/// One member of a field with weights. Media ranges, charsets, codings and language tags have no case, nor have the names of parameters
+/// (sections 8.3.1, 8.3.2, 8.4.1, 8.5.1); a weight of 1 says nothing (section 12.4.2).
+///
+/// Members are put in the order of their weights, which says the same as the weights themselves. Those of equal weight stay in the order
+/// sent: RFC 9110 leaves open what it means in `Accept`, and in `Accept-Language` it is the order of preference to servers that use the
+/// lookup of RFC 4647 section 3.4. Codings alone have no order at all (section 12.5.3), only weights, and are sorted by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Preference {
+    /// What is preferred, with its parameters.
+    what: Vec<u8>,
+    /// In thousandths.
+    weight: u16,
+}
+
+impl Preference {
+    /// `None` when the weight is malformed or something follows it.
+    fn of(member: &[u8]) -> Option<Self> {
+        let mut pieces = split(member, b';', Quotes::Escaped).map(<[u8]>::trim_ascii);
+        let mut what = pieces.next()?.to_ascii_lowercase();
+        let mut weight = None;
+        for piece in pieces {
+            if weight.is_some() {
+                return None;
+            }
+            let (name, value) = match piece.iter().position(|&byte| byte == b'=') {
+                Some(at) => (piece[..at].to_ascii_lowercase(), Some(&piece[at + 1..])),
+                None => (piece.to_ascii_lowercase(), None),
+            };
+            if name == b"q" {
+                weight = Some(thousandths(value?)?);
+                continue;
+            }
+            what.push(b';');
+            what.extend_from_slice(&name);
+            if let Some(value) = value {
+                what.push(b'=');
+                what.extend_from_slice(value);
+            }
+        }
+        Some(Self { what, weight: weight.unwrap_or(1_000) })
+    }
+
+    /// RFC 9110 sections 8.4.1.1 and 8.4.1.3: the old names of two codings.
+    fn name_coding(&mut self) {
+        match self.what.as_slice() {
+            b"x-gzip" => self.what = b"gzip".to_vec(),
+            b"x-compress" => self.what = b"compress".to_vec(),
+            _ => {}
+        }
+    }
+
+    fn text(&self) -> Vec<u8> {
+        let mut text = self.what.clone();
+        if self.weight < 1_000 {
+            text.extend_from_slice(format!(";q=0.{:03}", self.weight).as_bytes());
+        }
+        text
+    }
+}
+
+/// A weight: 0 to 1 with at most three digits behind the point.
+fn thousandths(text: &[u8]) -> Option<u16> {
+    let (whole, rest) = text.split_first()?;
+    let digits = match rest {
+        [] => &[][..],
+        [b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => digits,
+        _ => return None,
+    };
+    let part = (0..3).fold(0, |sum, at| sum * 10 + u16::from(digits.get(at).map_or(0, |digit| digit - b'0')));
+    match whole {
+        b'0' => Some(part),
+        b'1' if part == 0 => Some(1_000),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
-use super::{Refusal, Response, judge};
+use super::{Question, Refusal, Response, judge};
 use crate::exchange::tests::house::{START, policy};
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -18,7 +18,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 fn judged(status: u16, response: &[(&'static str, &str)], request: &[(&'static str, &str)], policy: &Policy) -> Option<Refusal> {
     let response =
         Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers(response), requested_at: START, responded_at: START };
-    judge(&headers(request), response, policy).err()
+    judge(Question { path: "/", headers: &headers(request), ranged: false }, response, policy).err()
 }
 
 #[test]

@@ -6,9 +6,10 @@ use http::HeaderMap;
 
 use super::{Asked, Exchange, serve};
 use crate::answer::{Answer, CacheStatus, Failed};
-use crate::cacheable::{self, Response};
+use crate::cacheable::{self, Question, Response};
 use crate::conditional;
 use crate::fetch::{Fetch, FetchError, Forward};
+use crate::key::split;
 use crate::request::Request;
 use crate::time::Time;
 
@@ -18,12 +19,14 @@ impl Exchange {
         let authorized = asked.is_authorized();
         let plain = !asked.request.head_only && !conditional::OURS.iter().any(|name| asked.request.headers.contains_key(name));
         let request_headers = if plain { asked.request.headers.clone() } else { HeaderMap::new() };
+        let path = split(&asked.request.path_and_query).0.to_owned();
         let (answer, times) = self.pass(asked.request, &asked.fetch, status).await?;
         if plain {
             let response = Response { status: answer.status, headers: &answer.headers, requested_at: times.0, responded_at: times.1 };
             let fits =
                 serve::content_length(&answer.headers).is_ok_and(|length| length.is_none_or(|length| length <= self.bounds.object_max));
-            if fits && cacheable::judge(&request_headers, response, asked.policy).is_ok() {
+            let question = Question { path: &path, headers: &request_headers, ranged: false };
+            if fits && cacheable::judge(question, response, asked.policy).is_ok() {
                 self.remembered.forget(&asked.primary, authorized);
             }
         }
