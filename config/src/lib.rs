@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod cookies;
+pub mod fields;
 mod glob;
 pub mod limits;
 pub mod origin;

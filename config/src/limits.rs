@@ -29,7 +29,17 @@ pub const PATTERN_BYTES_MAX: usize = 1_024;
 pub const KEY_HEADERS_MAX: usize = 16;
 /// Query parameters in `keep` or `drop`.
 pub const QUERY_NAMES_MAX: usize = 256;
-/// Bytes of a query parameter's name or a header field's name.
+/// Cookies in a key.
+pub const KEY_COOKIES_MAX: usize = 16;
+/// Lifetimes by answer in one list.
+pub const TTLS_MAX: usize = 64;
+/// Statuses, or media types, in one list.
+pub const ANSWERS_MAX: usize = 64;
+/// Patterns of cookies in one list.
+pub const COOKIE_PATTERNS_MAX: usize = 64;
+/// How long an uncacheable key is remembered.
+pub const HIT_FOR_MISS_MAX: Duration = Duration::from_secs(3_600);
+/// Bytes of a query parameter's name, a header field's name, a cookie's name or a media type.
 pub const FIELD_NAME_BYTES_MAX: usize = 256;
 /// Time allowed to connect.
 pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);

@@ -109,6 +109,9 @@ pub struct Edge {
     /// Certificates for clients.
     #[serde(default)]
     pub tls: Tls,
+    /// Where clients are.
+    #[serde(default)]
+    pub geo: Geo,
 }
 
 /// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`, which takes IPv4 too and so cannot stand beside `0.0.0.0:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
@@ -203,6 +206,15 @@ pub struct Certificate {
     pub cert: PathBuf,
     /// The PEM file of the private key.
     pub key: PathBuf,
+}
+
+/// Where clients are, for sites whose key has `country`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Geo {
+    /// A country database in the MaxMind DB format, such as `/var/lib/skerry/country.mmdb`. The file is read again within a few seconds of a change. Without it no client's country is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PathBuf>,
 }
 
 impl Process {

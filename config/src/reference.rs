@@ -78,6 +78,8 @@ fn shape(schema: &Value) -> Shape {
     match reference(inner) {
         Some("Period") => return Shape::Plain("duration".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
+        Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
+        Some("RequestDirectives") => return Shape::Plain("text".to_owned()),
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),
         None => {}
     }
@@ -99,6 +101,9 @@ fn order(name: &str) -> &'static [&'static str] {
         "Site" => Site::FIELDS,
         "Origin" => Origin::FIELDS,
         "Cache" => Cache::FIELDS,
+        "AnswerTtl" => AnswerTtl::FIELDS,
+        "Negative" => Negative::FIELDS,
+        "Cookies" => Cookies::FIELDS,
         "Rule" => Rule::FIELDS,
         "Match" => Match::FIELDS,
         "Key" => Key::FIELDS,
@@ -114,6 +119,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "ShieldListen" => ShieldListen::FIELDS,
         "ControlLink" => ControlLink::FIELDS,
         "Memory" => Memory::FIELDS,
+        "Geo" => Geo::FIELDS,
         "Tls" => Tls::FIELDS,
         "Certificate" => Certificate::FIELDS,
         _ => panic!("no order is known for the fields of {name}"),
@@ -170,7 +176,13 @@ fn example(name: &str, kind: &Kind, sample: &Value, live: &[&str], opening: &str
 
 #[test]
 fn the_commented_examples_are_what_the_doc_comments_say() {
-    let key = json!({ "query": { "keep": ["page", "q"], "drop": ["utm_source"], "sort": false }, "headers": ["accept-language"] });
+    let key = json!({
+        "scheme": true, "host": "shop.example.com", "query": { "keep": ["page", "q"], "drop": ["utm_source"], "sort": false },
+        "headers": ["accept-language"], "cookies": ["currency"], "device": false, "country": false,
+    });
+    let ttls = json!([{ "status": [301, "4xx"], "content_type": ["image/*", "text/css"], "ttl": "10m" }]);
+    let negative = json!({ "status": [404, "5xx"], "ttl": "10s" });
+    let cookies = json!({ "bypass": ["session*"], "strip": ["_ga*", "utm_source"], "strip_set": false });
     let site = json!({
         "name": "shop",
         "hosts": ["shop.example.com", "*.img.example.com"],
@@ -180,10 +192,11 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "server_name": "a.example.net",
         },
         "cache": {
-            "key": key,
+            "ttls": ttls, "negative": negative, "object_max": "10MiB", "cookies": cookies, "key": key,
             "rules": [{
-                "match": { "path": "/api/*", "host": "shop.example.com" },
-                "bypass": false, "ttl": "1s", "stale_while_revalidate": "10s", "stale_if_error": "1h", "key": key,
+                "match": { "path": "/api/*", "host": "shop.example.com", "header": "x-preview", "cookie": "session*" },
+                "bypass": false, "ttl": "1s", "stale_while_revalidate": "10s", "stale_if_error": "1h", "ttls": ttls, "negative": negative,
+                "object_max": "10MiB", "cookies": cookies, "request_directives": "obey", "key": key,
             }],
         },
     });
@@ -197,6 +210,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         "role": "edge", "name": "north-1", "data": "/var/lib/skerry/north-1", "control": link, "public_addresses": ["192.0.2.1"],
         "listen": { "http": ["0.0.0.0:80"], "https": ["0.0.0.0:443"], "admin": "127.0.0.1:9101" },
         "tls": { "certificates": [certificate], "issuer": certificate },
+        "geo": { "database": "/var/lib/skerry/country.mmdb" },
     });
     let live = ["listen.http", "listen.https", "tls.certificates"];
     example("edge-reference.toml", &Kind::of::<Edge>("Edge"), &edge, &live, "Every setting of an edge.");

@@ -273,8 +273,12 @@ pub struct Query {
 impl Site {
     /// Writes host names in lower case, as they are compared.
     pub(crate) fn normalise(&mut self) {
-        let rules = self.cache.rules.iter_mut().filter_map(|rule| rule.matches.host.as_mut());
-        self.hosts.iter_mut().chain(rules).for_each(|host| host.make_ascii_lowercase());
+        let Cache { key, rules, .. } = &mut self.cache;
+        let of_rules = rules.iter_mut().flat_map(|rule| {
+            let alias = rule.key.as_mut().and_then(|key| key.host.as_mut());
+            [rule.matches.host.as_mut(), alias].into_iter().flatten()
+        });
+        self.hosts.iter_mut().chain(&mut key.host).chain(of_rules).for_each(|host| host.make_ascii_lowercase());
     }
 }
 

@@ -42,6 +42,9 @@ impl FromStr for StatusPattern {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{} is not a status; write a final one such as 404, or a class such as \"4xx\"", quoted(text));
+        if text.len() != 3 {
+            return Err(wrong());
+        }
         let pattern = match text.strip_suffix("xx") {
             Some(class) => Self::Class(class.parse().map_err(|_| wrong())?),
             None => Self::One(text.parse().map_err(|_| wrong())?),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Memory, Nameserver, Process, Shield, ShieldListen,
-    Tls,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Memory, Nameserver, Process, Shield,
+    ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -158,6 +158,7 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         listen: EdgeListen { http: vec![node.address], https: node.https.into_iter().collect(), admin: node.admin },
         public_addresses: vec![node.address.ip()],
         cache: memory(),
+        geo: Geo::default(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }

@@ -4,12 +4,22 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::limits::{DNS_NAME_BYTES_MAX, FIELD_NAME_BYTES_MAX, LABEL_BYTES_MAX};
 
-/// Fields that never tell one stored answer from another: secrets, and fields of one connection (RFC 9110 section 7.6.1).
+/// Fields that never tell one stored answer from another: secrets, and what tells clients apart.
 const NOT_IN_KEY: &[(&str, &str)] = &[
-    ("cookie", "differs from client to client; pass such requests on with bypass = true"),
+    ("cookie", "differs from client to client; name the cookies that count in key.cookies"),
     ("authorization", "is a secret of one client; pass such requests on with bypass = true"),
-    ("proxy-authorization", "is a secret of one connection and never reaches the cache; leave it out"),
     ("host", "counts in every key already; leave it out"),
+    ("skerry-device", "is what the edge makes of the client; write device = true in its place"),
+    ("skerry-country", "is what the edge makes of the client; write country = true in its place"),
+];
+
+/// Fields that no rule can ask for, because the tiers write them or every request has them.
+const NOT_IN_MATCH: &[(&str, &str)] =
+    &[("cookie", "is not matched as a whole; write cookie = \"*\" in its place"), ("host", "is in every request; write host in its place")];
+
+/// Fields that a tier removes or writes, so that what a client says in them counts nowhere.
+const OF_THE_TIERS: &[(&str, &str)] = &[
+    ("proxy-authorization", "is a secret of one connection and never reaches the cache; leave it out"),
     ("connection", "is about one connection; leave it out"),
     ("keep-alive", "is about one connection; leave it out"),
     ("proxy-connection", "is about one connection; leave it out"),
@@ -17,6 +27,17 @@ const NOT_IN_KEY: &[(&str, &str)] = &[
     ("trailer", "is about one connection; leave it out"),
     ("transfer-encoding", "is about one connection; leave it out"),
     ("upgrade", "is about one connection; leave it out"),
+    ("if-match", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("if-none-match", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("if-modified-since", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("if-unmodified-since", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("if-range", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("range", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("expect", "is about one use of an answer, and the cache asks for the whole one; leave it out"),
+    ("cdn-loop", "is written by the edge itself; leave it out"),
+    ("via", "is written by the edge itself; leave it out"),
+    ("x-forwarded-for", "is written by the edge itself, from the client's address; leave it out"),
+    ("x-real-ip", "tells clients apart and is taken out of their requests; leave it out"),
 ];
 
 /// A name of a site, a node or a region: a DNS label in lower case.
@@ -118,14 +139,82 @@ pub(crate) fn host_and_port(text: &str) -> Result<(String, Option<u16>), String>
 
 /// A request header field that may count in a key.
 pub(crate) fn key_header(name: &str) -> Result<(), &'static str> {
+    field(name)?;
+    refused(name, NOT_IN_KEY)
+}
+
+/// A request header field that a rule may ask for.
+pub(crate) fn match_header(name: &str) -> Result<(), &'static str> {
+    field(name)?;
+    refused(name, NOT_IN_MATCH)
+}
+
+fn field(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > FIELD_NAME_BYTES_MAX || http::HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err("is not the name of a header field");
     }
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err("has capitals; write it in lower case");
     }
-    match NOT_IN_KEY.iter().find(|(refused, _)| *refused == name) {
+    Ok(())
+}
+
+fn refused(name: &str, table: &[(&str, &'static str)]) -> Result<(), &'static str> {
+    match table.iter().chain(OF_THE_TIERS).find(|(refused, _)| *refused == name) {
         Some((_, why)) => Err(why),
+        None if name.starts_with("skerry-") => Err("is taken out of clients' requests; choose a name that does not begin with skerry-"),
         None => Ok(()),
     }
+}
+
+/// The exact name of a cookie: a token (RFC 6265 section 4.1.1) without a star.
+pub(crate) fn cookie(name: &str) -> Result<(), &'static str> {
+    if name.contains('*') {
+        return Err("has a star; write the exact name of a cookie, because each counts by itself");
+    }
+    cookie_pattern(name)
+}
+
+/// The name of a cookie, or its beginning and a star.
+pub(crate) fn cookie_pattern(pattern: &str) -> Result<(), &'static str> {
+    if pattern.is_empty() {
+        return Err("is empty; write a cookie's name, or its beginning and *");
+    }
+    if pattern.len() > FIELD_NAME_BYTES_MAX {
+        return Err("is longer than 256 bytes");
+    }
+    let start = pattern.strip_suffix('*').unwrap_or(pattern);
+    if start.contains('*') {
+        return Err("has a star in the wrong place; write it at the end, for every name that begins so");
+    }
+    if start.bytes().all(is_token) { Ok(()) } else { Err("is not the name of a cookie; write the name alone, without = and value") }
+}
+
+/// Whether one cookie may have a name that fits both patterns.
+pub(crate) fn cookie_patterns_meet(one: &str, other: &str) -> bool {
+    match (one.strip_suffix('*'), other.strip_suffix('*')) {
+        (Some(one), Some(other)) => one.starts_with(other) || other.starts_with(one),
+        (Some(start), None) => other.starts_with(start),
+        (None, Some(start)) => one.starts_with(start),
+        (None, None) => one == other,
+    }
+}
+
+/// A media type without parameters, in lower case: `type/subtype`, or `type/*`.
+pub(crate) fn media_type(text: &str) -> Result<(), &'static str> {
+    if text.contains(';') {
+        return Err("has parameters; write the media type alone");
+    }
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err("has capitals; write it in lower case");
+    }
+    let token = |part: &str| !part.is_empty() && !part.contains('*') && part.bytes().all(is_token);
+    let good = text.len() <= FIELD_NAME_BYTES_MAX
+        && text.split_once('/').is_some_and(|(kind, subtype)| token(kind) && (subtype == "*" || token(subtype)));
+    if good { Ok(()) } else { Err("is not a media type; write one such as text/html, or image/* for all of a kind") }
+}
+
+/// A character of a token (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

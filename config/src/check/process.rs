@@ -139,6 +139,12 @@ fn edge(edge: &Edge, findings: &mut Findings) {
     }
     addresses(&edge.public_addresses, "public_addresses", findings);
     tls(&edge.tls, !listen.https.is_empty(), findings);
+    if edge.geo.database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+        findings.add(
+            "geo.database",
+            "the path is empty; write the path of a country database in the MaxMind DB format, or leave the field out",
+        );
+    }
 }
 
 fn tls(tls: &Tls, used: bool, findings: &mut Findings) {

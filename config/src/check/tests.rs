@@ -139,12 +139,42 @@ fn too_many_of_anything_is_a_fault() {
     assert_eq!(says("site", &rules(257)), "1:15: cache.rules: 257 rules; a site has at most 256");
     let urls = (0..17).map(|n| format!("\"http://h{n}\"")).collect::<Vec<_>>().join(", ");
     assert_eq!(says("site", &format!("origin.urls = [{urls}]")), "1:15: origin.urls: 17 origins; a site has at most 16");
+    let ttls = |count: usize| format!("cache.ttls = [{}]", vec!["{ status = [404], ttl = \"1s\" }"; count].join(", "));
+    assert_eq!(says("site", &ttls(64)), "");
+    assert_eq!(says("site", &ttls(65)), "1:14: cache.ttls: 65 lifetimes; write at most 64");
+    let names = |count: usize| (0..count).map(|n| format!("\"c{n}\"")).collect::<Vec<_>>().join(", ");
+    assert_eq!(says("site", &format!("cache.cookies.strip = [{}]", names(64))), "");
+    let many = format!("cache.cookies.strip = [{}]", names(65));
+    assert_eq!(says("site", &many), "1:23: cache.cookies.strip: 65 cookies; write at most 64");
+    let long = format!("cache.cookies.bypass = [\"{}\"]", "a".repeat(257));
+    assert!(says("site", &long).ends_with(" is longer than 256 bytes"), "{}", says("site", &long));
+    assert_eq!(says("site", &format!("cache.key.cookies = [{}]", names(16))), "");
+    assert_eq!(says("site", &format!("cache.key.cookies = [{}]", names(17))), "1:21: cache.key.cookies: 17 cookies; a key has at most 16");
+}
+
+#[test]
+fn what_is_allowed_is_allowed() {
+    for good in [
+        "cache.hit_for_miss = \"0s\"",
+        "cache.key.headers = [\"x-forwarded-host\", \"forwarded\"]",
+        "cache = { key.headers = [\"x-original-url\"], rules = [{ match.header = \"x-original-url\", ttl = \"1s\" }] }",
+        "cache = { cookies.strip = [\"*\"], rules = [{ match.cookie = \"session*\", bypass = true }] }",
+        "cache = { cookies.strip = [\"_ga*\"], key.cookies = [\"lang\"], rules = [{ match.cookie = \"*\", cookies = {}, ttl = \"1s\" }] }",
+        "cache.rules = [{ match.header = \"authorization\", bypass = true }, { ttl = \"1s\", negative = {}, ttls = [] }]",
+        "cache.ttls = [{ status = [301, \"4xx\"], content_type = [\"image/svg+xml\", \"font/*\"], ttl = \"0s\" }]",
+    ] {
+        assert_eq!(says("site", good), "", "{good}");
+    }
 }
 
 #[test]
 fn names_come_out_as_they_are_compared() {
     let site = site_text(&with(SITE, "hosts = [\"SHOP.Example.com\"]"), Format::Toml, None).unwrap();
     assert_eq!(site.hosts, ["shop.example.com"]);
+    let keyed = "cache = { key.host = \"SHOP.example.com\", rules = [{ match.path = \"/a\", key.host = \"Shop.Example.COM\" }] }";
+    let site = site_text(&with(SITE, keyed), Format::Toml, None).unwrap();
+    let of_rule = site.cache.rules[0].key.as_ref().and_then(|key| key.host.as_deref());
+    assert_eq!((site.cache.key.host.as_deref(), of_rule), (Some("shop.example.com"), Some("shop.example.com")));
     let dns = "dns = { zone = \"CDN.test.\", nameservers = [{ name = \"NS1.cdn.test.\", addresses = [\"192.0.2.53\"] }] }";
     let Process::Control(control) = process_text(&with(CONTROL, dns), Format::Toml, None).unwrap() else { panic!("another role") };
     assert_eq!((control.dns.zone.as_str(), control.dns.nameservers[0].name.as_str()), ("cdn.test", "ns1.cdn.test"));

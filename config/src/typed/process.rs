@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Memory, Nameserver, Process, Shield, ShieldListen,
-    Tls, dns_ttl,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Memory, Nameserver, Process, Shield,
+    ShieldListen, Tls, dns_ttl,
 };
 
 /// The roles a process may have.
@@ -87,6 +87,7 @@ record!(Edge {
     public_addresses = "public_addresses": required("the addresses DNS answers with, such as [\"192.0.2.1\"]"),
     cache = "cache": or(Memory::default()),
     tls = "tls": or(Tls::default()),
+    geo = "geo": or(Geo::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
@@ -95,6 +96,7 @@ record!(Edge {
     public_addresses: Vec::new(),
     cache: Memory::default(),
     tls: Tls::default(),
+    geo: Geo::default(),
 });
 
 record!(EdgeListen {
@@ -138,6 +140,10 @@ record!(Memory {
 record!(Tls {
     certificates = "certificates": or(Vec::new()),
     issuer = "issuer": optional,
+} else Self::default());
+
+record!(Geo {
+    database = "database": optional,
 } else Self::default());
 
 record!(Certificate {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::*;
 use crate::process::*;
 use crate::site::*;
+use crate::status::StatusPattern;
 use crate::units::{Period, Size};
 
 /// The properties of every table of the schema of `T`, by the name of its type; those required in the second set.
@@ -45,6 +46,9 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Site>(&mut site, "Site");
     agrees::<Origin>(&mut site, "Origin");
     agrees::<Cache>(&mut site, "Cache");
+    agrees::<AnswerTtl>(&mut site, "AnswerTtl");
+    agrees::<Negative>(&mut site, "Negative");
+    agrees::<Cookies>(&mut site, "Cookies");
     agrees::<Rule>(&mut site, "Rule");
     agrees::<Match>(&mut site, "Match");
     agrees::<Key>(&mut site, "Key");
@@ -66,6 +70,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<ShieldListen>(&mut process, "ShieldListen");
     agrees::<ControlLink>(&mut process, "ControlLink");
     agrees::<Memory>(&mut process, "Memory");
+    agrees::<Geo>(&mut process, "Geo");
     agrees::<Tls>(&mut process, "Tls");
     agrees::<Certificate>(&mut process, "Certificate");
     assert!(process.is_empty(), "no reader is compared with {:?}", process.keys());
@@ -121,20 +126,53 @@ fn text() -> impl Strategy<Value = String> {
 
 fn key() -> impl Strategy<Value = Key> {
     let query = (of(vec(text(), 0..3)), of(vec(text(), 0..3)), any::<bool>()).prop_map(|(keep, drop, sort)| Query { keep, drop, sort });
-    (of(query), vec(text(), 0..3)).prop_map(|(query, headers)| Key { query, headers, ..Key::default() })
+    (any::<[bool; 3]>(), of(text()), of(query), vec(text(), 0..3), vec(text(), 0..3)).prop_map(
+        |([scheme, device, country], host, query, headers, cookies)| Key { scheme, host, query, headers, cookies, device, country },
+    )
+}
+
+fn status() -> impl Strategy<Value = StatusPattern> {
+    prop_oneof![(200_u16..600).prop_map(StatusPattern::One), (2_u16..6).prop_map(StatusPattern::Class)]
+}
+
+fn ttls() -> impl Strategy<Value = Vec<AnswerTtl>> {
+    let ttl =
+        (vec(status(), 0..3), vec(text(), 0..3), period()).prop_map(|(status, content_type, ttl)| AnswerTtl { status, content_type, ttl });
+    vec(ttl, 0..3)
+}
+
+fn negative() -> impl Strategy<Value = Negative> {
+    (vec(status(), 0..3), period()).prop_map(|(status, ttl)| Negative { status, ttl })
+}
+
+fn cookies() -> impl Strategy<Value = Cookies> {
+    (vec(text(), 0..3), vec(text(), 0..3), any::<bool>()).prop_map(|(bypass, strip, strip_set)| Cookies { bypass, strip, strip_set })
+}
+
+fn directives() -> impl Strategy<Value = RequestDirectives> {
+    prop_oneof![Just(RequestDirectives::Ignore), Just(RequestDirectives::Obey)]
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    let matches = (of(text()), of(text())).prop_map(|(path, host)| Match { path, host, ..Match::default() });
-    (matches, any::<bool>(), of(period()), of(period()), of(period()), of(key())).prop_map(
-        |(matches, bypass, ttl, stale_while_revalidate, stale_if_error, key)| Rule {
-            matches,
-            bypass,
-            ttl,
-            stale_while_revalidate,
-            stale_if_error,
-            key,
-            ..Rule::default()
+    let matches =
+        (of(text()), of(text()), of(text()), of(text())).prop_map(|(path, host, header, cookie)| Match { path, host, header, cookie });
+    let judged = (of(ttls()), of(negative()), of(any::<u64>().prop_map(Size)), of(cookies()), of(directives()));
+    (matches, any::<bool>(), of(period()), of(period()), of(period()), of(key()), judged).prop_map(
+        |(matches, bypass, ttl, stale_while_revalidate, stale_if_error, key, judged)| {
+            let (ttls, negative, object_max, cookies, request_directives) = judged;
+            Rule {
+                matches,
+                bypass,
+                ttl,
+                stale_while_revalidate,
+                stale_if_error,
+                ttls,
+                negative,
+                object_max,
+                cookies,
+                request_directives,
+                key,
+            }
         },
     )
 }
@@ -154,14 +192,27 @@ fn origin() -> impl Strategy<Value = Origin> {
 }
 
 fn site() -> impl Strategy<Value = Site> {
-    let cache = (period(), period(), period(), key(), vec(rule(), 0..3)).prop_map(
-        |(default_ttl, stale_while_revalidate, stale_if_error, key, rules)| Cache {
-            default_ttl,
-            stale_while_revalidate,
-            stale_if_error,
-            key,
-            rules,
-            ..Cache::default()
+    let judged = (ttls(), negative(), of(any::<u64>().prop_map(Size)), cookies(), directives(), any::<[bool; 3]>(), period());
+    let cache = (period(), period(), period(), key(), vec(rule(), 0..3), judged).prop_map(
+        |(default_ttl, stale_while_revalidate, stale_if_error, key, rules, judged)| {
+            let (ttls, negative, object_max, cookies, request_directives, switches, hit_for_miss) = judged;
+            let [no_vary_search, deception_guard, show_key] = switches;
+            Cache {
+                default_ttl,
+                stale_while_revalidate,
+                stale_if_error,
+                ttls,
+                negative,
+                object_max,
+                cookies,
+                request_directives,
+                no_vary_search,
+                deception_guard,
+                show_key,
+                hit_for_miss,
+                key,
+                rules,
+            }
         },
     );
     (text(), vec(text(), 0..3), origin(), cache).prop_map(|(name, hosts, origin, cache)| Site { name, hosts, origin, cache })
@@ -179,9 +230,10 @@ fn edge() -> impl Strategy<Value = Process> {
         admin: admin.into(),
     });
     let link = (text(), of(text())).prop_map(|(address, join_token)| ControlLink { address, join_token });
-    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls).prop_map(
-        |(name, data, control, listen, public_addresses, cache, tls)| {
-            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls })
+    let geo = of(text()).prop_map(|path| Geo { database: path.map(Into::into) });
+    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo).prop_map(
+        |(name, data, control, listen, public_addresses, cache, tls, geo)| {
+            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls, geo })
         },
     )
 }
