@@ -52,7 +52,9 @@ impl Fault {
             Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
-            Self::Upstream(FetchErrorKind::OnlyIfCached) => "nothing is stored that may be used, and the request allows nothing else".to_owned(),
+            Self::Upstream(FetchErrorKind::OnlyIfCached) => {
+                "nothing is stored that may be used, and the request allows nothing else".to_owned()
+            }
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }

@@ -26,7 +26,7 @@ use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
 use tokio::sync::oneshot;
 
-use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
+use crate::answer::{Answer, CacheStatus, Failed};
 use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
 use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome, Scope};
@@ -160,7 +160,7 @@ impl Exchange {
             self.counters.hits.inc();
             return Ok(answer);
         }
-        let identity = Arc::new(Identity::of(&request, site, policy));
+        let identity = Arc::new(identity(&request, site, policy));
         let asked = Asked { request, policy, primary, identity, directives, now, fetch };
         self.beyond_fresh(asked, found).await
     }
@@ -268,7 +268,8 @@ impl Exchange {
         }
         let changed = || {
             let again = self.find(&asked.primary, &asked.request, &asked.directives, asked.now);
-            let same = |one: &Option<Arc<Object>>, other: &Option<Arc<Object>>| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr);
+            let same =
+                |one: &Option<Arc<Object>>, other: &Option<Arc<Object>>| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr);
             again.key != found.key || !same(&again.object, &found.object)
         };
         self.flights.join(&key(scope), || self.flight(asked), usable, changed)
@@ -422,6 +423,12 @@ impl Exchange {
     fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+/// The names by which a purge means what is stored for a request.
+fn identity(request: &Request, site: &str, policy: &Policy) -> Identity {
+    let identity = Identity::of(request, site, &policy.key);
+    if policy.no_vary_search { identity.with_any_query() } else { identity }
 }
 
 fn lost() -> FetchError {

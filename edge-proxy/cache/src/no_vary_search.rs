@@ -58,6 +58,12 @@ impl Rules {
         (rules.key_order || rules.params != Params::AllBut(Vec::new())).then_some(rules)
     }
 
+    /// What they cost in memory, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let (Params::AllBut(names) | Params::Only(names)) = &self.params;
+        names.iter().map(|name| 48 + name.len() as u64).sum()
+    }
+
     /// The form that all queries share which the response does not tell apart; `None` when nothing of it counts. Names and values are
     /// compared with their encoding undone, as the draft's form parser does, so `a=%41` and `a=A` share one form, and so do `a` and `a=`.
     #[must_use]

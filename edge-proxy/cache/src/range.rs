@@ -3,6 +3,8 @@
 //!
 //! Pure. What would cost more than the whole is answered with the whole, which section 14.2 allows.
 
+use std::fmt;
+
 use http::{HeaderMap, header};
 
 use crate::conditional;
@@ -28,7 +30,7 @@ pub enum Asked {
 }
 
 /// What one range asks for, whatever the length of the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// From a byte on.
     From {
@@ -126,6 +128,17 @@ pub fn content_range(response: &HeaderMap) -> Result<ContentRange, Why> {
         return Err(Why::Unit);
     }
     ContentRange::of(range.trim_ascii()).ok_or(Why::Malformed)
+}
+
+/// As a `Range` says it.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::From { first, last: Some(last) } => write!(f, "bytes={first}-{last}"),
+            Self::From { first, last: None } => write!(f, "bytes={first}-"),
+            Self::Suffix(bytes) => write!(f, "bytes=-{bytes}"),
+        }
+    }
 }
 
 impl Wanted {

@@ -15,9 +15,11 @@ fn rfc9211_2_members_of_cache_status() {
         stored: true,
         collapsed: true,
         ttl: Some(-5),
+        key: Some("https://a/\"b\\?ü".to_owned()),
         detail: Some("soft-purged"),
     };
-    assert_eq!(all.render("e"), "e; fwd=stale; fwd-status=304; stored; collapsed; ttl=-5; detail=soft-purged");
+    let expected = "e; fwd=stale; fwd-status=304; stored; collapsed; ttl=-5; key=\"https://a/\\\"b\\\\??\"; detail=soft-purged";
+    assert_eq!(all.render("e"), expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 use skerry_config::snapshot::Policy;
 
-use super::Exchange;
+use super::{Exchange, identity};
 use crate::groups::{CACHE_GROUP_INVALIDATION, groups};
 use crate::purge::{Identity, group_name};
 use crate::request::Request;
@@ -20,7 +20,7 @@ impl Exchange {
             let value = response.get(name).and_then(|value| value.to_str().ok());
             targets.extend(value.and_then(|value| same_origin_target(value, request)));
         }
-        let identity = |path_and_query| Identity::of(&Request { path_and_query, ..request.clone() }, site, policy);
+        let identity = |path_and_query| identity(&Request { path_and_query, ..request.clone() }, site, policy);
         let targets: Vec<Identity> = targets.into_iter().map(identity).collect();
         self.purges.invalidate(&targets, &groups_of(request, response, CACHE_GROUP_INVALIDATION));
     }

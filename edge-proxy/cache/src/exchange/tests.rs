@@ -1,10 +1,13 @@
 //! The request machine against scripted upstreams: gates in place of sleeps.
 
 mod collapse;
+mod directives;
 pub(crate) mod house;
 mod invalidation;
+mod parts;
 mod purging;
 mod resuming;
+mod search;
 mod shape;
 mod stale;
 mod windows;

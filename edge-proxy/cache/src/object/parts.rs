@@ -73,11 +73,6 @@ impl Parts {
         &self.runs[0]
     }
 
-    /// The run that holds all bytes from `start` up to `end`.
-    pub(crate) fn covering(&self, start: u64, end: u64) -> Option<&Arc<Object>> {
-        self.runs.iter().find(|run| run.part.is_some_and(|part| part.start <= start && end <= part.end))
-    }
-
     /// Every run, ascending.
     pub(crate) fn runs(&self) -> &[Arc<Object>] {
         &self.runs
@@ -142,6 +137,3 @@ fn cut(bytes: &Bytes, start: u64, end: u64) -> Vec<bytes::Bytes> {
     }
     out
 }
-
-#[cfg(test)]
-mod tests;

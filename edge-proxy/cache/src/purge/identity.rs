@@ -4,7 +4,7 @@ use http::HeaderMap;
 use skerry_config::site::Key as Rules;
 
 use super::url::{host, named, without_port};
-use crate::key::canonical;
+use crate::key::{canonical, split};
 use crate::request::Request;
 
 /// The names of one answer.
@@ -42,6 +42,13 @@ impl Identity {
         }
     }
 
+    /// The same for an answer that URLs with other queries may share: it also has the name of all queries of its path.
+    pub(crate) fn with_any_query(mut self) -> Self {
+        let path = split(&self.path_and_query).0;
+        self.urls.extend(self.hosts.iter().map(|(_, host)| any_query(host, path)));
+        self
+    }
+
     /// In bytes.
     pub(crate) fn weight(&self) -> u64 {
         let hosts: usize = self.hosts.iter().map(|(_, host)| 32 + host.len()).sum();
@@ -52,6 +59,11 @@ impl Identity {
 /// The name of a URL, without its scheme.
 pub(super) fn url_name(host: &str, path_and_query: &str) -> u128 {
     named("url", &format!("{host}{path_and_query}"))
+}
+
+/// The name of a path with any query, which no URL has.
+pub(super) fn any_query(host: &str, path: &str) -> u128 {
+    named("path", &format!("{host}{path}"))
 }
 
 /// All values of a field.

@@ -3,7 +3,7 @@
 use skerry_config::snapshot::Snapshot;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::identity::url_name;
+use super::identity::{any_query, url_name};
 use crate::key::{canonical, split};
 
 /// A name of one kind as a hash.
@@ -67,10 +67,11 @@ impl Location {
 
     /// The names of the URL: as written, and as the key rules of the site that owns the host see it.
     pub(super) fn names(&self, snapshot: &Snapshot) -> Vec<u128> {
-        let mut names = vec![url_name(&self.host, &self.path_and_query)];
+        let path = split(&self.path_and_query).0;
+        let mut names = vec![url_name(&self.host, &self.path_and_query), any_query(&self.host, path)];
         let bare = without_port(&self.host);
         if let Some(served) = snapshot.site_for_host(bare) {
-            for policy in served.policies(bare, split(&self.path_and_query).0) {
+            for policy in served.policies(bare, path) {
                 names.push(url_name(&self.host, &canonical(&self.path_and_query, &policy.key)));
             }
         }

@@ -12,7 +12,7 @@ use super::Trip;
 use crate::conditional::strong_etag;
 use crate::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use crate::object::Parts;
-use crate::range::{ContentRange, content_range};
+use crate::range::{ContentRange, Wanted, content_range};
 use crate::request::Request;
 
 /// With more gaps than this the whole is asked for anew.
@@ -113,7 +113,10 @@ impl Body for Assembled {
                 Some(Step::Gap(start, end)) => {
                     let body = match self.first.take() {
                         Some(first) => first,
-                        None => self.open(start, end).await?,
+                        None => {
+                            let forward = Forward { request: ranged(&self.template, start, end)?, purge_seq: self.purge_seq };
+                            open(Arc::clone(&self.fetch), forward, (start, end), self.length, self.etag.clone()).await?
+                        }
                     };
                     self.current = Some((body, end - start));
                 }
@@ -122,16 +125,26 @@ impl Body for Assembled {
     }
 }
 
-impl Assembled {
-    async fn open(&self, start: u64, end: u64) -> Result<Box<dyn Body>, FetchError> {
-        let mut request = self.template.clone();
-        let range = HeaderValue::from_str(&format!("bytes={start}-{}", end - 1)).map_err(|_| protocol("no range".to_owned()))?;
-        request.headers.insert(header::RANGE, range);
-        let fetched = self.fetch.fetch(Forward { request, purge_seq: self.purge_seq }).await.and_then(sound)?;
-        if is_gap(&fetched, start, end, self.length, &self.etag) {
-            return Ok(fetched.body);
-        }
-        let detail = format!("bytes {start}-{} of what was sent already are gone", end - 1);
-        Err(FetchError { kind: FetchErrorKind::Cut, detail })
+fn ranged(template: &Request, start: u64, end: u64) -> Result<Request, FetchError> {
+    let wanted = Wanted::From { first: start, last: Some(end - 1) };
+    let range = HeaderValue::from_str(&wanted.to_string()).map_err(|_| protocol("no range".to_owned()))?;
+    let mut request = template.clone();
+    request.headers.insert(header::RANGE, range);
+    Ok(request)
+}
+
+/// The body of a gap.
+async fn open(
+    fetch: Arc<dyn Fetch>,
+    forward: Forward,
+    (start, end): (u64, u64),
+    length: u64,
+    etag: HeaderValue,
+) -> Result<Box<dyn Body>, FetchError> {
+    let fetched = fetch.fetch(forward).await.and_then(sound)?;
+    if is_gap(&fetched, start, end, length, &etag) {
+        return Ok(fetched.body);
     }
+    let detail = format!("bytes {start}-{} of what was sent already are gone", end - 1);
+    Err(FetchError { kind: FetchErrorKind::Cut, detail })
 }

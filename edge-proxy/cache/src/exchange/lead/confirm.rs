@@ -70,7 +70,8 @@ impl Trip {
                 (freshness, Arc::clone(&stale.fields), Vec::new())
             }
         };
-        let (key, generation) = if fields == stale.fields { (stale.key.clone(), stale.generation) } else { self.place(&stale.primary, &fields) };
+        let (key, generation) =
+            if fields == stale.fields { (stale.key.clone(), stale.generation) } else { self.place(&stale.primary, &fields) };
         let object = Object {
             key,
             primary: stale.primary.clone(),

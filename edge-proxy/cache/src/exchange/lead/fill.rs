@@ -35,8 +35,12 @@ impl Trip {
                 Ok(Filled::Whole) => break,
                 Ok(Filled::Unwanted) => return,
                 Err(error) => match self.resume(&object, len, &mut resumes).await {
-                    Some(rest) => body = rest,
-                    None => return self.cut(&object, error),
+                    Rest::Body(rest) => body = rest,
+                    Rest::Unknown => {
+                        self.keep_beginning(&object);
+                        return self.cut(&object, error);
+                    }
+                    Rest::Other => return self.cut(&object, error),
                 },
             }
         }
@@ -65,12 +69,12 @@ impl Trip {
         }
     }
 
-    /// The rest of a body from `len` on, if upstream still has the very same (RFC 9110 section 13.1.5); none without a strong entity tag.
-    async fn resume(&self, object: &Object, len: u64, resumes: &mut usize) -> Option<Box<dyn Body>> {
-        let etag = strong_etag(&object.headers).filter(|_| object.status == StatusCode::OK)?;
+    /// The rest of a body from `len` on, if upstream still has the very same (RFC 9110 section 13.1.5), which takes a strong entity tag.
+    async fn resume(&self, object: &Object, len: u64, resumes: &mut usize) -> Rest {
+        let Some(etag) = strong_etag(&object.headers).filter(|_| object.status == StatusCode::OK) else { return Rest::Unknown };
         // Where everything had come there is nothing to ask for: what failed was the end itself.
         if object.body_length().is_some_and(|length| len >= length) {
-            return None;
+            return Rest::Unknown;
         }
         while *resumes < RESUMES {
             *resumes += 1;
@@ -78,20 +82,19 @@ impl Trip {
             let end = object.part.map(|part| part.end);
             let Ok(fetched) = self.fetch(self.bytes_request(start, end, etag)).await else { continue };
             let same = strong_etag(&fetched.headers) == Some(etag);
-            if fetched.status != StatusCode::PARTIAL_CONTENT || !same || !continues(&fetched.headers, start, end, object.length) {
-                return None;
+            if fetched.status == StatusCode::PARTIAL_CONTENT && same && continues(&fetched.headers, start, end, object.length) {
+                self.exchange.counters.resumed.inc();
+                return Rest::Body(fetched.body);
             }
-            self.exchange.counters.resumed.inc();
-            return Some(fetched.body);
+            return if fetched.status.is_server_error() { Rest::Unknown } else { Rest::Other };
         }
-        None
+        Rest::Unknown
     }
 
     fn cut(&mut self, object: &Object, error: FetchError) {
         self.exchange.counters.cut.inc();
         // Nobody may join a body that will not be whole.
         self.lead.land();
-        self.keep_beginning(object);
         object.body.fail(error);
     }
 
@@ -117,6 +120,15 @@ enum Filled {
     Whole,
     /// Nobody reads it and it is not to be stored.
     Unwanted,
+}
+
+/// What became of the rest of a body that was cut short.
+enum Rest {
+    Body(Box<dyn Body>),
+    /// Upstream did not say.
+    Unknown,
+    /// Upstream has another representation by now, or makes no sense.
+    Other,
 }
 
 /// Whether a 206 holds the bytes from `start` up to `end`, or to the end of a representation of this length (RFC 9110 section 14.4).

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::house::{House, Reply, START, Step, Upstream, gate, get, get_with, read, seconds, until};
 use crate::answer::Forwarded;
-use crate::exchange::Asked;
+use crate::exchange::{Asked, Directives};
 use crate::fetch::FetchErrorKind;
-use crate::flight::Joined;
+use crate::flight::{Joined, Scope};
 use crate::key::Key;
 use crate::lookup;
 use crate::purge::Identity;
@@ -368,6 +368,7 @@ async fn who_looked_before_a_flight_ended_looks_again_before_leading_another() {
         request,
         policy: &house.policy,
         primary,
+        directives: Directives::default(),
         now: START,
         fetch: upstream.clone(),
     };
@@ -376,6 +377,6 @@ async fn who_looked_before_a_flight_ended_looks_again_before_leading_another() {
     let before = look();
     house.ask(get("/"), START).await;
     house.settled().await;
-    assert!(matches!(exchange.join(&asked, &before, None), Joined::LookAgain));
-    assert!(matches!(exchange.join(&asked, &look(), None), Joined::Leader(_)));
+    assert!(matches!(exchange.join(&asked, &before, Scope::Whole, None), Joined::LookAgain));
+    assert!(matches!(exchange.join(&asked, &look(), Scope::Whole, None), Joined::Leader(_)));
 }

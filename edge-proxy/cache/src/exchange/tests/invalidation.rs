@@ -16,9 +16,10 @@ async fn rfc9111_4_4_the_target_and_the_locations_of_the_same_origin_are_forgott
         }
     }
     let response = headers(&[("location", "c"), ("content-location", "https://SHOP.example:443/d")]);
-    house.exchange.invalidate(&get("/a/b"), &house.policy, &response);
+    house.exchange.invalidate(&get("/a/b"), "shop", &house.policy, &response);
     house.exchange.invalidate(
         &get("/none"),
+        "shop",
         &house.policy,
         &headers(&[("location", "http://shop.example/e"), ("content-location", "//other.example/f")]),
     );
@@ -43,7 +44,7 @@ async fn rfc9111_4_4_what_is_being_fetched_is_not_kept() {
     });
     let house = House::new(&upstream);
     let early = house.run(get("/"), START).await.unwrap();
-    house.exchange.invalidate(&get("/"), &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/"), "shop", &house.policy, &headers(&[]));
     assert_eq!(house.ask(get("/"), START).await.2, "new");
     middle.add_permits(1);
     assert_eq!(read(early).await.unwrap(), "old");

@@ -44,7 +44,7 @@ async fn what_is_not_the_very_same_is_not_appended() {
         rest("\"1\"", "bytes 3-9/10", "3456789"),
         rest("\"1\"", "bytes 4-10/11", "456789x"),
         Reply::new(200, WHOLE, "0123456789"),
-        Reply::new(503, &[], ""),
+        Reply::new(404, &[], ""),
     ] {
         let upstream = Upstream::new(move |index, _| if index == 0 { cut() } else { wrong.clone() });
         let house = House::new(&upstream);
