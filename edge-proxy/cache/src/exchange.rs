@@ -307,11 +307,13 @@ impl Exchange {
         self.depart(asked, found, scope, lead, Some(client));
         let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
         match led {
-            Led::Object { object, cursor, fwd_status } => {
+            Led::Object { object, cursor, own, fwd_status } => {
                 status.stored = true;
                 status.fwd_status = fwd_status;
                 let served = Served { status, cursor, first: fwd_status.is_none(), detail: None };
-                serve::answer(&object, &asked.request, asked.now, served).map(Ok)
+                let mut answer = serve::answer(&object, &asked.request, asked.now, served)?;
+                answer.headers.extend(own);
+                Some(Ok(answer))
             }
             Led::Covered { object, detail, fwd_status } => {
                 status.fwd_status = fwd_status;

@@ -112,8 +112,7 @@ impl Object {
 }
 
 /// The header fields as they are stored: one small buffer of their own, because the ones from the network share the buffer of a whole head;
-/// with a `Date` (RFC 9110 section 6.6.1) and without those in `omit` and what belongs to one hop, or to one part, or is not to be stored (RFC
-/// 9111 section 3.1).
+/// with a `Date` (RFC 9110 section 6.6.1) and without those in `omit` and what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
 pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: Time) -> HeaderMap {
     let mut values = BytesMut::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
     for value in headers.values() {
@@ -136,11 +135,10 @@ pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: T
     out
 }
 
-const NEVER_STORED: [&str; 11] = [
+const NEVER_STORED: [&str; 10] = [
     "age",
     "cache-status",
     "connection",
-    "content-range",
     "keep-alive",
     "proxy-authenticate",
     "proxy-authentication-info",

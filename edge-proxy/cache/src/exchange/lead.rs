@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use skerry_config::snapshot::Policy;
 use tokio::sync::oneshot;
 
@@ -35,8 +35,8 @@ mod keep;
 
 /// What the leader tells its own client.
 pub(super) enum Led {
-    /// Answer from this object; the reader was taken when the body was new.
-    Object { object: Arc<Object>, cursor: Option<Cursor>, fwd_status: Option<u16> },
+    /// Answer from this object; the reader was taken when the body was new. `own` are fields of the answer that are for this client only.
+    Object { object: Arc<Object>, cursor: Option<Cursor>, own: HeaderMap, fwd_status: Option<u16> },
     /// Upstream failed; this stale object covers it.
     Covered { object: Arc<Object>, detail: &'static str, fwd_status: Option<u16> },
     /// The response is for this client only.
@@ -264,6 +264,10 @@ impl Trip {
         }
         let primary = self.primary(&fetched.headers);
         let (key, generation) = self.place(&primary, &kept.fields);
+        let own = self.own_fields(&fetched.headers, &kept.omit);
+        if kept.part.is_some() {
+            fetched.headers.remove(header::CONTENT_RANGE);
+        }
         let head_only = self.scope == Scope::Head;
         let object = Arc::new(Object {
             key: if head_only { key.head() } else { key },
@@ -288,13 +292,25 @@ impl Trip {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });
         }
         self.lead.publish(Outcome::Object(Arc::clone(&object)));
-        self.tell(Led::Object { object: Arc::clone(&object), cursor, fwd_status: None });
+        self.tell(Led::Object { object: Arc::clone(&object), cursor, own, fwd_status: None });
         if head_only {
             object.body.finish();
             self.store(&object);
             return self.lead.land();
         }
         self.fill(object, fetched.body).await;
+    }
+
+    /// The fields that are not stored but go to the client that asked, unless the site takes them out of every answer.
+    fn own_fields(&self, headers: &HeaderMap, omit: &[HeaderName]) -> HeaderMap {
+        let taken_out = |name: &HeaderName| *name == header::SET_COOKIE && self.policy.cookies.strip_set;
+        let mut own = HeaderMap::new();
+        for name in omit.iter().filter(|name| !taken_out(name)) {
+            for value in headers.get_all(name) {
+                own.append(name.clone(), value.clone());
+            }
+        }
+        own
     }
 
     /// The key under which an answer that varies on these fields is stored below `primary`; leaves the marker that leads there.

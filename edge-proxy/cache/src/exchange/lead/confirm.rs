@@ -52,7 +52,7 @@ impl Trip {
             self.lead.publish(Outcome::Private);
         }
         let cursor = if object.head_only { None } else { object.body.cursor() };
-        self.tell(Led::Object { object, cursor, fwd_status: Some(status.as_u16()) });
+        self.tell(Led::Object { object, cursor, own: HeaderMap::new(), fwd_status: Some(status.as_u16()) });
     }
 
     /// The stored answer with the fields of a later one, its body shared; and whether it may be stored.

@@ -189,3 +189,52 @@ async fn no_content_has_no_length_whatever_it_says() {
         house.settled().await;
     }
 }
+
+#[tokio::test]
+async fn rfc9111_5_2_2_4_fields_that_are_not_shared_reach_only_the_client_that_asked() {
+    for directive in
+        ["max-age=60, no-cache=\"x-one\"", "max-age=60, private=\"x-one\"", "max-age=60, no-cache=\"set-cookie\", private=\"x-one\""]
+    {
+        let upstream = Upstream::always(Reply::new(200, &[("cache-control", directive), ("x-one", "1"), ("x-all", "2")], "x"));
+        let house = House::new(&upstream);
+        for expected in [Some("1"), None] {
+            let answer = house.run(get("/"), START).await.unwrap();
+            assert_eq!((answer.field("x-one"), answer.field("x-all")), (expected, Some("2")), "{directive}");
+            read(answer).await.unwrap();
+            house.settled().await;
+        }
+        assert_eq!(upstream.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn rfc9111_4_3_5_head_freshens_the_stored_answer_or_ends_it() {
+    let stored: &[(&str, &str)] = &[("cache-control", "max-age=60"), ("etag", "\"1\""), ("x", "old")];
+    for (etag, length, status, kept) in
+        [("\"1\"", "10", 200, true), ("\"2\"", "10", 200, false), ("\"1\"", "11", 200, false), ("\"1\"", "10", 404, true)]
+    {
+        let upstream = Upstream::new(move |index, _| match index {
+            0 => Reply::new(200, stored, "0123456789"),
+            1 => {
+                let fields = [("cache-control", "max-age=600"), ("etag", etag), ("x", "new"), ("content-length", length)];
+                Reply::new(status, &fields, "").at(seconds(100))
+            }
+            _ => Reply::new(200, stored, "another").at(seconds(100)),
+        });
+        let house = House::new(&upstream);
+        house.ask(get("/"), START).await;
+        house.settled().await;
+        let answer = house.run(head("/"), seconds(100)).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.field("x"), answer.field("content-length")), (status, Some("new"), Some(length)));
+        assert!(upstream.call(1).request.head_only);
+        house.settled().await;
+        let (_, cache_status, body) = house.ask(get("/"), seconds(101)).await;
+        let expected = if kept && status == 200 { "0123456789" } else { "another" };
+        assert_eq!(body, expected, "{etag} {length} {status}: {cache_status}");
+        assert_eq!(
+            cache_status.contains("fwd=stale"),
+            status == 404,
+            "what HEAD says of an error leaves the stored answer: {cache_status}"
+        );
+    }
+}
