@@ -40,6 +40,9 @@ use crate::request::Edge;
 /// # Errors
 /// One sentence for the operator, when it cannot start.
 pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let database = settings.geo.database.clone();
+    let known_database = Watched::new("country database", database.iter().cloned().collect());
+    let countries = Arc::new(Countries::load(database.as_ref())?);
     let sockets = Sockets::bind(&settings.listen).await?;
     let addresses = sockets.addresses()?;
     let agent = tokio::select! {
@@ -58,9 +61,6 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     exchange.resume_at(agent.purge_seq());
     skerry_cache::collect::register(&exchange, &registry);
 
-    let database = settings.geo.database.clone();
-    let known_database = Watched::new("country database", database.iter().cloned().collect());
-    let countries = Arc::new(Countries::load(database.as_ref())?);
     let files = settings.tls.certificates.iter().flat_map(|files| [files.cert.clone(), files.key.clone()]);
     let known_files = Watched::new("certificates", files.collect());
     let certificates = {
