@@ -9,6 +9,7 @@ mod dev;
 mod dns;
 mod files;
 mod hits;
+mod policy;
 mod purge;
 mod reference;
 mod sample;

@@ -249,6 +249,13 @@ impl Served {
         policies.push(&self.default);
         policies
     }
+
+    /// Every host name that the key of a request for this host can have in place of it, whatever the path and the header fields.
+    pub fn aliases<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a str> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let rules = self.rules.iter().filter(move |rule| rule.is_for(host)).map(|rule| &rule.policy);
+        rules.chain([&self.default]).filter_map(|policy| policy.key.host.as_deref())
+    }
 }
 
 impl Compiled {
@@ -276,9 +283,12 @@ impl Compiled {
         }
     }
 
-    fn is_about(&self, host: &str, path: &str) -> bool {
+    fn is_for(&self, host: &str) -> bool {
         self.host.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(host))
-            && self.path.as_ref().is_none_or(|glob| glob.matches(path))
+    }
+
+    fn is_about(&self, host: &str, path: &str) -> bool {
+        self.is_for(host) && self.path.as_ref().is_none_or(|glob| glob.matches(path))
     }
 
     fn is_asked_so(&self, headers: &HeaderMap) -> bool {

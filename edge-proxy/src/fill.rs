@@ -55,13 +55,13 @@ impl Upstreams {
         ranked.into_iter().map(|(_, shield)| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
     }
 
-    /// Says where the request has been and who asks.
+    /// Says where the request has been and who asks. Host and scheme that the client gives itself are there only when the key has them; they stay.
     pub(crate) fn sign(&self, headers: &mut HeaderMap, client: Option<IpAddr>, scheme: &'static str, authority: &str) {
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
         hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
         if let Ok(host) = HeaderValue::from_str(authority) {
-            headers.insert(X_FORWARDED_HOST, host);
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
         }
         if let Some(client) = client.and_then(|ip| HeaderValue::from_str(&ip.to_canonical().to_string()).ok()) {
             headers.insert(X_FORWARDED_FOR, client);

@@ -2,14 +2,17 @@
 //!
 //! [`run`] is one edge process from its settings to its end.
 
+mod country;
+mod device;
 mod duties;
 mod fault;
+mod fields;
 mod fill;
+mod reload;
 mod request;
 mod shape;
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use prometheus::Registry;
@@ -26,18 +29,20 @@ use skerry_transport::{listen, tls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::country::Countries;
 use crate::duties::Duties;
 use crate::fill::Upstreams;
+use crate::reload::Watched;
 use crate::request::Edge;
-
-/// How often certificate files are read again.
-const CERTIFICATES_RELOAD: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs an edge until `stop` turns true and its requests have drained.
 ///
 /// # Errors
 /// One sentence for the operator, when it cannot start.
 pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let database = settings.geo.database.clone();
+    let known_database = Watched::new("country database", database.iter().cloned().collect());
+    let countries = Arc::new(Countries::load(database.as_ref())?);
     let sockets = Sockets::bind(&settings.listen).await?;
     let addresses = sockets.addresses()?;
     let agent = tokio::select! {
@@ -56,8 +61,8 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     exchange.resume_at(agent.purge_seq());
     skerry_cache::collect::register(&exchange, &registry);
 
-    // Before they are read: a change in between is then seen as one.
-    let known_files = modified(&settings.tls);
+    let files = settings.tls.certificates.iter().flat_map(|files| [files.cert.clone(), files.key.clone()]);
+    let known_files = Watched::new("certificates", files.collect());
     let certificates = {
         let snapshot = Arc::clone(&snapshot);
         let own = settings.listen.https.iter().map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
@@ -67,7 +72,14 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
-    let edge = Edge::new(settings.name.clone(), Arc::clone(&snapshot), Arc::clone(&exchange), upstreams, Arc::clone(&figures));
+    let edge = Edge::new(
+        settings.name.clone(),
+        Arc::clone(&snapshot),
+        Arc::clone(&exchange),
+        upstreams,
+        Arc::clone(&countries),
+        Arc::clone(&figures),
+    );
 
     let front = Front::new(edge, stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
@@ -78,14 +90,17 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
         front.listen(listener, Some(Arc::clone(&secured)));
     }
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures)), stop.clone());
-    let reloading = tokio::spawn(reload_certificates(certificates, settings.tls.clone(), known_files, stop.clone()));
+    let tls = settings.tls.clone();
+    let renewing = tokio::spawn(known_files.follow(move || certificates.reload(&tls), stop.clone()));
+    let relearning =
+        tokio::spawn(known_database.follow(move || database.as_ref().map_or(Ok(()), |path| countries.reload(path)), stop.clone()));
     let admin = skerry_agent::admin::serve(sockets.admin, registry, stop.clone());
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
     tracing::info!(name = settings.name, %addresses, "edge ready");
 
     front.drained().await;
-    let _ = tokio::join!(following, reloading, admin);
+    let _ = tokio::join!(following, renewing, relearning, admin);
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
 }
@@ -134,35 +149,6 @@ impl Sockets {
             }))
         };
         all().map_err(|error| format!("a listener has no address: {error}"))
-    }
-}
-
-/// When the certificate files last changed.
-fn modified(settings: &process::Tls) -> Vec<Option<SystemTime>> {
-    let files = settings.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
-    files.map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
-}
-
-/// Reads certificate files that changed after `known` again until stopped; a file that cannot be used leaves the old certificates in force.
-async fn reload_certificates(
-    certificates: Arc<Certificates>,
-    settings: process::Tls,
-    mut known: Vec<Option<SystemTime>>,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(CERTIFICATES_RELOAD) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
-        let found = modified(&settings);
-        if found != known {
-            match certificates.reload(&settings) {
-                Ok(()) => tracing::info!("certificates reloaded"),
-                Err(error) => tracing::error!(error, "certificates not reloaded; the old ones stay in force"),
-            }
-            known = found;
-        }
     }
 }
 

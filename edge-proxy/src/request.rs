@@ -29,7 +29,9 @@ use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
+use crate::country::Countries;
 use crate::fault::Fault;
+use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::shape;
 
@@ -39,6 +41,7 @@ pub(crate) struct Edge {
     current: Current,
     exchange: Arc<Exchange>,
     upstreams: Arc<Upstreams>,
+    countries: Arc<Countries>,
     figures: Arc<Figures>,
 }
 
@@ -64,8 +67,15 @@ impl Context {
 }
 
 impl Edge {
-    pub(crate) fn new(name: String, current: Current, exchange: Arc<Exchange>, upstreams: Arc<Upstreams>, figures: Arc<Figures>) -> Self {
-        Self { name, current, exchange, upstreams, figures }
+    pub(crate) fn new(
+        name: String,
+        current: Current,
+        exchange: Arc<Exchange>,
+        upstreams: Arc<Upstreams>,
+        countries: Arc<Countries>,
+        figures: Arc<Figures>,
+    ) -> Self {
+        Self { name, current, exchange, upstreams, countries, figures }
     }
 
     /// The site of a valid request, or why there is none.
@@ -74,7 +84,7 @@ impl Edge {
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
-        hygiene::strip_client_claims(&mut head.headers);
+        hygiene::strip_own(&mut head.headers);
         let served = self.current.load().site_for_host(&head.host).cloned();
         match served {
             Some(served) => Ok((head, served)),
@@ -86,16 +96,13 @@ impl Edge {
         &self,
         session: &mut Session,
         context: &mut Context,
-        head: Head,
+        mut head: Head,
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
         let policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
-        let fill = Fill {
-            upstreams: Arc::clone(&self.upstreams),
-            snapshot: self.current.load_full(),
-            served: Arc::clone(served),
-            client: session::client_ip(session),
-        };
+        let client = session::client_ip(session);
+        fields::prepare(&mut head.headers, &policy.key, client, &self.countries);
+        let fill = Fill { upstreams: Arc::clone(&self.upstreams), snapshot: self.current.load_full(), served: Arc::clone(served), client };
         let head_only = head.method == Method::HEAD;
         let request = Request {
             head_only,
@@ -200,7 +207,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let (head, served) = match self.route(session) {
+        let (mut head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
@@ -208,6 +215,7 @@ impl ProxyHttp for Edge {
         if safe && !head.upgrade && session.as_mut().is_body_empty() {
             return self.answer_from_cache(session, context, head, &served).await;
         }
+        hygiene::strip_client_claims(&mut head.headers);
         self.pass(session, context, &served, &head);
         context.head = Some(head);
         context.served = Some(served);

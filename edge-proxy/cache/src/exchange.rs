@@ -2,8 +2,9 @@
 //!
 //! The steps of [`Exchange::run`], in order:
 //!
-//! 1. *bypass*: the policy, or a request directive that it obeys, keeps the request away from the cache: upstream, unchanged.
-//! 2. *key*: scheme, host, path, query and fields by the site's key rules, and by what answers said of queries (`search`).
+//! 1. *bypass*: the policy, one of its cookies, or a request directive that it obeys, keeps the request away from the cache: upstream, unchanged.
+//! 2. *key*: without the cookies that the policy takes out: scheme, host, path, query, fields and cookies by the site's key rules, and by
+//!    what answers said of queries (`search`).
 //! 3. *lookup*: by key, then by the key of the variant; a hard purge makes a find a miss, a soft one stale; of parts, those that hold
 //!    the range. Request directives that the policy obeys make it staler or fresher (`directives`).
 //! 4. *fresh*: a hit, conditional and range applied.
@@ -26,7 +27,8 @@ use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
 use tokio::sync::oneshot;
 
-use crate::answer::{Answer, CacheStatus, Failed};
+use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
+use crate::cookies;
 use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
 use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome, Scope};
@@ -140,16 +142,18 @@ impl Exchange {
     /// Steps 1 to 4.
     async fn answer(
         self: &Arc<Self>,
-        request: Request,
+        mut request: Request,
         site: &str,
         policy: &Arc<Policy>,
         now: Time,
         fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
         let directives = Directives::of(&request.headers, policy);
-        if let Some(reason) = directives.way_past(policy) {
+        let by_cookie = || cookies::bypasses(&request.headers, &policy.cookies).then_some(Forwarded::Bypass);
+        if let Some(reason) = directives.way_past(policy).or_else(by_cookie) {
             return self.pass(request, &fetch, CacheStatus::forwarded(reason)).await.map(|(answer, _)| answer);
         }
+        cookies::strip(&mut request.headers, &policy.cookies);
         let primary = self.primary(&request, policy);
         let found = self.find(&primary, &request, &directives, now);
         // The common case first: it needs none of what follows.

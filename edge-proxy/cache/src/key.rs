@@ -6,10 +6,18 @@ use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use http::HeaderValue;
+use skerry_config::cookies;
 use skerry_config::site::{Key as Rules, Query};
+use skerry_config::snapshot::canonical_host;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::request::Request;
+
+/// The field in which an edge tells the class of the client's device.
+pub const DEVICE: &str = "skerry-device";
+/// The field in which an edge tells the client's country.
+pub const COUNTRY: &str = "skerry-country";
 
 /// The key of a stored answer: a 128-bit hash to find it and the whole text to be sure of it.
 #[derive(Clone, Debug)]
@@ -25,16 +33,22 @@ impl Key {
         let (path, query) = split(&request.path_and_query);
         let query = query.and_then(|query| canonical_query(query, rules.query.as_ref()));
         let mut text = Vec::with_capacity(64 + request.authority.len() + request.path_and_query.len());
-        part(&mut text, Some(request.scheme.as_bytes()));
-        part(&mut text, Some(request.authority.as_bytes()));
+        part(&mut text, rules.scheme.then_some(request.scheme.as_bytes()));
+        match &rules.host {
+            Some(alias) => part(&mut text, Some(canonical_host(alias).as_bytes())),
+            None => part(&mut text, Some(request.authority.as_bytes())),
+        }
         part(&mut text, Some(path.as_bytes()));
         part(&mut text, query.as_deref().map(str::as_bytes));
-        for name in &rules.headers {
-            part(&mut text, Some(name.as_bytes()));
-            for value in request.headers.get_all(name) {
-                part(&mut text, Some(value.as_bytes()));
-            }
-            part(&mut text, None);
+        let told = [(rules.device, DEVICE), (rules.country, COUNTRY)].into_iter().filter_map(|(counts, name)| counts.then_some(name));
+        for name in rules.headers.iter().map(String::as_str).chain(told) {
+            let values = request.headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+            named(&mut text, name.as_bytes(), values);
+        }
+        for name in &rules.cookies {
+            // No field has a name with a blank in it.
+            let values = cookies::of(&request.headers).filter(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value);
+            named(&mut text, &[b"cookie ", name.as_bytes()].concat(), values);
         }
         Self::from_text(text)
     }
@@ -106,6 +120,13 @@ const SEARCH: &[u8] = &[0xff, 0xff, 0xff, 0xfc];
 /// In place of the length of a part that is absent.
 const ABSENT: &[u8] = &[0xff, 0xff, 0xff, 0xff];
 
+/// A name, its values in order, and an end.
+fn named<'a>(text: &mut Vec<u8>, name: &[u8], values: impl Iterator<Item = &'a [u8]>) {
+    part(text, Some(name));
+    values.for_each(|value| part(text, Some(value)));
+    part(text, None);
+}
+
 fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
     let Some(value) = value else {
         text.extend_from_slice(ABSENT);
@@ -118,7 +139,9 @@ fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
 /// A key's scheme, host, path and query as a reader would write them.
 #[must_use]
 pub fn shown(request: &Request, rules: &Rules) -> String {
-    format!("{}://{}{}", request.scheme, request.authority, canonical(&request.path_and_query, rules))
+    let scheme = if rules.scheme { format!("{}:", request.scheme) } else { String::new() };
+    let host = rules.host.as_deref().map_or(Cow::Borrowed(request.authority.as_str()), canonical_host);
+    format!("{scheme}//{host}{}", canonical(&request.path_and_query, rules))
 }
 
 /// Path and query of a request target; `None` without a question mark.

@@ -8,6 +8,7 @@ pub mod cacheable;
 pub mod collect;
 pub mod conditional;
 pub mod control;
+pub mod cookies;
 pub mod exchange;
 pub mod fetch;
 pub mod figures;

@@ -247,8 +247,8 @@ impl Epochs {
         for site in &targets.sites {
             self.sites.entry(named("site", site)).or_default().raise(seq, soft);
         }
-        for host in &targets.hosts {
-            self.hosts.entry(named("host", &url::host(host))).or_default().raise(seq, soft);
+        for host in targets.hosts.iter().flat_map(|host| url::with_aliases(host, snapshot)) {
+            self.hosts.entry(named("host", &host)).or_default().raise(seq, soft);
         }
         for tag in &targets.tags {
             self.tags.entry(named("tag", tag)).or_default().raise(seq, soft);
@@ -266,7 +266,11 @@ impl Epochs {
         }
         for text in &targets.prefixes {
             match Location::of(text) {
-                Some(location) => self.prefixes.raise(&location.host, &location.path_and_query, seq, soft),
+                Some(location) => {
+                    for host in url::with_aliases(&location.host, snapshot) {
+                        self.prefixes.raise(&host, &location.path_and_query, seq, soft);
+                    }
+                }
                 None => tracing::warn!(seq, prefix = text, "purge names no URL prefix"),
             }
         }

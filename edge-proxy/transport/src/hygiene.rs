@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
+use skerry_config::fields::only_if_keyed;
 
 /// The purge number an edge has in force, sent to a shield.
 pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
@@ -32,9 +33,12 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// Fields of a client that must not reach an origin as the client wrote them: the tiers' own, and those that tell who the client is.
-const CLIENT_MAY_NOT_SAY: [HeaderName; 7] =
-    [PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, header::FORWARDED, HeaderName::from_static("x-real-ip")];
+/// The names of fields that only Skerry's tiers may speak begin so.
+const OWN: &str = "skerry-";
+
+/// Fields of a client that must not reach an origin as the client wrote them, because they tell who the client is.
+const CLIENT_MAY_NOT_SAY: [HeaderName; 5] =
+    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
 /// Removes the fields of one connection, those named by `Connection` among them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
@@ -65,7 +69,25 @@ pub fn drop_empty_end(body: &mut Option<Bytes>, end_of_body: bool) {
     }
 }
 
-/// Removes what a client may not say about itself.
+/// Removes from a client's request the fields that only Skerry's tiers may speak.
+pub fn strip_own(headers: &mut HeaderMap) {
+    strip_where(headers, |name| name.starts_with(OWN));
+}
+
+/// Removes the fields that origins obey and that no key has but by its own word, so that nobody can have the answer to them stored for others.
+pub fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[String]) {
+    strip_where(headers, |name| only_if_keyed(name) && !keyed.iter().any(|field| field == name));
+}
+
+fn strip_where(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name.as_str())).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+/// Removes what a client may not say about itself, from a request that is passed through: its answer is stored for nobody, so that what else it
+/// says is between the client and the origin.
 pub fn strip_client_claims(headers: &mut HeaderMap) {
     for name in &CLIENT_MAY_NOT_SAY {
         headers.remove(name);
@@ -131,6 +153,26 @@ mod tests {
         headers.append("accept", HeaderValue::from_static("*/*"));
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn what_could_poison_the_cache_stays_only_where_the_key_has_it() {
+        let names = ["accept", "skerry-device", "skerry-anything", "x-forwarded-for", "x-forwarded-host", "x-original-url", "cache-status"];
+        let request: HeaderMap = names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
+        let left = |strip: &dyn Fn(&mut HeaderMap)| {
+            let mut headers = request.clone();
+            strip(&mut headers);
+            let mut left: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+            left.sort();
+            left
+        };
+        let own = left(&strip_own);
+        assert_eq!(own, ["accept", "cache-status", "x-forwarded-for", "x-forwarded-host", "x-original-url"]);
+        assert_eq!(left(&|headers| strip_unkeyed(headers, &[])), ["accept", "skerry-anything", "skerry-device"]);
+        let keyed = left(&|headers| strip_unkeyed(headers, &["x-forwarded-host".to_owned()]));
+        assert_eq!(keyed, ["accept", "skerry-anything", "skerry-device", "x-forwarded-host"]);
+        let passed = left(&strip_client_claims);
+        assert_eq!(passed, ["accept", "cache-status", "skerry-anything", "skerry-device", "x-original-url"]);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use crate::request::Request;
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(super) site: u128,
-    /// The host, with its port if it has one, and then without too: a purge that names no port means all.
+    /// The host, with its port if it has one, and then without too: a purge that names no port means all. Then the host in the key, when
+    /// that is another: a purge of any host that shares the answer raises that one too.
     pub(super) hosts: Vec<(u128, Box<str>)>,
     /// The URL as it was asked for and as the key rules see it, under each host.
     pub(super) urls: Vec<u128>,
@@ -23,8 +24,10 @@ impl Identity {
         let full = host(&request.authority);
         let bare = without_port(&full).to_owned();
         let mut hosts = vec![full];
-        if bare != hosts[0] {
-            hosts.push(bare);
+        for other in [Some(bare), rules.host.as_deref().map(host)].into_iter().flatten() {
+            if !hosts.contains(&other) {
+                hosts.push(other);
+            }
         }
         let canonical = canonical(&request.path_and_query, rules);
         let mut urls = Vec::with_capacity(hosts.len() * 2);

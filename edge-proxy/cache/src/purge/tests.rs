@@ -99,6 +99,32 @@ fn a_url_means_what_the_key_rules_make_of_it() {
 }
 
 #[test]
+fn an_answer_that_hosts_share_is_purged_by_any_of_them() {
+    let alias =
+        Key { host: Some("Shop.example".to_owned()), query: Some(Query { keep: Some(vec![]), ..Query::default() }), ..Key::default() };
+    let snapshot = crate::exchange::tests::house::snapshot(alias.clone());
+    let gone = |targets: &Targets, object: &Identity| {
+        let table = Table::default();
+        table.raise(&[Purge { seq: 5, targets: targets.clone() }], &snapshot);
+        table.verdict(object, &Mark::new(4, Tags::default())) == Verdict::Gone
+    };
+    for stored_by in ["img1.example", "img2.example:8080", "shop.example", "shop.example:8443"] {
+        let object = identity(stored_by, "/a/b?v=1", &alias);
+        for purged_by in ["img1.example", "img2.example", "img3.example:81", "shop.example", "SHOP.example:8443"] {
+            let named = format!("{purged_by} purges what {stored_by} stored");
+            assert!(gone(&Targets { hosts: texts(&[purged_by]), ..Targets::default() }, &object), "host: {named}");
+            let url = format!("https://{purged_by}/a/b?v=2");
+            assert!(gone(&Targets { urls: vec![url], ..Targets::default() }, &object), "URL: {named}");
+            let prefix = format!("https://{purged_by}/a/");
+            assert!(gone(&Targets { prefixes: vec![prefix], ..Targets::default() }, &object), "prefix: {named}");
+        }
+        let other =
+            Targets { urls: texts(&["https://img1.example/a/c"]), prefixes: texts(&["https://img1.example/b"]), ..Targets::default() };
+        assert!(!gone(&other, &object), "{stored_by}");
+    }
+}
+
+#[test]
 fn locations_are_read_from_urls() {
     for (text, expected) in [
         ("https://a/b", Some(("a", "/b"))),

@@ -26,6 +26,20 @@ pub(super) fn host(authority: &str) -> String {
     lower.strip_suffix('.').unwrap_or(lower).to_owned()
 }
 
+/// The host as it is compared, and every host under which its answers may be stored.
+pub(super) fn with_aliases(authority: &str, snapshot: &Snapshot) -> Vec<String> {
+    let mut hosts = vec![host(authority)];
+    let bare = without_port(&hosts[0]).to_owned();
+    if let Some(served) = snapshot.site_for_host(&bare) {
+        for alias in served.aliases(&bare).map(host) {
+            if !hosts.contains(&alias) {
+                hosts.push(alias);
+            }
+        }
+    }
+    hosts
+}
+
 /// A host without its port.
 pub(super) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
@@ -65,14 +79,18 @@ impl Location {
         Some(Self { host: host(authority), path_and_query: format!("{slash}{}", encoded(target)) })
     }
 
-    /// The names of the URL: as written, and as the key rules of the site that owns the host see it.
+    /// The names of the URL: as written, and as the key rules of the site that owns the host see it, under the host that they put into the key.
     pub(super) fn names(&self, snapshot: &Snapshot) -> Vec<u128> {
         let path = split(&self.path_and_query).0;
         let mut names = vec![url_name(&self.host, &self.path_and_query), any_query(&self.host, path)];
         let bare = without_port(&self.host);
         if let Some(served) = snapshot.site_for_host(bare) {
             for policy in served.policies(bare, path) {
-                names.push(url_name(&self.host, &canonical(&self.path_and_query, &policy.key)));
+                let canonical = canonical(&self.path_and_query, &policy.key);
+                names.push(url_name(&self.host, &canonical));
+                if let Some(alias) = policy.key.host.as_deref().map(host) {
+                    names.extend([url_name(&alias, &canonical), url_name(&alias, &self.path_and_query), any_query(&alias, path)]);
+                }
             }
         }
         names

@@ -192,11 +192,11 @@ pub(crate) fn policy() -> Policy {
     Policy { deception_guard: cache.deception_guard, hit_for_miss: cache.hit_for_miss, ..Policy::default() }
 }
 
-/// A configuration of one site, `shop`, that owns `shop.example` and has this key.
+/// A configuration of one site, `shop`, that owns `shop.example` and every other name below `example`, and has this key.
 pub(crate) fn snapshot(key: Key) -> Snapshot {
     let origin: OriginSettings = serde_origin();
     let cache = Cache { key, rules: Vec::<Rule>::new(), ..Cache::default() };
-    let site = Site { name: "shop".to_owned(), hosts: vec!["shop.example".to_owned()], origin, cache };
+    let site = Site { name: "shop".to_owned(), hosts: vec!["shop.example".to_owned(), "*.example".to_owned()], origin, cache };
     Snapshot::build(Document { version: 1, sites: vec![site], shields: Vec::new() }).unwrap()
 }
 

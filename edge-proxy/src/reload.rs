@@ -1,0 +1,47 @@
+//! Files that operators renew under a running edge: read again when they change.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+/// How often files are looked at.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Files, and when each last changed as far as is known.
+pub(crate) struct Watched {
+    what: &'static str,
+    files: Vec<PathBuf>,
+    known: Vec<Option<SystemTime>>,
+}
+
+impl Watched {
+    /// Notes the files as they are. Before they are read: a change in between is then seen as one.
+    pub(crate) fn new(what: &'static str, files: Vec<PathBuf>) -> Self {
+        let mut watched = Self { what, files, known: Vec::new() };
+        watched.known = watched.modified();
+        watched
+    }
+
+    fn modified(&self) -> Vec<Option<SystemTime>> {
+        self.files.iter().map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
+    }
+
+    /// Calls `reload` when a file has changed, until stopped; what cannot be used leaves the old in force.
+    pub(crate) async fn follow(mut self, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            let found = self.modified();
+            if found != self.known {
+                match reload() {
+                    Ok(()) => tracing::info!(what = self.what, "files read again"),
+                    Err(error) => tracing::error!(what = self.what, error, "files not read again; what was read before stays in force"),
+                }
+                self.known = found;
+            }
+        }
+    }
+}
