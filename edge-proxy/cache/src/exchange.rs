@@ -27,7 +27,7 @@ use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
 use tokio::sync::oneshot;
 
-use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
+use crate::answer::{Answer, CacheStatus, Failed};
 use crate::cookies;
 use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
@@ -149,9 +149,12 @@ impl Exchange {
         fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
         let directives = Directives::of(&request.headers, policy);
-        let by_cookie = || cookies::bypasses(&request.headers, &policy.cookies).then_some(Forwarded::Bypass);
-        if let Some(reason) = directives.way_past(policy).or_else(by_cookie) {
-            return self.pass(request, &fetch, CacheStatus::forwarded(reason)).await.map(|(answer, _)| answer);
+        if let Some(reason) = directives.way_past(&request.headers, policy) {
+            let status = CacheStatus::forwarded(reason);
+            if directives.only_if_cached() {
+                return Err(failed(nothing_stored(), status));
+            }
+            return self.pass(request, &fetch, status).await.map(|(answer, _)| answer);
         }
         cookies::strip(&mut request.headers, &policy.cookies);
         let primary = self.primary(&request, policy);
@@ -192,8 +195,7 @@ impl Exchange {
                 return self.pass_remembered(asked, status).await;
             }
             if asked.directives.only_if_cached() {
-                let error = FetchError { kind: FetchErrorKind::OnlyIfCached, detail: "the client wants what is stored only".to_owned() };
-                return Err(failed(error, status));
+                return Err(failed(nothing_stored(), status));
             }
             let scope = scope::of(&asked.request, &found);
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
@@ -435,6 +437,10 @@ impl Exchange {
 fn identity(request: &Request, site: &str, policy: &Policy) -> Identity {
     let identity = Identity::of(request, site, &policy.key);
     if policy.no_vary_search { identity.with_any_query() } else { identity }
+}
+
+fn nothing_stored() -> FetchError {
+    FetchError { kind: FetchErrorKind::OnlyIfCached, detail: "the client wants only what is stored, and nothing that fits is".to_owned() }
 }
 
 fn lost() -> FetchError {

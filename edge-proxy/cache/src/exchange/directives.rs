@@ -8,6 +8,7 @@ use skerry_config::snapshot::Policy;
 
 use crate::answer::Forwarded;
 use crate::control::Asked;
+use crate::cookies;
 use crate::lookup::{Found, State};
 use crate::time::Time;
 
@@ -28,13 +29,13 @@ impl Directives {
         self.asked.as_ref().filter(|_| self.obeyed)
     }
 
-    /// Why the request goes past the cache, if it does. With `only-if-cached` it never goes upstream.
-    pub(super) fn way_past(&self, policy: &Policy) -> Option<Forwarded> {
-        if self.only_if_cached() {
-            return None;
+    /// Why the request, with these fields, goes past the cache, if it does.
+    pub(super) fn way_past(&self, request: &HeaderMap, policy: &Policy) -> Option<Forwarded> {
+        if policy.bypass || cookies::bypasses(request, &policy.cookies) {
+            return Some(Forwarded::Bypass);
         }
         let no_store = self.obeyed().is_some_and(|asked| asked.no_store);
-        if policy.bypass { Some(Forwarded::Bypass) } else { no_store.then_some(Forwarded::Request) }
+        no_store.then_some(Forwarded::Request)
     }
 
     pub(super) fn only_if_cached(&self) -> bool {
