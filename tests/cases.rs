@@ -5,6 +5,7 @@ mod bad_input;
 mod certificates;
 mod change;
 mod collapse;
+mod dates;
 mod dev;
 mod dns;
 mod files;

@@ -271,6 +271,12 @@ impl ProxyHttp for Edge {
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         let mut headers = answer.headers.clone();
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
+        if context.is_at_shield()
+            && let Some(date) = answer.remove_header(&hygiene::DATE)
+        {
+            answer.insert_header(header::DATE, date)?;
+        }
+        session::keep_date(session, answer);
         for name in [CACHE_STATUS, header::VIA] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {

@@ -140,9 +140,10 @@ impl Shield {
         Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
     }
 
-    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
+    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), `Via`, and the date for the edge.
     fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
         headers.insert(CACHE_STATUS, own.render(&self.name));
+        hygiene::say_date(headers);
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
     }
 
@@ -261,6 +262,11 @@ impl ProxyHttp for Shield {
             && !head.method.is_safe()
             && (answer.status.is_success() || answer.status.is_redirection())
         {
+        answer.remove_header(&hygiene::DATE);
+        if let Some(date) = answer.headers.get(header::DATE).cloned() {
+            answer.insert_header(hygiene::DATE, date)?;
+        }
+        session::keep_date(session, answer);
             let request = Request {
                 head_only: false,
                 scheme: head.scheme,

@@ -18,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::dated::Dated;
+
 /// Connections of one listener at once; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// The time a client has for its TLS handshake, and for its first byte afterwards.
@@ -160,7 +162,7 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let mut session = ServerSession::new_http1(stream);
+    let mut session = ServerSession::new_http1(Box::new(Dated::new(stream)));
     session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
     // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
     session.set_pipelining_enabled(true);

@@ -22,6 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// What the answer to `/old` has for its `Date`.
+const OLD: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
+
 /// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw.
 struct Echo;
 
@@ -54,6 +57,9 @@ impl ProxyHttp for Echo {
         }
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from(text.len()));
+        if head.path_and_query == "/old" {
+            headers.insert("date", HeaderValue::from_static(OLD));
+        }
         session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head.method == "HEAD").await.unwrap();
         Ok(true)
     }
@@ -166,4 +172,26 @@ async fn stopping_closes_idle_connections_and_ends() {
     tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut rest)).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
+    let running = start().await;
+    let mut socket = TcpStream::connect(running.http).await.unwrap();
+    let ask = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{more}\r\n");
+    let ahead = [ask("/old", ""), ask("/", ""), ask("/old", "Connection: close\r\n")].concat();
+    socket.write_all(ahead.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    tokio::time::timeout(Duration::from_secs(5), socket.read_to_string(&mut answers)).await.unwrap().unwrap();
+    let dates: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("Date: ")).collect();
+    assert!(dates.len() == 3 && dates[0] == OLD && dates[1] != OLD && dates[2] == OLD, "{answers}");
+
+    let ca = running.dir.path().join("ca.pem");
+    let secure = format!("https://127.0.0.1:{}/old", running.https.port());
+    let plain = format!("http://{}/old", running.http);
+    for list in [&["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..], &["--http1.1", "--head", &plain], &["--http1.0", &plain]] {
+        let got = curl(args(&[&["--include"], list].concat())).await;
+        let text = String::from_utf8(got.stdout).unwrap();
+        assert!(text.contains(&format!("Date: {OLD}\r\n")), "{list:?}: {text}");
+    }
 }
