@@ -10,6 +10,7 @@ mod dev;
 mod dns;
 mod files;
 mod hits;
+mod malformed;
 mod purge;
 mod reference;
 mod sample;

@@ -25,6 +25,7 @@ use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::sound;
 use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 
@@ -262,21 +263,24 @@ impl ProxyHttp for Edge {
             error.set_retry(true);
             return Err(error);
         }
+        if let Some(head) = &context.head {
+            sound::check_passed(answer, head)?;
+        }
         hygiene::strip_named_by_connection(answer);
         Ok(())
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
-        let upstream = answer.headers.get(&CACHE_STATUS).cloned();
-        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
-        let mut headers = answer.headers.clone();
-        shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
         if context.is_at_shield()
             && let Some(date) = answer.remove_header(&hygiene::DATE)
         {
             answer.insert_header(header::DATE, date)?;
         }
         session::keep_date(session, answer);
+        let upstream = answer.headers.get(&CACHE_STATUS).cloned();
+        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
+        let mut headers = answer.headers.clone();
+        shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
         for name in [CACHE_STATUS, header::VIA] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {

@@ -14,6 +14,7 @@ pub mod listen;
 pub mod pass;
 pub mod resolve;
 pub mod session;
+pub mod sound;
 pub mod target;
 pub mod tls;
 pub mod upstream;
