@@ -271,11 +271,6 @@ impl ProxyHttp for Edge {
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
-        if context.is_at_shield()
-            && let Some(date) = answer.remove_header(&hygiene::DATE)
-        {
-            answer.insert_header(header::DATE, date)?;
-        }
         session::keep_date(session, answer);
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());

@@ -5,12 +5,8 @@ use skerry_cache::answer::CacheStatus;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 
 /// Fields meant for Skerry's tiers, removed before the client.
-pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 4] = [
-    HeaderName::from_static("cache-tag"),
-    HeaderName::from_static("surrogate-key"),
-    HeaderName::from_static("skerry-cache-control"),
-    hygiene::DATE,
-];
+pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 3] =
+    [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key"), HeaderName::from_static("skerry-cache-control")];
 
 /// Finishes the header fields of an answer: `Cache-Status` (RFC 9211) with the tiers before this one first, `Via`, and without what is not for clients.
 pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, upstream: Option<&HeaderValue>) {

@@ -141,9 +141,8 @@ impl Shield {
         Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
     }
 
-    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), `Via`, and the date for the edge.
+    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
     fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
-        hygiene::say_date(headers);
         headers.insert(CACHE_STATUS, own.render(&self.name));
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
     }
@@ -262,10 +261,6 @@ impl ProxyHttp for Shield {
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
         answer.append_header(VIA, format!("1.1 {}", self.name))?;
-        answer.remove_header(&hygiene::DATE);
-        if let Some(date) = answer.headers.get(header::DATE).cloned() {
-            answer.insert_header(hygiene::DATE, date)?;
-        }
         session::keep_date(session, answer);
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()

@@ -18,22 +18,20 @@ fn origin() -> Scripted {
             "/private" => (OLD, "Cache-Control: no-store\r\n"),
             _ => return Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", "dateless"),
         };
-        Reply::whole("200 OK", &format!("Date: {date}\r\nSkerry-Date: forged\r\n{more}"), "dated")
+        Reply::whole("200 OK", &format!("Date: {date}\r\n{more}"), "dated")
     })
 }
 
 fn ask(cdn: &Cdn, version: &str, path: &str, more: &[&str]) -> Got {
     let url = format!("http://{}{path}", cdn.edge(1));
-    let got = curl(&[&[version, "--header", "Host: a.test"], more, &[url.as_str()]].concat());
-    assert_eq!(got.field("skerry-date"), "", "{got:?}");
-    got
+    curl(&[&[version, "--header", "Host: a.test"], more, &[url.as_str()]].concat())
 }
 
 #[test]
 fn an_answer_keeps_the_date_of_its_origin() {
     let origin = origin();
     let cdn = Cdn::start(&["--origin", &origin.url()]);
-    for (version, name) in [("--http1.1", "1")] {
+    for (version, name) in VERSIONS.iter().zip(["1", "2"]) {
         for (path, date) in [("/old", OLD), ("/future", FUTURE)] {
             let path = format!("{path}?{name}");
             let miss = ask(&cdn, version, &path, &[]);

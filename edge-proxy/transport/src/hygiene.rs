@@ -8,8 +8,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
 /// The scheme of the client's request, sent to a shield.
 pub const SCHEME: HeaderName = HeaderName::from_static("skerry-scheme");
-/// The `Date` of an answer, sent by a shield: over HTTP/2 Pingora overwrites the field itself with the time of sending.
-pub const DATE: HeaderName = HeaderName::from_static("skerry-date");
 /// RFC 8586.
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// RFC 9211.
@@ -74,21 +72,6 @@ pub fn strip_client_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// Says to an edge what the `Date` of an answer is, in place of what an origin wrote there.
-pub fn say_date(headers: &mut HeaderMap) {
-    match headers.get(header::DATE).cloned() {
-        Some(date) => headers.insert(DATE, date),
-        None => headers.remove(DATE),
-    };
-}
-
-/// Takes the `Date` that a shield says the answer has.
-pub fn hear_date(headers: &mut HeaderMap) {
-    if let Some(date) = headers.remove(DATE) {
-        headers.insert(header::DATE, date);
-    }
-}
-
 /// Appends a member to a comma-separated field.
 pub fn append_member(headers: &mut HeaderMap, name: HeaderName, member: &str) {
     if let Ok(value) = HeaderValue::from_str(member) {
@@ -148,19 +131,6 @@ mod tests {
         headers.append("accept", HeaderValue::from_static("*/*"));
         strip_hop_by_hop(&mut headers);
         assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
-    }
-
-    #[test]
-    fn a_date_crosses_the_link_between_the_tiers_and_an_origins_claim_does_not() {
-        let mut headers = HeaderMap::new();
-        headers.insert(DATE, HeaderValue::from_static("forged"));
-        say_date(&mut headers);
-        assert!(headers.is_empty());
-        headers.insert(header::DATE, HeaderValue::from_static("then"));
-        say_date(&mut headers);
-        headers.insert(header::DATE, HeaderValue::from_static("sent"));
-        hear_date(&mut headers);
-        assert!(headers.len() == 1 && headers[header::DATE] == "then");
     }
 
     #[test]

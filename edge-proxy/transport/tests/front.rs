@@ -192,6 +192,48 @@ async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
     for list in [&["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..], &["--http1.1", "--head", &plain], &["--http1.0", &plain]] {
         let got = curl(args(&[&["--include"], list].concat())).await;
         let text = String::from_utf8(got.stdout).unwrap();
-        assert!(text.contains(&format!("Date: {OLD}\r\n")), "{list:?}: {text}");
+        assert!(text.to_ascii_lowercase().contains(&format!("date: {OLD}\r\n").to_ascii_lowercase()), "{list:?}: {text}");
     }
+}
+
+/// A connection of the HTTP/2 client, and its end.
+async fn connect_h2(to: SocketAddr) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+    let socket = TcpStream::connect(to).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+fn request_h2(uri: &str, host: Option<&str>) -> http::Request<()> {
+    let request = http::Request::builder().uri(uri);
+    host.into_iter().fold(request, |request, host| request.header("host", host)).body(()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_a_connection_are_answered_side_by_side_and_a_stop_ends_it() {
+    let running = start().await;
+    let (client, connection) = connect_h2(running.http).await;
+    let mut client = client.ready().await.unwrap();
+    let mut answers = Vec::new();
+    for number in 0..50 {
+        let (answer, mut sending) = client.send_request(request_h2(&format!("http://a.test/{number}"), None), number % 2 == 0).unwrap();
+        if number % 2 == 1 {
+            // A client that gives up concerns no other stream.
+            sending.send_reset(h2::Reason::CANCEL);
+        } else {
+            answers.push((number, answer));
+        }
+    }
+    for (number, answer) in answers {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut body = answer.into_body();
+        let mut text = Vec::new();
+        while let Some(piece) = body.data().await {
+            text.extend_from_slice(&piece.unwrap());
+        }
+        assert_eq!(String::from_utf8(text).unwrap(), format!("http a.test /{number} HTTP/2.0"));
+    }
+    running.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), connection).await.expect("the connection goes on").unwrap().unwrap();
 }
