@@ -15,6 +15,7 @@ mod purge;
 mod reference;
 mod sample;
 mod scripted;
+mod semantics;
 mod stale;
 mod tiers;
 mod uploads;
