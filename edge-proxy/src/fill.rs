@@ -162,6 +162,14 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
+        UpstreamErrorKind::BadHead => FetchErrorKind::BadHead,
+        UpstreamErrorKind::HeadTooLarge => FetchErrorKind::HeadTooLarge,
+        UpstreamErrorKind::BadLength => FetchErrorKind::BadLength,
+        UpstreamErrorKind::BadCoding => FetchErrorKind::BadCoding,
+        UpstreamErrorKind::BadChunk => FetchErrorKind::BadChunk,
+        UpstreamErrorKind::Unasked101 => FetchErrorKind::Unasked101,
+        UpstreamErrorKind::Unasked206 => FetchErrorKind::Unasked206,
+        UpstreamErrorKind::Unasked304 => FetchErrorKind::Unasked304,
         UpstreamErrorKind::Cut => FetchErrorKind::Cut,
     }
 }

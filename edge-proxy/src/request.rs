@@ -25,6 +25,7 @@ use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::sound;
 use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 
@@ -270,11 +271,15 @@ impl ProxyHttp for Edge {
             error.set_retry(true);
             return Err(error);
         }
+        if let Some(head) = &context.head {
+            sound::check_passed(answer, head)?;
+        }
         hygiene::strip_named_by_connection(answer);
         Ok(())
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        session::keep_date(session, answer);
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         let mut headers = answer.headers.clone();

@@ -25,6 +25,7 @@ use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
 use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::sound;
 use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 use tokio::sync::watch;
@@ -247,8 +248,11 @@ impl ProxyHttp for Shield {
         &self,
         _session: &mut Session,
         answer: &mut ResponseHeader,
-        _context: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
+        if let Some(head) = &context.head {
+            sound::check_passed(answer, head)?;
+        }
         hygiene::strip_named_by_connection(answer);
         Ok(())
     }
@@ -257,6 +261,7 @@ impl ProxyHttp for Shield {
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
         answer.append_header(VIA, format!("1.1 {}", self.name))?;
+        session::keep_date(session, answer);
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()
             && (answer.status.is_success() || answer.status.is_redirection())

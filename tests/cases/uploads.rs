@@ -31,3 +31,17 @@ fn what_is_no_chunk_is_told_so() {
     stream.read_to_end(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
 }
+
+#[test]
+fn a_large_upload_and_its_echo_are_whole_over_both_protocols() {
+    let origin = Scripted::start(|seen| Reply::whole("200 OK", "", &String::from_utf8_lossy(&seen.body)));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    // Larger than every window on the way.
+    let text: String = (0..600_000).map(|number| format!("{number:07} ")).collect();
+    let file = cdn.file("upload", &text);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        let sent = curl(&[version, "--data-binary", &format!("@{file}"), &format!("http://{}/up", cdn.edge(1))]);
+        assert_eq!(sent.status, 200, "{version}");
+        assert!(sent.text() == text, "{version}: {} bytes came back", sent.body.len());
+    }
+}

@@ -69,6 +69,22 @@ pub enum FetchErrorKind {
     Timeout,
     /// What came was not HTTP, or not allowed.
     Protocol,
+    /// The head of the answer could not be read.
+    BadHead,
+    /// The head of the answer was larger than allowed.
+    HeadTooLarge,
+    /// Where the body ends was in doubt: a length that is no number, two of them, or one beside a transfer coding (RFC 9112 section 6.3).
+    BadLength,
+    /// The body came in a transfer coding nobody asked for.
+    BadCoding,
+    /// The chunks of the body were not well formed.
+    BadChunk,
+    /// 101 without an offer to change the protocol.
+    Unasked101,
+    /// 206 to a request without `Range`.
+    Unasked206,
+    /// 304 to a request without condition.
+    Unasked304,
     /// The answer ended early.
     Cut,
     /// A bound of this node was reached.
@@ -89,6 +105,14 @@ impl FetchErrorKind {
             Self::Tls => "tls-failed",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol-error",
+            Self::BadHead => "bad-head",
+            Self::HeadTooLarge => "head-too-large",
+            Self::BadLength => "bad-length",
+            Self::BadCoding => "bad-coding",
+            Self::BadChunk => "bad-chunk",
+            Self::Unasked101 => "unasked-101",
+            Self::Unasked206 => "unasked-206",
+            Self::Unasked304 => "unasked-304",
             Self::Cut => "cut-short",
             Self::Overload => "overload",
             Self::Loop => "loop",

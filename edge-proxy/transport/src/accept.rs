@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::HttpServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::stream::Stream as L4Stream;
@@ -17,6 +17,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
+
+use crate::dated::Dated;
+use crate::h2;
 
 /// Connections of one listener at once; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -52,12 +55,7 @@ where
     pub fn new(app: App, stop: watch::Receiver<bool>) -> Self {
         let settings =
             ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
-        let mut proxy = http_proxy(&Arc::new(settings), app);
-        let mut options = pingora::apps::HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(Duration::from_secs(KEEPALIVE_SECONDS));
-        proxy.server_options = Some(options);
-        Self { proxy: Arc::new(proxy), connections: TaskTracker::new(), stop }
+        Self { proxy: Arc::new(http_proxy(&Arc::new(settings), app)), connections: TaskTracker::new(), stop }
     }
 
     /// Accepts on `listener` in the background; with `tls` every connection must be TLS.
@@ -140,7 +138,7 @@ where
     });
     let Ok(Some((stream, h2))) = opened.await else { return };
     if h2 {
-        proxy.process_new(stream, &stop).await;
+        h2::serve(stream, &proxy, &stop).await;
     } else {
         serve_h1(stream, &proxy, &stop).await;
     }
@@ -160,7 +158,7 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let mut session = ServerSession::new_http1(stream);
+    let mut session = ServerSession::new_http1(Box::new(Dated::new(stream)));
     session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
     // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
     session.set_pipelining_enabled(true);

@@ -111,7 +111,17 @@ fn host_of(request: &RequestHeader, tls: bool) -> Result<(String, String), Refus
         (None, Some(value)) => value.to_str().map_err(|_| Refusal::Host)?,
         (None, None) => return Err(Refusal::Host),
     };
-    split_authority(text, tls).ok_or(Refusal::Host)
+    let found = split_authority(text, tls).ok_or(Refusal::Host)?;
+    // RFC 9113 section 8.3.1: over HTTP/2 both may be there, and must then be the same.
+    match field {
+        Some(value)
+            if request.version == Version::HTTP_2
+                && value.to_str().ok().and_then(|text| split_authority(text, tls)) != Some(found.clone()) =>
+        {
+            Err(Refusal::Host)
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Splits `host[:port]`, lower-cased, and drops a port that is the scheme's own. `None` for anything that is not a host.
@@ -197,6 +207,17 @@ mod tests {
         assert_eq!(Head::read(&request("*", &["h"]), false).unwrap_err(), Refusal::Target);
         let long = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
         assert_eq!(Head::read(&request(&long, &["h"]), false).unwrap_err(), Refusal::TargetLength);
+    }
+
+    #[test]
+    fn over_http2_host_and_authority_are_the_same() {
+        for (host, fine) in [("Other", true), ("other:80", true), ("else", false), ("other:81", false), ("\u{e9}", false)] {
+            let mut asked = request("/", &[host]);
+            asked.set_uri("http://other/a".parse().unwrap());
+            assert!(Head::read(&asked, false).is_ok(), "{host}: over HTTP/1.1 the target counts");
+            asked.set_version(Version::HTTP_2);
+            assert_eq!(Head::read(&asked, false).is_ok(), fine, "{host}");
+        }
     }
 
     #[test]

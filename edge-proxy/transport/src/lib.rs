@@ -1,17 +1,21 @@
 //! HTTP over sockets, in and out. Never asks whether a thing is cached.
 //!
 //! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`head`] validates a
-//! request's head, [`session`] writes an answer. Out: [`target`] says where, [`resolve`] finds the address, [`upstream`]
-//! asks, [`pass`] is the way of what Pingora passes through. [`hygiene`] holds what may not cross a hop, in either direction.
+//! request's head, [`session`] writes an answer, `dated` and `h2` keep its date. Out: [`target`] says where, [`resolve`] finds the
+//! address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what Pingora passes
+//! through. [`hygiene`] holds what may not cross a hop, in either direction.
 
 pub mod accept;
 pub mod certificates;
+mod dated;
+mod h2;
 pub mod head;
 pub mod hygiene;
 pub mod listen;
 pub mod pass;
 pub mod resolve;
 pub mod session;
+pub mod sound;
 pub mod target;
 pub mod tls;
 pub mod upstream;

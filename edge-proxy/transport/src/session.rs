@@ -9,6 +9,8 @@ use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::dated;
+
 /// The time a client has to take one piece.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -53,6 +55,7 @@ pub async fn send(
 ) -> Result<u64, Unsent> {
     session.set_write_timeout(Some(WRITE_TIME_MAX));
     let head = response_head(session, status, headers, head_only).map_err(|_| Unsent::Client)?;
+    keep_date(session, &head);
     let written = session.as_mut().write_response_header(head).await;
     if written.is_err() {
         session.shutdown().await;
@@ -81,6 +84,13 @@ pub async fn send(
     }
     session.as_mut().finish_body().await.map_err(|_| Unsent::Client)?;
     Ok(sent)
+}
+
+/// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
+pub fn keep_date(session: &Session, head: &ResponseHeader) {
+    if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+        dated::set(session.as_ref(), head.headers.get(header::DATE).cloned());
+    }
 }
 
 fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {

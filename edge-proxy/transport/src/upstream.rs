@@ -11,11 +11,17 @@ use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorType};
 
 use crate::hygiene;
 use crate::resolve::Resolver;
+use crate::sound;
 use crate::target::Target;
+
+mod failure;
+
+pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
+use failure::{connect_failure, failure, is_unreachable};
 
 /// Idle connections kept for all upstreams together.
 const POOL_CONNECTIONS_MAX: usize = 256;
@@ -23,33 +29,6 @@ const POOL_CONNECTIONS_MAX: usize = 256;
 const ADDRESSES_TRIED_MAX: usize = 3;
 /// Informational answers (1xx) read before a final one.
 const INFORMATIONAL_MAX: usize = 8;
-
-/// Why upstream gave no (whole) answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub struct UpstreamError {
-    /// The kind.
-    pub kind: UpstreamErrorKind,
-    /// What happened, with the address.
-    pub detail: String,
-}
-
-/// The kinds of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamErrorKind {
-    /// The name could not be resolved.
-    Resolve,
-    /// No connection.
-    Connect,
-    /// TLS failed.
-    Tls,
-    /// Nothing came in time.
-    Timeout,
-    /// What came was not HTTP.
-    Protocol,
-    /// The answer ended early.
-    Cut,
-}
 
 /// A request without body.
 #[derive(Clone, Debug)]
@@ -149,13 +128,14 @@ impl Client {
     }
 
     fn incoming(self: &Arc<Self>, session: HttpSession, peer: HttpPeer, target: &Target) -> Result<Incoming, UpstreamError> {
-        let head = session.response_header().map(|head| (head.status, head.headers.clone()));
-        // RFC 9110 section 15: what is outside these classes is nothing a client could understand.
-        let Some((status, mut headers)) = head.filter(|(status, _)| (200..600).contains(&status.as_u16())) else {
-            let detail = format!("{} at {} answered with no status between 200 and 599", target.label(), peer._address);
-            return Err(UpstreamError { kind: UpstreamErrorKind::Protocol, detail });
+        let Some((status, mut headers)) = session.response_header().map(|head| (head.status, head.headers.clone())) else {
+            let detail = format!("{} at {} answered without a head", target.label(), peer._address);
+            return Err(UpstreamError { kind: UpstreamErrorKind::BadHead, detail });
         };
         hygiene::strip_hop_by_hop(&mut headers);
+        if let Some(length) = sound::said_again(&headers) {
+            headers.insert(header::CONTENT_LENGTH, length);
+        }
         let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes: target.times.between_bytes };
         Ok(Incoming { status, headers, body })
     }
@@ -176,8 +156,8 @@ impl IncomingBody {
                 Ok(None) => break,
                 Err(error) => {
                     self.session = None;
-                    let kind = match error.etype() {
-                        ErrorType::ReadTimedout => UpstreamErrorKind::Timeout,
+                    let kind = match UpstreamErrorKind::of(&error) {
+                        kind @ (UpstreamErrorKind::Timeout | UpstreamErrorKind::BadChunk) => kind,
                         _ => UpstreamErrorKind::Cut,
                     };
                     return Err(UpstreamError {
@@ -215,20 +195,16 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
     }
     for _ in 0..INFORMATIONAL_MAX {
         session.read_response_header().await?;
-        match session.response_header() {
-            Some(head) if is_coded(&head.headers) => {
-                return Error::e_explain(ErrorType::InvalidHTTPHeader, "a transfer coding other than chunked");
-            }
-            Some(head) if !head.status.is_informational() => return Ok(session),
-            _ => {}
+        let Some(head) = session.response_header() else { continue };
+        if let Some(h1) = session.as_http1() {
+            sound::check_raw(&head.headers, &h1.get_headers_raw_bytes())?;
+        }
+        sound::check(head, &request.headers, false)?;
+        if !head.status.is_informational() {
+            return Ok(session);
         }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
-}
-
-/// Whether the body comes in a transfer coding nobody asked for (RFC 9110 section 10.1.4), which would be taken for the content itself.
-fn is_coded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> Result<Box<RequestHeader>, Box<Error>> {
@@ -250,84 +226,4 @@ fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> R
         head.append_header(name, value.clone())?;
     }
     Ok(Box::new(head))
-}
-
-fn is_unreachable(kind: UpstreamErrorKind) -> bool {
-    matches!(kind, UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls)
-}
-
-fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
-    let kind = match kind_of(error.etype()) {
-        UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
-        _ => UpstreamErrorKind::Connect,
-    };
-    UpstreamError { kind, detail: format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()) }
-}
-
-fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
-    let kind = kind_of(error.etype());
-    UpstreamError { kind, detail: format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()) }
-}
-
-fn kind_of(error: &ErrorType) -> UpstreamErrorKind {
-    use ErrorType::{
-        BindError, ConnectError, ConnectNoRoute, ConnectRefused, ConnectTimedout, H1Error, H2Error, InvalidCert, InvalidH2,
-        InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
-    };
-    match error {
-        BindError | ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout | SocketError => UpstreamErrorKind::Connect,
-        InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => UpstreamErrorKind::Tls,
-        ReadTimedout | WriteTimedout => UpstreamErrorKind::Timeout,
-        H1Error | H2Error | InvalidH2 | InvalidHTTPHeader => UpstreamErrorKind::Protocol,
-        _ => UpstreamErrorKind::Cut,
-    }
-}
-
-/// Why a request could not be passed through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassFailure {
-    /// The client is gone: nobody is there to be told.
-    ClientGone,
-    /// What the client sent is not HTTP.
-    ClientWrong,
-    /// Upstream gave no answer.
-    Upstream(UpstreamErrorKind),
-}
-
-impl PassFailure {
-    /// What an error of Pingora's stands for.
-    #[must_use]
-    pub fn of(error: &Error) -> Self {
-        use ErrorType::{ConnectionClosed, H2Error, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
-        match (error.esource(), error.etype()) {
-            (_, HTTPStatus(400..=499)) => Self::ClientWrong,
-            (ErrorSource::Downstream, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout) => {
-                Self::ClientGone
-            }
-            (ErrorSource::Downstream, _) => Self::ClientWrong,
-            (_, kind) => Self::Upstream(kind_of(kind)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whose_fault_a_broken_pass_is() {
-        let upstream = PassFailure::Upstream;
-        for (error, failure) in [
-            (Error::new_down(ErrorType::ConnectionClosed), PassFailure::ClientGone),
-            (Error::new_down(ErrorType::InvalidHTTPHeader), PassFailure::ClientWrong),
-            (Error::new_up(ErrorType::ConnectRefused), upstream(UpstreamErrorKind::Connect)),
-            (Error::new_up(ErrorType::ConnectionClosed), upstream(UpstreamErrorKind::Cut)),
-            (Error::new_up(ErrorType::ReadTimedout), upstream(UpstreamErrorKind::Timeout)),
-            (Error::new_up(ErrorType::InvalidCert), upstream(UpstreamErrorKind::Tls)),
-            (Error::new_up(ErrorType::InvalidHTTPHeader), upstream(UpstreamErrorKind::Protocol)),
-            (Error::new(ErrorType::HTTPStatus(413)), PassFailure::ClientWrong),
-        ] {
-            assert_eq!(PassFailure::of(&error), failure, "{error}");
-        }
-    }
 }

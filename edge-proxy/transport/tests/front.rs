@@ -22,6 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// What the answer to `/old` has for its `Date`.
+const OLD: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
+
 /// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw.
 struct Echo;
 
@@ -54,6 +57,9 @@ impl ProxyHttp for Echo {
         }
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from(text.len()));
+        if head.path_and_query == "/old" {
+            headers.insert("date", HeaderValue::from_static(OLD));
+        }
         session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head.method == "HEAD").await.unwrap();
         Ok(true)
     }
@@ -166,4 +172,68 @@ async fn stopping_closes_idle_connections_and_ends() {
     tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
     let mut rest = Vec::new();
     tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut rest)).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
+    let running = start().await;
+    let mut socket = TcpStream::connect(running.http).await.unwrap();
+    let ask = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{more}\r\n");
+    let ahead = [ask("/old", ""), ask("/", ""), ask("/old", "Connection: close\r\n")].concat();
+    socket.write_all(ahead.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    tokio::time::timeout(Duration::from_secs(5), socket.read_to_string(&mut answers)).await.unwrap().unwrap();
+    let dates: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("Date: ")).collect();
+    assert!(dates.len() == 3 && dates[0] == OLD && dates[1] != OLD && dates[2] == OLD, "{answers}");
+
+    let ca = running.dir.path().join("ca.pem");
+    let secure = format!("https://127.0.0.1:{}/old", running.https.port());
+    let plain = format!("http://{}/old", running.http);
+    for list in [&["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..], &["--http1.1", "--head", &plain], &["--http1.0", &plain]] {
+        let got = curl(args(&[&["--include"], list].concat())).await;
+        let text = String::from_utf8(got.stdout).unwrap();
+        assert!(text.to_ascii_lowercase().contains(&format!("date: {OLD}\r\n").to_ascii_lowercase()), "{list:?}: {text}");
+    }
+}
+
+/// A connection of the HTTP/2 client, and its end.
+async fn connect_h2(to: SocketAddr) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+    let socket = TcpStream::connect(to).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    (client, tokio::spawn(connection))
+}
+
+fn request_h2(uri: &str, host: Option<&str>) -> http::Request<()> {
+    let request = http::Request::builder().uri(uri);
+    host.into_iter().fold(request, |request, host| request.header("host", host)).body(()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_of_a_connection_are_answered_side_by_side_and_a_stop_ends_it() {
+    let running = start().await;
+    let (client, connection) = connect_h2(running.http).await;
+    let mut client = client.ready().await.unwrap();
+    let mut answers = Vec::new();
+    for number in 0..50 {
+        let (answer, mut sending) = client.send_request(request_h2(&format!("http://a.test/{number}"), None), number % 2 == 0).unwrap();
+        if number % 2 == 1 {
+            // A client that gives up concerns no other stream.
+            sending.send_reset(h2::Reason::CANCEL);
+        } else {
+            answers.push((number, answer));
+        }
+    }
+    for (number, answer) in answers {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut body = answer.into_body();
+        let mut text = Vec::new();
+        while let Some(piece) = body.data().await {
+            text.extend_from_slice(&piece.unwrap());
+        }
+        assert_eq!(String::from_utf8(text).unwrap(), format!("http a.test /{number} HTTP/2.0"));
+    }
+    running.stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
+    tokio::time::timeout(Duration::from_secs(5), connection).await.expect("the connection goes on").unwrap().unwrap();
 }

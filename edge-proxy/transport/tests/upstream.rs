@@ -34,5 +34,5 @@ async fn status_of(answer: &'static str) -> Result<u16, UpstreamError> {
 async fn a_status_of_no_class_is_no_answer() {
     assert_eq!(status_of("HTTP/1.1 299 Fine\r\ncontent-length: 0\r\n\r\n").await.unwrap(), 299);
     let error = status_of("HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n").await.unwrap_err();
-    assert_eq!(error.kind, UpstreamErrorKind::Protocol, "{error}");
+    assert_eq!(error.kind, UpstreamErrorKind::BadHead, "{error}");
 }

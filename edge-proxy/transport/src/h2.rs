@@ -1,0 +1,74 @@
+//! HTTP/2 connections of clients: takes their streams and hands each to Pingora as a session of our own.
+//!
+//! Ours rather than Pingora's because Pingora's writes the time of sending into `Date`. Pingora's options, and with them its bounds, hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::Request;
+use pingora::apps::HttpServerApp;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::handshake;
+use pingora::protocols::{Digest, Stream};
+use pingora::proxy::{HttpProxy, ProxyHttp};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::accept::KEEPALIVE_SECONDS;
+
+mod session;
+
+use session::H2Session;
+
+/// Answers the requests of one connection, side by side, until it ends, is idle for [`KEEPALIVE_SECONDS`], or has drained after a stop.
+pub(crate) async fn serve<App>(stream: Stream, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    });
+    let Ok(mut connection) = handshake(stream, None).await else { return };
+    let mut stopping = stop.clone();
+    let mut is_stopping = false;
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop), if !is_stopping => {
+                connection.graceful_shutdown();
+                is_stopping = true;
+            }
+            Some(_) = running.join_next() => {}
+            accepted = connection.accept() => {
+                let Some(Ok((request, answer))) = accepted else { break };
+                if let Some(session) = open(request, answer, &digest) {
+                    let (proxy, stop) = (Arc::clone(proxy), stop.clone());
+                    running.spawn(async move { proxy.process_new_http(session, &stop).await.is_some() });
+                }
+            }
+            () = tokio::time::sleep(Duration::from_secs(KEEPALIVE_SECONDS)), if running.is_empty() => break,
+        }
+    }
+    // What still runs notices by itself that its client is gone, and is counted and logged as any other request.
+    running.detach_all();
+}
+
+/// The session of a stream, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
+fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Arc<Digest>) -> Option<ServerSession> {
+    let (head, body) = request.into_parts();
+    let head = RequestHeader::from(head);
+    if head.raw_path().iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' ')) {
+        answer.send_reset(h2::Reason::PROTOCOL_ERROR);
+        return None;
+    }
+    Some(ServerSession::new_custom(Box::new(H2Session::new(head, body, answer, Arc::clone(digest)))))
+}
