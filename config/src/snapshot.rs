@@ -73,7 +73,7 @@ struct Compiled {
 }
 
 /// What applies to one request: the rule that matched, with the site's defaults filled in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Policy {
     /// The index of the rule in the site, from 0; `None` for the site's defaults.
     pub rule: Option<usize>,

@@ -11,6 +11,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::request::Request;
 
+mod readable;
+
 /// The key of a stored answer: a 128-bit hash to find it and the whole text to be sure of it.
 #[derive(Clone, Debug)]
 pub struct Key {

@@ -9,6 +9,7 @@ pub mod collect;
 pub mod conditional;
 pub mod control;
 pub mod exchange;
+pub mod explain;
 pub mod fetch;
 pub mod figures;
 pub mod freshness;
