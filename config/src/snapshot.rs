@@ -15,6 +15,10 @@ use crate::limits::DNS_NAME_BYTES_MAX;
 use crate::site::{AnswerTtl, Cookies, Key, Negative, RequestDirectives, Rule, Site};
 use crate::units::Period;
 
+mod locate;
+
+pub use locate::{Located, MatchedRule};
+
 /// The whole configuration as it travels to nodes and lies on their disks. Immutable once numbered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 //! [`run`] is one edge process from its settings to its end.
 
 mod duties;
+mod explain;
 mod fault;
 mod fill;
 mod request;

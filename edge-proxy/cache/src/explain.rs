@@ -3,7 +3,22 @@
 //! Owns names and units only. Times are in milliseconds; a name that ends in `_ms` and can be negative says so.
 
 use serde::Serialize;
-use skerry_config::snapshot::Policy;
+use skerry_config::snapshot::{Located, Policy};
+
+/// What a node tells about a request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Told {
+    /// The URL as the node understood it.
+    pub url: String,
+    /// The site and the rule it belongs to.
+    #[serde(flatten)]
+    pub located: Located,
+    /// What the cache says; absent when no site owns the host.
+    #[serde(flatten)]
+    pub explanation: Option<Explanation>,
+    /// Whom the node would ask, in order.
+    pub upstream: Vec<String>,
+}
 
 /// What is stored for a request, and what the next one like it would get.
 #[derive(Clone, Debug, PartialEq, Serialize)]
