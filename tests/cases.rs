@@ -7,6 +7,7 @@ mod change;
 mod collapse;
 mod dev;
 mod dns;
+mod explain;
 mod files;
 mod hits;
 mod purge;

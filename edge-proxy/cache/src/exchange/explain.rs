@@ -266,11 +266,11 @@ fn window(object: &Object, window: Duration, now: Time) -> String {
     spoken(object.freshness.lifetime.saturating_add(window).saturating_sub(object.freshness.age(now)))
 }
 
-/// Seconds, to a tenth where there is one.
+/// Seconds, to the millisecond where they are not whole, so that sums come out.
 fn spoken(duration: Duration) -> String {
-    match duration.subsec_millis() / 100 {
+    match duration.subsec_millis() {
         0 => format!("{} s", duration.as_secs()),
-        tenths => format!("{}.{tenths} s", duration.as_secs()),
+        millis => format!("{}.{millis:03} s", duration.as_secs()),
     }
 }
 
