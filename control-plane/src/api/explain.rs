@@ -84,25 +84,25 @@ pub(crate) async fn explain(State(api): State<Api>, Params(params): Params<Vec<(
     let question = Arc::new(Question::Explain(request));
     let asking = nodes.into_iter().map(|node| {
         let (plane, question) = (Arc::clone(plane), Arc::clone(&question));
-        async move { NodeAnswer::of(&node, plane.questions.ask(&node.name, &question).await) }
+        async move {
+            let told = plane.questions.ask(&node.name, &question).await;
+            (node, told)
+        }
     });
-    let told: Vec<Result<NodeAnswer, NodeAnswer>> = stream::iter(asking).buffered(AT_ONCE_MAX).collect().await;
-    match (&named, told.as_slice()) {
-        (Some(name), [Err(_)]) => Err(Refusal::Busy(format!("node {name:?} is not connected; it can be asked when it is back")).into()),
-        _ => Ok(Answer(Explained { url, nodes: told.into_iter().map(|told| told.unwrap_or_else(|away| away)).collect() })),
+    let told: Vec<_> = stream::iter(asking).buffered(AT_ONCE_MAX).collect().await;
+    if let (Some(name), [(_, Err(Unanswered::Away))]) = (&named, told.as_slice()) {
+        return Err(Refusal::Busy(format!("node {name:?} is not connected; it can be asked when it is back")).into());
     }
+    Ok(Answer(Explained { url, nodes: told.into_iter().map(|(node, told)| NodeAnswer::of(&node, told)).collect() }))
 }
 
 impl NodeAnswer {
-    /// What a node said; an error when it is not there to say anything.
-    fn of(node: &Node, told: Result<Value, Unanswered>) -> Result<Self, Self> {
-        let away = told == Err(Unanswered::Away);
+    fn of(node: &Node, told: Result<Value, Unanswered>) -> Self {
         let (answer, error) = match told {
             Ok(answer) => (Some(answer), None),
             Err(why) => (None, Some(why.to_string())),
         };
-        let view = Self { name: node.name.clone(), role: node.role.clone(), region: node.region.clone(), answer, error };
-        if away { Err(view) } else { Ok(view) }
+        Self { name: node.name.clone(), role: node.role.clone(), region: node.region.clone(), answer, error }
     }
 }
 
