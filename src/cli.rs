@@ -5,6 +5,7 @@
 mod api;
 mod check;
 mod diff;
+mod explain;
 mod node;
 mod purge;
 mod role;
@@ -52,6 +53,8 @@ enum Command {
     Site(site::Options),
     /// Remove answers from every cache
     Purge(purge::Options),
+    /// Why the next GET of a URL will be a hit, or will not, on each node
+    Explain(explain::Options),
     /// Add, drain and remove nodes
     Node(node::Options),
     /// Nodes, versions, hit ratio and lag
@@ -103,6 +106,7 @@ impl Cli {
             Command::Check(options) => check::run(&options),
             Command::Site(options) => brief(site::run(options)),
             Command::Purge(options) => brief(purge::run(options)),
+            Command::Explain(options) => brief(explain::run(options)),
             Command::Node(options) => brief(node::run(options)),
             Command::Status(options) => brief(status::run(options)),
         }

@@ -15,6 +15,10 @@ use crate::limits::DNS_NAME_BYTES_MAX;
 use crate::site::{AnswerTtl, Cookies, Key, Negative, RequestDirectives, Rule, Site};
 use crate::units::Period;
 
+mod locate;
+
+pub use locate::{Located, MatchedRule};
+
 /// The whole configuration as it travels to nodes and lies on their disks. Immutable once numbered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +77,7 @@ struct Compiled {
 }
 
 /// What applies to one request: the rule that matched, with the site's defaults filled in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Policy {
     /// The index of the rule in the site, from 0; `None` for the site's defaults.
     pub rule: Option<usize>,

@@ -4,6 +4,7 @@
 
 mod check;
 mod events;
+mod explain;
 mod extract;
 mod guard;
 mod nodes;
@@ -73,6 +74,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(nodes::read, nodes::remove))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::resume))
+        .routes(routes!(explain::explain))
         .routes(routes!(tokens::make))
         .routes(routes!(events::watch))
 }

@@ -14,6 +14,7 @@ mod journal;
 mod plane;
 mod publish;
 mod purges;
+mod questions;
 mod reading;
 mod refusal;
 mod start;

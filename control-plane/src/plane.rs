@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
+use crate::questions::Questions;
 
 /// The parts.
 pub(crate) struct Plane {
@@ -18,6 +19,7 @@ pub(crate) struct Plane {
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) journal: Journal,
     pub(crate) events: Events,
     pub(crate) figures: Figures,

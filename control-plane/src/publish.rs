@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Hello, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
 use tokio::sync::{mpsc, watch};
 use tonic::codegen::BoxStream;
@@ -23,6 +23,7 @@ use crate::events::Event;
 use crate::health::Session;
 use crate::intent::Node;
 use crate::plane::Plane;
+use crate::questions::Line;
 use crate::refusal::Refusal;
 
 pub(crate) use listen::{serve, tls};
@@ -96,11 +97,12 @@ impl Control for Door {
         let standing = self.standing(&peer, &hello).await?;
         let purge_seq = standing.purge_seq.unwrap_or(0);
         let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
+        let line = self.plane.questions.open(&peer.name);
         // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
         let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(self.clone().attend(peer, standing, session, reports, orders));
+        tokio::spawn(self.clone().attend(peer, standing, session, line, reports, orders));
         let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
             outgoing.recv().await.map(|order| (order, outgoing))
         });
@@ -198,6 +200,7 @@ impl Door {
         peer: Peer,
         standing: Standing,
         session: Session,
+        (line, asks): (Line, mpsc::Receiver<Ask>),
         reports: Streaming<Report>,
         orders: mpsc::Sender<Result<Order, Status>>,
     ) {
@@ -206,7 +209,8 @@ impl Door {
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
         let why = tokio::select! {
-            why = self.listen(&peer, &session, reports) => why,
+            why = self.listen(&peer, &session, &line, reports) => why,
+            why = orders::ask(asks, &orders) => why,
             why = orders::tell(plane, peer.role, standing, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
@@ -215,7 +219,7 @@ impl Door {
             // Full means that the node does not read; it learns the same from being refused.
             let _ = orders.try_send(Ok(Order { what: Some(order::What::Removed(Removed {})) }));
         }
-        drop(session);
+        drop((session, line));
         self.count(peer.role);
         plane.events.node(&peer.name, "disconnected");
         tracing::info!(node = peer.name, role, why, "node disconnected");
@@ -227,7 +231,7 @@ impl Door {
     }
 
     /// Hears reports until the stream ends.
-    async fn listen(&self, peer: &Peer, session: &Session, mut reports: Streaming<Report>) -> String {
+    async fn listen(&self, peer: &Peer, session: &Session, line: &Line, mut reports: Streaming<Report>) -> String {
         let plane = &self.plane;
         loop {
             let what = match reports.message().await {
@@ -259,6 +263,7 @@ impl Door {
                     }
                 }
                 Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
+                Some(report::What::Answered(answered)) => line.answered(answered),
                 Some(report::What::Hello(_)) | None => {}
             }
         }

@@ -15,7 +15,7 @@ pub(crate) enum Refusal {
     Conflict(String),
     /// The version that the request is about is not the present one.
     Stale(String),
-    /// A bound is reached; later it may work.
+    /// A bound is reached, or who could do it is away; later it may work.
     Busy(String),
     /// The store or the machine failed.
     Broken(String),

@@ -112,6 +112,7 @@ fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plan
         intent,
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
         health: Arc::new(Health::new()),
+        questions: Arc::default(),
         journal: Journal::open(&data.join("audit.log"), store)?,
         events: Events::new(),
         figures: Figures::new(registry)?,

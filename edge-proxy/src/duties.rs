@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use skerry_agent::Load;
 use skerry_agent::figures::Figures;
+use skerry_agent::question::Explain;
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 
-use crate::Current;
+use crate::{Current, explain};
 
-/// Puts snapshots and purges in force.
+/// Puts snapshots and purges in force, and tells what is stored.
 pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
@@ -40,5 +41,9 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn explain(&self, request: &Explain) -> Result<serde_json::Value, String> {
+        explain::tell(&self.current.load(), &self.exchange, request)
     }
 }

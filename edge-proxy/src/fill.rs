@@ -45,14 +45,12 @@ impl Upstreams {
         &self.client
     }
 
-    /// The shields in the order in which they serve a resource, by rendezvous hash, so that all edges agree and a lost shield moves only its own share.
+    /// The shields in the order in which they serve a resource.
     pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, origin: &Origin) -> Vec<Target> {
-        let mut ranked: Vec<(u64, &Shield)> =
-            snapshot.shields().iter().map(|shield| (weight(&shield.name, authority, path), shield)).collect();
-        ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
         let wait = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
         let times = Times { connect: SHIELD_CONNECT, first_byte: wait, between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN };
-        ranked.into_iter().map(|(_, shield)| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
+        let ranked = ranked(snapshot, authority, path).into_iter();
+        ranked.map(|shield| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
     }
 
     /// Says where the request has been and who asks. Host and scheme that the client gives itself are there only when the key has them; they stay.
@@ -67,6 +65,13 @@ impl Upstreams {
             headers.insert(X_FORWARDED_FOR, client);
         }
     }
+}
+
+/// The shields in the order in which they serve a resource, by rendezvous hash, so that all edges agree and a lost shield moves only its own share.
+pub(crate) fn ranked<'a>(snapshot: &'a Snapshot, authority: &str, path: &str) -> Vec<&'a Shield> {
+    let mut ranked: Vec<(u64, &Shield)> = snapshot.shields().iter().map(|shield| (weight(&shield.name, authority, path), shield)).collect();
+    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+    ranked.into_iter().map(|(_, shield)| shield).collect()
 }
 
 /// The rendezvous weight of a shield for a resource.

@@ -5,6 +5,7 @@
 mod country;
 mod device;
 mod duties;
+mod explain;
 mod fault;
 mod fields;
 mod fill;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use skerry_agent::Load;
 use skerry_agent::figures::Figures;
+use skerry_agent::question::Explain;
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use tokio::sync::watch;
 
-use crate::Current;
+use crate::{Current, explain};
 
-/// Puts snapshots and purges in force, and tells requests that wait for a purge.
+/// Puts snapshots and purges in force, tells requests that wait for a purge, and says what is stored.
 pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
@@ -44,5 +45,9 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn explain(&self, request: &Explain) -> Result<serde_json::Value, String> {
+        explain::tell(&self.current.load(), &self.exchange, request)
     }
 }

@@ -3,6 +3,7 @@
 //! [`run`] is one shield process from its settings to its end.
 
 mod duties;
+mod explain;
 mod fault;
 mod origin;
 mod request;

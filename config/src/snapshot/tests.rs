@@ -88,3 +88,22 @@ fn a_host_longer_than_any_name_is_looked_for_nowhere() {
     assert!(snapshot.site_for_host(&longest).is_some());
     assert!(snapshot.site_for_host(&format!("a{longest}")).is_none());
 }
+
+#[test]
+fn a_request_is_located_and_a_stranger_told_its_nearest() {
+    let mut shop = site("shop", &["shop.example.com", "*.img.example.com"]);
+    shop["cache"] = serde_json::json!({ "rules": [{ "match": { "path": "/a/*" } }, { "match": { "header": "x-beta" }, "ttl": "1s" }] });
+    let snapshot = Snapshot::build(document(&[shop])).unwrap();
+    let rule = |host, path, headers: &HeaderMap| snapshot.locate(host, path, headers).rule.map(|rule| rule.index);
+    let mut beta = HeaderMap::new();
+    beta.insert("x-beta", http::HeaderValue::from_static("1"));
+    assert_eq!(rule("SHOP.example.com.", "/a/b", &beta), Some(0));
+    assert_eq!(rule("x.img.example.com", "/b", &beta), Some(1));
+    assert_eq!(rule("shop.example.com", "/b", &HeaderMap::new()), None);
+    let why = |host| snapshot.locate(host, "/", &HeaderMap::new()).unserved.unwrap();
+    assert_eq!(why("img.example.com"), "no site owns img.example.com: *.img.example.com of site shop means the names below it");
+    assert_eq!(why("Shp.example.com"), "no site owns shp.example.com; the nearest is shop.example.com of site shop");
+    assert_eq!(why("example.org"), "no site owns example.org, nor anything like it");
+    let empty = Snapshot::default().locate("a", "/", &HeaderMap::new());
+    assert_eq!((empty.site, empty.unserved.as_deref()), (None, Some("there is no site in configuration 0")));
+}

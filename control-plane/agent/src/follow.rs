@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::connect::{self, Failure};
 use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Hello, Order, Purged, Report, order, report};
-use crate::{Duties, Inner, Load};
+use crate::{Duties, Inner, Load, question};
 
 mod orders;
 
@@ -174,6 +174,14 @@ async fn carry_out(
                 Ok(None) => Ok(()),
                 Err(why) => Err(why),
             },
+            order::What::Ask(ask) => {
+                let what = Some(report::What::Answered(question::answer(&**duties, &ask)));
+                // Orders do not wait for an answer to be sent: with so many reports waiting it would come too late.
+                if reports.try_send(Report { what }).is_err() {
+                    tracing::warn!("an answer was dropped, the connection is too slow");
+                }
+                Ok(())
+            }
             order::What::Removed(_) => return End::Refused("this node was removed from the CDN".to_owned()),
         };
         if let Err(why) = done {

@@ -22,6 +22,7 @@ pub mod identity;
 mod join;
 mod keep;
 pub mod listen;
+pub mod question;
 pub mod ready;
 pub mod token;
 pub mod wire;
@@ -70,6 +71,13 @@ pub trait Duties: Send + Sync + 'static {
 
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
+
+    /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, asks nobody, and
+    /// must not block.
+    ///
+    /// # Errors
+    /// One sentence, when there can be no such request.
+    fn explain(&self, request: &question::Explain) -> Result<serde_json::Value, String>;
 }
 
 /// Counts since the start of the process.

@@ -26,6 +26,9 @@ pub const PURGE_BYTES_PER_ORDER_MAX: usize = 1 << 20;
 /// The largest message either side takes, in bytes: one purge of the largest allowed size (1,000 entries of 4 KiB, escaped) with room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// The largest answer to a question, in bytes of JSON.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+
 /// Time between two HTTP/2 pings on an idle stream.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 

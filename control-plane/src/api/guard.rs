@@ -62,6 +62,7 @@ fn route(path: &str) -> &'static str {
         "/v1/check",
         "/v1/purges",
         "/v1/nodes",
+        "/v1/explain",
         "/v1/tokens",
         "/v1/events",
         "/healthz",

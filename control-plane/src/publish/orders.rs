@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
-    Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart, order,
+    Ask, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
+    order,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -49,6 +50,16 @@ pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: 
             },
         }
     }
+}
+
+/// Hands questions on, until the stream ends; why it did.
+pub(super) async fn ask(mut asks: mpsc::Receiver<Ask>, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
+    while let Some(ask) = asks.recv().await {
+        if orders.send(Ok(Order { what: Some(order::What::Ask(ask)) })).await.is_err() {
+            return "the connection ended".to_owned();
+        }
+    }
+    "connected anew".to_owned()
 }
 
 /// The next purges for a node that was told those up to `told`, with the number of the last.

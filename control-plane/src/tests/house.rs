@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use skerry_agent::question::Explain;
 use skerry_agent::{Agent, Duties, Load, Role, Settings};
 use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
 use skerry_config::purge::Purge;
@@ -214,6 +215,10 @@ impl Duties for Told {
 
     fn load(&self) -> Load {
         Load { requests: 3, hits: 2, bytes: 1 }
+    }
+
+    fn explain(&self, request: &Explain) -> Result<Value, String> {
+        if request.url.contains("refuse") { Err("this node is contrary".to_owned()) } else { Ok(json!({"asked": request})) }
     }
 }
 

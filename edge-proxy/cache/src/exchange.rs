@@ -41,6 +41,7 @@ use crate::store::Memory;
 use crate::time::Time;
 
 mod directives;
+mod explain;
 mod invalidate;
 mod lead;
 mod pass;

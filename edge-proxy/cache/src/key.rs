@@ -14,6 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::request::Request;
 
+mod readable;
+
 /// The field in which an edge tells the class of the client's device.
 pub const DEVICE: &str = "skerry-device";
 /// The field in which an edge tells the client's country.

@@ -10,6 +10,7 @@ pub mod conditional;
 pub mod control;
 pub mod cookies;
 pub mod exchange;
+pub mod explain;
 pub mod fetch;
 pub mod figures;
 pub mod freshness;

@@ -148,7 +148,8 @@ const NEVER_STORED: [&str; 10] = [
     "upgrade",
 ];
 
-fn http_date(time: Time) -> HeaderValue {
+/// A time as HTTP fields write it.
+pub(crate) fn http_date(time: Time) -> HeaderValue {
     let date = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time.0.min(DATE_MAX_MS));
     HeaderValue::from_str(&httpdate::fmt_http_date(date)).unwrap_or(HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use skerry_config::purge::{Purge, Targets};
 use skerry_config::snapshot::Snapshot;
 
+mod compared;
 mod identity;
 mod local;
 mod prefixes;
@@ -105,6 +106,10 @@ impl Mark {
         self.stamp
     }
 
+    pub(crate) fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
     /// In bytes, beside the mark itself.
     pub(crate) fn weight(&self) -> u64 {
         self.tags.weight() + 16 * self.groups.len() as u64
@@ -149,6 +154,22 @@ impl Default for Epochs {
             names_max: NAMES_MAX,
         }
     }
+}
+
+/// What an epoch is about, as far as an object's names tell.
+#[derive(Clone, Copy, Debug)]
+enum Named<'a> {
+    All,
+    Site,
+    /// As purges write it.
+    Host(&'a str),
+    Url,
+    /// Host, and the beginning of path and query.
+    Prefix(&'a str, &'a str),
+    /// The hash of its name.
+    Tag(u128),
+    /// Some tag: of an object with more of them than are kept.
+    AnyTag,
 }
 
 impl Table {
@@ -279,23 +300,29 @@ impl Epochs {
 
     /// The highest epochs that match.
     fn matching(&self, identity: &Identity, tags: &Tags) -> Epoch {
-        let mut epoch = self.all;
-        let mut join = |map: &HashMap<u128, Epoch>, name: &u128| {
+        let mut epoch = Epoch::default();
+        self.each(identity, tags, |_, found| epoch.join(found));
+        epoch
+    }
+
+    /// Shows every epoch that matches, with what it is about.
+    fn each(&self, identity: &Identity, tags: &Tags, mut visit: impl FnMut(Named<'_>, Epoch)) {
+        visit(Named::All, self.all);
+        let mut look = |map: &HashMap<u128, Epoch>, name: &u128, named: Named<'_>| {
             if let Some(found) = map.get(name) {
-                epoch.join(*found);
+                visit(named, *found);
             }
         };
-        join(&self.sites, &identity.site);
-        identity.hosts.iter().for_each(|(name, _)| join(&self.hosts, name));
-        identity.urls.iter().for_each(|name| join(&self.urls, name));
-        tags.iter().for_each(|name| join(&self.tags, name));
+        look(&self.sites, &identity.site, Named::Site);
+        identity.hosts.iter().for_each(|(name, host)| look(&self.hosts, name, Named::Host(host)));
+        identity.urls.iter().for_each(|name| look(&self.urls, name, Named::Url));
+        tags.iter().for_each(|name| look(&self.tags, name, Named::Tag(*name)));
         if tags.overflowed() {
-            epoch.join(self.any_tag);
+            visit(Named::AnyTag, self.any_tag);
         }
         for (_, host) in &identity.hosts {
-            self.prefixes.join(host, &identity.path_and_query, &mut epoch);
+            self.prefixes.each(host, &identity.path_and_query, |prefix, found| visit(Named::Prefix(host, prefix), found));
         }
-        epoch
     }
 
     /// Keeps every kind below its bound.

@@ -56,7 +56,7 @@ pub fn key(primary: &Key, generation: u64, fields: &[HeaderName], request: &Head
 }
 
 /// A field's normal form: its lines joined, whitespace around commas gone. Where a field's own definition says more, see [`Preference`].
-fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
+pub(crate) fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     if !headers.contains_key(name) {
         return None;
     }

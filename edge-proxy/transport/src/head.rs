@@ -6,6 +6,8 @@ use pingora::http::RequestHeader;
 
 use crate::hygiene;
 
+mod url;
+
 /// The longest path with query, in bytes; a longer one is answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 

@@ -30,7 +30,12 @@ impl Remembered {
     }
 
     pub(super) fn contains(&self, key: &Key, authorized: bool, now: Time) -> bool {
-        self.until.get(&name(key, authorized)).is_some_and(|until| now < until)
+        self.until(key, authorized, now).is_some()
+    }
+
+    /// Until when the key is remembered, if it is.
+    pub(super) fn until(&self, key: &Key, authorized: bool, now: Time) -> Option<Time> {
+        self.until.get(&name(key, authorized)).filter(|until| now < *until)
     }
 
     pub(super) fn forget(&self, key: &Key, authorized: bool) {

@@ -2,6 +2,7 @@
 
 mod collapse;
 mod directives;
+mod explain;
 pub(crate) mod house;
 mod invalidation;
 mod parts;

@@ -49,18 +49,19 @@ impl Prefixes {
         }
     }
 
-    /// Joins the epochs of every prefix that `path` starts with.
-    pub(super) fn join(&self, host: &str, path: &str, epoch: &mut Epoch) {
+    /// Shows every prefix that `path` starts with, and its epoch.
+    pub(super) fn each<'a>(&self, host: &str, path: &'a str, mut visit: impl FnMut(&'a str, Epoch)) {
         let mut hash = rolled(FNV_START, host.as_bytes());
         let Some(lengths) = self.lengths.get(&hash) else { return };
-        let path = path.as_bytes();
+        let bytes = path.as_bytes();
         let mut hashed = 0;
         for &length in lengths {
-            let Some(more) = path.get(hashed..length as usize) else { return };
+            let Some(more) = bytes.get(hashed..length as usize) else { return };
             hash = rolled(hash, more);
             hashed = length as usize;
             if let Some(found) = self.by_hash.get(&hash) {
-                epoch.join(found.epoch);
+                // A prefix is ASCII, so that it ends where a character does.
+                visit(path.get(..hashed).unwrap_or(path), found.epoch);
             }
         }
     }

@@ -19,11 +19,9 @@ pub(crate) struct Tags {
 
 impl Tags {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let by_comma = values(headers, "cache-tag").flat_map(|value| value.split(|&byte| byte == b','));
-        let by_space = values(headers, "surrogate-key").flat_map(|value| value.split(u8::is_ascii_whitespace));
         let mut names = Vec::new();
         let mut overflowed = false;
-        for tag in by_comma.chain(by_space).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty()) {
+        for tag in each(headers) {
             if names.len() == TAGS_MAX || tag.len() > TAG_BYTES_MAX {
                 overflowed = true;
                 continue;
@@ -31,6 +29,11 @@ impl Tags {
             names.push(named_bytes("tag", tag));
         }
         Self { names: names.into(), overflowed }
+    }
+
+    /// How many are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &u128> {
@@ -45,4 +48,11 @@ impl Tags {
     pub(super) fn weight(&self) -> u64 {
         16 * self.names.len() as u64
     }
+}
+
+/// Every tag as it is written.
+pub(super) fn each(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let by_comma = values(headers, "cache-tag").flat_map(|value| value.split(|&byte| byte == b','));
+    let by_space = values(headers, "surrogate-key").flat_map(|value| value.split(u8::is_ascii_whitespace));
+    by_comma.chain(by_space).map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty())
 }

@@ -1,0 +1,46 @@
+//! What this shield would do with a request of an edge: routed as `request.rs` routes it, and explained by the cache.
+
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use skerry_agent::question::Explain;
+use skerry_cache::exchange::Exchange;
+use skerry_cache::explain::Told;
+use skerry_cache::request::Request;
+use skerry_cache::time::Time;
+use skerry_config::snapshot::Snapshot;
+use skerry_transport::head::Head;
+use skerry_transport::hygiene::{self, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+
+/// Tells what is stored for a request of a client that comes through an edge, and what the next one would get. Of what an edge adds to
+/// a request, only the scheme and the host are known here: not the edge, and not the client's address.
+///
+/// # Errors
+/// One sentence, when no client could send it.
+pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
+    let mut head = Head::of_url(&asked.url, &asked.headers)?;
+    hygiene::strip_client_claims(&mut head.headers);
+    head.headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(head.scheme));
+    if let Ok(host) = HeaderValue::from_str(&head.authority) {
+        head.headers.insert(X_FORWARDED_HOST, host);
+    }
+    let mut told = Told {
+        url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
+        located: snapshot.locate(&head.host, head.path(), &head.headers),
+        explanation: None,
+        upstream: Vec::new(),
+    };
+    if let Some(served) = snapshot.site_for_host(&head.host) {
+        told.upstream.clone_from(&served.site().origin.urls);
+        let policy = served.policy(&head.host, head.path(), &head.headers);
+        let request = Request {
+            head_only: false,
+            scheme: head.scheme,
+            authority: head.authority,
+            path_and_query: head.path_and_query,
+            headers: head.headers,
+        };
+        told.explanation = Some(exchange.explain(&request, policy, Time::from(SystemTime::now())));
+    }
+    serde_json::to_value(told).map_err(|error| format!("the answer cannot be written: {error}"))
+}
