@@ -15,4 +15,5 @@ mod sample;
 mod scripted;
 mod stale;
 mod tiers;
+mod unsafe_methods;
 mod uploads;
