@@ -20,4 +20,5 @@ mod scripted;
 mod semantics;
 mod stale;
 mod tiers;
+mod unsafe_methods;
 mod uploads;

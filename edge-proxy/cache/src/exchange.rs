@@ -32,7 +32,7 @@ use crate::cookies;
 use crate::fetch::{Fetch, FetchError, FetchErrorKind};
 use crate::figures::{Counters, Figures};
 use crate::flight::{Flight, FlightKey, Flights, Joined, Lead, Outcome, Scope};
-use crate::key::{self, Key};
+use crate::key::Key;
 use crate::lookup::{self, Found, State};
 use crate::object::{Filling, Object};
 use crate::purge::{Identity, Table, Verdict};
@@ -133,22 +133,7 @@ impl Exchange {
         now: Time,
         fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
-        let shown = policy.show_key.then(|| key::shown(&request, &policy.key));
-        let mut answered = self.answer(request, site, policy, now, fetch).await;
-        let status = answered.as_mut().map_or_else(|failed| &mut failed.status_of_cache, |answer| &mut answer.status_of_cache);
-        status.key = shown;
-        answered
-    }
-
-    /// Steps 1 to 4.
-    async fn answer(
-        self: &Arc<Self>,
-        mut request: Request,
-        site: &str,
-        policy: &Arc<Policy>,
-        now: Time,
-        fetch: Arc<dyn Fetch>,
-    ) -> Result<Answer, Failed> {
+        let mut request = request;
         let directives = Directives::of(&request.headers, policy);
         if let Some(reason) = directives.way_past(&request.headers, policy) {
             let status = CacheStatus::forwarded(reason);
@@ -158,6 +143,23 @@ impl Exchange {
             return self.pass(request, &fetch, status).await.map(|(answer, _)| answer);
         }
         cookies::strip(&mut request.headers, &policy.cookies);
+        let shown = policy.show_key.then(|| Key::of(&request, &policy.key).readable());
+        let mut answered = self.answer(request, site, policy, directives, now, fetch).await;
+        let status = answered.as_mut().map_or_else(|failed| &mut failed.status_of_cache, |answer| &mut answer.status_of_cache);
+        status.key = shown;
+        answered
+    }
+
+    /// Steps 2 to 4.
+    async fn answer(
+        self: &Arc<Self>,
+        request: Request,
+        site: &str,
+        policy: &Arc<Policy>,
+        directives: Directives,
+        now: Time,
+        fetch: Arc<dyn Fetch>,
+    ) -> Result<Answer, Failed> {
         let primary = self.primary(&request, policy);
         let found = self.find(&primary, &request, &directives, now);
         // The common case first: it needs none of what follows.

@@ -107,11 +107,23 @@ pub struct Stored {
     /// The length of the body in bytes, if anything tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<u64>,
+    /// Which bytes of the body are stored, where not all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Bytes>,
     /// How many tags it has that are kept.
     pub tags: usize,
     /// `Cache-Status` of the caches before this one, about the fetch that brought it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<String>,
+}
+
+/// Some bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bytes {
+    /// The first, from 0.
+    pub first: u64,
+    /// The last, included.
+    pub last: u64,
 }
 
 /// `current_age` = `corrected_initial_age` + `resident_time` (RFC 9111 section 4.2.3).
@@ -154,6 +166,9 @@ pub struct Window {
 pub struct Purges {
     /// The number of the last purge in force here.
     pub in_force: u64,
+    /// An unsafe request, or a cache group, made the stored response invalid here (RFC 9111 section 4.4, RFC 9875 section 3).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalidated: bool,
     /// The number that was in force when the fetch of the stored response began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stamp: Option<u64>,
@@ -211,6 +226,8 @@ pub struct Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
+    /// Refused with 504: the request allows only what is stored.
+    Refuse,
     /// Answered from the store, fresh.
     Hit,
     /// Answered from the store, stale, while it is refreshed.

@@ -138,14 +138,6 @@ fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
     text.extend_from_slice(value);
 }
 
-/// A key's scheme, host, path and query as a reader would write them.
-#[must_use]
-pub fn shown(request: &Request, rules: &Rules) -> String {
-    let scheme = if rules.scheme { format!("{}:", request.scheme) } else { String::new() };
-    let host = rules.host.as_deref().map_or(Cow::Borrowed(request.authority.as_str()), canonical_host);
-    format!("{scheme}//{host}{}", canonical(&request.path_and_query, rules))
-}
-
 /// Path and query of a request target; `None` without a question mark.
 #[must_use]
 pub fn split(path_and_query: &str) -> (&str, Option<&str>) {

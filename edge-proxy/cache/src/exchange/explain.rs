@@ -9,15 +9,17 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, header};
 use skerry_config::snapshot::Policy;
 
-use super::Exchange;
+use super::directives::Directives;
+use super::{Exchange, scope};
 use crate::answer::Forwarded;
+use crate::cookies;
 use crate::explain::{
-    Age, Compared, Explanation, Field, KeyView, Lifetime, Moment, Next, Outcome, Purges, Stored, Variant, Verdict as Shown, Window,
+    Age, Bytes, Compared, Explanation, Field, KeyView, Lifetime, Moment, Next, Outcome, Purges, Stored, Variant, Verdict as Shown, Window,
 };
-use crate::flight::FlightKey;
+use crate::flight::{Flight, FlightKey, Scope};
 use crate::freshness::Source;
 use crate::key::Key;
-use crate::lookup::{self, Found, State};
+use crate::lookup::{Found, State};
 use crate::object::{Object, http_date};
 use crate::purge::Verdict;
 use crate::request::Request;
@@ -29,18 +31,26 @@ impl Exchange {
     /// Says what is stored for a GET of `request`, and what such a request would get at `now` and why. `policy` is as for [`Self::run`].
     #[must_use]
     pub fn explain(&self, request: &Request, policy: &Policy, now: Time) -> Explanation {
-        let primary = Key::of(request, &policy.key);
-        let found = lookup::find(&self.store, &self.purges, &primary, request, now);
+        let directives = Directives::of(&request.headers, policy);
+        let past = directives.way_past(&request.headers, policy);
+        let mut request = request.clone();
+        cookies::strip(&mut request.headers, &policy.cookies);
+        let request = &request;
+        let primary = self.primary(request, policy);
+        let found = self.find(&primary, request, &directives, now);
         let authorized = request.headers.contains_key(header::AUTHORIZATION);
         // As it is in the store: a lookup hides what a purge took away.
-        let object = match self.store.get(&found.key) {
-            Some(Entry::Object(object)) => Some(object),
-            _ => None,
+        let (object, parts) = match self.store.get(&found.key) {
+            Some(Entry::Object(object)) => (Some(object), Vec::new()),
+            Some(Entry::Parts(parts)) => (Some(Arc::clone(parts.head())), parts.runs().iter().map(|run| bytes(run)).collect()),
+            Some(Entry::Marker(_) | Entry::Search(_)) | None => (None, Vec::new()),
         };
+        let scope = scope::of(request, &found);
         let looked = Looked {
-            policy,
+            past,
+            only_if_cached: directives.only_if_cached(),
             uncacheable_until: self.remembered.until(&primary, authorized, now),
-            fetching: self.is_fetching(&FlightKey { key: found.key.clone(), authorized }),
+            fetching: [Scope::Whole, scope].into_iter().any(|scope| self.is_fetching(&FlightKey { key: found.key.clone(), authorized, scope })),
             purges: self.compared(object.as_ref()),
             found,
             now,
@@ -50,7 +60,7 @@ impl Exchange {
             policy: policy.clone(),
             key: KeyView { text: primary.readable(), hash: hex(&primary) },
             variant: self.variant(&primary, &looked.found.key, request),
-            stored: object.as_deref().map(|object| stored(object, now)),
+            stored: object.as_deref().map(|object| Stored { parts, ..stored(object, now) }),
             uncacheable_until: looked.uncacheable_until.map(moment),
             fetching: looked.fetching,
             next: looked.next(),
@@ -69,26 +79,28 @@ impl Exchange {
 
     /// Whether a fetch is under way that a request may join.
     fn is_fetching(&self, key: &FlightKey) -> bool {
-        let usable = |flight: &Arc<crate::flight::Flight>| {
-            !flight.is_spoiled() && self.purges.verdict_before_head(&flight.identity, flight.stamp) != Verdict::Gone
+        let usable = |flight: &Arc<Flight>| {
+            self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone
         };
-        self.flights.find(key).is_some_and(|flight| usable(&flight))
+        self.flights.under_way(key, usable).is_some()
     }
 
     fn compared(&self, object: Option<&Arc<Object>>) -> Purges {
         let in_force = self.purges.seq();
-        let Some(object) = object else { return Purges { in_force, stamp: None, compared: Vec::new(), verdict: None } };
+        let Some(object) = object else { return Purges { in_force, invalidated: false, stamp: None, compared: Vec::new(), verdict: None } };
         let compared = self.purges.compared(&object.identity, &object.mark, &object.headers).into_iter();
         let compared =
             compared.map(|one| Compared { kind: one.kind, name: one.name, hard: one.hard, soft: one.soft, verdict: shown(one.verdict) });
         let verdict = shown(self.purges.verdict(&object.identity, &object.mark));
-        Purges { in_force, stamp: Some(object.mark.stamp()), compared: compared.collect(), verdict: Some(verdict) }
+        let invalidated = self.purges.is_invalidated(&object.identity, &object.mark);
+        Purges { in_force, invalidated, stamp: Some(object.mark.stamp()), compared: compared.collect(), verdict: Some(verdict) }
     }
 }
 
 /// Everything the steps look at.
-struct Looked<'a> {
-    policy: &'a Policy,
+struct Looked {
+    past: Option<Forwarded>,
+    only_if_cached: bool,
     found: Found,
     purges: Purges,
     uncacheable_until: Option<Time>,
@@ -96,15 +108,19 @@ struct Looked<'a> {
     now: Time,
 }
 
-impl Looked<'_> {
+impl Looked {
     /// The steps of [`Exchange::run`], in their order.
     fn next(&self) -> Next {
-        if self.policy.bypass {
-            return upstream(Outcome::Pass, Forwarded::Bypass, None, "the site's policy keeps the request away from the cache".to_owned());
+        if let Some(reason) = self.past {
+            let who = if reason == Forwarded::Bypass { "the site's policy keeps" } else { "its own no-store keeps" };
+            return upstream(Outcome::Pass, reason, None, format!("{who} the request away from the cache"));
         }
         let Found { object, state, reason, detail, .. } = &self.found;
         let hit = |outcome, detail, why| Next { outcome, fwd: None, detail, why };
         match (state, object) {
+            (State::Fresh, Some(object)) if *detail == Some("max-stale") => {
+                return hit(Outcome::Hit, *detail, format!("{}, which the request's max-stale allows", self.stale(object)));
+            }
             (State::Fresh, Some(object)) => return hit(Outcome::Hit, None, format!("fresh for {} more", left(object, self.now))),
             (State::StaleWhileRevalidate, Some(object)) => {
                 let (over, window) = (self.stale(object), window(object, object.freshness.stale_while_revalidate, self.now));
@@ -117,6 +133,10 @@ impl Looked<'_> {
                 return hit(Outcome::StaleIfError, Some("stale-if-error"), why);
             }
             _ => {}
+        }
+        if self.only_if_cached {
+            let why = "the request allows only what is stored, and nothing that fits is".to_owned();
+            return upstream(Outcome::Refuse, *reason, Some("only-if-cached"), why);
         }
         if object.is_none()
             && let Some(until) = self.uncacheable_until
@@ -159,6 +179,9 @@ impl Looked<'_> {
         if self.purges.verdict == Some(Shown::Stale) {
             return format!("{} made it stale", self.deciding(Shown::Stale));
         }
+        if self.found.reason == Forwarded::Request {
+            return "the request asks for more than is stored".to_owned();
+        }
         if object.freshness.no_cache {
             return "no-cache asks for validation on every use".to_owned();
         }
@@ -171,6 +194,7 @@ impl Looked<'_> {
     fn missing(&self) -> String {
         match (self.purges.verdict, self.found.reason) {
             (Some(Shown::Gone), _) => format!("{} removed what is stored", self.deciding(Shown::Gone)),
+            (_, Forwarded::Partial) => "only parts are stored, and not all that the request needs".to_owned(),
             (_, Forwarded::VaryMiss) => "nothing is stored for this variant".to_owned(),
             _ => "nothing is stored for this key".to_owned(),
         }
@@ -178,6 +202,9 @@ impl Looked<'_> {
 
     /// The purge that decided, as a subject.
     fn deciding(&self, verdict: Shown) -> String {
+        if self.purges.invalidated {
+            return "an unsafe request or a cache group".to_owned();
+        }
         let deciding = self.purges.compared.iter().filter(|one| one.verdict == verdict);
         let numbered = deciding.map(|one| (if verdict == Shown::Gone { one.hard } else { one.soft }, one));
         match numbered.max_by_key(|(number, _)| *number) {
@@ -223,9 +250,16 @@ fn stored(object: &Object, now: Time) -> Stored {
         etag: text(header::ETAG, &object.headers),
         last_modified: text(header::LAST_MODIFIED, &object.headers),
         length: object.length(),
+        parts: Vec::new(),
         tags: object.mark.tags().len(),
         upstream_status: object.upstream_status.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
     }
+}
+
+/// Which bytes a run holds.
+fn bytes(run: &Object) -> Bytes {
+    let first = run.offset();
+    Bytes { first, last: (first + run.body.len()).saturating_sub(1) }
 }
 
 fn source(source: Source) -> &'static str {

@@ -8,6 +8,7 @@ mod invalidation;
 mod parts;
 mod purging;
 mod resuming;
+mod rfc9111;
 mod search;
 mod shape;
 mod stale;

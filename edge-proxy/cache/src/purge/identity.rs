@@ -16,6 +16,8 @@ pub(crate) struct Identity {
     pub(super) hosts: Vec<(u128, Box<str>)>,
     /// The URL as it was asked for and as the key rules see it, under each host.
     pub(super) urls: Vec<u128>,
+    /// The scheme's, which makes a URL one of one origin; 0 where both schemes share their answers.
+    scheme: u128,
     pub(super) path_and_query: Box<str>,
 }
 
@@ -41,6 +43,7 @@ impl Identity {
             site: named("site", site),
             hosts: hosts.into_iter().map(|host| (named("host", &host), host.into_boxed_str())).collect(),
             urls,
+            scheme: if rules.scheme { named("scheme", request.scheme) } else { 0 },
             path_and_query: request.path_and_query.as_str().into(),
         }
     }
@@ -52,10 +55,15 @@ impl Identity {
         self
     }
 
+    /// The names of the resource, scheme and all, as what this node itself finds to be out of date is called.
+    pub(super) fn resources(&self) -> impl Iterator<Item = u128> {
+        self.urls.iter().map(|url| url ^ self.scheme)
+    }
+
     /// In bytes.
     pub(crate) fn weight(&self) -> u64 {
         let hosts: usize = self.hosts.iter().map(|(_, host)| 32 + host.len()).sum();
-        (hosts + self.urls.len() * 16 + self.path_and_query.len() + 96) as u64
+        (hosts + self.urls.len() * 16 + self.path_and_query.len() + 112) as u64
     }
 }
 

@@ -26,8 +26,13 @@ impl Trip {
         let (Some(length), Some(etag)) = (head.length, strong_etag(&head.headers)) else { return Ok(None) };
         let gaps = parts.gaps(length);
         let Some(&(start, end)) = gaps.first().filter(|_| gaps.len() <= GAPS_MAX) else { return Ok(None) };
-        let fetched = self.fetch(self.bytes_request(start, Some(end), etag)).await?;
-        if fetched.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        let fetched = match self.fetch(self.bytes_request(start, Some(end), etag)).await {
+            Ok(fetched) => fetched,
+            // Who had no answer in all that time will have none for the whole either.
+            Err(error) if error.kind == FetchErrorKind::Timeout => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        if fetched.status == StatusCode::RANGE_NOT_SATISFIABLE || fetched.status.is_server_error() {
             return Ok(None);
         }
         if fetched.status != StatusCode::PARTIAL_CONTENT {

@@ -38,6 +38,8 @@ pub(super) struct Reply {
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) steps: Vec<Step>,
     pub(super) head_gate: Option<Arc<Semaphore>>,
+    /// When it was asked for; the moment of the answer where nothing is said.
+    pub(super) requested_at: Option<Time>,
     pub(super) responded_at: Time,
     pub(super) error: Option<FetchErrorKind>,
 }
@@ -50,7 +52,7 @@ impl Reply {
             headers.push(("content-length", body.len().to_string()));
         }
         let steps = if body.is_empty() { Vec::new() } else { vec![Step::Send(body)] };
-        Self { status, headers, steps, head_gate: None, responded_at: START, error: None }
+        Self { status, headers, steps, head_gate: None, requested_at: None, responded_at: START, error: None }
     }
 
     pub(super) fn error(kind: FetchErrorKind) -> Self {
@@ -69,6 +71,11 @@ impl Reply {
 
     pub(super) fn at(mut self, time: Time) -> Self {
         self.responded_at = time;
+        self
+    }
+
+    pub(super) fn asked_at(mut self, time: Time) -> Self {
+        self.requested_at = Some(time);
         self
     }
 }
@@ -130,7 +137,7 @@ impl Fetch for Upstream {
             status: StatusCode::from_u16(reply.status).unwrap(),
             headers: headers(&reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>()),
             body: Box::new(body),
-            requested_at: reply.responded_at,
+            requested_at: reply.requested_at.unwrap_or(reply.responded_at),
             responded_at: reply.responded_at,
         })
     }
