@@ -133,7 +133,7 @@ pub struct Negative {
     /// Their statuses: `404`, or `"5xx"` for a class; 400 and above. Those listed may be stored even where RFC 9110 section 15.1 does not allow it by itself: that is the operator's word in place of the origin's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<StatusPattern>,
-    /// Their lifetime, in place of `default_ttl`.
+    /// Their lifetime, in place of `default_ttl` and of a rule's `ttl`.
     pub ttl: Period,
 }
 

@@ -29,3 +29,6 @@ mod object;
 mod purge;
 mod shape;
 mod store;
+
+#[cfg(test)]
+mod second_opinion;

@@ -68,7 +68,7 @@ pub(crate) fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     let Some(mut preferences) = listed.iter().map(|member| Preference::of(member)).collect::<Option<Vec<_>>>() else {
         return Some(listed.join(&b','));
     };
-    preferences.sort_by(|one, other| other.weight.cmp(&one.weight));
+    preferences.sort_by_key(|preference| std::cmp::Reverse(preference.weight));
     if name == http::header::ACCEPT_ENCODING {
         preferences.iter_mut().for_each(Preference::name_coding);
         preferences.sort();
@@ -96,8 +96,11 @@ struct Preference {
 }
 
 impl Preference {
-    /// `None` when the weight is malformed or something follows it.
+    /// `None` when the weight is malformed or something follows it, or quotes are not paired.
     fn of(member: &[u8]) -> Option<Self> {
+        if member.contains(&b'\\') || member.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
+            return None;
+        }
         let mut pieces = split(member, b';', Quotes::Escaped).map(<[u8]>::trim_ascii);
         let mut what = pieces.next()?.to_ascii_lowercase();
         let mut weight = None;

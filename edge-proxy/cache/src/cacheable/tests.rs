@@ -1,10 +1,12 @@
 //! Tables, by section of the RFC.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use proptest::prelude::*;
+use skerry_config::site::{AnswerTtl, Cookies, Negative};
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
-use super::{Question, Refusal, Response, judge};
+use super::{Kept, Question, Refusal, Response, judge};
 use crate::exchange::tests::house::{START, policy};
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -13,6 +15,12 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
     headers
+}
+
+fn whole(path: &str, status: u16, response: &[(&'static str, &str)], policy: &Policy) -> Result<Kept, Refusal> {
+    let response =
+        Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers(response), requested_at: START, responded_at: START };
+    judge(Question { path, headers: &HeaderMap::new(), ranged: true }, response, policy)
 }
 
 fn judged(status: u16, response: &[(&'static str, &str)], request: &[(&'static str, &str)], policy: &Policy) -> Option<Refusal> {
@@ -43,12 +51,108 @@ fn rfc9111_3_what_may_be_stored() {
         (599, vec![says("max-age=60")], None),
         (299, vec![], Some(Refusal::Status)),
         (299, vec![says("max-age=60, must-understand")], Some(Refusal::Status)),
+        (299, vec![says("public"), ("etag", "\"1\"")], None),
+        (302, vec![("expires", "Thu, 01 Jan 2026 00:01:00 GMT")], None),
+        (200, vec![("cdn-cache-control", "max-age=60"), says("no-store")], None),
+        (200, vec![("cdn-cache-control", "max-age=\"10000\""), says("no-store")], Some(Refusal::NoStore)),
+        (200, vec![says("x=\"y, no-store, max-age=60")], Some(Refusal::NoStore)),
+        (412, vec![says("max-age=60")], Some(Refusal::Status)),
+        (417, vec![says("max-age=60")], Some(Refusal::Status)),
         (206, vec![says("max-age=60")], Some(Refusal::Status)),
         (304, vec![says("max-age=60")], Some(Refusal::Status)),
         (416, vec![says("max-age=60")], Some(Refusal::Status)),
     ] {
         assert_eq!(judged(status, &fields, &[], &policy()), expected, "{status} {fields:?}");
     }
+}
+
+#[test]
+fn rfc9111_3_3_a_206_is_stored_as_the_part_that_was_asked_for() {
+    let fields = [("cache-control", "max-age=60"), ("content-range", "bytes 2-4/10")];
+    let kept = whole("/", 206, &fields, &policy()).unwrap();
+    let part = kept.part.unwrap();
+    assert_eq!((part.start, part.end, part.total), (2, 5, Some(10)));
+    assert_eq!(judged(206, &fields, &[], &policy()), Some(Refusal::Status), "nobody asked for a part");
+    for range in [None, Some("bytes 4-2/10"), Some("bytes */10"), Some("items 2-4/10")] {
+        let fields: Vec<_> = [("cache-control", "max-age=60")].into_iter().chain(range.map(|range| ("content-range", range))).collect();
+        assert_eq!(whole("/", 206, &fields, &policy()).err(), Some(Refusal::Status), "{range:?}");
+    }
+    let several =
+        [("cache-control", "max-age=60"), ("content-range", "bytes 2-4/10"), ("content-type", "multipart/byteranges; boundary=x")];
+    assert_eq!(whole("/", 206, &several, &policy()).err(), Some(Refusal::Status));
+    let understood = [("cache-control", "max-age=60, no-store, must-understand"), ("content-range", "bytes 2-4/10")];
+    assert!(whole("/", 206, &understood, &policy()).is_ok());
+    assert_eq!(whole("/", 200, &[("cache-control", "max-age=60")], &policy()).unwrap().part, None, "the whole in place of the part");
+}
+
+#[test]
+fn rfc9111_5_2_2_4_and_7_named_fields_are_not_stored() {
+    let omit = |value: &str| {
+        let kept = whole("/", 200, &[("cache-control", value), ("set-cookie", "id=1"), ("x-a", "1")], &policy())?;
+        Ok::<_, Refusal>(kept.omit.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(omit("max-age=60, private=\"Set-Cookie\"").unwrap(), ["set-cookie"]);
+    assert_eq!(omit("max-age=60, no-cache=\"set-cookie, x-a\", private=\"x-a\"").unwrap(), ["set-cookie", "x-a"]);
+    assert_eq!(omit("max-age=60, private=\"x-a\"").unwrap_err(), Refusal::SetCookie);
+    assert_eq!(omit("max-age=60, private=\"x a\"").unwrap_err(), Refusal::Private);
+    assert_eq!(omit("max-age=60, private, private=\"set-cookie\"").unwrap_err(), Refusal::Private);
+    let kept = whole("/", 200, &[("cache-control", "max-age=60, no-cache=\"x-a\"")], &policy()).unwrap();
+    assert!(kept.freshness.is_fresh(START), "the rest may be used");
+    let tag = [("cache-control", "max-age=0, private=\"etag\""), ("etag", "\"1\"")];
+    assert_eq!(whole("/", 200, &tag, &policy()).err(), Some(Refusal::Unusable), "a validator that is not stored validates nothing");
+}
+
+#[test]
+fn rfc9111_5_2_1_5_a_request_that_says_no_store_counts_where_the_site_obeys() {
+    let obeys = Policy { obey_request: true, ..policy() };
+    let fields = [("cache-control", "max-age=60")];
+    assert_eq!(judged(200, &fields, &[("cache-control", "no-store")], &policy()), None);
+    assert_eq!(judged(200, &fields, &[("cache-control", "no-store")], &obeys), Some(Refusal::RequestNoStore));
+    assert_eq!(judged(200, &fields, &[("cache-control", "no-cache"), ("pragma", "no-cache")], &obeys), None);
+}
+
+#[test]
+fn cookies_that_the_site_takes_out_of_answers_hinder_nobody() {
+    let strip = Policy { cookies: Cookies { strip_set: true, ..Cookies::default() }, ..policy() };
+    let kept = whole("/", 200, &[("cache-control", "max-age=60"), ("set-cookie", "id=1")], &strip).unwrap();
+    assert_eq!(kept.omit, ["set-cookie"]);
+}
+
+#[test]
+fn negative_answers_are_stored_where_the_operator_lists_them() {
+    let negative = Negative { status: vec!["404".parse().unwrap(), "5xx".parse().unwrap()], ttl: Period::from_secs(3) };
+    let listed = Policy { negative, default_ttl: Period::from_secs(100), ttl: Some(Period::from_secs(50)), ..policy() };
+    let lifetime = |status, fields: &[_]| whole("/", status, fields, &listed).map(|kept| kept.freshness.lifetime.as_secs());
+    assert_eq!(lifetime(404, &[]), Ok(3));
+    assert_eq!(lifetime(502, &[]), Ok(3));
+    assert_eq!(lifetime(410, &[]), Ok(50), "not listed");
+    assert_eq!(lifetime(403, &[]), Err(Refusal::Status));
+    assert_eq!(lifetime(404, &[("cache-control", "max-age=60")]), Ok(50), "the origin says something, and the rule stands in its place");
+    assert_eq!(lifetime(404, &[("cache-control", "no-store")]), Err(Refusal::NoStore));
+    assert_eq!(lifetime(502, &[("cache-control", "private")]), Err(Refusal::Private));
+}
+
+#[test]
+fn lifetimes_by_answer_stand_in_place_of_all_others() {
+    let by = |status: &[&str], content_type: &[&str], ttl| AnswerTtl {
+        status: status.iter().map(|status| status.parse().unwrap()).collect(),
+        content_type: content_type.iter().map(|&media_type| media_type.to_owned()).collect(),
+        ttl: Period::from_secs(ttl),
+    };
+    let ttls = vec![by(&["302"], &[], 1), by(&["200"], &["image/*"], 2), by(&[], &["text/css"], 3), by(&["5xx"], &["text/html"], 4)];
+    let policy = Policy { ttls, ttl: Some(Period::from_secs(50)), ..policy() };
+    let lifetime = |status, fields: &[_]| whole("/", status, fields, &policy).map(|kept| kept.freshness.lifetime.as_secs());
+    assert_eq!(lifetime(302, &[]), Ok(1));
+    assert_eq!(lifetime(200, &[("content-type", "Image/PNG"), ("cache-control", "max-age=60")]), Ok(2));
+    assert_eq!(lifetime(200, &[("content-type", "text/css; charset=utf-8")]), Ok(3));
+    assert_eq!(lifetime(404, &[("content-type", "text/css")]), Ok(3));
+    assert_eq!(lifetime(403, &[("content-type", "text/css")]), Err(Refusal::Status), "no status listed: only what may be stored anyway");
+    assert_eq!(lifetime(403, &[("content-type", "text/css"), ("cache-control", "max-age=9")]), Ok(3));
+    assert_eq!(lifetime(503, &[("content-type", "text/html")]), Ok(4));
+    assert_eq!(lifetime(503, &[]), Err(Refusal::Status));
+    assert_eq!(lifetime(200, &[("content-type", "imagex/png")]), Ok(50));
+    assert_eq!(lifetime(200, &[]), Ok(50));
+    assert_eq!(lifetime(302, &[("cache-control", "no-store")]), Err(Refusal::NoStore));
 }
 
 #[test]
@@ -101,4 +205,25 @@ fn rfc9111_4_1_vary_that_matches_nothing() {
     let many = (0..17).map(|field| format!("x-{field}")).collect::<Vec<_>>().join(",");
     assert_eq!(judged(200, &[("cache-control", "max-age=60"), ("vary", &many)], &[], &policy()), Some(Refusal::VaryFields));
     assert_eq!(judged(200, &[("cache-control", "max-age=60"), ("vary", "a b")], &[], &policy()), Some(Refusal::VaryFields));
+}
+
+proptest! {
+    /// The same inputs give the same verdict, and what an origin forbids is never kept.
+    #[test]
+    fn what_is_forbidden_is_not_kept(status in 200..600_u16, path in "/[a-z.;%/]{0,12}", control in "[a-z]{0,3}(, )?(no-store|private|max-age=5|public|no-cache=\"x\"|s-maxage=7|must-understand)(, max-age=9)?", cookie in any::<bool>(), ranged in any::<bool>()) {
+        let mut fields = vec![("cache-control", control.as_str()), ("content-type", "text/html")];
+        if cookie {
+            fields.push(("set-cookie", "id=1"));
+        }
+        let fields = headers(&fields);
+        let response = Response { status: StatusCode::from_u16(status).unwrap(), headers: &fields, requested_at: START, responded_at: START };
+        let question = Question { path: &path, headers: &HeaderMap::new(), ranged };
+        let policy = Policy { deception_guard: true, default_ttl: Period::from_secs(5), ..policy() };
+        let verdict = judge(question, response, &policy);
+        prop_assert_eq!(&verdict, &judge(question, response, &policy));
+        let directives: Vec<&str> = control.split(", ").collect();
+        if directives.contains(&"no-store") || directives.contains(&"private") || (cookie && !control.contains("public") && !control.contains("s-maxage")) {
+            prop_assert!(verdict.is_err());
+        }
+    }
 }

@@ -48,22 +48,13 @@ fn rfc850(text: &[u8], now: Time) -> Option<u64> {
     let (day, month, short) = (digits(&rest[2..4])?, month(&rest[5..8])?, digits(&rest[9..11])?);
     let this_year = year_of(now.seconds());
     let read = |year| seconds(year, month, day, &rest[12..20]);
-    // The latest year that ends so and is not more than 50 years ahead, to the second.
-    let horizon = read_horizon(now, this_year);
     let mut year = (this_year + AHEAD_YEARS_MAX) / 100 * 100 + short;
-    if year > this_year + AHEAD_YEARS_MAX {
-        year = year.saturating_sub(100);
+    // In the last year that may be, what is later in the year than now is too far ahead.
+    let later = || read(this_year).is_some_and(|at| at > now.seconds());
+    if year > this_year + AHEAD_YEARS_MAX || (year == this_year + AHEAD_YEARS_MAX && later()) {
+        year -= 100;
     }
-    match read(year) {
-        Some(at) if at > horizon => read(year.saturating_sub(100)),
-        read => read,
-    }
-}
-
-/// The same moment 50 years later, but for leap days.
-fn read_horizon(now: Time, this_year: u64) -> u64 {
-    let since = now.seconds().saturating_sub(days_before(this_year) * DAY);
-    days_before(this_year + AHEAD_YEARS_MAX) * DAY + since
+    read(year)
 }
 
 /// `Sun Nov  6 08:49:37 1994`.
@@ -81,7 +72,7 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 const MONTH_DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 fn is_one_of(text: &[u8], names: &[&str], letters: usize) -> bool {
-    names.iter().any(|name| name[..name.len().min(letters)].as_bytes().eq_ignore_ascii_case(text))
+    names.iter().any(|name| name.as_bytes()[..name.len().min(letters)].eq_ignore_ascii_case(text))
 }
 
 fn is_gmt(text: &[u8]) -> bool {

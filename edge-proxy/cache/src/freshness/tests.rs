@@ -8,7 +8,7 @@ use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
 use super::{Freshness, HEURISTIC_MAX, Source};
-use crate::control::{Control, SECONDS_MAX};
+use crate::control::{Asked, Control, SECONDS_MAX};
 use crate::exchange::tests::house::{START, policy, seconds};
 use crate::time::Time;
 
@@ -61,6 +61,12 @@ fn rfc9111_5_3_expires_that_is_no_date_or_contradicts_itself_is_in_the_past() {
     for form in ["Thursday, 01-Jan-26 00:00:30 GMT", "Thu Jan  1 00:00:30 2026"] {
         assert_eq!(lifetime(200, &[DATE, ("expires", form)], &policy()).0, 30, "{form}");
     }
+    for form in
+        ["Mon Aug  1 00:00:30 2044", "Tue, 19 Jan 2038 03:14:08 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Wed, 19 Jan 2084 03:14:08 GMT"]
+    {
+        assert!(lifetime(200, &[DATE, ("expires", form)], &policy()).0 > 300_000_000, "{form}");
+    }
+    assert_eq!(lifetime(200, &[DATE, ("expires", "Fri, 31 Dec 9999 23:59:59 GMT")], &policy()).0, SECONDS_MAX, "section 1.2.2");
     // Without Date the time of arrival stands in for it.
     assert_eq!(lifetime(200, &[("expires", "Thu, 01 Jan 2026 00:00:30 GMT")], &policy()).0, 30);
 }
@@ -101,6 +107,12 @@ fn rfc9111_4_2_3_age() {
     assert_eq!(age(&[DATE, ("age", "100")], 8, 10, 15), 107, "corrected age value and resident time");
     assert_eq!(age(&[("age", "3, 4")], 0, 0, 0), 3, "the first member");
     assert_eq!(age(&[("age", "3"), ("age", "9")], 0, 0, 0), 3, "the first line");
+    for value in ["x, 9", "9.0", "9;x=1", "\"9\"", "9 9", "+9", ""] {
+        assert_eq!(age(&[("age", value)], 0, 0, 0), 0, "{value}: the field is ignored");
+    }
+    assert_eq!(age(&[("date", "Thu, 01 Jan 2026 00:10:00 GMT"), ("age", "2")], 0, 0, 5), 7, "a date in the future");
+    assert_eq!(age(&[("date", "Wed, 31 Dec 1969 00:00:00 GMT")], 0, 0, 0), START.seconds(), "a date before the epoch is old");
+    assert_eq!(age(&[("date", "soon")], 0, 0, 4), 4, "no date");
     assert_eq!(age(&[("age", "-3")], 0, 0, 0), 0, "no number");
     assert_eq!(age(&[("age", "99999999999999999999")], 0, 0, 0), SECONDS_MAX, "overflow");
     assert_eq!(age(&[DATE], 10, 5, 0), 5, "a clock that steps back");
@@ -140,6 +152,65 @@ fn rfc9111_4_2_4_what_the_origin_forbids_no_window_allows() {
 fn ttl_counts_down_and_below_zero() {
     let freshness = of(200, &[("cache-control", "max-age=10")], &policy());
     assert_eq!([0, 4, 10, 12].map(|at| freshness.ttl(seconds(at))), [10, 6, 0, -2]);
+}
+
+#[test]
+fn rfc9111_4_2_2_a_206_may_be_judged_by_heuristics() {
+    assert_eq!(lifetime(206, &[DATE, ("last-modified", "Wed, 31 Dec 2025 23:50:00 GMT")], &policy()), (60, Source::Heuristic));
+}
+
+#[test]
+fn rfc9111_5_2_1_what_satisfies_a_request() {
+    let asks = |value: &str| {
+        let mut request = HeaderMap::new();
+        request.insert("cache-control", HeaderValue::from_str(value).unwrap());
+        Asked::of(&request)
+    };
+    for (response, request, at, expected) in [
+        ("max-age=10", "", 9, true),
+        ("max-age=10", "", 10, false),
+        ("max-age=10", "no-cache", 0, false),
+        ("max-age=10, no-cache", "max-stale", 0, false),
+        ("max-age=10", "max-age=5", 5, true),
+        ("max-age=10", "max-age=5", 6, false),
+        ("max-age=10", "max-age=0", 0, true),
+        ("max-age=10", "max-age=0", 1, false),
+        ("max-age=10", "min-fresh=5", 5, true),
+        ("max-age=10", "min-fresh=5", 6, false),
+        ("max-age=10", "min-fresh=99999999999999999999", 0, false),
+        ("max-age=10", "max-stale", 1_000, true),
+        ("max-age=10", "max-stale=5", 15, true),
+        ("max-age=10", "max-stale=5", 16, false),
+        ("max-age=10", "max-stale=5, max-age=12", 13, false),
+        ("max-age=10", "max-stale=5, max-age=12", 12, true),
+        ("max-age=10", "max-stale, min-fresh=1", 10, false),
+        ("max-age=10, must-revalidate", "max-stale", 10, false),
+        ("max-age=10, proxy-revalidate", "max-stale", 10, false),
+        ("s-maxage=10", "max-stale", 10, false),
+        ("s-maxage=10", "max-stale", 9, true),
+    ] {
+        let freshness = of(200, &[("cache-control", response)], &policy());
+        assert_eq!(freshness.satisfies(&asks(request), seconds(at)), expected, "{response} | {request} | {at}");
+    }
+}
+
+#[test]
+fn rfc8246_2_a_reload_of_what_is_immutable_is_answered_while_it_is_fresh() {
+    let reload = Asked { max_age: Some(0), ..Asked::default() };
+    let immutable = of(200, &[("cache-control", "max-age=10, immutable")], &policy());
+    assert!(immutable.immutable && immutable.satisfies(&reload, seconds(9)));
+    assert!(!immutable.satisfies(&reload, seconds(10)));
+    assert!(!immutable.satisfies(&Asked { max_age: Some(1), ..Asked::default() }, seconds(9)));
+    assert!(!immutable.satisfies(&Asked { no_cache: true, ..Asked::default() }, seconds(1)));
+}
+
+#[test]
+fn rfc5861_windows_beside_s_maxage_are_those_that_somebody_gave() {
+    let freshness = of(200, &[("cache-control", "s-maxage=10, stale-while-revalidate=5, stale-if-error=7")], &policy());
+    assert!(freshness.may_revalidate_behind(seconds(14)) && !freshness.may_revalidate_behind(seconds(15)));
+    assert!(freshness.may_cover_error(seconds(16)) && !freshness.may_cover_error(seconds(17)));
+    let targeted = of(200, &[("cdn-cache-control", "max-age=10, stale-while-revalidate=5"), ("cache-control", "no-store")], &policy());
+    assert!(targeted.may_revalidate_behind(seconds(14)));
 }
 
 fn any_headers() -> impl Strategy<Value = HeaderMap> {
