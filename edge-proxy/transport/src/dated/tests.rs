@@ -1,3 +1,5 @@
+//! Heads with their dates, through pipes that take them in pieces.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
