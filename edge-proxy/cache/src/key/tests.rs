@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use skerry_config::site::{Key as Rules, Query};
 
-use super::{Key, canonical};
+use super::{Key, canonical, shown};
 use crate::exchange::tests::house::{get, get_with};
 use crate::request::Request;
 
@@ -109,6 +109,8 @@ fn hosts_with_one_alias_share_their_answers_whatever_their_ports() {
         assert_eq!(key(authority, &rules), key("shop.example", &Rules::default()), "{authority}");
     }
     assert_ne!(key("img1.example", &Rules::default()), key("img1.example", &rules));
+    assert_eq!(shown(&get("/a?b"), &Rules { scheme: false, ..rules.clone() }), "//shop.example/a?b");
+    assert_eq!(shown(&get("/a?b"), &Rules::default()), "https://shop.example/a?b");
 }
 
 #[test]
