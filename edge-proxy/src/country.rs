@@ -12,7 +12,7 @@ use maxminddb::{PathElement, Reader};
 /// The largest database that is read into memory, in bytes.
 const DATABASE_BYTES_MAX: u64 = 1 << 30;
 /// For clients whose country is not known: a code that ISO 3166-1 leaves to its users.
-const UNKNOWN: HeaderValue = HeaderValue::from_static("ZZ");
+pub(crate) const UNKNOWN: HeaderValue = HeaderValue::from_static("ZZ");
 
 /// Tells countries.
 pub(crate) struct Countries {

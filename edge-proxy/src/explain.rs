@@ -5,13 +5,15 @@ use std::time::SystemTime;
 use skerry_agent::question::Explain;
 use skerry_cache::exchange::Exchange;
 use skerry_cache::explain::Told;
+use skerry_cache::key::COUNTRY;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene;
 
-use crate::fill;
+use crate::country::UNKNOWN;
+use crate::{fields, fill};
 
 /// Tells what is stored for a request of a client, and what the next one would get.
 ///
@@ -19,7 +21,9 @@ use crate::fill;
 /// One sentence, when no client could send it.
 pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
-    hygiene::strip_client_claims(&mut head.headers);
+    // The question has no client whose address would tell: who asks names the country.
+    let country = head.headers.remove(COUNTRY);
+    hygiene::strip_own(&mut head.headers);
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
         located: snapshot.locate(&head.host, head.path(), &head.headers),
@@ -27,9 +31,12 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) ->
         upstream: Vec::new(),
     };
     if let Some(served) = snapshot.site_for_host(&head.host) {
-        let shields = fill::ranked(snapshot, &head.authority, head.path()).into_iter().map(|shield| shield.name.clone());
-        told.upstream = shields.chain(served.site().origin.urls.iter().cloned()).collect();
         let policy = served.policy(&head.host, head.path(), &head.headers);
+        fields::prepare(&mut head.headers, &policy.key, || country.unwrap_or(UNKNOWN));
+        let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path())
+            .into_iter()
+            .map(|shield| shield.name.clone());
+        told.upstream = shields.chain(served.site().origin.urls.iter().cloned()).collect();
         let request = Request {
             head_only: false,
             scheme: head.scheme,

@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderValue, VIA};
 use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
-use skerry_config::site::Origin;
+use skerry_config::site::{Key, Origin};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
 use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use skerry_transport::target::{self, Private, Target, Times};
@@ -74,6 +74,12 @@ pub(crate) fn ranked<'a>(snapshot: &'a Snapshot, authority: &str, path: &str) ->
     ranked.into_iter().map(|(_, shield)| shield).collect()
 }
 
+/// The host by which a request's shields are ranked. Hosts that share their answers share their shields too, or an unsafe request of one would
+/// leave the others' answers at another shield.
+pub(crate) fn ranking_host<'a>(key: &'a Key, authority: &'a str) -> &'a str {
+    key.host.as_deref().unwrap_or(authority)
+}
+
 /// The rendezvous weight of a shield for a resource.
 fn weight(shield: &str, authority: &str, path: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64([shield, authority, path].join("\0").as_bytes())
@@ -90,6 +96,8 @@ pub(crate) struct Fill {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) served: Arc<Served>,
+    /// The host by which shields are ranked, see [`ranking_host`].
+    pub(crate) host: String,
     pub(crate) client: Option<IpAddr>,
 }
 
@@ -99,7 +107,7 @@ impl Fetch for Fill {
         let request = forward.request;
         let origin = &self.served.site().origin;
         let path = request.path_and_query.split_once('?').map_or(request.path_and_query.as_str(), |(path, _)| path);
-        let shields = self.upstreams.shields(&self.snapshot, &request.authority, path, origin);
+        let shields = self.upstreams.shields(&self.snapshot, &self.host, path, origin);
         let mut outgoing = Outgoing {
             method: if request.head_only { Method::HEAD } else { Method::GET },
             path_and_query: request.path_and_query,

@@ -102,8 +102,14 @@ impl Edge {
     ) -> pingora::Result<bool> {
         let policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
         let client = session::client_ip(session);
-        fields::prepare(&mut head.headers, &policy.key, client, &self.countries);
-        let fill = Fill { upstreams: Arc::clone(&self.upstreams), snapshot: self.current.load_full(), served: Arc::clone(served), client };
+        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(client));
+        let fill = Fill {
+            upstreams: Arc::clone(&self.upstreams),
+            snapshot: self.current.load_full(),
+            served: Arc::clone(served),
+            host: fill::ranking_host(&policy.key, &head.authority).to_owned(),
+            client,
+        };
         let head_only = head.method == Method::HEAD;
         let request = Request {
             head_only,
@@ -169,7 +175,9 @@ impl Edge {
     /// Prepares a request that is passed through: uploads, upgrades, unsafe methods.
     fn pass(&self, session: &Session, context: &mut Context, served: &Served, head: &Head) {
         let origin = &served.site().origin;
-        let shields = self.upstreams.shields(&self.current.load(), &head.authority, head.path(), origin);
+        let key = &served.policy(&head.host, head.path(), &head.headers).key;
+        let host = fill::ranking_host(key, &head.authority);
+        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), origin);
         context.shields = shields.len();
         context.way = Way::new(shields.into_iter().chain(target::of_origin(origin)).collect());
         context.outcome = Outcome::Pass;

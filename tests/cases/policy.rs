@@ -54,6 +54,24 @@ fn cookies_are_stripped_keyed_or_lead_past_the_cache() {
 }
 
 #[test]
+fn rules_by_header_field_and_cookie_are_found_by_both_tiers() {
+    let origin = origin();
+    let rules = "rules = [{ match = { header = \"x-preview\" }, bypass = true },\n\
+        { match = { cookie = \"beta*\" }, ttl = \"7s\", key = { cookies = [\"beta_group\"] } }]";
+    let cdn = cdn(&origin, rules);
+    let preview = ask(&cdn, "/", &["X-Preview: 1"]);
+    assert_eq!((preview.at("edge-1").as_str(), preview.at("shield-1").as_str()), ("fwd=bypass", "fwd=bypass"), "{preview:?}");
+    let beta = ask(&cdn, "/", &["Cookie: beta_group=a"]);
+    let short = |lifetime: &str| beta.field("cache-status").split([',', ';']).filter(|said| said.trim() == lifetime).count();
+    assert_eq!(short("ttl=7") + short("ttl=6"), 2, "{beta:?}");
+    assert!(ask(&cdn, "/", &["Cookie: beta_group=a; other=1"]).is_hit_at("edge-1"));
+    assert!(!ask(&cdn, "/", &["Cookie: beta_group=b"]).is_hit_at("edge-1"));
+    let plain = ask(&cdn, "/", &[]);
+    assert!(!plain.is_hit_at("edge-1"), "{plain:?}");
+    assert!(["ttl=600", "ttl=599"].iter().any(|said| plain.field("cache-status").contains(said)), "{plain:?}");
+}
+
+#[test]
 fn hosts_with_one_alias_share_their_answers_and_their_purges() {
     let origin = origin();
     let cdn = cdn(&origin, "key = { host = \"shop.test\" }");

@@ -93,6 +93,28 @@ fn every_example_passes_and_the_shops_are_one() {
     assert_eq!(shop, site_file(&directory.join("shop.json")).unwrap());
 }
 
+/// The TOML in a page for operators; what is no whole file is the part of a site that comes after its origin.
+#[test]
+fn what_the_pages_for_operators_show_is_right() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut shown = 0;
+    for page in ["README.md", "docs/operating/quickstart.md", "docs/operating/caching.md"] {
+        let text = std::fs::read_to_string(root.join(page)).unwrap();
+        for block in text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            shown += 1;
+            let has = |field: &str| block.lines().any(|line| line.starts_with(field) && line[field.len()..].trim_start().starts_with('='));
+            let faults = if has("role") || block.contains("[listen]") {
+                process_text(block, Format::Toml, None).err()
+            } else {
+                let whole = if has("name") { block.to_owned() } else { format!("{SITE}{block}") };
+                site_text(&whole, Format::Toml, None).err()
+            };
+            assert_eq!(faults.map(|faults| faults.to_string()), None, "{page}:\n{block}");
+        }
+    }
+    assert!(shown >= 7, "{shown} snippets");
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_one_fault() {
     let directory = tempfile::tempdir().unwrap();

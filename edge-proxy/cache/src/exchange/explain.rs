@@ -50,7 +50,9 @@ impl Exchange {
             past,
             only_if_cached: directives.only_if_cached(),
             uncacheable_until: self.remembered.until(&primary, authorized, now),
-            fetching: [Scope::Whole, scope].into_iter().any(|scope| self.is_fetching(&FlightKey { key: found.key.clone(), authorized, scope })),
+            fetching: [Scope::Whole, scope]
+                .into_iter()
+                .any(|scope| self.is_fetching(&FlightKey { key: found.key.clone(), authorized, scope })),
             purges: self.compared(object.as_ref()),
             found,
             now,
@@ -79,9 +81,7 @@ impl Exchange {
 
     /// Whether a fetch is under way that a request may join.
     fn is_fetching(&self, key: &FlightKey) -> bool {
-        let usable = |flight: &Arc<Flight>| {
-            self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone
-        };
+        let usable = |flight: &Arc<Flight>| self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone;
         self.flights.under_way(key, usable).is_some()
     }
 
