@@ -11,15 +11,18 @@ use skerry_config::snapshot::Snapshot;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene;
 
-use crate::fill;
+use crate::country::Countries;
+use crate::{fields, fill};
 
-/// Tells what is stored for a request of a client, and what the next one would get.
+/// Tells what is stored for a request of a client, and what the next one would get. Where a client is from is not known here, unless who asks
+/// says it in the field that an edge would say it in.
 ///
 /// # Errors
 /// One sentence, when no client could send it.
-pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
+pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, countries: &Countries, asked: &Explain) -> Result<serde_json::Value, String> {
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
-    hygiene::strip_client_claims(&mut head.headers);
+    let said = head.headers.clone();
+    hygiene::strip_own(&mut head.headers);
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
         located: snapshot.locate(&head.host, head.path(), &head.headers),
@@ -30,6 +33,8 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) ->
         let shields = fill::ranked(snapshot, &head.authority, head.path()).into_iter().map(|shield| shield.name.clone());
         told.upstream = shields.chain(served.site().origin.urls.iter().cloned()).collect();
         let policy = served.policy(&head.host, head.path(), &head.headers);
+        fields::prepare(&mut head.headers, &policy.key, None, countries);
+        fields::imagine(&mut head.headers, &said);
         let request = Request {
             head_only: false,
             scheme: head.scheme,

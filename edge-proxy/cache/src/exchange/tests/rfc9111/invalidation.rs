@@ -70,7 +70,12 @@ async fn section_4_4_locations_of_the_same_origin_are_forgotten_and_no_others() 
 async fn section_4_4_another_origins_answers_stay() {
     let house = holding(&["/a"]).await;
     for request in [Request { scheme: "http", ..get("/a") }, Request { authority: "www.shop.example".to_owned(), ..get("/a") }] {
-        house.exchange.invalidate(&request, "shop", &house.policy, &headers(&[("location", "https://shop.example/a"), ("content-location", "/a")]));
+        house.exchange.invalidate(
+            &request,
+            "shop",
+            &house.policy,
+            &headers(&[("location", "https://shop.example/a"), ("content-location", "/a")]),
+        );
     }
     assert!(is_held(&house, "/a").await);
 }
