@@ -9,6 +9,7 @@ use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 
+use crate::country::Countries;
 use crate::{Current, explain};
 
 /// Puts snapshots and purges in force, and tells what is stored.
@@ -16,11 +17,12 @@ pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
+    countries: Arc<Countries>,
 }
 
 impl Duties {
-    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>) -> Self {
-        Self { current, exchange, figures }
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, countries: Arc<Countries>) -> Self {
+        Self { current, exchange, figures, countries }
     }
 }
 
@@ -44,6 +46,6 @@ impl skerry_agent::Duties for Duties {
     }
 
     fn explain(&self, request: &Explain) -> Result<serde_json::Value, String> {
-        explain::tell(&self.current.load(), &self.exchange, request)
+        explain::tell(&self.current.load(), &self.exchange, &self.countries, request)
     }
 }

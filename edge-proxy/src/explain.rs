@@ -5,24 +5,23 @@ use std::time::SystemTime;
 use skerry_agent::question::Explain;
 use skerry_cache::exchange::Exchange;
 use skerry_cache::explain::Told;
-use skerry_cache::key::COUNTRY;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene;
 
-use crate::country::UNKNOWN;
+use crate::country::Countries;
 use crate::{fields, fill};
 
-/// Tells what is stored for a request of a client, and what the next one would get.
+/// Tells what is stored for a request of a client, and what the next one would get. Where a client is from is not known here, unless who asks
+/// says it in the field that an edge would say it in.
 ///
 /// # Errors
 /// One sentence, when no client could send it.
-pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
+pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, countries: &Countries, asked: &Explain) -> Result<serde_json::Value, String> {
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
-    // The question has no client whose address would tell: who asks names the country.
-    let country = head.headers.remove(COUNTRY);
+    let said = head.headers.clone();
     hygiene::strip_own(&mut head.headers);
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
@@ -32,11 +31,10 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) ->
     };
     if let Some(served) = snapshot.site_for_host(&head.host) {
         let policy = served.policy(&head.host, head.path(), &head.headers);
-        fields::prepare(&mut head.headers, &policy.key, || country.unwrap_or(UNKNOWN));
-        let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path())
-            .into_iter()
-            .map(|shield| shield.name.clone());
-        told.upstream = shields.chain(served.site().origin.urls.iter().cloned()).collect();
+        fields::prepare(&mut head.headers, &policy.key, || countries.of(None));
+        fields::imagine(&mut head.headers, &said);
+        let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path()).into_iter();
+        told.upstream = shields.map(|shield| shield.name.clone()).chain(served.site().origin.urls.iter().cloned()).collect();
         let request = Request {
             head_only: false,
             scheme: head.scheme,

@@ -7,6 +7,15 @@ use skerry_transport::hygiene;
 
 use crate::device;
 
+/// Puts in the class of the device and the country that somebody `said` a client has, where the key asks for them.
+pub(crate) fn imagine(headers: &mut HeaderMap, said: &HeaderMap) {
+    for name in [DEVICE, COUNTRY] {
+        if let (Some(told), Some(value)) = (headers.get_mut(name), said.get(name)) {
+            *told = value.clone();
+        }
+    }
+}
+
 /// Takes out what could poison the cache, and tells what the key asks for: the class of the device, the country.
 ///
 /// The tiers' own fields are out of the client's request already.

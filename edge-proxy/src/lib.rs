@@ -90,7 +90,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     for listener in sockets.https {
         front.listen(listener, Some(Arc::clone(&secured)));
     }
-    let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures)), stop.clone());
+    let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures, Arc::clone(&countries))), stop.clone());
     let tls = settings.tls.clone();
     let renewing = tokio::spawn(known_files.follow(move || certificates.reload(&tls), stop.clone()));
     let relearning =

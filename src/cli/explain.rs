@@ -146,6 +146,8 @@ fn about(stored: &Value) -> Vec<String> {
     what.push(show::text(&stored["stored_at"], "date"));
     what.extend(stored.get("etag").map(|_| format!("ETag {}", show::text(stored, "etag"))));
     what.extend(stored.get("last_modified").map(|_| format!("Last-Modified {}", show::text(stored, "last_modified"))));
+    let runs: Vec<String> = show::list(stored, "parts").iter().map(bytes_of).collect();
+    what.extend((!runs.is_empty()).then(|| format!("only bytes {} of it", runs.join(", "))));
     let tags = usize::try_from(show::number(stored, "tags")).unwrap_or(usize::MAX);
     what.extend((tags > 0).then(|| show::count(tags, "tag")));
     let (age, lifetime) = (&stored["age"], &stored["lifetime"]);
@@ -180,6 +182,11 @@ fn about(stored: &Value) -> Vec<String> {
     lines
 }
 
+/// Some bytes, as a `Content-Range` counts them.
+fn bytes_of(part: &Value) -> String {
+    format!("{}-{}", show::number(part, "first"), show::number(part, "last"))
+}
+
 /// The numbers that were compared.
 fn purges(purges: &Value) -> String {
     let in_force = show::text(purges, "in_force");
@@ -193,7 +200,10 @@ fn purges(purges: &Value) -> String {
         let numbers: Vec<String> = [number(one, "hard", ""), number(one, "soft", " (soft)")].into_iter().flatten().collect();
         format!("{}{name} at {}", show::text(one, "kind"), numbers.join(" and "))
     };
-    let compared: Vec<String> = show::list(purges, "compared").iter().map(named).collect();
+    let mut compared: Vec<String> = show::list(purges, "compared").iter().map(named).collect();
+    if purges.get("invalidated").and_then(Value::as_bool) == Some(true) {
+        compared.push("invalidated here by an unsafe request or a cache group".to_owned());
+    }
     let compared = if compared.is_empty() { "none names it".to_owned() } else { compared.join(", ") };
     let verdict = match purges.get("verdict").and_then(Value::as_str) {
         Some("gone") => ": gone",

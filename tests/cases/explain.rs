@@ -16,7 +16,8 @@ fn cdn() -> (Cdn, Scripted) {
     });
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("site.toml");
-    let rule = "[[cache.rules]]\nmatch = { path = \"/long/*\" }\nttl = \"1h\"\n";
+    let rule = "[[cache.rules]]\nmatch = { path = \"/long/*\" }\nttl = \"1h\"\n\
+                [[cache.rules]]\nmatch = { path = \"/device/*\" }\nkey = { device = true }\n";
     // Under the name that keeps the CDN from serving every other host.
     let site = format!("name = \"default\"\nhosts = [\"{HOST}\"]\n[origin]\nurls = [\"{}\"]\n{rule}", origin.url());
     std::fs::write(&file, site).unwrap();
@@ -86,6 +87,22 @@ fn header_fields_choose_the_variant() {
     // The URL that a client was given, and the host it says.
     let told = cdn.json(&["explain", &url, "--edge", "edge-1", "-H", &format!("Host: {HOST}"), "-H", "accept-language: de"]);
     assert_eq!(told["nodes"][0]["answer"]["next"]["outcome"], "hit", "{told:#}");
+}
+
+#[test]
+fn a_device_is_told_from_another_at_both_tiers() {
+    const PHONE: &str =
+        "User-Agent: Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1";
+    let (cdn, _origin) = cdn();
+    curl(&["--header", &format!("Host: {HOST}"), "--header", PHONE, &format!("http://{}/device/a", cdn.edge(1))]);
+    let next = |node, field: &str| cdn.explained(node, "/device/a", &["-H", field])["next"]["outcome"].clone();
+    wait_until("the answer to be stored", SOON, || next("edge-1", PHONE) == "hit");
+    for node in ["edge-1", "shield-1"] {
+        assert_eq!(next(node, "Skerry-Device: mobile"), "hit", "{node}");
+        assert_eq!(next(node, "Skerry-Device: desktop"), "miss", "{node}");
+    }
+    let key = cdn.explained("edge-1", "/device/a", &["-H", PHONE])["key"]["text"].clone();
+    assert_eq!(key, "http://shop.example.com/device/a skerry-device=mobile");
 }
 
 #[test]

@@ -113,7 +113,8 @@ impl Looked {
     fn next(&self) -> Next {
         if let Some(reason) = self.past {
             let who = if reason == Forwarded::Bypass { "the site's policy keeps" } else { "its own no-store keeps" };
-            return upstream(Outcome::Pass, reason, None, format!("{who} the request away from the cache"));
+            let why = format!("{who} the request away from the cache");
+            return if self.only_if_cached { refused(reason, &why) } else { upstream(Outcome::Pass, reason, None, why) };
         }
         let Found { object, state, reason, detail, .. } = &self.found;
         let hit = |outcome, detail, why| Next { outcome, fwd: None, detail, why };
@@ -135,8 +136,7 @@ impl Looked {
             _ => {}
         }
         if self.only_if_cached {
-            let why = "the request allows only what is stored, and nothing that fits is".to_owned();
-            return upstream(Outcome::Refuse, *reason, Some("only-if-cached"), why);
+            return refused(*reason, "nothing that is stored may be used");
         }
         if object.is_none()
             && let Some(until) = self.uncacheable_until
@@ -212,6 +212,10 @@ impl Looked {
             None => "a purge".to_owned(),
         }
     }
+}
+
+fn refused(reason: Forwarded, why: &str) -> Next {
+    upstream(Outcome::Refuse, reason, Some("only-if-cached"), format!("{why}, and the request wants nothing else (only-if-cached)"))
 }
 
 fn upstream(outcome: Outcome, reason: Forwarded, detail: Option<&'static str>, why: String) -> Next {

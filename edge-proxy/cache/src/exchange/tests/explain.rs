@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use skerry_config::purge::{Purge, Targets};
-use skerry_config::site::Key;
+use skerry_config::site::{Cookies, Key};
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
-use super::house::{House, Reply, START, Upstream, gate, get, get_with, policy, read, seconds, snapshot, until};
+use super::house::{House, Reply, START, Upstream, gate, get, get_with, headers, policy, read, seconds, snapshot, until};
 use crate::exchange::Bounds;
 use crate::fetch::FetchErrorKind;
 use crate::request::Request;
@@ -224,4 +224,62 @@ async fn a_lifetime_by_rule_says_so() {
     let explained = house.explain(&get("/"), seconds(1));
     assert_eq!(explained["stored"]["lifetime"]["source"], "rule");
     assert_eq!((&explained["policy"]["ttl"], &explained["policy"]["rule"]), (&json!("90s"), &json!(0)));
+}
+
+#[tokio::test]
+async fn parts_are_told_with_their_bytes() {
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-range", "bytes 4-9/20")];
+    let house = House::new(&Upstream::always(Reply::new(206, &fields, "456789")));
+    let range = |range| get_with("/", &[("range", range)]);
+    house.ask(range("bytes=4-9"), START).await;
+    house.settled().await;
+    let explained = house.explain(&range("bytes=5-6"), seconds(1));
+    check(&explained, "hit", "fresh for 59 s more");
+    assert_eq!((&explained["stored"]["parts"], &explained["stored"]["length"]), (&json!([{"first": 4, "last": 9}]), &json!(20)));
+    let other = house.explain(&range("bytes=8-12"), START);
+    check(&other, "miss", "only parts are stored, and not all that the request needs");
+    assert_eq!(other["next"]["fwd"], "partial");
+}
+
+#[tokio::test]
+async fn what_the_node_itself_found_out_of_date_is_told() {
+    let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"menu\"")];
+    let house = House::stored(&fields).await;
+    house.exchange.invalidate(&get("/a?b"), "shop", &house.policy, &headers(&[]));
+    let explained = house.explain(&get("/a?b"), START);
+    check(&explained, "miss", "an unsafe request or a cache group removed what is stored");
+    assert_eq!((&explained["purges"]["invalidated"], &explained["purges"]["compared"]), (&json!(true), &json!([])));
+
+    let house = House::stored(&fields).await;
+    house.exchange.invalidate(&get("/other"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"menu\"")]));
+    check(&house.explain(&get("/a?b"), START), "miss", "an unsafe request or a cache group removed what is stored");
+}
+
+#[tokio::test]
+async fn what_the_request_says_counts_as_far_as_the_policy_obeys() {
+    let mut house = House::stored(&[("cache-control", "max-age=60"), ("etag", "\"1\"")]).await;
+    let asked = |directive| get_with("/a?b", &[("cache-control", directive)]);
+    let why = "nothing that is stored may be used, and the request wants nothing else (only-if-cached)";
+    check(&house.explain(&asked("only-if-cached"), seconds(70)), "refuse", why);
+    check(&house.explain(&asked("only-if-cached"), seconds(7)), "hit", "fresh for 53 s more");
+    check(&house.explain(&asked("no-cache"), START), "hit", "fresh for 60 s more");
+    house.policy = Arc::new(Policy { obey_request: true, ..policy() });
+    let explained = house.explain(&asked("no-cache"), START);
+    check(&explained, "validate", "the request asks for more than is stored; it is validated by its ETag");
+    assert_eq!(explained["next"]["fwd"], "request");
+    check(&house.explain(&asked("max-stale"), seconds(65)), "hit", "stale for 5 s, which the request's max-stale allows");
+    check(&house.explain(&asked("no-store"), START), "pass", "its own no-store keeps the request away from the cache");
+    let why = "its own no-store keeps the request away from the cache, and the request wants nothing else (only-if-cached)";
+    check(&house.explain(&asked("no-store, only-if-cached"), START), "refuse", why);
+}
+
+#[tokio::test]
+async fn cookies_keep_away_or_do_not_count_as_the_policy_says() {
+    let mut house = House::stored(&[("cache-control", "max-age=60"), ("vary", "cookie")]).await;
+    let cookies = Cookies { bypass: vec!["session".to_owned()], strip: vec!["_ga*".to_owned()], ..Cookies::default() };
+    let asked = |cookie| get_with("/a?b", &[("cookie", cookie)]);
+    check(&house.explain(&asked("_ga1=2"), START), "miss", "nothing is stored for this variant");
+    house.policy = Arc::new(Policy { cookies, ..policy() });
+    check(&house.explain(&asked("_ga1=2"), START), "hit", "fresh for 60 s more");
+    check(&house.explain(&asked("session=1"), START), "pass", "the site's policy keeps the request away from the cache");
 }
