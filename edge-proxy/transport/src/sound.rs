@@ -10,7 +10,7 @@ use pingora::{Error, ErrorType};
 use crate::head::Head;
 use crate::upstream::UpstreamErrorKind;
 
-/// The largest head of an answer over HTTP/1.1, in bytes. More than 256 fields are too many as well, which is Pingora's bound.
+/// The largest head of an answer, in bytes as HTTP/1.1 writes it. More than 256 fields are too many as well, which is Pingora's bound.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Fields that make a request conditional, so that 304 may answer it (RFC 9110 section 13.1).
@@ -42,6 +42,10 @@ fn refuse(kind: UpstreamErrorKind) -> pingora::Result<()> {
 /// # Errors
 /// With the kind of what is wrong.
 pub(crate) fn check(head: &ResponseHeader, asked: &HeaderMap, upgrade: bool) -> pingora::Result<()> {
+    // A field is its name, a colon, a space, its value and the end of the line.
+    if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() > HEAD_BYTES_MAX {
+        return refuse(UpstreamErrorKind::HeadTooLarge);
+    }
     // RFC 9110 section 15: what is outside these classes is nothing a client could understand.
     if !(100..600).contains(&head.status.as_u16()) {
         return refuse(UpstreamErrorKind::BadHead);
