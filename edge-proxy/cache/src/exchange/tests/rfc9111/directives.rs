@@ -311,3 +311,73 @@ async fn section_5_5_warning_is_a_field_like_any_other() {
     let seen = twice(Reply::new(200, &[("cache-control", "max-age=1"), ("etag", "\"1\"")], "stored"), get("/"), START).await;
     assert_eq!((seen.how, seen.field("warning")), (How::Reused, None));
 }
+
+/// A site that obeys request directives.
+fn obeying() -> Policy {
+    Policy { obey_request: true, ..policy() }
+}
+
+#[tokio::test]
+async fn section_5_2_1_request_directives_are_obeyed_where_the_site_says_so() {
+    // What is stored has a lifetime of 60; asked for again at so many seconds.
+    let rows: &[(Fields, u64, How)] = &[
+        (&[("cache-control", "max-age=10")], 10, How::Reused),
+        (&[("cache-control", "max-age=10")], 11, How::Validated),
+        (&[("cache-control", "max-age=0")], 1, How::Validated),
+        (&[("cache-control", "max-age=100")], 60, How::Validated),
+        (&[("cache-control", "min-fresh=20")], 40, How::Reused),
+        (&[("cache-control", "min-fresh=20")], 41, How::Validated),
+        (&[("cache-control", "max-stale=10")], 70, How::Reused),
+        (&[("cache-control", "max-stale=10")], 71, How::Validated),
+        (&[("cache-control", "max-stale")], 1_000, How::Reused),
+        (&[("cache-control", "no-cache")], 0, How::Validated),
+        (&[("pragma", "no-cache")], 0, How::Validated),
+        (&[("pragma", "no-cache"), ("cache-control", "max-age=60")], 1, How::Reused),
+        (&[("cache-control", "no-transform, x")], 1, How::Reused),
+    ];
+    for (fields, at, how) in rows {
+        let reply = Reply::new(200, &[("cache-control", "max-age=60"), ("etag", "\"1\"")], "stored");
+        let seen = again(obeying(), reply, get("/"), get_with("/", fields), seconds(*at)).await;
+        assert_eq!(seen.how, *how, "{fields:?} at {at} s");
+    }
+}
+
+#[tokio::test]
+async fn section_5_2_1_5_the_answer_to_no_store_is_not_stored_where_the_site_says_so() {
+    let no_store = get_with("/", &[("cache-control", "no-store")]);
+    assert_eq!(again(obeying(), ok("max-age=60"), no_store.clone(), get("/"), seconds(1)).await.how, How::Fetched);
+    // What was stored before is no part of it.
+    let house = house(&Upstream::always(ok("max-age=60")), obeying());
+    ask(&house, get("/"), START).await;
+    ask(&house, no_store, seconds(1)).await;
+    assert_eq!(ask(&house, get("/"), seconds(2)).await.how, How::Reused);
+}
+
+#[tokio::test]
+async fn section_5_2_1_7_only_if_cached_is_answered_from_the_store_or_not_at_all() {
+    for policy in [policy(), obeying()] {
+        let only = get_with("/", &[("cache-control", "only-if-cached")]);
+        let house = house(&Upstream::always(ok("max-age=60")), policy);
+        assert_eq!(ask(&house, only.clone(), START).await.status, 504);
+        assert_eq!(house.upstream.calls(), 0);
+        ask(&house, get("/"), START).await;
+        assert_eq!(ask(&house, only.clone(), seconds(59)).await.how, How::Reused);
+        assert_eq!(ask(&house, only, seconds(60)).await.status, 504);
+        assert_eq!(house.upstream.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn section_5_2_2_7_the_rest_of_an_answer_with_private_fields_is_stored() {
+    let reply = Reply::new(200, &[("cache-control", "max-age=60, private=\"x-secret\""), ("x-secret", "1"), ("x-plain", "1")], "stored");
+    let seen = twice(reply, get("/"), seconds(1)).await;
+    assert_eq!((seen.how, seen.field("x-secret"), seen.field("x-plain")), (How::Reused, None, Some("1")));
+}
+
+#[tokio::test]
+async fn section_5_2_2_4_the_rest_of_an_answer_with_no_cache_fields_is_reused() {
+    let control = "max-age=60, no-cache=\"set-cookie\"";
+    let reply = Reply::new(200, &[("cache-control", control), ("set-cookie", "session=1"), ("x-plain", "1")], "stored");
+    let seen = twice(reply, get("/"), seconds(1)).await;
+    assert_eq!((seen.how, seen.field("set-cookie"), seen.field("x-plain")), (How::Reused, None, Some("1")));
+}

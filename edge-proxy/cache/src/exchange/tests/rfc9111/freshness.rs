@@ -241,3 +241,13 @@ async fn section_4_2_4_a_stale_answer_is_asked_about_first() {
     let seen = again(policy(), reply, get("/"), get("/"), seconds(10)).await;
     assert_eq!((seen.how, &seen.body[..]), (How::Validated, &b"other"[..]));
 }
+
+#[tokio::test]
+async fn section_4_2_dates_are_read_whatever_their_case() {
+    for expires in
+        ["thu, 01 jan 2026 00:01:00 gmt", "THU, 01 JAN 2026 00:01:00 GMT", "THURSDAY, 01-jan-26 00:01:00 Gmt", "thu jan  1 00:01:00 2026"]
+    {
+        assert!(is_reused(200, &[("date", "thu, 01 jan 2026 00:00:00 gmt"), ("expires", expires)], 59).await, "{expires}");
+        assert!(!is_reused(200, &[("date", DATE), ("expires", expires)], 60).await, "{expires}");
+    }
+}

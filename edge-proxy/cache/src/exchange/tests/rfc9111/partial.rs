@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::super::house::{House, Reply, START, Step, Upstream, get, get_with, policy, read, seconds};
-use super::{Fields, ask, date, down, house};
+use super::{Fields, How, ask, date, down, house};
 use crate::fetch::Forward;
 
 /// The bytes of the representation with this number; any byte tells which it is of.
@@ -97,7 +97,8 @@ async fn section_3_3_an_incomplete_answer_is_never_sent_as_if_whole() {
         let cut = Reply::new(200, &fields, "").steps(vec![Step::Send("01234".into()), Step::Fail]);
         let upstream = Upstream::new(move |index, forward| match (index, forward.request.headers.contains_key("range")) {
             (0, _) => cut.clone(),
-            (_, true) => down(),
+            // It is tried three times at once, to get the rest.
+            (1..=3, true) => down(),
             _ => Reply::new(200, &[("cache-control", "max-age=60"), ("etag", "\"2\"")], "abcdefghij").at(seconds(1)),
         });
         let house = house(&upstream, policy());
@@ -207,4 +208,22 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test]
+async fn section_3_4_the_fields_of_a_later_part_replace_the_stored_ones() {
+    let upstream = Upstream::new(|index, forward| {
+        let mut reply = origin(1, 10, Marked::Strongly, "max-age=60", forward);
+        reply.headers.push(("x-part", index.to_string()));
+        reply
+    });
+    let house = house(&upstream, policy());
+    // The far end first, so that an origin with ranges is asked for a part.
+    ask(&house, get_with("/", &[("range", "bytes=8-9")]), START).await;
+    ask(&house, get_with("/", &[("range", "bytes=4-5")]), START).await;
+    ask(&house, get("/"), START).await;
+    let last = upstream.calls() - 1;
+    let seen = ask(&house, get("/"), seconds(1)).await;
+    assert_eq!((seen.how, &seen.body[..]), (How::Reused, &bytes_of(1, 10)[..]));
+    assert_eq!(seen.field("x-part"), Some(&last.to_string()[..]));
 }

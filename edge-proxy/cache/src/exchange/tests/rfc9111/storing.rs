@@ -255,3 +255,16 @@ async fn section_3_5_an_authorized_request_does_not_wait_for_or_share_a_fetch_it
     assert_eq!(read(bob).await.unwrap(), "bob");
     assert_eq!(read(nobody).await.unwrap(), "nobody");
 }
+
+#[tokio::test]
+async fn section_3_2_a_304_replaces_what_describes_the_content_too() {
+    let fields: Fields =
+        &[("cache-control", "max-age=10"), ("etag", "\"1\""), ("content-type", "text/plain"), ("content-disposition", "inline")];
+    let update: Fields =
+        &[("cache-control", "max-age=20"), ("etag", "\"1\""), ("content-type", "text/html"), ("content-disposition", "attachment")];
+    let headers = updated(fields, update).await;
+    assert_eq!(
+        (&headers["content-type"], &headers["content-disposition"]),
+        (&"text/html".parse().unwrap(), &"attachment".parse().unwrap())
+    );
+}

@@ -206,3 +206,50 @@ async fn section_4_3_4_a_304_for_one_variant_leaves_the_others() {
     assert_eq!(ask(&house, get_with("/", &[("x", "1")]), seconds(21)).await.how, How::Reused);
     assert_eq!(ask(&house, get_with("/", &[("x", "2")]), seconds(21)).await.how, How::Validated);
 }
+
+/// What becomes of a stored 200 to GET when HEAD, asked while it is stale, is answered with these fields: the next GET.
+async fn after_head(stored: Fields, answer: Fields) -> super::Seen {
+    let upstream = Upstream::new(move |index, forward| match (index, forward.request.head_only) {
+        (0, _) => Reply::new(200, stored, "stored"),
+        (_, true) => Reply::new(200, answer, "").at(seconds(20)),
+        (_, false) => super::other(seconds(21)),
+    });
+    let house = house(&upstream, policy());
+    ask(&house, get("/"), START).await;
+    let seen = ask(&house, super::head(get("/")), seconds(20)).await;
+    assert_eq!((seen.status, seen.field("x-a")), (200, Some("new")), "{answer:?}");
+    assert!(upstream.call(1).request.head_only, "HEAD went upstream as something else");
+    ask(&house, get("/"), seconds(21)).await
+}
+
+const STORED: Fields =
+    &[("cache-control", "max-age=10"), ("etag", "\"1\""), ("last-modified", TEN_DAYS_BEFORE), ("x-a", "old"), ("x-b", "old")];
+
+#[tokio::test]
+async fn section_4_3_5_head_updates_what_is_stored_where_it_is_about_that() {
+    let rows: &[Fields] = &[
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("etag", "\"1\"")],
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("etag", "\"1\""), ("last-modified", TEN_DAYS_BEFORE), ("content-length", "6")],
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("last-modified", TEN_DAYS_BEFORE)],
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("content-length", "6")],
+    ];
+    for answer in rows {
+        let seen = after_head(STORED, answer).await;
+        assert_eq!((seen.how, &seen.body[..]), (How::Reused, &b"stored"[..]), "{answer:?}");
+        assert_eq!((seen.field("x-a"), seen.field("x-b"), seen.field("age")), (Some("new"), Some("old"), Some("1")), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn section_4_3_5_head_makes_what_is_stored_stale_where_it_is_not_about_that() {
+    let rows: &[Fields] = &[
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("etag", "\"2\"")],
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("etag", "\"1\""), ("last-modified", DATE)],
+        &[("cache-control", "max-age=10"), ("x-a", "new"), ("etag", "\"1\""), ("content-length", "7")],
+    ];
+    for answer in rows {
+        let seen = after_head(STORED, answer).await;
+        assert_ne!(seen.how, How::Reused, "{answer:?}");
+        assert_eq!(seen.body, "other", "{answer:?}");
+    }
+}
