@@ -146,18 +146,18 @@ fn test_functions() -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
-            let entry = entry.unwrap();
-            let name = entry.file_name().into_string().unwrap();
+        for entry in std::fs::read_dir(root().join(&folder)).expect("a readable tree") {
+            let entry = entry.expect("a readable entry");
+            let name = entry.file_name().into_string().expect("a name in UTF-8");
             let path = folder.join(&name);
-            if entry.file_type().unwrap().is_dir() {
+            if entry.file_type().expect("a file type").is_dir() {
                 if name != "target" && !name.starts_with('.') {
                     folders.push(path);
                 }
             } else if name.ends_with(".rs") {
-                let text = std::fs::read_to_string(root().join(&path)).unwrap();
+                let text = std::fs::read_to_string(root().join(&path)).expect("a source in UTF-8");
                 for test in tests_in(&text) {
-                    found.entry(test.to_owned()).or_default().push(path.to_str().unwrap().to_owned());
+                    found.entry(test.to_owned()).or_default().push(path.to_str().expect("a path in UTF-8").to_owned());
                 }
             }
         }
