@@ -439,7 +439,7 @@ impl Exchange {
 /// The names by which a purge means what is stored for a request.
 fn identity(request: &Request, site: &str, policy: &Policy) -> Identity {
     let identity = Identity::of(request, site, &policy.key);
-    if policy.no_vary_search { identity.with_any_query() } else { identity }
+    if policy.no_vary_search { identity.with_any_query(request, &policy.key) } else { identity }
 }
 
 fn nothing_stored() -> FetchError {

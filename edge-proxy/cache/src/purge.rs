@@ -210,14 +210,14 @@ impl Table {
 
     /// Takes everything with these identities or in these groups out of use that was asked for before.
     pub(crate) fn invalidate(&self, targets: &[Identity], groups: &[u128]) {
-        let names: Vec<u128> = targets.iter().flat_map(Identity::resources).chain(groups.iter().copied()).collect();
+        let names: Vec<u128> = targets.iter().flat_map(|target| &target.resources).chain(groups).copied().collect();
         self.local.invalidate(&names);
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether this node itself took an object out of use.
     pub(crate) fn is_invalidated(&self, identity: &Identity, mark: &Mark) -> bool {
-        self.local.is_out(identity.resources().chain(mark.groups.iter().copied()), mark.since)
+        self.local.is_out(identity.resources.iter().chain(&mark.groups), mark.since)
     }
 
     /// Compares an object.
@@ -239,7 +239,7 @@ impl Table {
 
     /// Compares a fetch that began at `stamp` and whose head, with its tags, has not come.
     pub(crate) fn verdict_before_head(&self, identity: &Identity, stamp: u64, since: u64) -> Verdict {
-        if self.local.is_out(identity.resources(), since) {
+        if self.local.is_out(identity.resources.iter(), since) {
             return Verdict::Gone;
         }
         if stamp >= self.seq() {

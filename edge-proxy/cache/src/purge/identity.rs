@@ -16,8 +16,8 @@ pub(crate) struct Identity {
     pub(super) hosts: Vec<(u128, Box<str>)>,
     /// The URL as it was asked for and as the key rules see it, under each host.
     pub(super) urls: Vec<u128>,
-    /// The scheme's, which makes a URL one of one origin; 0 where both schemes share their answers.
-    scheme: u128,
+    /// The same of the one origin that the answer is of, as this node itself calls what it finds to be out of date.
+    pub(super) resources: Vec<u128>,
     pub(super) path_and_query: Box<str>,
 }
 
@@ -39,32 +39,40 @@ impl Identity {
                 urls.push(url_name(host, &canonical));
             }
         }
-        Self {
+        let mut identity = Self {
             site: named("site", site),
             hosts: hosts.into_iter().map(|host| (named("host", &host), host.into_boxed_str())).collect(),
             urls,
-            scheme: if rules.scheme { named("scheme", request.scheme) } else { 0 },
+            resources: Vec::with_capacity(2),
             path_and_query: request.path_and_query.as_str().into(),
+        };
+        let origin = origin(request, rules);
+        identity.resources.push(url_name(&origin, &request.path_and_query));
+        if canonical != request.path_and_query {
+            identity.resources.push(url_name(&origin, &canonical));
         }
+        identity
     }
 
     /// The same for an answer that URLs with other queries may share: it also has the name of all queries of its path.
-    pub(crate) fn with_any_query(mut self) -> Self {
+    pub(crate) fn with_any_query(mut self, request: &Request, rules: &Rules) -> Self {
         let path = split(&self.path_and_query).0;
         self.urls.extend(self.hosts.iter().map(|(_, host)| any_query(host, path)));
+        self.resources.push(any_query(&origin(request, rules), path));
         self
-    }
-
-    /// The names of the resource, scheme and all, as what this node itself finds to be out of date is called.
-    pub(super) fn resources(&self) -> impl Iterator<Item = u128> {
-        self.urls.iter().map(|url| url ^ self.scheme)
     }
 
     /// In bytes.
     pub(crate) fn weight(&self) -> u64 {
         let hosts: usize = self.hosts.iter().map(|(_, host)| 32 + host.len()).sum();
-        (hosts + self.urls.len() * 16 + self.path_and_query.len() + 112) as u64
+        (hosts + (self.urls.len() + self.resources.len()) * 16 + self.path_and_query.len() + 120) as u64
     }
+}
+
+/// The origin of an answer. Where hosts or schemes share their answers, they are one origin to the cache.
+fn origin(request: &Request, rules: &Rules) -> String {
+    let scheme = if rules.scheme { request.scheme } else { "" };
+    format!("{scheme}://{}", rules.host.as_deref().unwrap_or(&request.authority).to_ascii_lowercase())
 }
 
 /// The name of a URL, without its scheme.

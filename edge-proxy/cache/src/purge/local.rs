@@ -50,11 +50,11 @@ impl Local {
     }
 
     /// Whether something with these names, fetched when the count was `since`, is out of date.
-    pub(super) fn is_out(&self, mut of: impl Iterator<Item = u128>, since: u64) -> bool {
+    pub(super) fn is_out<'a>(&self, mut of: impl Iterator<Item = &'a u128>, since: u64) -> bool {
         if since >= self.count() {
             return false;
         }
         let names = self.names.read();
-        since < names.floor || of.any(|name| names.at.get(&name).is_some_and(|&at| since < at))
+        since < names.floor || of.any(|name| names.at.get(name).is_some_and(|&at| since < at))
     }
 }

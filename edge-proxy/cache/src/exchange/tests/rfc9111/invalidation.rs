@@ -78,3 +78,11 @@ async fn section_4_4_another_origins_answers_stay() {
         assert!(is_held(&house, "/a").await, "{request:?}");
     }
 }
+
+#[tokio::test]
+async fn section_4_4_another_port_is_another_origin() {
+    let house = holding(&["/a"]).await;
+    let request = Request { authority: "shop.example:8443".to_owned(), ..get("/a") };
+    house.exchange.invalidate(&request, "shop", &house.policy, &headers(&[]));
+    assert!(is_held(&house, "/a").await);
+}
