@@ -79,7 +79,7 @@ fn shape(schema: &Value) -> Shape {
         Some("Period") => return Shape::Plain("duration".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
-        Some("RequestDirectives") => return Shape::Plain("text".to_owned()),
+        Some("RequestDirectives" | "SetCookie") => return Shape::Plain("text".to_owned()),
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),
         None => {}
     }
@@ -182,7 +182,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
     });
     let ttls = json!([{ "status": [301, "4xx"], "content_type": ["image/*", "text/css"], "ttl": "10m" }]);
     let negative = json!({ "status": [404, "5xx"], "ttl": "10s" });
-    let cookies = json!({ "bypass": ["session*"], "strip": ["_ga*", "utm_source"], "strip_set": false });
+    let cookies = json!({ "bypass": ["session*"], "strip": ["_ga*", "utm_source"], "set_cookie": "refuse" });
     let site = json!({
         "name": "shop",
         "hosts": ["shop.example.com", "*.img.example.com"],

@@ -147,9 +147,21 @@ pub struct Cookies {
     /// These are taken out of a request before its key is made and it goes upstream; `*` takes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strip: Vec<String>,
-    /// Whether `Set-Cookie` is taken out of answers, which may then be stored.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub strip_set: bool,
+    /// What becomes of an answer with `Set-Cookie`: `refuse` stores it only where the origin says `public` or `s-maxage`; `store` wherever the origin gives it a lifetime, as RFC 9111 section 7.3 has it, cookie and all; `strip` takes the cookie out of every answer.
+    pub set_cookie: SetCookie,
+}
+
+/// What becomes of an answer with `Set-Cookie`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SetCookie {
+    /// It is stored only where the origin calls it shared, because the cookie may be somebody's session.
+    #[default]
+    Refuse,
+    /// It is stored where the origin gives it a lifetime.
+    Store,
+    /// The cookie is taken out of every answer.
+    Strip,
 }
 
 /// Whether request directives count.

@@ -82,7 +82,9 @@ fn with_default(mut sites: Vec<Site>, origin: &str) -> Result<Vec<Site>, String>
     if sites.iter().any(|site| site.name == DEFAULT_SITE || site.hosts.iter().any(|host| host == "*")) {
         return Ok(sites);
     }
-    let site = json!({"name": DEFAULT_SITE, "hosts": ["*"], "origin": {"urls": [origin]}});
+    // For test suites and first looks: RFC 9111 to the letter, where a site file asks for the origin's word before a cookie is shared.
+    let cache = json!({"cookies": {"set_cookie": "store"}});
+    let site = json!({"name": DEFAULT_SITE, "hosts": ["*"], "origin": {"urls": [origin]}, "cache": cache});
     let site = serde_json::from_value(site).map_err(|error| format!("the origin {origin:?} cannot be served: {error}"))?;
     check::site(&site).map_err(|faults| format!("the origin {origin:?} cannot be served: {faults}"))?;
     sites.push(site);

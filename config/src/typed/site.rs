@@ -4,8 +4,8 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Cache, Cookies, Key, Match, Negative, Origin, Query, RequestDirectives, Rule, Site, between_bytes_timeout, connect_timeout,
-    first_byte_timeout, yes,
+    AnswerTtl, Cache, Cookies, Key, Match, Negative, Origin, Query, RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout,
+    connect_timeout, first_byte_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -66,7 +66,7 @@ record!(Negative {
 record!(Cookies {
     bypass = "bypass": or(Vec::new()),
     strip = "strip": or(Vec::new()),
-    strip_set = "strip_set": or(false),
+    set_cookie = "set_cookie": or(SetCookie::default()),
 } else Self::default());
 
 record!(Rule {
@@ -115,6 +115,24 @@ impl FromText for RequestDirectives {
             "ignore" => Ok(Self::Ignore),
             "obey" => Ok(Self::Obey),
             _ => Err(format!("{} is unknown; write \"ignore\" or \"obey\"", quoted(text))),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for SetCookie {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"refuse\", \"store\" or \"strip\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "store" => Ok(Self::Store),
+            "strip" => Ok(Self::Strip),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
         }
     }
 

@@ -146,7 +146,10 @@ fn negative() -> impl Strategy<Value = Negative> {
 }
 
 fn cookies() -> impl Strategy<Value = Cookies> {
-    (vec(text(), 0..3), vec(text(), 0..3), any::<bool>()).prop_map(|(bypass, strip, strip_set)| Cookies { bypass, strip, strip_set })
+    (vec(text(), 0..3), vec(text(), 0..3), 0..3_usize).prop_map(|(bypass, strip, set)| {
+        let set_cookie = [SetCookie::Refuse, SetCookie::Store, SetCookie::Strip][set];
+        Cookies { bypass, strip, set_cookie }
+    })
 }
 
 fn directives() -> impl Strategy<Value = RequestDirectives> {

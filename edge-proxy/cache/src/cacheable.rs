@@ -5,6 +5,7 @@
 //! One rule is stricter than the RFC: a response with `Set-Cookie` is stored only when somebody says that it is for everyone.
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
+use skerry_config::site::SetCookie;
 use skerry_config::snapshot::Policy;
 
 use crate::control::{Asked, Control};
@@ -129,7 +130,9 @@ pub fn judge(request: Question<'_>, response: Response<'_>, policy: &Policy) -> 
     }
     let omit = omitted(&control, policy);
     // A cookie handed to everyone may be somebody's session: a lifetime from a rule is no word about that, only the origin's is.
-    if headers.contains_key(header::SET_COOKIE) && !shared && !omit.contains(&header::SET_COOKIE) {
+    let freshness = Freshness::of(status, headers, &control, policy, requested_at, responded_at);
+    let is_given = shared || (policy.cookies.set_cookie == SetCookie::Store && freshness.source.is_origins());
+    if headers.contains_key(header::SET_COOKIE) && !is_given && !omit.contains(&header::SET_COOKIE) {
         return Err(Refusal::SetCookie);
     }
     if policy.deception_guard && deception::is_likely(request.path, response, &control, policy) {
@@ -139,7 +142,6 @@ pub fn judge(request: Question<'_>, response: Response<'_>, policy: &Policy) -> 
         vary::Refused::Star => Refusal::VaryStar,
         vary::Refused::Fields => Refusal::VaryFields,
     })?;
-    let freshness = Freshness::of(status, headers, &control, policy, requested_at, responded_at);
     let by_itself = is_heuristically_cacheable(status) || is_negative(status, policy);
     if freshness.source == Source::Nothing && !control.public && !by_itself {
         return Err(Refusal::Status);
@@ -172,7 +174,7 @@ fn understood_part(request: Question<'_>, response: Response<'_>, control: &Cont
 /// is not stored is never sent without validation; and cookies, where the site takes them out of answers.
 fn omitted(control: &Control, policy: &Policy) -> Vec<HeaderName> {
     let mut omit: Vec<HeaderName> = control.private_fields.iter().chain(&control.no_cache_fields).cloned().collect();
-    if policy.cookies.strip_set {
+    if policy.cookies.set_cookie == SetCookie::Strip {
         omit.push(header::SET_COOKIE);
     }
     omit.sort_by(|one, other| one.as_str().cmp(other.as_str()));

@@ -60,6 +60,14 @@ pub enum Source {
     Nothing,
 }
 
+impl Source {
+    /// Whether the origin itself gave the lifetime.
+    #[must_use]
+    pub fn is_origins(self) -> bool {
+        matches!(self, Self::SharedMaxAge | Self::MaxAge | Self::Expires)
+    }
+}
+
 impl Freshness {
     /// What follows from a response that was asked for at `requested_at` and arrived at `responded_at`.
     #[must_use]

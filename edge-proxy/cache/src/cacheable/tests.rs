@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
-use skerry_config::site::{AnswerTtl, Cookies, Negative};
+use skerry_config::site::{AnswerTtl, Cookies, Negative, SetCookie};
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
@@ -113,9 +113,23 @@ fn rfc9111_5_2_1_5_a_request_that_says_no_store_counts_where_the_site_obeys() {
 
 #[test]
 fn cookies_that_the_site_takes_out_of_answers_hinder_nobody() {
-    let strip = Policy { cookies: Cookies { strip_set: true, ..Cookies::default() }, ..policy() };
+    let set_cookie = |set_cookie| Policy { cookies: Cookies { set_cookie, ..Cookies::default() }, ..policy() };
+    let strip = set_cookie(SetCookie::Strip);
     let kept = whole("/", 200, &[("cache-control", "max-age=60"), ("set-cookie", "id=1")], &strip).unwrap();
     assert_eq!(kept.omit, ["set-cookie"]);
+    let store = Policy { default_ttl: Period::from_secs(9), ttl: None, ..set_cookie(SetCookie::Store) };
+    for (field, stored) in [
+        (("cache-control", "max-age=60"), true),
+        (("expires", "Thu, 01 Jan 2026 01:00:00 GMT"), true),
+        (("cache-control", "public"), true),
+        (("x", "y"), false),
+        (("last-modified", "Wed, 01 Jan 2025 00:00:00 GMT"), false),
+        (("cache-control", "max-age=60, private"), false),
+    ] {
+        let kept = whole("/", 200, &[field, ("set-cookie", "id=1")], &store);
+        assert_eq!(kept.is_ok(), stored, "{field:?}: {kept:?}");
+        assert!(kept.is_err() || kept.unwrap().omit.is_empty());
+    }
 }
 
 #[test]

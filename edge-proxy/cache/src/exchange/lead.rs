@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use skerry_config::site::SetCookie;
 use skerry_config::snapshot::Policy;
 use tokio::sync::oneshot;
 
@@ -303,7 +304,7 @@ impl Trip {
 
     /// The fields that are not stored but go to the client that asked, unless the site takes them out of every answer.
     fn own_fields(&self, headers: &HeaderMap, omit: &[HeaderName]) -> HeaderMap {
-        let taken_out = |name: &HeaderName| *name == header::SET_COOKIE && self.policy.cookies.strip_set;
+        let taken_out = |name: &HeaderName| *name == header::SET_COOKIE && self.policy.cookies.set_cookie == SetCookie::Strip;
         let mut own = HeaderMap::new();
         for name in omit.iter().filter(|name| !taken_out(name)) {
             for value in headers.get_all(name) {
