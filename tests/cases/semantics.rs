@@ -112,7 +112,7 @@ fn rfc9111_3_5_an_authorized_answer_is_shared_only_where_the_origin_says_so() {
 fn rfc9111_4_3_4_a_304_updates_the_fields_of_what_is_stored() {
     let origin = Scripted::start(|seen| {
         let conditional = seen.head.to_ascii_lowercase().contains("if-none-match: \"1\"");
-        let lines = format!("Cache-Control: max-age=0\r\nETag: \"1\"\r\nX-Turn: {}\r\n", u8::from(conditional));
+        let lines = format!("Cache-Control: max-age=0\r\nETag: \"1\"\r\nX-Turn: {0}\r\nContent-Type: text/t{0}\r\n", u8::from(conditional));
         if conditional {
             Reply::bytes(&format!("HTTP/1.1 304 Not Modified\r\n{lines}\r\n"))
         } else {
@@ -124,6 +124,7 @@ fn rfc9111_4_3_4_a_304_updates_the_fields_of_what_is_stored() {
         for turn in ["0", "1", "1"] {
             let got = ask(&cdn, 1, version, &format!("/{query}"), &[]);
             assert_eq!((got.status, got.text().as_str(), got.field("x-turn").as_str()), (200, "body", turn), "{got:?}");
+            assert_eq!(got.field("content-type"), format!("text/t{turn}"), "through the tier between");
         }
     }
 }
