@@ -14,6 +14,7 @@ mod hits;
 mod malformed;
 mod policy;
 mod purge;
+mod ranges;
 mod reference;
 mod sample;
 mod scripted;

@@ -121,7 +121,7 @@ pub(crate) fn cut_short(missing: u64) -> FetchError {
 }
 
 pub(crate) fn too_long() -> FetchError {
-    FetchError { kind: FetchErrorKind::Protocol, detail: "the body is longer than its content-length".to_owned() }
+    FetchError { kind: FetchErrorKind::BadLength, detail: "the body is longer than its content-length".to_owned() }
 }
 
 /// One member of `Cache-Status` (RFC 9211) without its name.

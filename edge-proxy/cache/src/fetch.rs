@@ -85,6 +85,8 @@ pub enum FetchErrorKind {
     Unasked206,
     /// 304 to a request without condition.
     Unasked304,
+    /// 206 with another range than was asked for, or one that contradicts itself.
+    WrongRange,
     /// The answer ended early.
     Cut,
     /// A bound of this node was reached.
@@ -113,6 +115,7 @@ impl FetchErrorKind {
             Self::Unasked101 => "unasked-101",
             Self::Unasked206 => "unasked-206",
             Self::Unasked304 => "unasked-304",
+            Self::WrongRange => "wrong-range",
             Self::Cut => "cut-short",
             Self::Overload => "overload",
             Self::Loop => "loop",

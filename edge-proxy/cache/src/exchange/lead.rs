@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Exchange;
 use super::remember::REMEMBER_ERROR;
 use super::search::key_under;
-use super::serve::{content_length, protocol, sound, take_cache_status};
+use super::serve::{content_length, refused, sound, take_cache_status};
 use crate::cacheable::{self, Kept, Question, Refusal, Response};
 use crate::conditional;
 use crate::fetch::{Fetch, FetchError, FetchErrorKind, Fetched, Forward};
@@ -109,7 +109,7 @@ impl Trip {
                 }
                 // A 304 about something else: ask once more, for the thing itself.
                 (StatusCode::NOT_MODIFIED, Some(_)) => validating = None,
-                (StatusCode::NOT_MODIFIED, None) => return Err(protocol("a 304 that nobody asked for".to_owned())),
+                (StatusCode::NOT_MODIFIED, None) => return Err(refused(FetchErrorKind::Unasked304, "a 304 that nobody asked for")),
                 (StatusCode::PARTIAL_CONTENT, _) => return self.checked_part(fetched).map(Heard::New),
                 _ => return Ok(Heard::New(fetched)),
             }
@@ -118,13 +118,13 @@ impl Trip {
 
     /// A 206, if it holds the range that was asked for and says nothing that contradicts it.
     fn checked_part(&self, fetched: Fetched) -> Result<Fetched, FetchError> {
-        let Scope::Range(wanted) = self.scope else { return Err(protocol("a 206 that nobody asked for".to_owned())) };
-        let part = range::content_range(&fetched.headers).map_err(|why| wrong_range(why.as_str().to_owned()))?;
+        let Scope::Range(wanted) = self.scope else { return Err(refused(FetchErrorKind::Unasked206, "a 206 that nobody asked for")) };
+        let part = range::content_range(&fetched.headers).map_err(|why| wrong_range(why.as_str()))?;
         if !part.answers(&wanted) {
-            return Err(wrong_range(format!("bytes {}-{} where {wanted} was asked for", part.start, part.end - 1)));
+            return Err(wrong_range(&format!("bytes {}-{} where {wanted} was asked for", part.start, part.end - 1)));
         }
         if content_length(&fetched.headers)?.is_some_and(|length| length != part.end - part.start) {
-            return Err(wrong_range("a content-length that contradicts the content-range".to_owned()));
+            return Err(wrong_range("a content-length that contradicts the content-range"));
         }
         Ok(fetched)
     }
@@ -343,6 +343,6 @@ impl Trip {
     }
 }
 
-fn wrong_range(detail: String) -> FetchError {
-    FetchError { kind: FetchErrorKind::Protocol, detail }
+fn wrong_range(detail: &str) -> FetchError {
+    refused(FetchErrorKind::WrongRange, detail)
 }

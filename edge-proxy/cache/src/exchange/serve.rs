@@ -120,7 +120,7 @@ pub(super) fn take_cache_status(headers: &mut HeaderMap) -> Option<HeaderValue> 
 /// Refuses a head that cannot be trusted, before anything of it is used. A 204 has no length (RFC 9110 section 8.6), so what it says of one is dropped.
 pub(super) fn sound(mut fetched: Fetched) -> Result<Fetched, FetchError> {
     if fetched.status.is_informational() {
-        return Err(protocol(format!("status {} where a final one was due", fetched.status.as_u16())));
+        return Err(refused(FetchErrorKind::BadHead, &format!("status {} where a final one was due", fetched.status.as_u16())));
     }
     if fetched.status == StatusCode::NO_CONTENT {
         fetched.headers.remove(header::CONTENT_LENGTH);
@@ -135,17 +135,17 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, FetchEr
     for member in headers.get_all(header::CONTENT_LENGTH).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b',')) {
         let text = member.trim_ascii();
         let number = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number: u64 = number
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| protocol(format!("content-length {:?} is no number", String::from_utf8_lossy(text))))?;
+        let number: u64 = number.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            refused(FetchErrorKind::BadLength, &format!("content-length {:?} is no number", String::from_utf8_lossy(text)))
+        })?;
         if length.is_some_and(|earlier| earlier != number) {
-            return Err(protocol("two different content-lengths".to_owned()));
+            return Err(refused(FetchErrorKind::BadLength, "two different content-lengths"));
         }
         length = Some(number);
     }
     Ok(length)
 }
 
-pub(super) fn protocol(detail: String) -> FetchError {
-    FetchError { kind: FetchErrorKind::Protocol, detail }
+pub(super) fn refused(kind: FetchErrorKind, detail: &str) -> FetchError {
+    FetchError { kind, detail: detail.to_owned() }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
-use super::super::serve::{protocol, sound};
+use super::super::serve::{refused, sound};
 use super::Trip;
 use crate::conditional::strong_etag;
 use crate::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
@@ -132,7 +132,7 @@ impl Body for Assembled {
 
 fn ranged(template: &Request, start: u64, end: u64) -> Result<Request, FetchError> {
     let wanted = Wanted::From { first: start, last: Some(end - 1) };
-    let range = HeaderValue::from_str(&wanted.to_string()).map_err(|_| protocol("no range".to_owned()))?;
+    let range = HeaderValue::from_str(&wanted.to_string()).map_err(|_| refused(FetchErrorKind::WrongRange, "no range"))?;
     let mut request = template.clone();
     request.headers.insert(header::RANGE, range);
     Ok(request)

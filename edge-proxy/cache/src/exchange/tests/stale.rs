@@ -98,10 +98,10 @@ async fn a_304_about_something_else_is_asked_again_for_the_thing_itself() {
 
 #[tokio::test]
 async fn a_304_or_206_that_nobody_asked_for_is_an_error() {
-    for status in [304, 206] {
+    for (status, kind) in [(304, FetchErrorKind::Unasked304), (206, FetchErrorKind::Unasked206)] {
         let house = House::new(&Upstream::always(Reply::new(status, SHORT, "")));
         let failed = house.run(get("/"), START).await.err().unwrap();
-        assert_eq!(failed.error.kind, FetchErrorKind::Protocol, "{status}");
+        assert_eq!(failed.error.kind, kind, "{status}");
     }
 }
 
