@@ -4,6 +4,7 @@ mod collapse;
 mod directives;
 mod explain;
 pub(crate) mod house;
+mod interim;
 mod invalidation;
 mod parts;
 mod purging;
