@@ -11,6 +11,7 @@ mod dns;
 mod explain;
 mod files;
 mod hits;
+mod interim;
 mod malformed;
 mod policy;
 mod purge;

@@ -150,8 +150,8 @@ pub(crate) fn is_elsewhere(status: StatusCode) -> bool {
 }
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
-    let Incoming { status, headers, body } = incoming;
-    Fetched { status, headers, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
+    let Incoming { status, headers, interim, body } = incoming;
+    Fetched { status, headers, interim, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
 }
 
 struct Arriving(IncomingBody);

@@ -132,7 +132,12 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
-        match session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await {
+        answer.interim.iter_mut().for_each(|interim| shape::strip(interim.headers_mut()));
+        let sent = match session::send_interim(session, &answer.interim).await {
+            Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
+            Err(unsent) => Err(unsent),
+        };
+        match sent {
             Ok(sent) => {
                 context.bytes = sent;
                 Ok(true)

@@ -3,16 +3,26 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
 use skerry_cache::answer::CacheStatus;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
+use skerry_transport::interim::INTERIM;
 
 /// Fields meant for Skerry's tiers, removed before the client.
-pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 3] =
-    [HeaderName::from_static("cache-tag"), HeaderName::from_static("surrogate-key"), HeaderName::from_static("skerry-cache-control")];
+pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 4] = [
+    HeaderName::from_static("cache-tag"),
+    HeaderName::from_static("surrogate-key"),
+    HeaderName::from_static("skerry-cache-control"),
+    INTERIM,
+];
 
-/// Finishes the header fields of an answer: `Cache-Status` (RFC 9211) with the tiers before this one first, `Via`, and without what is not for clients.
-pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, upstream: Option<&HeaderValue>) {
+/// Takes out what is not for clients.
+pub(crate) fn strip(headers: &mut HeaderMap) {
     for field in &NOT_FOR_CLIENTS {
         headers.remove(field);
     }
+}
+
+/// Finishes the header fields of an answer: `Cache-Status` (RFC 9211) with the tiers before this one first, `Via`, and without what is not for clients.
+pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, upstream: Option<&HeaderValue>) {
+    strip(headers);
     headers.remove(&CACHE_STATUS);
     if let Some(upstream) = upstream {
         headers.append(CACHE_STATUS, upstream.clone());

@@ -65,6 +65,7 @@ impl Fetch for FromOrigin {
         Ok(Fetched {
             status: incoming.status,
             headers: incoming.headers,
+            interim: incoming.interim,
             body: Box::new(FromBody(incoming.body)),
             requested_at,
             responded_at: Time::from(SystemTime::now()),

@@ -23,6 +23,7 @@ use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
+use skerry_transport::interim;
 use skerry_transport::pass::Way;
 use skerry_transport::session::{self, Pieces, Unsent, Whole};
 use skerry_transport::sound;
@@ -115,6 +116,7 @@ impl Shield {
             Ok(mut answer) => {
                 context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
                 self.finish(&mut answer.headers, &answer.status_of_cache);
+                interim::carry(&mut answer.headers, &answer.interim);
                 let sent = session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await;
                 self.sent(context, sent)
             }

@@ -176,6 +176,44 @@ fn rfc9213_the_most_specific_valid_field_decides() {
 }
 
 #[test]
+fn rfc9213_2_2_fields_for_other_caches_are_passed_on() {
+    let origin = origin(&[("/", "Cache-Control: max-age=60\r\nOther-Cache-Control: no-store\r\nCDN-Cache-Control: max-age=50\r\n")]);
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for (version, query) in each() {
+        for hit in [false, true] {
+            let got = ask(&cdn, 1, version, &format!("/{query}"), &[]);
+            assert_eq!(got.is_hit_at("edge-1"), hit, "{got:?}");
+            let passed = ["cache-control", "other-cache-control", "cdn-cache-control"].map(|name| got.field(name));
+            assert_eq!(passed, ["max-age=60", "no-store", "max-age=50"], "{got:?}");
+        }
+    }
+}
+
+#[test]
+fn rfc9875_3_an_unsafe_request_invalidates_the_groups_its_answer_names() {
+    let origin = Scripted::start(|seen| match seen.line().split(' ').nth(1).unwrap_or_default() {
+        "/form" => Reply::whole("200 OK", "Cache-Control: no-store\r\nCache-Group-Invalidation: \"g\"\r\n", "done"),
+        "/other" => Reply::whole("200 OK", "Cache-Control: max-age=60\r\nCache-Groups: \"h\"\r\n", "stored"),
+        _ => Reply::whole("200 OK", "Cache-Control: max-age=60\r\nCache-Groups: \"g\", \"h\"\r\n", "stored"),
+    });
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for version in VERSIONS {
+        let statuses = |path: &str| ask(&cdn, 1, version, path, &[]).field("cache-status");
+        for path in ["/grouped", "/other"] {
+            statuses(path);
+            // The answer to a safe request invalidates nothing, whatever it says.
+            assert_eq!(ask(&cdn, 1, version, "/form", &[]).text(), "done");
+            assert!(statuses(path).contains("edge-1; hit"), "{path} {version}");
+        }
+        let posted = ask(&cdn, 1, version, "/form", &["--data-binary", "x"]);
+        assert_eq!((posted.text().as_str(), posted.at("edge-1").as_str()), ("done", "fwd=method"), "{posted:?}");
+        let grouped = statuses("/grouped");
+        assert!(grouped.contains("edge-1; fwd=") && grouped.contains("shield-1; fwd="), "{version}: {grouped}");
+        assert!(statuses("/other").contains("edge-1; hit"), "{version}");
+    }
+}
+
+#[test]
 fn rfc9111_5_2_2_4_a_cookie_named_by_no_cache_stays_out_of_the_store() {
     let origin = origin(&[("/", "Cache-Control: max-age=60, public, no-cache=\"Set-Cookie\"\r\nSet-Cookie: id=1\r\n")]);
     let cdn = Cdn::start(&["--origin", &origin.url()]);

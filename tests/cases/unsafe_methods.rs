@@ -46,3 +46,24 @@ fn unsafe_requests_reach_the_origin_and_what_they_changed_is_asked_for_again() {
         assert!(stays || !got.is_hit_at("shield-1"), "the shield kept what was changed: {method} {path}: {got:?}");
     }
 }
+
+#[test]
+fn rfc9110_13_2_1_conditions_that_are_not_for_a_cache_reach_the_origin() {
+    let origin = Scripted::start(|seen| {
+        let fields = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
+        let head = seen.head.to_ascii_lowercase();
+        let there: Vec<&str> = fields.into_iter().filter(|name| head.contains(&format!("\r\n{name}:"))).collect();
+        Reply::whole("200 OK", "Cache-Control: max-age=60\r\nETag: \"1\"\r\n", &there.join(" "))
+    });
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let fields = ["If-Match: \"2\"", "If-None-Match: \"1\"", "If-Range: \"2\"", "Range: bytes=0-0"].into_iter();
+    let dates = ["If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT", "If-Unmodified-Since: Thu, 01 Jan 2026 00:00:00 GMT"];
+    let conditions: Vec<&str> = fields.chain(dates).flat_map(|field| ["--header", field]).collect();
+    let (host, url) = (format!("Host: {HOST}"), format!("http://{}/", cdn.edge(1)));
+    get(cdn.edge(1), HOST, "/");
+    for method in ["PUT", "DELETE", "OPTIONS"] {
+        let got = curl(&[&["--request", method, "--header", &host, &url], &conditions[..]].concat());
+        let expected = "if-match if-none-match if-modified-since if-unmodified-since if-range range";
+        assert_eq!((got.status, got.text().as_str()), (200, expected), "{method}: {got:?}");
+    }
+}

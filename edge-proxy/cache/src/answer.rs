@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::fetch::{Body, FetchError, FetchErrorKind};
+use crate::fetch::{Body, FetchError, FetchErrorKind, Interim};
 use crate::object::Cursor;
 
 /// An answer to send.
@@ -15,6 +15,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// End-to-end header fields, `Age` among them where the answer was stored; `Content-Length` where the length is known; without `Cache-Status`, which is `status_of_cache`. Tags (`Cache-Tag`, `Surrogate-Key`) and targeted cache controls are still in it: an edge removes them, a shield does not.
     pub headers: HeaderMap,
+    /// Interim answers to send ahead of it; none but to the client whose request went upstream.
+    pub interim: Vec<Interim>,
     /// The body; empty for HEAD, 204 and 304.
     pub body: Reader,
     /// This tier's member of `Cache-Status`, without the cache's name.

@@ -316,18 +316,20 @@ impl Exchange {
         self.depart(asked, found, scope, lead, Some(client));
         let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
         match led {
-            Led::Object { object, cursor, own, fwd_status } => {
+            Led::Object { object, cursor, own, interim, fwd_status } => {
                 status.stored = true;
                 status.fwd_status = fwd_status;
                 let served = Served { status, cursor, first: fwd_status.is_none(), detail: None };
                 let mut answer = serve::answer(&object, &asked.request, asked.now, served)?;
                 answer.headers.extend(own);
+                answer.interim = interim;
                 Some(Ok(answer))
             }
-            Led::Covered { object, detail, fwd_status } => {
+            Led::Covered { object, interim, detail, fwd_status } => {
                 status.fwd_status = fwd_status;
                 status.detail = Some(detail);
-                serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None }).map(Ok)
+                let served = Served { status, cursor: None, first: false, detail: None };
+                serve::answer(&object, &asked.request, asked.now, served).map(|answer| Ok(Answer { interim, ..answer }))
             }
             Led::Direct { fetched, refusal } => {
                 // The whole was asked for upstream, this client asked for less: let it ask for itself.

@@ -25,12 +25,17 @@ pub struct Forward {
     pub purge_seq: u64,
 }
 
+/// The head of an interim answer (RFC 9110 section 15.2), without hop-by-hop and `Connection`-named fields.
+pub type Interim = http::Response<()>;
+
 /// The head of an answer, with its body still to be read.
 pub struct Fetched {
     /// Final status; never 1xx.
     pub status: StatusCode,
     /// End-to-end header fields (hop-by-hop and `Connection`-named ones are gone).
     pub headers: HeaderMap,
+    /// The interim answers (1xx) that came before: for the client that asked alone, never stored.
+    pub interim: Vec<Interim>,
     /// The body.
     pub body: Box<dyn Body>,
     /// When the request was sent (RFC 9111 section 4.2.3, `request_time`).

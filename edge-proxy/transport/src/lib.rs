@@ -3,7 +3,8 @@
 //! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`head`] validates a
 //! request's head, [`session`] writes an answer, `dated` and `h2` keep its date. Out: [`target`] says where, [`resolve`] finds the
 //! address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what Pingora passes
-//! through. [`hygiene`] holds what may not cross a hop, in either direction.
+//! through. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before
+//! the answer.
 
 pub mod accept;
 pub mod certificates;
@@ -11,6 +12,7 @@ mod dated;
 mod h2;
 pub mod head;
 pub mod hygiene;
+pub mod interim;
 pub mod listen;
 pub mod pass;
 pub mod resolve;

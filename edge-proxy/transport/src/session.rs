@@ -10,6 +10,7 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::dated;
+use crate::interim::Interim;
 
 /// The time a client has to take one piece.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
@@ -40,6 +41,25 @@ pub fn is_tls(session: &Session) -> bool {
 #[must_use]
 pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip())
+}
+
+/// Sends interim answers ahead of the answer; a client of HTTP/1.0 gets none (RFC 9110 section 15.2).
+///
+/// # Errors
+/// When the client left, so that nothing more can be sent.
+pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<(), Unsent> {
+    if session.req_header().version < Version::HTTP_11 {
+        return Ok(());
+    }
+    session.set_write_timeout(Some(WRITE_TIME_MAX));
+    for interim in interim {
+        let head = head_of(interim.status(), interim.headers()).map_err(|_| Unsent::Client)?;
+        if session.as_mut().write_response_header(Box::new(head)).await.is_err() {
+            session.shutdown().await;
+            return Err(Unsent::Client);
+        }
+    }
+    Ok(())
 }
 
 /// Sends head and body. `head_only` leaves the body out, as HEAD asks for; a 204 and a 304 come with an empty one. Returns the bytes of the body sent.
@@ -93,11 +113,16 @@ pub fn keep_date(session: &Session, head: &ResponseHeader) {
     }
 }
 
-fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
+fn head_of(status: StatusCode, headers: &HeaderMap) -> Result<ResponseHeader, ()> {
     let mut head = ResponseHeader::build(status, Some(headers.len() + 2)).map_err(|_| ())?;
     for (name, value) in headers {
         head.append_header(name.clone(), value.clone()).map_err(|_| ())?;
     }
+    Ok(head)
+}
+
+fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
+    let mut head = head_of(status, headers)?;
     let bodiless = head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) && session.req_header().version == Version::HTTP_11 {
         head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?;

@@ -37,13 +37,17 @@ fn refuse(kind: UpstreamErrorKind) -> pingora::Result<()> {
     Err(Error::new_up(ErrorType::Custom(name)))
 }
 
+/// The size of fields in bytes, as HTTP/1.1 writes them: name, colon, space, value and the end of the line.
+pub(crate) fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
 /// Checks a head against the request it answers, whose header fields are `asked`, and which may offer another protocol.
 ///
 /// # Errors
 /// With the kind of what is wrong.
 pub(crate) fn check(head: &ResponseHeader, asked: &HeaderMap, upgrade: bool) -> pingora::Result<()> {
-    // A field is its name, a colon, a space, its value and the end of the line.
-    if head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>() > HEAD_BYTES_MAX {
+    if head_bytes(&head.headers) > HEAD_BYTES_MAX {
         return refuse(UpstreamErrorKind::HeadTooLarge);
     }
     // RFC 9110 section 15: what is outside these classes is nothing a client could understand.

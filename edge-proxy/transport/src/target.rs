@@ -152,6 +152,12 @@ impl Target {
         peer
     }
 
+    /// Whether it is a tier of this very CDN, by the credentials that it has to have.
+    #[must_use]
+    pub(crate) fn is_own_tier(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.private.is_some())
+    }
+
     /// `host:port`, for errors.
     #[must_use]
     pub fn label(&self) -> String {

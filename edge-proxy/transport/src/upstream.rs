@@ -14,6 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use crate::hygiene;
+use crate::interim::{self, Arrived, INTERIM, INTERIM_MAX, Interim};
 use crate::resolve::Resolver;
 use crate::sound;
 use crate::target::Target;
@@ -27,8 +28,6 @@ use failure::{connect_failure, failure, is_unreachable};
 const POOL_CONNECTIONS_MAX: usize = 256;
 /// Addresses of one target tried for one request.
 const ADDRESSES_TRIED_MAX: usize = 3;
-/// Informational answers (1xx) read before a final one.
-const INFORMATIONAL_MAX: usize = 8;
 
 /// A request without body.
 #[derive(Clone, Debug)]
@@ -49,6 +48,8 @@ pub struct Incoming {
     pub status: StatusCode,
     /// End-to-end header fields.
     pub headers: HeaderMap,
+    /// The interim answers that came before, at most [`INTERIM_MAX`].
+    pub interim: Vec<Interim>,
     /// The body.
     pub body: IncomingBody,
 }
@@ -114,30 +115,40 @@ impl Client {
         let fails = |error: &Error| failure(target, address, error);
         let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
         match exchange(session, target, request).await {
-            Ok(session) => self.incoming(session, peer, target),
+            Ok((session, interim)) => self.incoming(session, interim, peer, target),
             Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
                 // A group of its own keeps the second try from being given another pooled connection that is as stale.
                 peer.group_key ^= u64::MAX;
                 let (session, _) =
                     self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
-                let session = exchange(session, target, request).await.map_err(|error| fails(&error))?;
-                self.incoming(session, target.peer(address, false), target)
+                let (session, interim) = exchange(session, target, request).await.map_err(|error| fails(&error))?;
+                self.incoming(session, interim, target.peer(address, false), target)
             }
             Err(error) => Err(fails(&error)),
         }
     }
 
-    fn incoming(self: &Arc<Self>, session: HttpSession, peer: HttpPeer, target: &Target) -> Result<Incoming, UpstreamError> {
+    fn incoming(
+        self: &Arc<Self>,
+        session: HttpSession,
+        mut interim: Vec<Interim>,
+        peer: HttpPeer,
+        target: &Target,
+    ) -> Result<Incoming, UpstreamError> {
         let Some((status, mut headers)) = session.response_header().map(|head| (head.status, head.headers.clone())) else {
             let detail = format!("{} at {} answered without a head", target.label(), peer._address);
             return Err(UpstreamError { kind: UpstreamErrorKind::BadHead, detail });
         };
         hygiene::strip_hop_by_hop(&mut headers);
+        if target.is_own_tier() {
+            interim.extend(interim::take(&mut headers));
+        }
+        headers.remove(INTERIM);
         if let Some(length) = sound::said_again(&headers) {
             headers.insert(header::CONTENT_LENGTH, length);
         }
         let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes: target.times.between_bytes };
-        Ok(Incoming { status, headers, body })
+        Ok(Incoming { status, headers, interim, body })
     }
 }
 
@@ -181,8 +192,8 @@ impl IncomingBody {
     }
 }
 
-/// Sends the request and reads heads up to the final one.
-async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing) -> Result<HttpSession, Box<Error>> {
+/// Sends the request and reads heads up to the final one; returns the interim ones.
+async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
     session.set_read_timeout(Some(target.times.first_byte));
     session.set_write_timeout(Some(target.times.between_bytes));
     let head = request_head(&session, target, request)?;
@@ -193,7 +204,8 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
         session.write_request_header(head).await?;
         session.finish_request_body().await?;
     }
-    for _ in 0..INFORMATIONAL_MAX {
+    let mut arrived = Arrived::default();
+    for _ in 0..=INTERIM_MAX {
         session.read_response_header().await?;
         let Some(head) = session.response_header() else { continue };
         if let Some(h1) = session.as_http1() {
@@ -201,8 +213,9 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
         }
         sound::check(head, &request.headers, false)?;
         if !head.status.is_informational() {
-            return Ok(session);
+            return Ok((session, arrived.into_heads()));
         }
+        arrived.add(head.status, head.headers.clone());
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
 }

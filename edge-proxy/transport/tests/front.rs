@@ -25,7 +25,8 @@ use tokio::sync::watch;
 /// What the answer to `/old` has for its `Date`.
 const OLD: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 
-/// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw.
+/// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw, `/early` and `/many` after
+/// interim answers.
 struct Echo;
 
 struct Broken(bool);
@@ -59,6 +60,14 @@ impl ProxyHttp for Echo {
         headers.insert("content-length", HeaderValue::from(text.len()));
         if head.path_and_query == "/old" {
             headers.insert("date", HeaderValue::from_static(OLD));
+        }
+        if head.path_and_query == "/many" {
+            let many = vec![http::Response::builder().status(103).body(()).unwrap(); 100];
+            session::send_interim(session, &many).await.unwrap();
+        }
+        if head.path_and_query == "/early" {
+            let early = |status: u16| http::Response::builder().status(status).header("link", "</a>").body(()).unwrap();
+            session::send_interim(session, &[early(102), early(103), early(199)]).await.unwrap();
         }
         let sent = session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head.method == "HEAD").await;
         assert!(sent.is_ok() || session.req_header().version == Version::HTTP_2, "{sent:?}");
@@ -195,6 +204,43 @@ async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
         let text = String::from_utf8(got.stdout).unwrap();
         assert!(text.to_ascii_lowercase().contains(&format!("date: {OLD}\r\n").to_ascii_lowercase()), "{list:?}: {text}");
     }
+}
+
+/// The heads of an answer, as curl shows them.
+async fn heads(list: &[&str]) -> Vec<String> {
+    let got = curl(args(&[&["--dump-header", "-", "--output", "/dev/null", "--output", "/dev/null"], list].concat())).await;
+    String::from_utf8(got.stdout).unwrap().trim_end().split("\r\n\r\n").map(str::to_ascii_lowercase).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_come_before_the_answer_but_for_http_1_0() {
+    let running = start().await;
+    let url = format!("http://{}/early", running.http);
+    let secure = format!("https://127.0.0.1:{}/early", running.https.port());
+    for list in [["--http1.1", &url, &url], ["--http2-prior-knowledge", "--head", &url], ["--insecure", &secure, &secure]] {
+        let heads = heads(&list).await;
+        let statuses: Vec<&str> = heads.iter().filter_map(|head| head.split_ascii_whitespace().nth(1)).collect();
+        let answers = list.iter().filter(|arg| arg.ends_with("/early")).count();
+        assert_eq!(statuses, ["102", "103", "199", "200"].repeat(answers), "{list:?}: {heads:?}");
+        for (head, status) in heads.iter().zip(statuses) {
+            assert_eq!(head.contains("\nlink: </a>"), status != "200", "{list:?}: {heads:?}");
+        }
+    }
+    let old = heads(&["--http1.0", &url]).await;
+    assert!(old.len() == 1 && old[0].starts_with("http/1.1 200"), "{old:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_interim_answers_of_a_stream_are_bounded() {
+    let running = start().await;
+    let (client, _connection) = connect_h2(running.http).await;
+    let mut client = client.ready().await.unwrap();
+    let (mut answer, _) = client.send_request(request_h2("http://a.test/many"), true).unwrap();
+    let mut interim = 0;
+    while std::future::poll_fn(|cx| answer.poll_informational(cx)).await.is_some_and(|head| head.is_ok()) {
+        interim += 1;
+    }
+    assert_eq!((interim, answer.await.unwrap().status().as_u16()), (8, 200));
 }
 
 /// A connection of the HTTP/2 client, and its end.

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use skerry_transport::interim::INTERIM_MAX;
 use skerry_transport::target::{Target, Times};
-use skerry_transport::upstream::{Client, Outgoing, UpstreamError, UpstreamErrorKind};
+use skerry_transport::upstream::{Client, Incoming, Outgoing, UpstreamError, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// The status of one answer, or why there is none.
-async fn status_of(answer: &'static str) -> Result<u16, UpstreamError> {
+/// The head of one answer, or why there is none.
+async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -27,7 +28,32 @@ async fn status_of(answer: &'static str) -> Result<u16, UpstreamError> {
     let target = Target { host: "127.0.0.1".to_owned(), port, tls: None, host_header: None, times };
     let request =
         Outgoing { method: Method::GET, path_and_query: "/".to_owned(), authority: "shop.test".to_owned(), headers: HeaderMap::new() };
-    Client::new().request(&[target], &request).await.map(|incoming| incoming.status.as_u16())
+    Client::new().request(&[target], &request).await
+}
+
+async fn status_of(answer: &str) -> Result<u16, UpstreamError> {
+    ask(answer.to_owned()).await.map(|incoming| incoming.status.as_u16())
+}
+
+#[tokio::test]
+async fn interim_answers_come_with_the_answer_and_are_not_mixed_into_it() {
+    let early =
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-b\r\nX-B: 1\r\n\r\nHTTP/1.1 142 Odd\r\n\r\n";
+    // What only a shield may say is not believed of an origin.
+    let last = "HTTP/1.1 200 OK\r\nSkerry-Interim: MTAz\r\nX-C: 1\r\nContent-Length: 0\r\n\r\n";
+    let incoming = ask(format!("{early}{last}")).await.unwrap();
+    let interim: Vec<_> = incoming.interim.iter().map(|head| (head.status().as_u16(), head.headers().len())).collect();
+    assert_eq!(interim, [(103, 1), (142, 0)]);
+    assert_eq!(incoming.interim[0].headers()["link"], "</a>");
+    assert_eq!((incoming.status.as_u16(), incoming.headers.len()), (200, 2), "{:?}", incoming.headers);
+}
+
+#[tokio::test]
+async fn interim_answers_without_end_are_no_answer() {
+    let last = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let after = |many| format!("{}{last}", "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(many));
+    assert_eq!(ask(after(INTERIM_MAX)).await.unwrap().interim.len(), INTERIM_MAX);
+    assert_eq!(ask(after(INTERIM_MAX + 1)).await.err().map(|error| error.kind), Some(UpstreamErrorKind::BadHead));
 }
 
 #[tokio::test]

@@ -86,6 +86,15 @@ fn rfc9111_5_2_2_4_and_7_field_names() {
 }
 
 #[test]
+fn rfc8246_2_arguments_and_repetition_mean_nothing_nor_does_a_request_say_it() {
+    for value in ["immutable", "immutable=5", "immutable=\"x, y\"", "immutable=", "IMMUTABLE, immutable", "immutable=1, immutable=2"] {
+        let read = control(&[("cache-control", &format!("max-age=5, {value}"))]);
+        assert_eq!(read, Control { immutable: true, max_age: Some(5), ..Control::default() }, "{value}");
+        assert_eq!(asked(&[("cache-control", value)]), Asked::default(), "{value}");
+    }
+}
+
+#[test]
 fn rfc9111_5_2_1_what_a_request_asks() {
     let says = |value: &str| asked(&[("cache-control", value)]);
     let all = says("No-Cache, no-store, NO-TRANSFORM, only-if-cached, max-age=1, min-fresh=2, max-stale=3");

@@ -16,7 +16,7 @@ use super::search::key_under;
 use super::serve::{content_length, refused, sound, take_cache_status};
 use crate::cacheable::{self, Kept, Question, Refusal, Response};
 use crate::conditional;
-use crate::fetch::{Fetch, FetchError, FetchErrorKind, Fetched, Forward};
+use crate::fetch::{Fetch, FetchError, FetchErrorKind, Fetched, Forward, Interim};
 use crate::flight::{FlightKey, Lead, Outcome, Scope};
 use crate::key::Key;
 use crate::lookup::note_failure;
@@ -36,10 +36,11 @@ mod keep;
 
 /// What the leader tells its own client.
 pub(super) enum Led {
-    /// Answer from this object; the reader was taken when the body was new. `own` are fields of the answer that are for this client only.
-    Object { object: Arc<Object>, cursor: Option<Cursor>, own: HeaderMap, fwd_status: Option<u16> },
+    /// Answer from this object; the reader was taken when the body was new. `own` are fields of the answer that are for this client only, as
+    /// `interim` is.
+    Object { object: Arc<Object>, cursor: Option<Cursor>, own: HeaderMap, interim: Vec<Interim>, fwd_status: Option<u16> },
     /// Upstream failed; this stale object covers it.
-    Covered { object: Arc<Object>, detail: &'static str, fwd_status: Option<u16> },
+    Covered { object: Arc<Object>, interim: Vec<Interim>, detail: &'static str, fwd_status: Option<u16> },
     /// The response is for this client only.
     Direct { fetched: Fetched, refusal: Refusal },
     /// No answer.
@@ -78,7 +79,7 @@ enum Heard {
 impl Trip {
     pub(super) async fn run(mut self) {
         match self.ask().await {
-            Ok(Heard::Confirmed(fetched)) => self.confirm(&fetched),
+            Ok(Heard::Confirmed(fetched)) => self.confirm(fetched),
             Ok(Heard::New(fetched)) if self.scope == Scope::Head => self.receive_head(fetched).await,
             Ok(Heard::New(fetched)) => self.receive(fetched).await,
             Err(error) => {
@@ -169,7 +170,7 @@ impl Trip {
     /// Upstream gave no answer.
     fn fail(&mut self, error: FetchError) {
         if let Some(object) = self.coverable() {
-            return self.cover(object, error.kind.as_str(), None);
+            return self.cover(object, Vec::new(), error.kind.as_str(), None);
         }
         self.lead.publish(Outcome::Failed(error.clone()));
         self.tell(Led::Failed(error));
@@ -182,9 +183,9 @@ impl Trip {
         object.freshness.may_cover_error(self.now).then(|| Arc::clone(object))
     }
 
-    fn cover(&mut self, object: Arc<Object>, detail: &'static str, fwd_status: Option<u16>) {
+    fn cover(&mut self, object: Arc<Object>, interim: Vec<Interim>, detail: &'static str, fwd_status: Option<u16>) {
         self.lead.publish(Outcome::Covered(Arc::clone(&object), detail));
-        self.tell(Led::Covered { object, detail, fwd_status });
+        self.tell(Led::Covered { object, interim, detail, fwd_status });
     }
 
     /// An answer other than 304.
@@ -193,7 +194,7 @@ impl Trip {
         if matches!(fetched.status.as_u16(), 500 | 502 | 503 | 504)
             && let Some(object) = self.coverable()
         {
-            return self.cover(object, "stale-if-error", Some(fetched.status.as_u16()));
+            return self.cover(object, fetched.interim, "stale-if-error", Some(fetched.status.as_u16()));
         }
         let response = Response {
             status: fetched.status,
@@ -293,7 +294,7 @@ impl Trip {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });
         }
         self.lead.publish(Outcome::Object(Arc::clone(&object)));
-        self.tell(Led::Object { object: Arc::clone(&object), cursor, own, fwd_status: None });
+        self.tell(Led::Object { object: Arc::clone(&object), cursor, own, interim: fetched.interim, fwd_status: None });
         if head_only {
             object.body.finish();
             self.store(&object);

@@ -47,7 +47,8 @@ pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Serv
     if !first || object.aged {
         headers.insert(header::AGE, HeaderValue::from(object.freshness.age(now).as_secs()));
     }
-    let mut answer = Answer { status: object.status, headers, body: Reader::empty(), status_of_cache: status, upstream_cache_status };
+    let (interim, body) = (Vec::new(), Reader::empty());
+    let mut answer = Answer { status: object.status, headers, interim, body, status_of_cache: status, upstream_cache_status };
     let whole = object.length();
     let cursor = || cursor.or_else(|| object.body.cursor());
     match shape {
@@ -95,7 +96,7 @@ fn content_range(range: &str, whole: Option<u64>) -> HeaderValue {
 
 /// Hands a fetched response to the client that asked for it.
 pub(super) fn direct(fetched: Fetched, request: &Request, status: CacheStatus) -> Answer {
-    let Fetched { status: code, mut headers, body, .. } = fetched;
+    let Fetched { status: code, mut headers, interim, body, .. } = fetched;
     let upstream_cache_status = take_cache_status(&mut headers);
     let body = if request.head_only || has_no_body(code) {
         Reader::empty()
@@ -103,7 +104,7 @@ pub(super) fn direct(fetched: Fetched, request: &Request, status: CacheStatus) -
         // A length that is unsound was refused when the head came.
         Reader::of_upstream(body, content_length(&headers).unwrap_or(None))
     };
-    Answer { status: code, headers, body, status_of_cache: status, upstream_cache_status }
+    Answer { status: code, headers, interim, body, status_of_cache: status, upstream_cache_status }
 }
 
 /// `Cache-Status` of the caches before this one, as one field value.

@@ -3,7 +3,9 @@
 mod collapse;
 mod directives;
 mod explain;
+mod groups;
 pub(crate) mod house;
+mod interim;
 mod invalidation;
 mod parts;
 mod purging;
@@ -12,4 +14,6 @@ mod rfc9111;
 mod search;
 mod shape;
 mod stale;
+mod status;
+mod targeted;
 mod windows;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::Response;
 use http::header::{self, HeaderMap, HeaderName};
+use http::{Response, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Digest;
 use pingora::protocols::http::HttpTask;
@@ -21,6 +21,8 @@ use pingora::protocols::http::v1::client::http_req_header_to_wire;
 use pingora::protocols::http::v2::write_body;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
+
+use crate::interim::INTERIM_MAX;
 
 /// The bytes of a request's body kept to send it to another upstream.
 const RETRY_BYTES_MAX: usize = 64 * 1024;
@@ -44,6 +46,8 @@ pub(super) struct H2Session {
     /// What was read of the body, for another try.
     retry: Option<FixedBuffer>,
     answer: SendResponse<Bytes>,
+    /// Interim heads sent.
+    interim: usize,
     written: Option<Box<ResponseHeader>>,
     answer_body: Option<SendStream<Bytes>>,
     body_sent: usize,
@@ -62,6 +66,7 @@ impl H2Session {
             body_read: 0,
             retry: None,
             answer,
+            interim: 0,
             written: None,
             answer_body: None,
             body_sent: 0,
@@ -72,10 +77,13 @@ impl H2Session {
         }
     }
 
-    /// Sends the head, with the `Date` it has. Interim ones are left out, as Pingora leaves them out.
+    /// Sends the head, with the `Date` it has.
     fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        if self.ended || self.written.is_some() || head.status.is_informational() {
+        if self.ended || self.written.is_some() {
             return Ok(());
+        }
+        if head.status.is_informational() {
+            return self.send_interim(head);
         }
         if !head.headers.contains_key(header::DATE) {
             head.insert_header(header::DATE, get_cached_date())?;
@@ -88,6 +96,21 @@ impl H2Session {
         self.answer_body = Some(body);
         self.written = Some(head);
         self.ended = end;
+        Ok(())
+    }
+
+    /// Sends an interim head. There is no 101 in HTTP/2 (RFC 9113 section 8.6). Heads wait in memory until the client reads them, so that there
+    /// is a bound on their number.
+    fn send_interim(&mut self, mut head: Box<ResponseHeader>) -> Result<()> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim == INTERIM_MAX {
+            return Ok(());
+        }
+        for name in OF_HTTP1.iter().chain(&[header::CONTENT_LENGTH]) {
+            head.remove_header(name);
+        }
+        let message = Response::from_parts(head.as_owned_parts(), ());
+        self.answer.send_informational(message).or_err(ErrorType::WriteError, "writing an interim head")?;
+        self.interim += 1;
         Ok(())
     }
 

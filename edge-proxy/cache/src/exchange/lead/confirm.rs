@@ -19,7 +19,7 @@ use crate::purge::{Mark, Tags};
 
 impl Trip {
     /// 304: the stored answer holds.
-    pub(super) fn confirm(&mut self, fetched: &Fetched) {
+    pub(super) fn confirm(&mut self, fetched: Fetched) {
         let Some(stale) = self.stale.clone() else { return };
         self.exchange.counters.revalidated.inc();
         self.hand_on(&stale, fetched, StatusCode::NOT_MODIFIED);
@@ -31,7 +31,8 @@ impl Trip {
         let Some(stored) = stored.filter(|_| fetched.status == StatusCode::OK) else { return self.receive(fetched).await };
         if conditional::freshens_by_head(&fetched.headers, &stored.headers, stored.length()) {
             self.exchange.counters.revalidated.inc();
-            return self.hand_on(&stored, &fetched, fetched.status);
+            let status = fetched.status;
+            return self.hand_on(&stored, fetched, status);
         }
         // RFC 9111 section 4.3.5: what differs is not to be used any more.
         self.exchange.store.remove(&self.key);
@@ -40,8 +41,8 @@ impl Trip {
     }
 
     /// Stores the refreshed answer, if it may still be stored, and answers with it.
-    fn hand_on(&mut self, stale: &Object, fetched: &Fetched, status: StatusCode) {
-        let (object, may_be_stored) = self.refreshed(stale, fetched);
+    fn hand_on(&mut self, stale: &Object, fetched: Fetched, status: StatusCode) {
+        let (object, may_be_stored) = self.refreshed(stale, &fetched);
         let object = Arc::new(object);
         if may_be_stored {
             self.store(&object);
@@ -52,7 +53,8 @@ impl Trip {
             self.lead.publish(Outcome::Private);
         }
         let cursor = if object.head_only { None } else { object.body.cursor() };
-        self.tell(Led::Object { object, cursor, own: HeaderMap::new(), fwd_status: Some(status.as_u16()) });
+        let (own, interim) = (HeaderMap::new(), fetched.interim);
+        self.tell(Led::Object { object, cursor, own, interim, fwd_status: Some(status.as_u16()) });
     }
 
     /// The stored answer with the fields of a later one, its body shared; and whether it may be stored.

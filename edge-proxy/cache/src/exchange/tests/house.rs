@@ -36,6 +36,8 @@ pub(super) enum Step {
 pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
+    /// The statuses of interim answers, each of which has a `link`.
+    pub(super) interim: &'static [u16],
     pub(super) steps: Vec<Step>,
     pub(super) head_gate: Option<Arc<Semaphore>>,
     /// When it was asked for; the moment of the answer where nothing is said.
@@ -52,11 +54,16 @@ impl Reply {
             headers.push(("content-length", body.len().to_string()));
         }
         let steps = if body.is_empty() { Vec::new() } else { vec![Step::Send(body)] };
-        Self { status, headers, steps, head_gate: None, requested_at: None, responded_at: START, error: None }
+        Self { status, headers, interim: &[], steps, head_gate: None, requested_at: None, responded_at: START, error: None }
     }
 
     pub(super) fn error(kind: FetchErrorKind) -> Self {
         Self { error: Some(kind), ..Self::new(200, &[], "") }
+    }
+
+    pub(super) fn after(mut self, interim: &'static [u16]) -> Self {
+        self.interim = interim;
+        self
     }
 
     pub(super) fn steps(mut self, steps: Vec<Step>) -> Self {
@@ -136,6 +143,11 @@ impl Fetch for Upstream {
         Ok(Fetched {
             status: StatusCode::from_u16(reply.status).unwrap(),
             headers: headers(&reply.headers.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>()),
+            interim: reply
+                .interim
+                .iter()
+                .map(|status| http::Response::builder().status(*status).header("link", "</a>").body(()).unwrap())
+                .collect(),
             body: Box::new(body),
             requested_at: reply.requested_at.unwrap_or(reply.responded_at),
             responded_at: reply.responded_at,

@@ -99,6 +99,40 @@ async fn conditions_and_ranges_on_stored_answers() {
 }
 
 #[tokio::test]
+async fn rfc9110_13_2_1_conditions_count_only_where_the_answer_would_be_a_success() {
+    for status in [301, 404, 410] {
+        let upstream = Upstream::always(Reply::new(status, &fields(), "0123456789"));
+        let house = House::new(&upstream);
+        house.ask(get("/"), START).await;
+        house.settled().await;
+        for request in [("if-none-match", "\"1\""), ("if-none-match", "*"), ("if-modified-since", MODIFIED), ("range", "bytes=0-1")] {
+            let (answered, cache_status, body) = house.ask(get_with("/", &[request]), START).await;
+            assert_eq!((answered, &body[..]), (status, &b"0123456789"[..]), "{request:?}");
+            assert_eq!(cache_status, "c; hit; ttl=60", "{request:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_14_2_a_range_counts_for_get_alone_and_its_condition_only_beside_it() {
+    let house = House::new(&Upstream::always(Reply::new(200, &fields(), "0123456789")));
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    for (request, body) in [
+        (Request { head_only: true, ..get_with("/", &[("range", "bytes=0-1")]) }, ""),
+        (Request { head_only: true, ..get_with("/", &[("range", "bytes=10-")]) }, ""),
+        (get_with("/", &[("if-range", "\"2\"")]), "0123456789"),
+        (get_with("/", &[("if-range", "\"1\"")]), "0123456789"),
+    ] {
+        let answer = house.run(request.clone(), START).await.unwrap();
+        assert!(answer.status_of_cache.hit, "{request:?}");
+        let seen = (answer.status.as_u16(), answer.field("content-length"), answer.field("content-range"));
+        assert_eq!(seen, (200, Some("10"), None), "{request:?}");
+        assert_eq!(read(answer).await.unwrap(), body, "{request:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_open_range_near_the_start_fetches_the_whole_and_answers_the_part() {
     let middle = gate();
     let steps = vec![Step::Send("01234".into()), Step::Gate(middle.clone()), Step::Send("56789".into())];

@@ -180,6 +180,22 @@ async fn rfc5861_4_an_error_or_failure_is_covered_within_the_window_only() {
 }
 
 #[tokio::test]
+async fn rfc5861_3_and_4_a_stale_answer_shows_its_age() {
+    for (window, detail) in [(windows(60, 0), "stale-while-revalidate"), (windows(0, 60), "connect-failed")] {
+        let upstream =
+            Upstream::new(|index, _| if index == 0 { Reply::new(200, SHORT, "old") } else { Reply::error(FetchErrorKind::Connect) });
+        let house = House::with(&upstream, window, BOUNDS);
+        house.ask(get("/"), START).await;
+        house.settled().await;
+        let answer = house.run(get("/"), seconds(15)).await.unwrap();
+        assert_eq!((answer.field("age"), answer.status_of_cache.ttl), (Some("15"), Some(-5)), "{detail}");
+        assert_eq!(answer.status_of_cache.detail, Some(detail));
+        read(answer).await.unwrap();
+        house.settled().await;
+    }
+}
+
+#[tokio::test]
 async fn rfc9111_5_2_2_2_must_revalidate_forbids_every_window() {
     let upstream = Upstream::new(|index, _| match index {
         0 => Reply::new(200, &[("cache-control", "max-age=10, must-revalidate"), ("etag", "\"1\"")], "old"),

@@ -1,0 +1,95 @@
+//! Interim answers (1xx) of an origin through both tiers, to the one client whose request reached it.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::house::{Cdn, Reply, Scripted, run};
+
+const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
+const EARLY: &str = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\nCache-Tag: t\r\nX-Early: 1\r\n\r\n";
+
+fn origin() -> Scripted {
+    Scripted::start(|seen| {
+        let control = if seen.line().contains("/private") { "no-store" } else { "max-age=60" };
+        let last =
+            format!("HTTP/1.1 200 OK\r\nCache-Control: {control}\r\nSkerry-Interim: MTk5\r\nX-Last: 1\r\nContent-Length: 5\r\n\r\nhello");
+        Reply::bytes(&format!("HTTP/1.1 100 Continue\r\n\r\n{EARLY}{last}"))
+    })
+}
+
+/// The heads that a client is sent, in lower case, the final one last.
+#[track_caller]
+fn heads(edge: &str, version: &str, path: &str, more: &[&str]) -> Vec<String> {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "50", "--dump-header", "-", "--output", "/dev/null", version]).args(more);
+    let said = run(command.args(["--header", "Host: a.test"]).arg(format!("http://{edge}{path}"))).fine().stdout;
+    said.trim_end().split("\r\n\r\n").map(str::to_ascii_lowercase).collect()
+}
+
+fn statuses(heads: &[String]) -> Vec<&str> {
+    heads.iter().filter_map(|head| head.split_ascii_whitespace().nth(1)).collect()
+}
+
+#[test]
+fn they_reach_the_client_that_caused_the_fetch_and_no_other() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url(), "--edges", "2"]);
+    for version in VERSIONS {
+        for (number, expected) in [&["102", "103", "200"][..], &["200"]].into_iter().enumerate() {
+            let heads = heads(cdn.edge(1), version, &format!("/{}", &version[2..]), &[]);
+            assert_eq!(statuses(&heads), expected, "{version} {number}: {heads:#?}");
+            let last = heads.last().unwrap();
+            assert!(!last.contains("link:") && !last.contains("x-early") && last.contains("x-last"), "{version}: {heads:#?}");
+            assert!(heads.iter().all(|head| !head.contains("skerry-interim") && !head.contains("cache-tag")), "{version}: {heads:#?}");
+            if let Some(early) = heads.get(1) {
+                assert!(early.contains("link: </a.css>; rel=preload") && early.contains("x-early: 1"), "{version}: {heads:#?}");
+                assert!(!early.contains("x-hop") && !early.contains("max-age"), "{version}: {heads:#?}");
+            }
+        }
+    }
+    // The other edge is answered out of the shield's store.
+    let stored = heads(cdn.edge(2), VERSIONS[0], "/http1.1", &[]);
+    assert_eq!(statuses(&stored), ["200"], "{stored:#?}");
+    assert_eq!(origin.seen("/http1.1").len(), 1);
+}
+
+#[test]
+fn they_come_each_time_where_nothing_is_stored_and_never_to_http_1_0() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for (version, more) in VERSIONS.into_iter().flat_map(|version| [(version, &[][..]), (version, &["--head"]), (version, &[])]) {
+        let heads = heads(cdn.edge(1), version, "/private", more);
+        assert_eq!(statuses(&heads), ["102", "103", "200"], "{version} {more:?}: {heads:#?}");
+    }
+    let old = heads(cdn.edge(1), "--http1.0", "/private", &[]);
+    assert_eq!(statuses(&old), ["200"], "{old:#?}");
+}
+
+#[test]
+fn they_come_without_a_shield_too() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    cdn.kill("shield-1");
+    for version in VERSIONS {
+        let heads = heads(cdn.edge(1), version, &format!("/{}", &version[2..]), &[]);
+        assert_eq!(statuses(&heads), ["102", "103", "200"], "{version}: {heads:#?}");
+    }
+}
+
+#[test]
+fn on_the_wire_they_are_heads_of_their_own() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let mut stream = TcpStream::connect(cdn.edge(1)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let ask = |more: &str| format!("GET /wire HTTP/1.1\r\nHost: a.test\r\n{more}\r\n");
+    stream.write_all([ask(""), ask("Connection: close\r\n")].concat().as_bytes()).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    let lines: Vec<&str> = answers.lines().filter_map(|line| line.get(line.find("HTTP/1.1 ")?..)).collect();
+    let codes: Vec<&str> = lines.iter().map(|line| &line[9..12]).collect();
+    assert_eq!(codes, ["102", "103", "200", "200"], "{answers}");
+    assert_eq!(answers.matches("hello").count(), 2, "{answers}");
+}
