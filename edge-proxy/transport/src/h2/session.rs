@@ -82,9 +82,9 @@ impl H2Session {
         if self.ended || self.written.is_some() || head.status.is_informational() {
             return Ok(());
         }
-        if !head.headers.contains_key(header::DATE) {
-            head.insert_header(header::DATE, get_cached_date())?;
-        }
+        // The first of several, as over HTTP/1.1: an answer has one date (RFC 9110 section 5.3).
+        let date = head.headers.get(header::DATE).cloned().unwrap_or_else(get_cached_date);
+        head.insert_header(header::DATE, date)?;
         for name in &OF_HTTP1 {
             head.remove_header(name);
         }
