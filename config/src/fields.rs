@@ -19,6 +19,8 @@ const OBEYED: &[&str] = &[
     "x-host",
     "x-http-destinationurl",
     "x-http-host-override",
+    "x-matched-path",
+    "x-now-route-matches",
     "x-override-url",
     "x-proxy-url",
     "x-scheme",
@@ -52,9 +54,11 @@ const OBEYED: &[&str] = &[
 /// By the beginning of the name: families whose members differ from server to server.
 const FAMILIES: &[&str] = &["cloudfront-", "x-forwarded", "x-invoke-", "x-middleware-", "x-original-", "x-rewrite-"];
 
-/// Whether a request field, by its name in lower case, reaches an origin only when the key has it.
+/// Whether a request field, by its name in lower case, reaches an origin only when the key has it. An underscore in it is a hyphen: interfaces after
+/// CGI's (RFC 3875 section 4.1.18) hand both to the application under one name.
 #[must_use]
 pub fn only_if_keyed(name: &str) -> bool {
+    let name = &*name.replace('_', "-");
     OBEYED.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
@@ -87,6 +91,12 @@ mod tests {
             "cache-status",
             "x-middleware-prefetch",
             "cloudfront-viewer-country",
+            "x_forwarded_host",
+            "x-forwarded_host",
+            "x_original-url",
+            "x_host",
+            "x-now-route-matches",
+            "x-matched-path",
         ] {
             assert!(only_if_keyed(name), "{name}");
         }

@@ -35,6 +35,7 @@ impl Fault {
         match self {
             Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
             Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
+            Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
@@ -49,6 +50,7 @@ impl Fault {
             Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
             Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
             Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
+            Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
             Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
@@ -80,6 +82,7 @@ mod tests {
             (Fault::Head(Refusal::Host), 400),
             (Fault::Head(Refusal::Target), 400),
             (Fault::Head(Refusal::TargetLength), 414),
+            (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),

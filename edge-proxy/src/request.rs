@@ -82,6 +82,7 @@ impl Edge {
     /// The site of a valid request, or why there is none.
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
+        head.check_size().map_err(Fault::Head)?;
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }

@@ -136,7 +136,14 @@ where
             }
         }
     });
-    let Ok(Some((stream, h2))) = opened.await else { return };
+    let mut stopping = stop.clone();
+    let opened = tokio::select! {
+        biased;
+        opened = opened => opened,
+        // Who has asked for nothing yet, as browsers do ahead of need, does not hold up the drain.
+        _ = stopping.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Some((stream, h2))) = opened else { return };
     if h2 {
         h2::serve(stream, &proxy, &stop).await;
     } else {

@@ -18,7 +18,7 @@ use pingora::proxy::{HttpProxy, ProxyHttp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::accept::KEEPALIVE_SECONDS;
+use crate::accept::{HANDSHAKE_TIME_MAX, KEEPALIVE_SECONDS};
 
 mod session;
 
@@ -36,8 +36,8 @@ where
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
     });
-    let Ok(mut connection) = handshake(stream, None).await else { return };
     let mut stopping = stop.clone();
+    let Some(mut connection) = open_connection(stream, &mut stopping).await else { return };
     let mut is_stopping = false;
     let mut running = JoinSet::new();
     loop {
@@ -62,6 +62,15 @@ where
     running.detach_all();
 }
 
+/// Takes the client's preface; `None` when it does not come in [`HANDSHAKE_TIME_MAX`], or not before a stop.
+async fn open_connection(stream: Stream, stopping: &mut watch::Receiver<bool>) -> Option<h2::server::Connection<Stream, Bytes>> {
+    tokio::select! {
+        biased;
+        opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake(stream, None)) => opened.ok()?.ok(),
+        _ = stopping.wait_for(|stop| *stop) => None,
+    }
+}
+
 /// The session of a stream, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
 fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Arc<Digest>) -> Option<ServerSession> {
     let (head, body) = request.into_parts();
@@ -72,3 +81,6 @@ fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &
     }
     Some(ServerSession::new_custom(Box::new(H2Session::new(head, body, answer, Arc::clone(digest)))))
 }
+
+#[cfg(test)]
+mod tests;

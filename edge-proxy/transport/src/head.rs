@@ -11,6 +11,10 @@ mod url;
 /// The longest path with query, in bytes; a longer one is answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 
+/// The largest head of a client's request, in bytes as HTTP/2 counts its fields (RFC 9113 section 6.5.2); a larger one is answered 431. What an edge
+/// adds to it must still fit into the 64 KiB that a shield takes, or the shield's refusal would pass for the origin's answer.
+pub const HEAD_BYTES_MAX: usize = 48 * 1024;
+
 /// A validated request head, without the fields of its connection.
 #[derive(Clone, Debug)]
 pub struct Head {
@@ -40,6 +44,8 @@ pub enum Refusal {
     Target,
     /// The target is longer than [`TARGET_BYTES_MAX`].
     TargetLength,
+    /// The head is larger than [`HEAD_BYTES_MAX`].
+    HeadLength,
     /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
     Framing,
 }
@@ -49,6 +55,17 @@ impl Head {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path_and_query.split_once('?').map_or(&self.path_and_query, |(path, _)| path)
+    }
+
+    /// Whether a client may send so much.
+    ///
+    /// # Errors
+    /// When the head is larger than [`HEAD_BYTES_MAX`].
+    pub fn check_size(&self) -> Result<(), Refusal> {
+        let field = |name: &str, value: usize| name.len() + value + 32;
+        let fields: usize = self.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum();
+        let bytes = fields + field(":path", self.path_and_query.len()) + field(":authority", self.authority.len());
+        if bytes > HEAD_BYTES_MAX { Err(Refusal::HeadLength) } else { Ok(()) }
     }
 
     /// Reads a head as Pingora parsed it.

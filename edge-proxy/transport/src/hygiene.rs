@@ -33,8 +33,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
-/// The names of fields that only Skerry's tiers may speak begin so.
-const OWN: &str = "skerry-";
+/// The names of fields that only Skerry's tiers may speak begin so, or with an underscore for the hyphen, which many applications cannot tell from it.
+const OWN: [&str; 2] = ["skerry-", "skerry_"];
 
 /// Fields of a client that must not reach an origin as the client wrote them, because they tell who the client is.
 const CLIENT_MAY_NOT_SAY: [HeaderName; 5] =
@@ -71,12 +71,15 @@ pub fn drop_empty_end(body: &mut Option<Bytes>, end_of_body: bool) {
 
 /// Removes from a client's request the fields that only Skerry's tiers may speak.
 pub fn strip_own(headers: &mut HeaderMap) {
-    strip_where(headers, |name| name.starts_with(OWN));
+    strip_where(headers, |name| OWN.iter().any(|own| name.starts_with(own)));
 }
 
 /// Removes the fields that origins obey and that no key has but by its own word, so that nobody can have the answer to them stored for others.
 pub fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[String]) {
-    strip_where(headers, |name| only_if_keyed(name) && !keyed.iter().any(|field| field == name));
+    let is_keyed = |name: &str| keyed.iter().any(|field| field == name);
+    // What an application takes for a keyed field is no more in the key than the others.
+    let is_taken_for_keyed = |name: &str| name.contains('_') && is_keyed(&name.replace('_', "-"));
+    strip_where(headers, |name| (only_if_keyed(name) || is_taken_for_keyed(name)) && !is_keyed(name));
 }
 
 fn strip_where(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
@@ -89,9 +92,7 @@ fn strip_where(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
 /// Removes what a client may not say about itself, from a request that is passed through: its answer is stored for nobody, so that what else it
 /// says is between the client and the origin.
 pub fn strip_client_claims(headers: &mut HeaderMap) {
-    for name in &CLIENT_MAY_NOT_SAY {
-        headers.remove(name);
-    }
+    strip_where(headers, |name| CLIENT_MAY_NOT_SAY.iter().any(|claim| claim.as_str() == name.replace('_', "-")));
 }
 
 /// Appends a member to a comma-separated field.
@@ -158,7 +159,9 @@ mod tests {
     #[test]
     fn what_could_poison_the_cache_stays_only_where_the_key_has_it() {
         let names = ["accept", "skerry-device", "skerry-anything", "x-forwarded-for", "x-forwarded-host", "x-original-url", "cache-status"];
-        let request: HeaderMap = names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
+        let underscored = ["skerry_device", "x_forwarded_for", "x-forwarded_host", "x_tenant"];
+        let names = names.iter().chain(&underscored);
+        let request: HeaderMap = names.map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
         let left = |strip: &dyn Fn(&mut HeaderMap)| {
             let mut headers = request.clone();
             strip(&mut headers);
@@ -167,12 +170,14 @@ mod tests {
             left
         };
         let own = left(&strip_own);
-        assert_eq!(own, ["accept", "cache-status", "x-forwarded-for", "x-forwarded-host", "x-original-url"]);
-        assert_eq!(left(&|headers| strip_unkeyed(headers, &[])), ["accept", "skerry-anything", "skerry-device"]);
-        let keyed = left(&|headers| strip_unkeyed(headers, &["x-forwarded-host".to_owned()]));
-        assert_eq!(keyed, ["accept", "skerry-anything", "skerry-device", "x-forwarded-host"]);
+        let others = ["accept", "cache-status", "x-forwarded-for", "x-forwarded-host", "x-forwarded_host", "x-original-url"];
+        assert_eq!(own, [&others[..], &["x_forwarded_for", "x_tenant"]].concat());
+        let unkeyed = left(&|headers| strip_unkeyed(headers, &[]));
+        assert_eq!(unkeyed, ["accept", "skerry-anything", "skerry-device", "skerry_device", "x_tenant"]);
+        let keyed = left(&|headers| strip_unkeyed(headers, &["x-forwarded-host".to_owned(), "x-tenant".to_owned()]));
+        assert_eq!(keyed, ["accept", "skerry-anything", "skerry-device", "skerry_device", "x-forwarded-host"]);
         let passed = left(&strip_client_claims);
-        assert_eq!(passed, ["accept", "cache-status", "skerry-anything", "skerry-device", "x-original-url"]);
+        assert_eq!(passed, ["accept", "cache-status", "skerry-anything", "skerry-device", "skerry_device", "x-original-url", "x_tenant"]);
     }
 
     #[test]

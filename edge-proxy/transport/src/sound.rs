@@ -75,6 +75,10 @@ pub fn check_passed(head: &mut ResponseHeader, request: &Head) -> pingora::Resul
     if let Some(length) = said_again(&head.headers) {
         head.insert_header(header::CONTENT_LENGTH, length)?;
     }
+    // RFC 9110 section 8.6: such an answer has no content, and a client that believed its length would wait for some.
+    if head.status == StatusCode::NO_CONTENT {
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
     Ok(())
 }
 
@@ -108,6 +112,8 @@ pub(crate) fn said_again(headers: &HeaderMap) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::RequestHeader;
+
     use super::*;
 
     fn kind(checked: pingora::Result<()>) -> Option<UpstreamErrorKind> {
@@ -138,6 +144,20 @@ mod tests {
         let mut coded = ResponseHeader::build(200, None).unwrap();
         coded.append_header("transfer-encoding", "gzip, chunked").unwrap();
         assert_eq!(kind(check(&coded, &HeaderMap::new(), false)), Some(UpstreamErrorKind::BadCoding));
+    }
+
+    #[test]
+    fn an_answer_without_content_has_no_length() {
+        let request = RequestHeader::build("POST", b"/", None).map(|mut request| {
+            request.insert_header("host", "a.test").unwrap();
+            Head::read(&request, false).unwrap()
+        });
+        for (status, length) in [(200, Some("5")), (204, None)] {
+            let mut head = ResponseHeader::build(status, None).unwrap();
+            head.insert_header("content-length", "5").unwrap();
+            check_passed(&mut head, request.as_ref().unwrap()).unwrap();
+            assert_eq!(head.headers.get("content-length").map(|value| value.to_str().unwrap()), length, "{status}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
 use skerry_transport::session::{self, Pieces, Whole};
 use skerry_transport::{head::Head, tls};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -60,6 +60,7 @@ impl ProxyHttp for Echo {
         headers.insert("content-length", HeaderValue::from(text.len()));
         if head.path_and_query == "/old" {
             headers.insert("date", HeaderValue::from_static(OLD));
+            headers.append("date", HeaderValue::from_static("Sun, 02 Jan 2000 00:00:00 GMT"));
         }
         if head.path_and_query == "/many" {
             let many = vec![http::Response::builder().status(103).body(()).unwrap(); 100];
@@ -171,6 +172,29 @@ async fn a_body_that_breaks_off_never_looks_whole() {
     }
 }
 
+/// A TLS connection on which openssl has shaken hands and says nothing more.
+async fn shake(to: SocketAddr, protocol: &str) -> tokio::process::Child {
+    let mut client = tokio::process::Command::new("openssl")
+        .args(["s_client", "-alpn", protocol, "-servername", "shop.test", "-connect", &to.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let shaken = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.starts_with("ALPN protocol: ") {
+                return assert_eq!(line, format!("ALPN protocol: {protocol}"));
+            }
+        }
+        panic!("openssl has not shaken hands");
+    };
+    tokio::time::timeout(Duration::from_secs(5), shaken).await.unwrap();
+    client
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_closes_idle_connections_and_ends() {
     let running = start().await;
@@ -178,6 +202,9 @@ async fn stopping_closes_idle_connections_and_ends() {
     idle.write_all(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
     let mut first = [0_u8; 12];
     idle.read_exact(&mut first).await.unwrap();
+    // Connected ahead of need, as browsers do: nothing said, or nothing but the hand given.
+    let _silent = [TcpStream::connect(running.http).await.unwrap(), TcpStream::connect(running.https).await.unwrap()];
+    let _shaken = [shake(running.https, "http/1.1").await, shake(running.https, "h2").await];
     running.stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
     let mut rest = Vec::new();
@@ -199,10 +226,16 @@ async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
     let ca = running.dir.path().join("ca.pem");
     let secure = format!("https://127.0.0.1:{}/old", running.https.port());
     let plain = format!("http://{}/old", running.http);
-    for list in [&["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..], &["--http1.1", "--head", &plain], &["--http1.0", &plain]] {
+    for list in [
+        &["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..],
+        &["--http1.1", "--head", &plain],
+        &["--http1.0", &plain],
+        &["--http2-prior-knowledge", &plain],
+    ] {
         let got = curl(args(&[&["--include"], list].concat())).await;
-        let text = String::from_utf8(got.stdout).unwrap();
-        assert!(text.to_ascii_lowercase().contains(&format!("date: {OLD}\r\n").to_ascii_lowercase()), "{list:?}: {text}");
+        let text = String::from_utf8(got.stdout).unwrap().to_ascii_lowercase();
+        let dates: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("date: ")).collect();
+        assert_eq!(dates, [OLD.to_ascii_lowercase()], "{list:?}: {text}");
     }
 }
 

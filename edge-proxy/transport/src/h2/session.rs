@@ -27,6 +27,9 @@ use crate::interim::INTERIM_MAX;
 /// The bytes of a request's body kept to send it to another upstream.
 const RETRY_BYTES_MAX: usize = 64 * 1024;
 
+/// How long a client may send nothing of a body while it is waited for.
+pub(super) const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// Fields that HTTP/2 has no place for (RFC 9113 section 8.2.2).
 const OF_HTTP1: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
@@ -54,6 +57,7 @@ pub(super) struct H2Session {
     /// Whether the end of the stream was sent.
     ended: bool,
     digest: Arc<Digest>,
+    read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
 }
@@ -72,6 +76,7 @@ impl H2Session {
             body_sent: 0,
             ended: false,
             digest,
+            read_timeout: Some(BODY_TIME_MAX),
             write_timeout: None,
             drain_timeout: None,
         }
@@ -85,9 +90,9 @@ impl H2Session {
         if head.status.is_informational() {
             return self.send_interim(head);
         }
-        if !head.headers.contains_key(header::DATE) {
-            head.insert_header(header::DATE, get_cached_date())?;
-        }
+        // The first of several, as over HTTP/1.1: an answer has one date (RFC 9110 section 5.3).
+        let date = head.headers.get(header::DATE).cloned().unwrap_or_else(get_cached_date);
+        head.insert_header(header::DATE, date)?;
         for name in &OF_HTTP1 {
             head.remove_header(name);
         }
@@ -169,6 +174,15 @@ impl H2Session {
         .or_err(ErrorType::H2Error, "waiting for the client")
     }
 
+    /// The next piece of the request's body, in the time it may take.
+    async fn next_data(&mut self) -> Result<Option<Result<Bytes, h2::Error>>> {
+        let data = self.request_body.data();
+        match self.read_timeout {
+            None => Ok(data.await),
+            Some(time) => tokio::time::timeout(time, data).await.or_err(ErrorType::ReadTimedout, "reading the body of a request"),
+        }
+    }
+
     async fn drain(&mut self) -> Result<()> {
         while self.read_body_bytes().await?.is_some() {}
         Ok(())
@@ -198,7 +212,7 @@ impl Session for H2Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        let data = self.request_body.data().await.transpose().or_err(ErrorType::ReadError, "reading the body of a request")?;
+        let data = self.next_data().await?.transpose().or_err(ErrorType::ReadError, "reading the body of a request")?;
         if let Some(data) = &data {
             self.body_read += data.len();
             if let Some(retry) = &mut self.retry {
@@ -253,10 +267,12 @@ impl Session for H2Session {
         Ok(end)
     }
 
-    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
 
     fn get_read_timeout(&self) -> Option<Duration> {
-        None
+        self.read_timeout
     }
 
     fn set_write_timeout(&mut self, timeout: Option<Duration>) {

@@ -38,6 +38,7 @@ impl Head {
             Refusal::Host => wrong("names no host that a request can have"),
             Refusal::Target => wrong("has no usable path"),
             Refusal::TargetLength => wrong("is too long"),
+            Refusal::HeadLength => "the header fields are too long".to_owned(),
             Refusal::Framing => "the header fields announce a body; leave Content-Length and Transfer-Encoding out".to_owned(),
         })
     }
