@@ -1,4 +1,4 @@
-//! Fetches under way that other requests may join: one leader per key.
+//! Fetches under way that other requests may join: one leader per [`FlightKey`].
 //!
 //! Owns who leads, who follows and how a follower learns the outcome. What a leader does is [`crate::exchange`]'s. The lock covers the map
 //! and is never held over a wait.
