@@ -261,7 +261,7 @@ impl Exchange {
     }
 
     fn flight(&self, asked: &Asked<'_>) -> Arc<Flight> {
-        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
+        self.flights.begin(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
     }
 
     fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, avoid: Option<&Arc<Flight>>) -> Joined {
