@@ -134,8 +134,8 @@ fn policy(policy: &Value) -> String {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text == "0s",
         Value::Array(items) => items.is_empty(),
-        // A lifetime for no status, among others.
-        Value::Object(fields) => fields.iter().all(|(_, value)| value == "0s"),
+        // A lifetime for no status, and what becomes of `Set-Cookie` by default.
+        Value::Object(fields) => fields.iter().all(|(_, value)| value == "0s" || value == "refuse"),
         _ => false,
     };
     let said = SAID.iter().filter_map(|name| {
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn the_policy_is_told_in_the_words_of_the_site_file() {
         let said = serde_json::json!({"default_ttl": "20s", "stale_while_revalidate": null, "default_stale_while_revalidate": "5s",
-            "stale_if_error": "0s", "default_stale_if_error": "1h", "object_max": 10_485_760, "obey_request": false, "deception_guard": false});
+            "stale_if_error": "0s", "default_stale_if_error": "1h", "cookies": {"set_cookie": "refuse"}, "negative": {"ttl": "0s"}, "object_max": 10_485_760, "obey_request": false, "deception_guard": false});
         let expected =
             "default_ttl 20s, stale_while_revalidate 5s where the origin says nothing, object_max 10.0 MiB, deception_guard false";
         assert_eq!(policy(&said), expected);
