@@ -116,7 +116,7 @@ impl Default for Cache {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerTtl {
-    /// Statuses: `404`, or `"4xx"` for a class. Without it, every status that may be stored by itself or by the origin's word.
+    /// Statuses: `404`, or `"4xx"` for a class. Without it, every status that may be stored by itself or by the origin's word. A range (206) counts as the 200 that it is a part of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub status: Vec<StatusPattern>,
     /// Media types without parameters: `text/html`, `image/*`.

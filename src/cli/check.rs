@@ -30,5 +30,6 @@ pub(crate) fn run(options: &Options) -> Result<(), Fail> {
     if faulty == 0 {
         return Ok(());
     }
-    Err(Fail::Refused(format!("{faulty} of {} have faults; mend the places named above", show::count(options.files.len(), "file"))))
+    let have = if faulty == 1 { "has" } else { "have" };
+    Err(Fail::Refused(format!("{faulty} of {} {have} faults; mend the places named above", show::count(options.files.len(), "file"))))
 }

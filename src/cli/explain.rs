@@ -76,11 +76,25 @@ fn report(node: &Value) -> Vec<String> {
     }
     let next = &answer["next"];
     lines.push(part("next", &format!("{}: {}", show::text(next, "outcome"), show::text(next, "why"))));
-    if next.get("fwd").is_some() {
-        let detail = next.get("detail").and_then(Value::as_str).map_or_else(String::new, |detail| format!("; detail={detail}"));
-        lines.push(part("", &format!("fwd={}{detail}; asks {}", show::text(next, "fwd"), show::text(answer, "upstream"))));
-    }
+    lines.extend(forwarded(next, &show::text(answer, "upstream")).map(|line| part("", &line)));
     lines
+}
+
+/// What `Cache-Status` will say of a request that is no hit, and who is asked.
+fn forwarded(next: &Value, upstream: &str) -> Option<String> {
+    let mut said = format!("fwd={}", next.get("fwd")?.as_str()?);
+    let outcome = next.get("outcome").and_then(Value::as_str);
+    if outcome == Some("collapse") {
+        said.push_str("; collapsed");
+    }
+    if let Some(detail) = next.get("detail").and_then(Value::as_str) {
+        said.push_str(&format!("; detail={detail}"));
+    }
+    // Who wants only what is stored makes nobody ask.
+    if outcome != Some("refuse") {
+        said.push_str(&format!("; asks {upstream}"));
+    }
+    Some(said)
 }
 
 fn part(name: &str, text: &str) -> String {
@@ -95,9 +109,9 @@ fn rule(answer: &Value) -> String {
     format!("cache.rules[{}]: {conditions}", show::text(rule, "index"))
 }
 
-/// What the site says about such requests, where it says anything.
+/// What the site says about such requests, where it says anything, in the words of its file.
 fn policy(policy: &Value) -> String {
-    const SAID: [&str; 14] = [
+    const SAID: [&str; 15] = [
         "bypass",
         "ttl",
         "default_ttl",
@@ -110,22 +124,35 @@ fn policy(policy: &Value) -> String {
         "object_max",
         "cookies",
         "obey_request",
+        "deception_guard",
         "no_vary_search",
         "key",
     ];
+    let windows = ["stale_while_revalidate", "stale_if_error"];
+    let by_rule = |window: &str| policy.get(window).is_some_and(|value| !value.is_null());
     let unsaid = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text == "0s",
         Value::Array(items) => items.is_empty(),
-        // A lifetime for no status, among others.
-        Value::Object(fields) => fields.iter().all(|(_, value)| value == "0s"),
+        // A lifetime for no status, and what becomes of `Set-Cookie` by default.
+        Value::Object(fields) => fields.iter().all(|(_, value)| value == "0s" || value == "refuse"),
         _ => false,
     };
-    let said = SAID.iter().filter_map(|name| policy.get(*name).filter(|value| !unsaid(value)).map(|value| (name, value)));
-    let said = said.map(|(name, value)| match value {
-        Value::Bool(_) => (*name).to_owned(),
-        Value::String(text) => format!("{name} {text}"),
-        other => format!("{name} {other}"),
+    let said = SAID.iter().filter_map(|name| {
+        let value = policy.get(*name)?;
+        match (*name, value) {
+            ("deception_guard", Value::Bool(on)) => (!on).then(|| "deception_guard false".to_owned()),
+            (_, value) if unsaid(value) => None,
+            ("obey_request", _) => Some("request_directives obey".to_owned()),
+            ("object_max", value) => value.as_u64().map(|bytes| format!("object_max {}", show::bytes(bytes))),
+            (name, Value::String(text)) => match name.strip_prefix("default_").filter(|window| windows.contains(window)) {
+                // A rule's window stands in its place.
+                Some(window) => (!by_rule(window)).then(|| format!("{window} {text} where the origin says nothing")),
+                None => Some(format!("{name} {text}")),
+            },
+            (name, Value::Bool(_)) => Some(name.to_owned()),
+            (name, other) => Some(format!("{name} {other}")),
+        }
     });
     said.collect::<Vec<_>>().join(", ")
 }
@@ -249,7 +276,7 @@ mod tests {
             "edge-1  edge, north",
             "  request   GET http://shop.test/a",
             "  site      shop, cache.rules[1]: header x-a, path /*",
-            "  policy    stale_if_error 1h, obey_request, key {\"headers\":[\"x-a\"]}",
+            "  policy    stale_if_error 1h, request_directives obey, key {\"headers\":[\"x-a\"]}",
             "  key       http://shop.test/a  (00ff)",
             "  variant   accept-encoding: gzip; no x-b  (11ee)",
             "  stored    status 200, 2.0 KiB, D, ETag \"1\", 2 tags",
@@ -276,5 +303,23 @@ mod tests {
         assert_eq!(lines[2], "  site      s, no rule: its defaults");
         assert_eq!(lines[4..6], ["  stored    nothing", "  purges    0 in force here"]);
         assert_eq!(lines[6..], ["  next      miss: nothing is stored for this key", "            fwd=uri-miss; asks shield-1, http://o:1"]);
+    }
+
+    #[test]
+    fn the_policy_is_told_in_the_words_of_the_site_file() {
+        let said = serde_json::json!({"default_ttl": "20s", "stale_while_revalidate": null, "default_stale_while_revalidate": "5s",
+            "stale_if_error": "0s", "default_stale_if_error": "1h", "cookies": {"set_cookie": "refuse"}, "negative": {"ttl": "0s"}, "object_max": 10_485_760, "obey_request": false, "deception_guard": false});
+        let expected =
+            "default_ttl 20s, stale_while_revalidate 5s where the origin says nothing, object_max 10.0 MiB, deception_guard false";
+        assert_eq!(policy(&said), expected);
+    }
+
+    #[test]
+    fn who_is_asked_is_said_where_somebody_is() {
+        let next = |outcome: &str, detail: Option<&str>| serde_json::json!({"outcome": outcome, "fwd": "uri-miss", "detail": detail});
+        let said = |next: &Value| forwarded(next, "shield-1");
+        assert_eq!(said(&next("collapse", None)).as_deref(), Some("fwd=uri-miss; collapsed; asks shield-1"));
+        assert_eq!(said(&next("refuse", Some("only-if-cached"))).as_deref(), Some("fwd=uri-miss; detail=only-if-cached"));
+        assert_eq!(said(&serde_json::json!({"outcome": "hit", "detail": "max-stale"})), None);
     }
 }

@@ -165,7 +165,7 @@ fn usable(text: &str) -> Result<String, Refusal> {
     }
     let uri: Uri = encoded.parse().map_err(|_| wrong("cannot be read"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(wrong("is not absolute"));
+        return Err(wrong("is neither http nor https"));
     }
     match uri.authority() {
         Some(authority) if !authority.as_str().contains('@') && !authority.host().is_empty() => Ok(encoded),

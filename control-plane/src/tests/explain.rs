@@ -43,8 +43,8 @@ async fn a_question_that_makes_no_sense_reaches_no_node() {
     let long_url = format!("url=http://a/{}", "b".repeat(8 << 10));
     for (query, says) in [
         ("", "give url="),
-        ("url=/a", "is not absolute"),
-        ("url=ftp://a/", "is not absolute"),
+        ("url=/a", "is neither http nor https"),
+        ("url=ftp://a/", "is neither http nor https"),
         ("url=a.test/b", "http://HOST/PATH"),
         ("url=http://me@a/", "or a user"),
         ("url=http:///a", "http://HOST/PATH"),

@@ -10,12 +10,13 @@
 //! 4. *fresh*: a hit, conditional and range applied.
 //! 5. *stale, but within stale-while-revalidate*: a hit; one refresh per key goes on behind it.
 //! 6. *stale, a refresh failed less than a second ago, within stale-if-error*: a hit.
-//! 7. *remembered as uncacheable*: upstream, unchanged, without waiting for anyone.
-//! 8. *only-if-cached*: an error. *To be validated on every use*: upstream alone, with the stored validators.
-//! 9. *flight*: lead the fetch for the key (`lead`), or follow it. What comes of it decides:
+//! 7. *only-if-cached*: an error.
+//! 8. *remembered as uncacheable*: upstream, unchanged, without waiting for anyone.
+//! 9. *flight*: for the whole, a range or the head (`scope`), lead the fetch for the key (`lead`) or follow it; what is to be validated on
+//!    every use is fetched alone. What comes of it decides:
 //!    an object that fits is answered from; one that does not fit (another variant, purged meanwhile, stale already) starts again at 3;
-//!    an answer for its own client only releases everybody to 7; a failure is everybody's failure, unless a stale answer covers it.
-//! 10. After `ROUNDS` rounds: upstream, unchanged.
+//!    an answer for its own client only releases everybody to 8; a failure is everybody's failure, unless a stale answer covers it.
+//! 10. After `ROUNDS` rounds, a wait for too long, or with too many flights: upstream, unchanged.
 //!
 //! Owns the steps and nothing else: rules are in their modules, the leader's part is in `lead`, the shape of answers in `serve`.
 
@@ -193,12 +194,12 @@ impl Exchange {
             if let Some(answer) = self.from_store(&asked, &found) {
                 return Ok(answer);
             }
+            if asked.directives.only_if_cached() {
+                return Err(failed(nothing_stored(), status));
+            }
             if found.object.is_none() && self.remembered.contains(&asked.primary, asked.is_authorized(), asked.now) {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
-            }
-            if asked.directives.only_if_cached() {
-                return Err(failed(nothing_stored(), status));
             }
             let scope = scope::of(&asked.request, &found);
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
@@ -260,7 +261,7 @@ impl Exchange {
     }
 
     fn flight(&self, asked: &Asked<'_>) -> Arc<Flight> {
-        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
+        self.flights.begin(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
     }
 
     fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, avoid: Option<&Arc<Flight>>) -> Joined {

@@ -1,11 +1,11 @@
-//! Fetches under way that other requests may join: one leader per key.
+//! Fetches under way that other requests may join: one leader per [`FlightKey`].
 //!
 //! Owns who leads, who follows and how a follower learns the outcome. What a leader does is [`crate::exchange`]'s. The lock covers the map
 //! and is never held over a wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -68,15 +68,12 @@ pub(crate) struct Flight {
     /// How often this node had invalidated something by itself when it began.
     pub(crate) since: u64,
     outcome: watch::Sender<Option<Outcome>>,
-    /// Its answer must not be kept: everything was dropped meanwhile.
-    spoiled: AtomicBool,
+    /// How often everything had been dropped when it began, and how often it has been by this moment.
+    drops_before: u64,
+    drops: Arc<AtomicU64>,
 }
 
 impl Flight {
-    pub(crate) fn new(primary: Key, identity: Arc<Identity>, stamp: u64, since: u64) -> Arc<Self> {
-        Arc::new(Self { primary, identity, stamp, since, outcome: watch::Sender::new(None), spoiled: AtomicBool::new(false) })
-    }
-
     /// What came of it; `None` when that takes longer than [`HEAD_WAIT`].
     pub(crate) async fn outcome(&self) -> Option<Outcome> {
         let mut seen = self.outcome.subscribe();
@@ -84,8 +81,9 @@ impl Flight {
         outcome.clone()
     }
 
+    /// Whether everything was dropped since it began, so that its answer must be neither kept nor shared.
     pub(crate) fn is_spoiled(&self) -> bool {
-        self.spoiled.load(Ordering::Acquire)
+        self.drops.load(Ordering::Acquire) != self.drops_before
     }
 }
 
@@ -93,6 +91,7 @@ impl Flight {
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     map: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    drops: Arc<AtomicU64>,
 }
 
 /// The place of a request.
@@ -109,6 +108,20 @@ pub(crate) enum Joined {
 }
 
 impl Flights {
+    /// A flight that begins at this moment. [`Self::join`] lets others find it, [`Self::alone`] does not.
+    pub(crate) fn begin(&self, primary: Key, identity: Arc<Identity>, stamp: u64, since: u64) -> Arc<Flight> {
+        let drops_before = self.drops.load(Ordering::Acquire);
+        Arc::new(Flight {
+            primary,
+            identity,
+            stamp,
+            since,
+            outcome: watch::Sender::new(None),
+            drops_before,
+            drops: Arc::clone(&self.drops),
+        })
+    }
+
     /// Joins the flight for a key, or begins `flight`. `avoid` is one that proved no use, which is replaced; `usable` says whether another one may
     /// still be joined; `changed` says whether the store has something else than when it was looked at, which happens when a flight ends in between.
     pub(crate) fn join(
@@ -146,11 +159,9 @@ impl Flights {
         Lead { flights: Arc::clone(self), keys: Vec::new(), flight }
     }
 
-    /// Keeps what all flights bring from being stored or shared further.
+    /// Keeps what all flights bring from being stored or shared further, those included that nobody can find any more.
     pub(crate) fn spoil_all(&self) {
-        for flight in self.map.lock().values() {
-            flight.spoiled.store(true, Ordering::Release);
-        }
+        self.drops.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -44,7 +44,11 @@ pub struct Freshness {
 /// Where a lifetime comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The site's rule, in place of the origin's.
+    /// One of the site's `ttls`, in place of the origin's.
+    Ttls,
+    /// The site's `negative`, for an error about which the origin says nothing.
+    Negative,
+    /// The `ttl` of the site's rule, in place of the origin's.
     Rule,
     /// `s-maxage`.
     SharedMaxAge,
@@ -52,7 +56,7 @@ pub enum Source {
     MaxAge,
     /// `Expires`.
     Expires,
-    /// The site's default, as the origin said nothing.
+    /// The site's `default_ttl`, as the origin said nothing.
     Default,
     /// A share of the time since `Last-Modified`.
     Heuristic,
@@ -74,7 +78,7 @@ impl Freshness {
     pub fn of(status: StatusCode, headers: &HeaderMap, control: &Control, policy: &Policy, requested_at: Time, responded_at: Time) -> Self {
         let (lifetime, source) = lifetime(status, headers, control, policy, responded_at);
         // Where the operator says how long, that counts from the origin's answer, whatever its clock says.
-        let by_date = !matches!(source, Source::Rule | Source::Default);
+        let by_date = !matches!(source, Source::Ttls | Source::Negative | Source::Rule | Source::Default);
         // RFC 9111 section 4.2.4: what the origin forbids, no window allows; `s-maxage` alone gives way to a window said outright.
         let forbidden = control.must_revalidate || control.proxy_revalidate || control.no_cache;
         // Section 5.2.2.10: `s-maxage` says `proxy-revalidate`.
@@ -169,11 +173,11 @@ fn lifetime(status: StatusCode, headers: &HeaderMap, control: &Control, policy: 
     let by_origin = by_origin(headers, control, responded_at);
     let by_itself = is_heuristically_cacheable(status) && !status.is_server_error();
     if let Some(ttl) = by_answer(status, headers, policy, by_itself || by_origin.is_some()) {
-        return (ttl, Source::Rule);
+        return (ttl, Source::Ttls);
     }
     // An error that the operator listed has its own lifetime, which is shorter than what the rule means for the thing itself.
     if by_origin.is_none() && is_negative(status, policy) {
-        return if policy.negative.ttl.0.is_zero() { (Duration::ZERO, Source::Nothing) } else { (policy.negative.ttl.0, Source::Default) };
+        return if policy.negative.ttl.0.is_zero() { (Duration::ZERO, Source::Nothing) } else { (policy.negative.ttl.0, Source::Negative) };
     }
     if let Some(ttl) = policy.ttl
         && (by_itself || by_origin.is_some())
@@ -205,6 +209,8 @@ fn by_answer(status: StatusCode, headers: &HeaderMap, policy: &Policy, stored: b
         return None;
     }
     let media_type = media_type(headers);
+    // A part is judged as the answer that it is a part of.
+    let status = if status == StatusCode::PARTIAL_CONTENT { StatusCode::OK } else { status };
     let answers = policy.ttls.iter().filter(|answer| if answer.status.is_empty() { stored } else { is_listed(&answer.status, status) });
     let mut matching = answers.filter(|answer| {
         answer.content_type.is_empty()

@@ -1,6 +1,6 @@
 //! What is stored for a request, and what may be done with it at this moment.
 //!
-//! Reads store, purge table and clock value; changes nothing.
+//! Reads the store and the purge table; time is an argument. Changes nothing but when a failed refresh may be tried again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -180,7 +180,7 @@ impl Looked {
             return format!("{} made it stale", self.deciding(Shown::Stale));
         }
         if self.found.reason == Forwarded::Request {
-            return "the request asks for more than is stored".to_owned();
+            return "what is stored does not satisfy the request's directives".to_owned();
         }
         if object.freshness.no_cache {
             return "no-cache asks for validation on every use".to_owned();
@@ -268,6 +268,8 @@ fn bytes(run: &Object) -> Bytes {
 
 fn source(source: Source) -> &'static str {
     match source {
+        Source::Ttls => "ttls",
+        Source::Negative => "negative",
         Source::Rule => "rule",
         Source::SharedMaxAge => "s-maxage",
         Source::MaxAge => "max-age",

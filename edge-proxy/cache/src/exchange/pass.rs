@@ -14,7 +14,7 @@ use crate::request::Request;
 use crate::time::Time;
 
 impl Exchange {
-    /// Step 7 and 10: the client's own request, unchanged. A whole answer that could be stored ends the memory of its key.
+    /// Steps 8 and 10: the client's own request, unchanged. A whole answer that could be stored ends the memory of its key.
     pub(super) async fn pass_remembered(self: &Arc<Self>, asked: Asked<'_>, status: CacheStatus) -> Result<Answer, Failed> {
         let authorized = asked.is_authorized();
         let plain = !asked.request.head_only && !conditional::OURS.iter().any(|name| asked.request.headers.contains_key(name));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
+use skerry_config::site::{AnswerTtl, Negative};
 use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
@@ -92,6 +93,12 @@ fn the_sites_words_come_before_and_after_the_origins() {
     assert_eq!(lifetime(200, &[DATE, ("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")], &default), (9, Source::Default));
     assert_eq!(lifetime(200, &[DATE, ("cache-control", "max-age=60")], &default), (60, Source::MaxAge));
     assert_eq!(lifetime(302, &[DATE], &default), (0, Source::Nothing));
+    let listed = Negative { status: vec!["404".parse().unwrap()], ttl: Period::from_secs(3) };
+    let image = AnswerTtl { status: vec!["200".parse().unwrap()], content_type: vec!["image/*".to_owned()], ttl: Period::from_secs(5) };
+    let both = Policy { negative: listed, ttls: vec![image], ..ttl };
+    assert_eq!(lifetime(404, &[DATE], &both), (3, Source::Negative));
+    assert_eq!(lifetime(200, &[DATE, ("content-type", "image/png")], &both), (5, Source::Ttls));
+    assert_eq!(lifetime(206, &[DATE, ("content-type", "image/png")], &both), (5, Source::Ttls), "a part of a 200");
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl Head {
         let tls = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(wrong("is not absolute")),
+            _ => return Err(wrong("is neither http nor https")),
         };
         let authority = uri.authority().map(|authority| authority.as_str()).filter(|authority| !authority.contains('@'));
         let authority = authority.ok_or_else(|| wrong("has no host, or a user"))?;

@@ -83,3 +83,13 @@ async fn rfc9111_5_2_1_7_only_if_cached_never_goes_upstream() {
     let house = House::with(&upstream, bypass, Bounds { memory: 1 << 20, object_max: 1 << 20, filling_max: 1 << 20 });
     assert!(house.run(asking("cache-control", "only-if-cached"), START).await.is_err());
 }
+
+#[tokio::test]
+async fn rfc9111_5_2_1_7_only_if_cached_stays_here_for_a_key_remembered_as_uncacheable() {
+    let (house, upstream) = house(false, "no-store");
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    let failed = house.run(asking("cache-control", "only-if-cached"), seconds(1)).await.err().unwrap();
+    assert_eq!(failed.status_of_cache.render("c"), "c; fwd=uri-miss; detail=only-if-cached");
+    assert_eq!(upstream.calls(), 1);
+}

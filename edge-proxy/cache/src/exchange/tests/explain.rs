@@ -265,7 +265,7 @@ async fn what_the_request_says_counts_as_far_as_the_policy_obeys() {
     check(&house.explain(&asked("no-cache"), START), "hit", "fresh for 60 s more");
     house.policy = Arc::new(Policy { obey_request: true, ..policy() });
     let explained = house.explain(&asked("no-cache"), START);
-    check(&explained, "validate", "the request asks for more than is stored; it is validated by its ETag");
+    check(&explained, "validate", "what is stored does not satisfy the request's directives; it is validated by its ETag");
     assert_eq!(explained["next"]["fwd"], "request");
     check(&house.explain(&asked("max-stale"), seconds(65)), "hit", "stale for 5 s, which the request's max-stale allows");
     check(&house.explain(&asked("no-store"), START), "pass", "its own no-store keeps the request away from the cache");

@@ -1,6 +1,7 @@
 //! Purges while fetches are under way, and what a soft one leaves.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use skerry_config::purge::{Purge, Targets};
 use skerry_config::site::Key;
@@ -51,6 +52,32 @@ async fn dropping_everything_means_everything_whatever_the_number() {
     assert_eq!(house.ask(get("/"), START).await.1, "c; fwd=uri-miss; stored; ttl=60");
     house.settled().await;
     assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
+}
+
+#[tokio::test]
+async fn dropping_everything_means_what_is_fetched_for_one_alone_too() {
+    let head = gate();
+    let upstream = Upstream::new({
+        let head = head.clone();
+        move |index, _| match index {
+            0 => Reply::new(200, &[("cache-control", "no-cache"), ("etag", "\"1\"")], "x"),
+            _ => Reply::new(200, STORED, "x").gated(&head),
+        }
+    });
+    let house = House::new(&upstream);
+    house.exchange.resume_at(7);
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    let alone = tokio::spawn({
+        let house = house.clone();
+        async move { house.ask(get("/"), START).await }
+    });
+    until("the fetch", || upstream.calls() == 2).await;
+    house.exchange.purge_all_through(5);
+    head.add_permits(2);
+    alone.await.unwrap();
+    until("the end of the fetch", || upstream.dropped.load(Ordering::SeqCst) == 2).await;
+    assert_eq!(house.ask(get("/"), START).await.1, "c; fwd=uri-miss; stored; ttl=60");
 }
 
 #[tokio::test]
