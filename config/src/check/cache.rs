@@ -185,7 +185,7 @@ fn ttls(ttls: &[AnswerTtl], path: &str, findings: &mut Findings) {
             let says = "neither status nor content_type is there; write at least one, or the ttl of a rule for every answer";
             findings.add_because(&path, &[&format!("{path}.status"), &format!("{path}.content_type")], says);
         }
-        statuses(&each.status, &path, findings);
+        statuses(&each.status, &path, findings, is_stored);
         list(&each.content_type, &format!("{path}.content_type"), "content_type", (ANSWERS_MAX, "media types"), findings, |text| {
             names::media_type(text).map_err(|why| format!("{} {why}", quoted(text)))
         });
@@ -193,11 +193,12 @@ fn ttls(ttls: &[AnswerTtl], path: &str, findings: &mut Findings) {
 }
 
 fn negative(negative: &Negative, path: &str, findings: &mut Findings) {
-    statuses(&negative.status, path, findings);
-    for (index, status) in negative.status.iter().enumerate().take(ANSWERS_MAX).filter(|(_, status)| status.first() < 400) {
-        let says = format!("{} is no error; write statuses of 400 and above, and others in ttls", status.written());
-        findings.add(format!("{path}.status[{index}]"), says);
-    }
+    statuses(&negative.status, path, findings, |status| {
+        if status.first() < 400 {
+            return Err(format!("{} is no error; write statuses of 400 and above, and others in ttls", status.written()));
+        }
+        is_stored(status)
+    });
     let (status, ttl) = (format!("{path}.status"), format!("{path}.ttl"));
     if !negative.status.is_empty() && negative.ttl.0.is_zero() {
         findings.add_because(&ttl, &[&status], "\"0s\" keeps none of the statuses; write how long they are kept, such as \"10s\"");
@@ -208,8 +209,17 @@ fn negative(negative: &Negative, path: &str, findings: &mut Findings) {
     }
 }
 
-fn statuses(statuses: &[StatusPattern], path: &str, findings: &mut Findings) {
-    list(statuses, &format!("{path}.status"), "status", (ANSWERS_MAX, "statuses"), findings, |_| Ok(()));
+fn statuses(statuses: &[StatusPattern], path: &str, findings: &mut Findings, good: impl Fn(&StatusPattern) -> Result<(), String>) {
+    list(statuses, &format!("{path}.status"), "status", (ANSWERS_MAX, "statuses"), findings, good);
+}
+
+/// Whether the cache stores any answer with such a status as one of its own.
+fn is_stored(status: &StatusPattern) -> Result<(), String> {
+    match status {
+        StatusPattern::One(206) => Err("206 is stored as a part of a 200; write 200".to_owned()),
+        StatusPattern::One(one @ (304 | 412 | 416 | 417)) => Err(format!("{one} is about one request and never stored; leave it out")),
+        _ => Ok(()),
+    }
 }
 
 fn object_max(size: Option<Size>, path: &str, findings: &mut Findings) {

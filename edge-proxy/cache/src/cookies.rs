@@ -8,12 +8,12 @@ use skerry_config::site::Cookies;
 
 /// Whether a cookie keeps the request away from the cache.
 #[must_use]
-pub fn bypasses(headers: &HeaderMap, rules: &Cookies) -> bool {
+pub(crate) fn bypasses(headers: &HeaderMap, rules: &Cookies) -> bool {
     !rules.bypass.is_empty() && of(headers).any(|(name, _)| rules.bypass.iter().any(|pattern| is_named(pattern, name)))
 }
 
 /// Takes the cookies out that the rules name. What is left is one field, or none; without a cookie to take out nothing changes.
-pub fn strip(headers: &mut HeaderMap, rules: &Cookies) {
+pub(crate) fn strip(headers: &mut HeaderMap, rules: &Cookies) {
     if rules.strip.is_empty() || !headers.contains_key(COOKIE) {
         return;
     }

@@ -8,7 +8,6 @@ pub mod cacheable;
 pub mod collect;
 pub mod conditional;
 pub mod control;
-pub mod cookies;
 pub mod exchange;
 pub mod explain;
 pub mod fetch;
@@ -22,6 +21,7 @@ pub mod request;
 pub mod time;
 pub mod vary;
 
+mod cookies;
 mod flight;
 mod lists;
 mod lookup;
