@@ -78,6 +78,9 @@ impl Head {
         if !is_framed(&request.headers) {
             return Err(Refusal::Framing);
         }
+        if request.version != Version::HTTP_2 && !is_target(request.raw_path()) {
+            return Err(Refusal::Target);
+        }
         let path_and_query = match request.uri.path_and_query() {
             Some(target) if target.as_str().starts_with('/') => target.as_str().to_owned(),
             Some(target) if target.as_str().starts_with('?') => format!("/{}", target.as_str()),
@@ -96,6 +99,13 @@ impl Head {
         join_cookies(&mut headers);
         Ok(Self { method: request.method.clone(), scheme, host, authority, path_and_query, headers, upgrade })
     }
+}
+
+/// Whether a target of HTTP/1.1 has the origin or the absolute form (RFC 9112 section 3.2). Of any other, as of `name` or `name:80`, Pingora's URI
+/// says `/`, while it passes on the target as it came.
+fn is_target(raw: &[u8]) -> bool {
+    let begins = |with: &str| raw.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with.as_bytes()));
+    ["/", "http://", "https://"].into_iter().any(begins)
 }
 
 /// Whether a list field has this member, whatever its case.
@@ -223,7 +233,9 @@ mod tests {
         let mut absolute = request("/", &["h"]);
         absolute.set_uri("http://Other/a".parse().unwrap());
         assert_eq!(Head::read(&absolute, false).unwrap().host, "other");
-        assert_eq!(Head::read(&request("*", &["h"]), false).unwrap_err(), Refusal::Target);
+        for target in ["*", "a", "other.test", "other.test:80"] {
+            assert_eq!(Head::read(&request(target, &["h"]), false).unwrap_err(), Refusal::Target, "{target}");
+        }
         let long = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
         assert_eq!(Head::read(&request(&long, &["h"]), false).unwrap_err(), Refusal::TargetLength);
     }
