@@ -23,8 +23,9 @@ use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
+use skerry_transport::interim::{self, Interim};
 use skerry_transport::pass::Way;
-use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
@@ -133,8 +134,7 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
-        answer.interim.iter_mut().for_each(|interim| shape::strip(interim.headers_mut()));
-        let sent = match session::send_interim(session, &answer.interim).await {
+        let sent = match self.send_interim(session, answer.interim).await {
             Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
             Err(unsent) => Err(unsent),
         };
@@ -143,7 +143,7 @@ impl Edge {
                 context.bytes = sent;
                 Ok(true)
             }
-            Err(Unsent::Client) => Error::e_explain(ErrorType::ConnectionClosed, "the client left").map_err(|error| error.into_down()),
+            Err(Unsent::Client) => Err(left()),
             Err(Unsent::Body(why)) => {
                 self.figures.cut_off();
                 Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
@@ -164,8 +164,13 @@ impl Edge {
                 context.bytes = sent;
                 Ok(true)
             }
-            Err(_) => Error::e_explain(ErrorType::ConnectionClosed, "the client left").map_err(|error| error.into_down()),
+            Err(_) => Err(left()),
         }
+    }
+
+    async fn send_interim(&self, session: &mut Session, mut interim: Vec<Interim>) -> Result<(), Unsent> {
+        interim.iter_mut().for_each(|interim| shape::strip(interim.headers_mut()));
+        session::send_interim(session, &interim).await
     }
 
     fn refusal(&self, context: &Context, fault: &Fault) -> (HeaderMap, Bytes) {
@@ -231,6 +236,7 @@ impl ProxyHttp for Edge {
             return self.answer_from_cache(session, context, head, &served).await;
         }
         hygiene::strip_client_claims(&mut head.headers);
+        session::refuse_interim_to_old(session);
         self.pass(session, context, &served, &head);
         context.head = Some(head);
         context.served = Some(served);
@@ -293,10 +299,20 @@ impl ProxyHttp for Edge {
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        if is_interim(answer.status) {
+            hygiene::strip_interim(answer);
+            for name in &shape::NOT_FOR_CLIENTS {
+                answer.remove_header(name);
+            }
+            return Ok(());
+        }
+        let mut headers = answer.headers.clone();
+        if context.is_at_shield() {
+            self.send_interim(session, interim::take(&mut headers)).await.map_err(|_| left())?;
+        }
         session::keep_date(session, answer);
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
-        let mut headers = answer.headers.clone();
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
         for name in [CACHE_STATUS, header::VIA] {
             answer.remove_header(&name);
@@ -347,7 +363,7 @@ impl ProxyHttp for Edge {
         let fault = Fault::of(PassFailure::of(error));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
-            && session.response_written().is_none()
+            && session.response_written().is_none_or(|head| is_interim(head.status))
         {
             let _ = self.refuse(session, context, &fault).await;
         }
@@ -377,6 +393,10 @@ impl ProxyHttp for Edge {
             "answered"
         );
     }
+}
+
+fn left() -> Box<Error> {
+    Error::explain(ErrorType::ConnectionClosed, "the client left").into_down()
 }
 
 /// The cache's body as the session takes it.

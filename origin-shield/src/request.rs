@@ -23,9 +23,9 @@ use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
-use skerry_transport::interim;
+use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::Way;
-use skerry_transport::session::{self, Pieces, Unsent, Whole};
+use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
@@ -54,6 +54,8 @@ pub(crate) struct Context {
     head: Option<Head>,
     served: Option<Arc<Served>>,
     way: Way,
+    /// Interim answers to a request that is passed through.
+    interim: Arrived,
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
@@ -177,6 +179,7 @@ impl ProxyHttp for Shield {
             head: None,
             served: None,
             way: Way::default(),
+            interim: Arrived::default(),
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
@@ -227,6 +230,7 @@ impl ProxyHttp for Shield {
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
+        context.interim = Arrived::default();
         let Some(head) = &context.head else { return Ok(()) };
         let mut signed = head.headers.clone();
         signed.remove(&PURGE_SEQ);
@@ -260,9 +264,19 @@ impl ProxyHttp for Shield {
     }
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
+        if is_interim(answer.status) {
+            context.interim.add(answer.status, answer.headers.clone());
+            return Ok(());
+        }
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
         answer.append_header(VIA, format!("1.1 {}", self.name))?;
+        answer.remove_header(&INTERIM);
+        let mut headers = answer.headers.clone();
+        interim::carry(&mut headers, &std::mem::take(&mut context.interim).into_heads());
+        for value in headers.get_all(INTERIM) {
+            answer.append_header(INTERIM, value.clone())?;
+        }
         session::keep_date(session, answer);
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()

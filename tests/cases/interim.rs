@@ -79,6 +79,46 @@ fn they_come_without_a_shield_too() {
 }
 
 #[test]
+fn those_before_an_answer_that_is_passed_through_come_as_well() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for tries in ["through the shield", "past it"] {
+        for version in VERSIONS {
+            let heads = heads(cdn.edge(1), version, "/sent", &["--data-binary", "x"]);
+            // Without a shield the 100 of the origin comes too, which is the answer to an expectation that reached it.
+            let expected: &[&str] = if tries == "past it" { &["100", "102", "103", "200"] } else { &["102", "103", "200"] };
+            assert_eq!(statuses(&heads), expected, "{version} {tries}: {heads:#?}");
+            let (last, early) = heads.split_last().unwrap();
+            assert!(!last.contains("link:") && !last.contains("x-early") && last.contains("x-last"), "{version} {tries}: {heads:#?}");
+            assert!(early.last().unwrap().contains("link: </a.css>; rel=preload"), "{version} {tries}: {heads:#?}");
+            for name in ["skerry-interim", "cache-tag", "x-hop"] {
+                assert!(heads.iter().all(|head| !head.contains(name)), "{name} {version} {tries}: {heads:#?}");
+            }
+        }
+        let old = heads(cdn.edge(1), "--http1.0", "/sent", &["--data-binary", "x"]);
+        assert_eq!(statuses(&old), ["200"], "{tries}: {old:#?}");
+        if tries == "through the shield" {
+            cdn.kill("shield-1");
+        }
+    }
+}
+
+#[test]
+fn an_origin_that_dies_after_one_is_a_502() {
+    let origin = Scripted::start(|_| Reply::bytes(EARLY).then_close());
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for shield in ["through the shield", "past it"] {
+        for (version, more) in VERSIONS.into_iter().flat_map(|version| [(version, &[][..]), (version, &["--data-binary", "x"])]) {
+            let heads = heads(cdn.edge(1), version, "/dies", more);
+            assert_eq!(statuses(&heads).last(), Some(&"502"), "{version} {more:?} {shield}: {heads:#?}");
+        }
+        if shield == "through the shield" {
+            cdn.kill("shield-1");
+        }
+    }
+}
+
+#[test]
 fn on_the_wire_they_are_heads_of_their_own() {
     let origin = origin();
     let cdn = Cdn::start(&["--origin", &origin.url()]);

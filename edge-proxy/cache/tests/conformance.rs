@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 /// The tables, in the order of the page.
-const TABLES: &[&str] = &["rfc9111"];
+const TABLES: &[&str] = &["rfc9111", "rfc9110", "rfc9213", "rfc5861", "rfc8246", "rfc9211", "rfc9875"];
 
 /// Every requirement word of RFC 9111, sections 3 to 5, in the order of its text: what the table must have, no less.
 const RFC9111: &[(&str, &str)] = &[

@@ -56,6 +56,13 @@ pub fn strip_named_by_connection(answer: &mut ResponseHeader) {
     }
 }
 
+/// Removes from an interim answer that is passed through the fields of one connection: none of them is needed for a hop before the final answer.
+pub fn strip_interim(answer: &mut ResponseHeader) {
+    for name in &HOP_BY_HOP {
+        answer.remove_header(name);
+    }
+}
+
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()

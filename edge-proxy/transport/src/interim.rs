@@ -24,8 +24,8 @@ const INTERIM_BYTES_MAX: usize = 8 * 1024;
 const SPARE_BYTES: usize = 1024;
 
 /// The interim answers that came before one final answer, as far as they go on.
-#[derive(Default)]
-pub(crate) struct Arrived {
+#[derive(Debug, Default)]
+pub struct Arrived {
     heads: Vec<Interim>,
     bytes: usize,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Arrived {
 impl Arrived {
     /// Takes a head, without what belongs to the connection it came over. A 100 is an answer to the request of this very hop, and a 101 is no
     /// interim answer.
-    pub(crate) fn add(&mut self, status: StatusCode, mut headers: HeaderMap) {
+    pub fn add(&mut self, status: StatusCode, mut headers: HeaderMap) {
         if !status.is_informational() || status == StatusCode::CONTINUE || status == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
@@ -52,7 +52,9 @@ impl Arrived {
         self.heads.push(head);
     }
 
-    pub(crate) fn into_heads(self) -> Vec<Interim> {
+    /// In the order they came in.
+    #[must_use]
+    pub fn into_heads(self) -> Vec<Interim> {
         self.heads
     }
 }
@@ -72,7 +74,8 @@ pub fn carry(headers: &mut HeaderMap, interim: &[Interim]) {
 }
 
 /// Takes the interim answers out of a shield's final head, in the order they came in.
-pub(crate) fn take(headers: &mut HeaderMap) -> Vec<Interim> {
+#[must_use]
+pub fn take(headers: &mut HeaderMap) -> Vec<Interim> {
     let mut arrived = Arrived::default();
     if let header::Entry::Occupied(carried) = headers.entry(INTERIM) {
         for (status, fields) in carried.remove_entry_mult().1.filter_map(|value| read(&value)) {

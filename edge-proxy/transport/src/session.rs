@@ -43,6 +43,19 @@ pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip())
 }
 
+/// Whether another answer follows this one (RFC 9110 section 15.2).
+#[must_use]
+pub fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Has a client of HTTP/1.0 get no interim answers to what is passed through.
+pub fn refuse_interim_to_old(session: &mut Session) {
+    if session.req_header().version < Version::HTTP_11 {
+        session.as_mut().set_ignore_info_resp(true);
+    }
+}
+
 /// Sends interim answers ahead of the answer; a client of HTTP/1.0 gets none (RFC 9110 section 15.2).
 ///
 /// # Errors
@@ -108,7 +121,7 @@ pub async fn send(
 
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
 pub fn keep_date(session: &Session, head: &ResponseHeader) {
-    if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+    if !is_interim(head.status) {
         dated::set(session.as_ref(), head.headers.get(header::DATE).cloned());
     }
 }
