@@ -73,15 +73,16 @@ impl Trip {
                 (freshness, Arc::clone(&stale.fields), Vec::new())
             }
         };
-        let (key, generation) = if fields == stale.fields {
+        let primary = if may_be_stored { self.primary(&merged) } else { stale.primary.clone() };
+        let (key, generation) = if fields == stale.fields && primary == stale.primary {
             (stale.key.clone(), stale.generation)
         } else {
-            let (key, generation) = self.place(&stale.primary, &fields);
+            let (key, generation) = self.place(&primary, &fields);
             (if stale.head_only { key.head() } else { key }, generation)
         };
         let object = Object {
             key,
-            primary: stale.primary.clone(),
+            primary,
             generation,
             status: stale.status,
             headers: storable(&merged, &omit, fetched.responded_at),

@@ -159,3 +159,23 @@ async fn who_waits_for_an_answer_to_another_query_gets_it_only_if_it_says_that_i
     assert_eq!(leader.await.unwrap(), "/a?x=1");
     assert_eq!(follower.await.unwrap(), "/a?x=2");
 }
+
+#[tokio::test]
+async fn a_304_may_take_back_what_the_answer_said_of_queries() {
+    let upstream = Upstream::new(|index, forward| {
+        let search = if index == 0 { "params=(\"x\")" } else { "params=(\"y\")" };
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("no-vary-search", search)];
+        let at = super::house::seconds(if index == 0 { 0 } else { 100 });
+        match forward.request.headers.contains_key("if-none-match") {
+            true => Reply::new(304, &fields, "").at(at),
+            false => Reply::new(200, &fields, forward.request.path_and_query.clone()).at(at),
+        }
+    });
+    let house = house(&upstream, Policy { no_vary_search: true, ..policy() });
+    is_hit(&house, get("/a?x=1")).await;
+    for (path, expected) in [("/a?x=1", "/a?x=1"), ("/a?x=2", "/a?x=2"), ("/a?x=1&y=1", "/a?x=1")] {
+        assert_eq!(house.ask(get(path), super::house::seconds(100)).await.2, expected, "{path}");
+        house.settled().await;
+    }
+    assert_eq!(upstream.calls(), 3);
+}
