@@ -382,11 +382,12 @@ impl Exchange {
         Some(Ok(answer))
     }
 
-    /// Whether another request's answer is also this one's: the query, by what the answer says of it, and the variant; not purged; and
-    /// usable without asking at the later of this request's time and the answer's.
+    /// Whether another request's answer is also this one's: the query, by what the answer says of it, and the variant; not purged; usable
+    /// without asking at the later of this request's time and the answer's, and by the request's own directives.
     fn fits(&self, asked: &Asked<'_>, object: &Object) -> bool {
         let same_query = !asked.policy.no_vary_search || self.primary(&asked.request, asked.policy) == object.primary;
-        if !same_query || !object.fits(&asked.request.headers) {
+        let fresh_enough = asked.directives.allow(&object.freshness, asked.now);
+        if !same_query || !fresh_enough || !object.fits(&asked.request.headers) {
             return false;
         }
         let verdict = self.purges.verdict(&object.identity, &object.mark);
