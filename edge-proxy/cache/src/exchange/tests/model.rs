@@ -58,7 +58,7 @@ impl Manners {
         let length = self.length as u64;
         let range = wanted(asked).filter(|_| asked.get("if-range").is_none_or(|known| *known == *tag));
         // HEAD has no ranges. Where the length is not told, nothing tells what the end of the whole is.
-        let range = range.filter(|range| !forward.request.head_only && !(self.vague && matches!(range, Wanted::Suffix(_))));
+        let range = range.filter(|range| !(forward.request.head_only || (self.vague && matches!(range, Wanted::Suffix(_)))));
         let (start, end, content_range) = match range.map(|range| range.within(length)) {
             None => (0, self.length, None),
             Some(None) => return Reply::new(416, &[("content-range", &format!("bytes */{length}"))], "").gated(gate),
