@@ -13,8 +13,8 @@ use skerry_config::site::Key;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::house::{House, Reply, Step, Upstream, gate, get_with, headers, read, seconds, snapshot, until};
-use crate::answer::Answer;
+use super::house::{House, Reply, Step, Upstream, gate, get_with, headers, seconds, snapshot, until};
+use crate::answer::{Answer, Reader};
 use crate::fetch::{FetchErrorKind, Forward};
 use crate::range::{Wanted, wanted};
 use crate::request::Request;
@@ -201,16 +201,12 @@ impl Model {
         let asking = request.clone();
         let answer = tokio::spawn(async move {
             let mut answer = house.run(asking, now).await.map_err(|failed| failed.error.kind)?;
-            let body = std::mem::replace(&mut answer.body, crate::answer::Reader::empty());
-            let whole = Answer {
-                body,
-                headers: answer.headers.clone(),
-                upstream_cache_status: None,
-                status_of_cache: answer.status_of_cache.clone(),
-                ..answer
-            };
-            let bytes = read(whole).await.map_err(|error| error.kind)?;
-            Ok((answer, bytes))
+            let mut body = std::mem::replace(&mut answer.body, Reader::empty());
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.chunk().await.map_err(|error| error.kind)? {
+                bytes.extend_from_slice(&piece);
+            }
+            Ok((answer, bytes.into()))
         });
         self.sent.push(Sent { request, floor: self.floor, answer });
     }
