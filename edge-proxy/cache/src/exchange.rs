@@ -23,7 +23,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header;
+use http::{StatusCode, header};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::{Policy, Snapshot};
 use tokio::sync::oneshot;
@@ -81,8 +81,8 @@ pub struct Exchange {
     remembered: Remembered,
     filling: Arc<Filling>,
     counters: Counters,
-    /// The next marker's generation.
-    generations: AtomicU64,
+    /// Counts markers and heads.
+    order: AtomicU64,
 }
 
 /// One request on its way through the steps.
@@ -116,7 +116,7 @@ impl Exchange {
             remembered: Remembered::new(),
             filling: Arc::default(),
             counters: Counters::default(),
-            generations: AtomicU64::new(1),
+            order: AtomicU64::new(1),
         })
     }
 
@@ -204,7 +204,7 @@ impl Exchange {
             let scope = scope::of(&asked.request, &found);
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
             let joined = if alone {
-                Joined::Leader(self.flights.alone(self.flight(&asked)))
+                Joined::Leader(self.flights.alone(self.flight(&asked, &found)))
             } else {
                 self.join(&asked, &found, scope, avoid.as_ref())
             };
@@ -219,7 +219,7 @@ impl Exchange {
                         status.detail = Some("wait-given-up");
                         break;
                     };
-                    if let Some(answer) = self.follow(&asked, &flight, outcome, &status) {
+                    if let Some(answer) = self.follow(&asked, outcome, &status) {
                         return answer;
                     }
                     avoid = Some(flight);
@@ -260,15 +260,15 @@ impl Exchange {
         Some(answer)
     }
 
-    fn flight(&self, asked: &Asked<'_>) -> Arc<Flight> {
-        self.flights.begin(asked.primary.clone(), Arc::clone(&asked.identity), self.purges.seq(), self.purges.invalidations())
+    fn flight(&self, asked: &Asked<'_>, found: &Found) -> Arc<Flight> {
+        Flight::new(asked.primary.clone(), Arc::clone(&asked.identity), found.position)
     }
 
     fn join(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, avoid: Option<&Arc<Flight>>) -> Joined {
         let key = |scope| FlightKey { key: found.key.clone(), authorized: asked.is_authorized(), scope };
         let usable = |flight: &Arc<Flight>| {
             avoid.is_none_or(|avoid| !Arc::ptr_eq(avoid, flight))
-                && self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone
+                && self.purges.verdict_before_head(&flight.identity, flight.began) != Verdict::Gone
         };
         // Who wants less than the whole is served by the fetch of the whole, if there is one.
         if scope != Scope::Whole
@@ -282,7 +282,7 @@ impl Exchange {
                 |one: &Option<Arc<Object>>, other: &Option<Arc<Object>>| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr);
             again.key != found.key || !same(&again.object, &found.object)
         };
-        self.flights.join(&key(scope), || self.flight(asked), usable, changed)
+        self.flights.join(&key(scope), || self.flight(asked, found), usable, changed)
     }
 
     /// Sends the leader on its way, as a task that no client's leaving stops.
@@ -337,6 +337,11 @@ impl Exchange {
                 if scope == Scope::Whole && asked.request.headers.contains_key(header::RANGE) && fetched.status.is_success() {
                     return None;
                 }
+                // Nor does what came of the range alone tell whether the client's own condition for it holds.
+                let is_of_range = matches!(fetched.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
+                if is_of_range && asked.request.headers.contains_key(header::IF_RANGE) {
+                    return None;
+                }
                 status.detail = Some(refusal.as_str());
                 Some(Ok(serve::direct(fetched, &asked.request, status)))
             }
@@ -345,13 +350,7 @@ impl Exchange {
     }
 
     /// Step 9 for who follows; `None` when the outcome does not fit.
-    fn follow(
-        self: &Arc<Self>,
-        asked: &Asked<'_>,
-        flight: &Flight,
-        outcome: Outcome,
-        status: &CacheStatus,
-    ) -> Option<Result<Answer, Failed>> {
+    fn follow(self: &Arc<Self>, asked: &Asked<'_>, outcome: Outcome, status: &CacheStatus) -> Option<Result<Answer, Failed>> {
         let mut status = CacheStatus { collapsed: true, ..status.clone() };
         let object = match outcome {
             Outcome::Object(object) if scope::is_far(&object, &asked.request) => return None,
@@ -375,7 +374,7 @@ impl Exchange {
             Outcome::Private => return None,
             Outcome::Failed(error) => return Some(Err(failed(error, status))),
         };
-        if flight.is_spoiled() || !self.fits(asked, &object) {
+        if !self.fits(asked, &object) {
             return None;
         }
         let answer = serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None })?;
@@ -383,10 +382,12 @@ impl Exchange {
         Some(Ok(answer))
     }
 
-    /// Whether another request's answer is also this one's: the variant, not purged, and usable without asking at the later of this
-    /// request's time and the answer's.
+    /// Whether another request's answer is also this one's: the query, by what the answer says of it, and the variant; not purged; usable
+    /// without asking at the later of this request's time and the answer's, and by the request's own directives.
     fn fits(&self, asked: &Asked<'_>, object: &Object) -> bool {
-        if !object.fits(&asked.request.headers) {
+        let same_query = !asked.policy.no_vary_search || self.primary(&asked.request, asked.policy) == object.primary;
+        let fresh_enough = asked.directives.allow(&object.freshness, asked.now);
+        if !same_query || !fresh_enough || !object.fits(&asked.request.headers) {
             return false;
         }
         let verdict = self.purges.verdict(&object.identity, &object.mark);
@@ -403,8 +404,7 @@ impl Exchange {
     /// Drops everything stored or being fetched, and takes `seq` as in force: in place of purges that this node missed and can no longer
     /// learn. `seq` may be below the number in force, as when the control plane was put back to an older state; numbers compare nothing then.
     pub fn purge_all_through(&self, seq: u64) {
-        self.purges.raise_all(seq);
-        self.flights.spoil_all();
+        self.purges.drop_all(seq);
         self.store.clear();
     }
 
@@ -434,8 +434,9 @@ impl Exchange {
         }
     }
 
-    fn next_generation(&self) -> u64 {
-        self.generations.fetch_add(1, Ordering::Relaxed)
+    /// The generation of a marker, or the place of a head among all.
+    fn next_in_order(&self) -> u64 {
+        self.order.fetch_add(1, Ordering::Relaxed)
     }
 }
 

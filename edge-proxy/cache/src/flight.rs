@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use tokio::sync::watch;
 use crate::fetch::{FetchError, FetchErrorKind};
 use crate::key::Key;
 use crate::object::Object;
-use crate::purge::Identity;
+use crate::purge::{Identity, Position};
 use crate::range::Wanted;
 
 /// How long a request waits for the head of another one's fetch before it goes upstream itself.
@@ -63,27 +62,21 @@ pub(crate) struct Flight {
     /// The key without variant.
     pub(crate) primary: Key,
     pub(crate) identity: Arc<Identity>,
-    /// The number of the last purge in force when it began.
-    pub(crate) stamp: u64,
-    /// How often this node had invalidated something by itself when it began.
-    pub(crate) since: u64,
+    /// Where the node stood in purges before the lookup that it began for.
+    pub(crate) began: Position,
     outcome: watch::Sender<Option<Outcome>>,
-    /// How often everything had been dropped when it began, and how often it has been by this moment.
-    drops_before: u64,
-    drops: Arc<AtomicU64>,
 }
 
 impl Flight {
+    pub(crate) fn new(primary: Key, identity: Arc<Identity>, began: Position) -> Arc<Self> {
+        Arc::new(Self { primary, identity, began, outcome: watch::Sender::new(None) })
+    }
+
     /// What came of it; `None` when that takes longer than [`HEAD_WAIT`].
     pub(crate) async fn outcome(&self) -> Option<Outcome> {
         let mut seen = self.outcome.subscribe();
         let outcome = tokio::time::timeout(HEAD_WAIT, seen.wait_for(Option::is_some)).await.ok()?.ok()?;
         outcome.clone()
-    }
-
-    /// Whether everything was dropped since it began, so that its answer must be neither kept nor shared.
-    pub(crate) fn is_spoiled(&self) -> bool {
-        self.drops.load(Ordering::Acquire) != self.drops_before
     }
 }
 
@@ -91,7 +84,6 @@ impl Flight {
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     map: Mutex<HashMap<FlightKey, Arc<Flight>>>,
-    drops: Arc<AtomicU64>,
 }
 
 /// The place of a request.
@@ -108,20 +100,6 @@ pub(crate) enum Joined {
 }
 
 impl Flights {
-    /// A flight that begins at this moment. [`Self::join`] lets others find it, [`Self::alone`] does not.
-    pub(crate) fn begin(&self, primary: Key, identity: Arc<Identity>, stamp: u64, since: u64) -> Arc<Flight> {
-        let drops_before = self.drops.load(Ordering::Acquire);
-        Arc::new(Flight {
-            primary,
-            identity,
-            stamp,
-            since,
-            outcome: watch::Sender::new(None),
-            drops_before,
-            drops: Arc::clone(&self.drops),
-        })
-    }
-
     /// Joins the flight for a key, or begins `flight`. `avoid` is one that proved no use, which is replaced; `usable` says whether another one may
     /// still be joined; `changed` says whether the store has something else than when it was looked at, which happens when a flight ends in between.
     pub(crate) fn join(
@@ -133,7 +111,6 @@ impl Flights {
     ) -> Joined {
         let mut map = self.map.lock();
         if let Some(found) = map.get(key)
-            && !found.is_spoiled()
             && usable(found)
         {
             return Joined::Follower(Arc::clone(found));
@@ -151,17 +128,12 @@ impl Flights {
 
     /// The flight for a key, if one is under way that may be joined.
     pub(crate) fn under_way(&self, key: &FlightKey, usable: impl FnOnce(&Arc<Flight>) -> bool) -> Option<Arc<Flight>> {
-        self.map.lock().get(key).filter(|found| !found.is_spoiled() && usable(found)).map(Arc::clone)
+        self.map.lock().get(key).filter(|found| usable(found)).map(Arc::clone)
     }
 
     /// A flight nobody can join.
     pub(crate) fn alone(self: &Arc<Self>, flight: Arc<Flight>) -> Lead {
         Lead { flights: Arc::clone(self), keys: Vec::new(), flight }
-    }
-
-    /// Keeps what all flights bring from being stored or shared further, those included that nobody can find any more.
-    pub(crate) fn spoil_all(&self) {
-        self.drops.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -229,8 +229,10 @@ fn is_type(wanted: &str, have: &str) -> bool {
 
 /// The media type of a response without parameters, in lower case.
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    // Its parameters may hold bytes that are no text; they do not hide what it is.
+    let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(essence).trim().to_ascii_lowercase())
 }
 
 fn is_listed(list: &[StatusPattern], status: StatusCode) -> bool {

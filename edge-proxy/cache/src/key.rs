@@ -74,6 +74,15 @@ impl Key {
         Self::from_text(text)
     }
 
+    /// The key of answers that say of queries what has this hash.
+    #[must_use]
+    pub fn under(&self, search: u128) -> Self {
+        let mut text = self.text.to_vec();
+        text.extend_from_slice(UNDER);
+        text.extend_from_slice(&search.to_be_bytes());
+        Self::from_text(text)
+    }
+
     /// The key under which it is kept what the answers below a path say of queries.
     #[must_use]
     pub fn search(&self) -> Self {
@@ -119,6 +128,8 @@ const VARIANT: &[u8] = &[0xff, 0xff, 0xff, 0xfe];
 const HEAD: &[u8] = &[0xff, 0xff, 0xff, 0xfd];
 /// Closes the key of what is said of queries.
 const SEARCH: &[u8] = &[0xff, 0xff, 0xff, 0xfc];
+/// Opens the hash of what answers say of queries.
+const UNDER: &[u8] = &[0xff, 0xff, 0xff, 0xfb];
 /// In place of the length of a part that is absent.
 const ABSENT: &[u8] = &[0xff, 0xff, 0xff, 0xff];
 
@@ -134,7 +145,7 @@ fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
         text.extend_from_slice(ABSENT);
         return;
     };
-    text.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX - 4).to_be_bytes());
+    text.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX - 5).to_be_bytes());
     text.extend_from_slice(value);
 }
 

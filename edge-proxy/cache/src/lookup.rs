@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::answer::Forwarded;
 use crate::key::Key;
 use crate::object::{Object, Parts};
-use crate::purge::{Table, Verdict};
+use crate::purge::{Position, Table, Verdict};
 use crate::request::Request;
 use crate::shape;
 use crate::store::{Entry, Memory};
@@ -34,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) reason: Forwarded,
     /// More about the reason.
     pub(crate) detail: Option<&'static str>,
+    /// Where the node stood in purges before it looked.
+    pub(crate) position: Position,
 }
 
 /// What may be done with what was found.
@@ -53,6 +55,7 @@ pub(crate) enum State {
 
 /// Looks a request up.
 pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Request, now: Time) -> Found {
+    let position = purges.position();
     let mut key = primary.clone();
     let mut reason = Forwarded::UriMiss;
     let mut entry = store.get(primary);
@@ -61,7 +64,7 @@ pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Requ
         reason = Forwarded::VaryMiss;
         entry = store.get(&key);
     }
-    let mut found = Found { key, object: None, parts: None, state: State::Missing, reason, detail: None };
+    let mut found = Found { key, object: None, parts: None, state: State::Missing, reason, detail: None, position };
     match entry {
         Some(Entry::Object(object)) => found.take(object, purges, now),
         Some(Entry::Parts(parts)) => found.take_parts(parts, purges, request, now),

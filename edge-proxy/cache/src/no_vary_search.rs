@@ -4,6 +4,7 @@
 
 use http::HeaderMap;
 use sfv::{BareItem, Dictionary, InnerList, ListEntry};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::key::decoded;
 use crate::lists::structured;
@@ -56,6 +57,20 @@ impl Rules {
         };
         let rules = Self { params, key_order };
         (rules.key_order || rules.params != Params::AllBut(Vec::new())).then_some(rules)
+    }
+
+    /// Tells rules apart that are not the same.
+    pub(crate) fn hash(&self) -> u128 {
+        let (kind, names) = match &self.params {
+            Params::AllBut(names) => (0, names),
+            Params::Only(names) => (1, names),
+        };
+        let mut text = vec![kind, u8::from(self.key_order)];
+        for name in names {
+            text.extend_from_slice(&(name.len() as u64).to_be_bytes());
+            text.extend_from_slice(name);
+        }
+        xxh3_128(&text)
     }
 
     /// What they cost in memory, in bytes.

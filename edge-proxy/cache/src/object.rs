@@ -101,7 +101,8 @@ impl Object {
 
     /// Whether it answers a request with these header fields, as far as `Vary` goes.
     pub(crate) fn fits(&self, request: &HeaderMap) -> bool {
-        self.fields.is_empty() || vary::key(&self.primary, self.generation, &self.fields, request) == self.key
+        let key = || vary::key(&self.primary, self.generation, &self.fields, request);
+        self.fields.is_empty() || self.key == if self.head_only { key().head() } else { key() }
     }
 
     /// What it costs in memory, in bytes.

@@ -20,14 +20,12 @@ mod prefixes;
 mod tags;
 mod url;
 
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, group_name};
 pub(crate) use tags::Tags;
 
 use local::Local;
 use prefixes::Prefixes;
 use url::{Location, named};
-
-pub(crate) use url::group_name;
 
 /// The most names of one kind. When they are more, the older half is folded into the epoch of everything.
 const NAMES_MAX: usize = 100_000;
@@ -66,14 +64,26 @@ pub(crate) enum Verdict {
     Gone,
 }
 
+/// Where a node stands in all that takes answers out of use. Read before the store is looked at: what is fetched for what was found then counts
+/// as old when something is taken out of use in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The number of the last purge in force.
+    pub(crate) seq: u64,
+    /// How often this node invalidated something by itself.
+    invalidations: u64,
+    /// How often everything was dropped.
+    drops: u64,
+}
+
 /// What an object knows of purges.
 #[derive(Debug, Default)]
 pub(crate) struct Mark {
-    /// The number of the last purge in force when the fetch began.
-    stamp: u64,
+    /// Where the node stood when the fetch began.
+    began: Position,
     tags: Tags,
-    /// The count of this node's own invalidations when the fetch began.
-    since: u64,
+    /// Its place in the order in which heads came; clocks may step back.
+    order: u64,
     /// Its cache groups.
     groups: Box<[u128]>,
     /// The change of the table up to which nothing matched.
@@ -83,9 +93,9 @@ pub(crate) struct Mark {
 impl Clone for Mark {
     fn clone(&self) -> Self {
         Self {
-            stamp: self.stamp,
+            began: self.began,
+            order: self.order,
             tags: self.tags.clone(),
-            since: self.since,
             groups: self.groups.clone(),
             clean_at: AtomicU64::new(self.clean_at.load(Ordering::Relaxed)),
         }
@@ -93,17 +103,23 @@ impl Clone for Mark {
 }
 
 impl Mark {
-    pub(crate) fn new(stamp: u64, tags: Tags) -> Self {
-        Self { stamp, tags, since: 0, groups: Box::default(), clean_at: AtomicU64::new(0) }
+    pub(crate) fn new(began: Position, tags: Tags, groups: Box<[u128]>) -> Self {
+        Self { began, order: 0, tags, groups, clean_at: AtomicU64::new(0) }
     }
 
-    /// The same for an answer in these cache groups, whose fetch began when this node had invalidated things `since` times.
-    pub(crate) fn invalidated_since(self, since: u64, groups: Box<[u128]>) -> Self {
-        Self { since, groups, ..self }
+    /// The same for the head that came as this one of all.
+    pub(crate) fn in_order(self, order: u64) -> Self {
+        Self { order, ..self }
     }
 
+    /// Grows with what an answer can know: the purges in force when it was asked for, and when its head came.
+    pub(crate) fn recency(&self) -> (u64, u64) {
+        (self.began.seq, self.order)
+    }
+
+    /// The number of the last purge in force when the fetch began.
     pub(crate) fn stamp(&self) -> u64 {
-        self.stamp
+        self.began.seq
     }
 
     pub(crate) fn tags(&self) -> &Tags {
@@ -125,6 +141,8 @@ pub(crate) struct Table {
     changes: AtomicU64,
     /// The number of the last purge in force.
     seq: AtomicU64,
+    /// Counts the times at which everything was dropped.
+    drops: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -173,7 +191,14 @@ enum Named<'a> {
 }
 
 impl Table {
-    /// The number of the last purge in force: the stamp of a fetch that begins now.
+    /// What a fetch carries that begins for what is looked up after this.
+    pub(crate) fn position(&self) -> Position {
+        // In the order contrary to that of `drop_all`.
+        let drops = self.drops.load(Ordering::Acquire);
+        Position { seq: self.seq(), invalidations: self.local.count(), drops }
+    }
+
+    /// The number of the last purge in force.
     pub(crate) fn seq(&self) -> u64 {
         self.seq.load(Ordering::Acquire)
     }
@@ -187,10 +212,16 @@ impl Table {
         self.changed(purges.iter().map(|purge| purge.seq).max().unwrap_or(0));
     }
 
-    /// Purges everything that was fetched before `seq`, in place of purges that were missed.
-    pub(crate) fn raise_all(&self, seq: u64) {
-        self.epochs.write().all.raise(seq, false);
-        self.changed(seq);
+    /// Takes out of use everything that was asked for before, and begins anew at `seq`: in place of purges that were missed, or of another
+    /// count of them, whose numbers compare nothing with the ones before.
+    pub(crate) fn drop_all(&self, seq: u64) {
+        let mut epochs = self.epochs.write();
+        self.drops.fetch_add(1, Ordering::AcqRel);
+        *epochs = Epochs { names_max: epochs.names_max, ..Epochs::default() };
+        self.seq.store(seq, Ordering::Release);
+        // Once more, for who began to look in between.
+        self.drops.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes up the position of an earlier run.
@@ -203,11 +234,6 @@ impl Table {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often this node has invalidated something by itself: the count of a fetch that begins now.
-    pub(crate) fn invalidations(&self) -> u64 {
-        self.local.count()
-    }
-
     /// Takes everything with these identities or in these groups out of use that was asked for before.
     pub(crate) fn invalidate(&self, targets: &[Identity], groups: &[u128]) {
         let names: Vec<u128> = targets.iter().flat_map(|target| &target.resources).chain(groups).copied().collect();
@@ -217,7 +243,7 @@ impl Table {
 
     /// Whether this node itself took an object out of use.
     pub(crate) fn is_invalidated(&self, identity: &Identity, mark: &Mark) -> bool {
-        self.local.is_out(identity.resources.iter().chain(&mark.groups), mark.since)
+        self.local.is_out(identity.resources.iter().chain(&mark.groups), mark.began.invalidations)
     }
 
     /// Compares an object.
@@ -226,26 +252,30 @@ impl Table {
         if mark.clean_at.load(Ordering::Relaxed) == changes {
             return Verdict::Untouched;
         }
-        if self.is_invalidated(identity, mark) {
+        if self.is_dropped(mark.began) || self.is_invalidated(identity, mark) {
             return Verdict::Gone;
         }
-        let epoch = if mark.stamp >= self.seq() { Epoch::default() } else { self.epochs.read().matching(identity, &mark.tags) };
-        let verdict = judged(epoch, mark.stamp);
+        let epoch = if mark.stamp() >= self.seq() { Epoch::default() } else { self.epochs.read().matching(identity, &mark.tags) };
+        let verdict = judged(epoch, mark.stamp());
         if verdict == Verdict::Untouched {
             mark.clean_at.store(changes, Ordering::Relaxed);
         }
         verdict
     }
 
-    /// Compares a fetch that began at `stamp` and whose head, with its tags, has not come.
-    pub(crate) fn verdict_before_head(&self, identity: &Identity, stamp: u64, since: u64) -> Verdict {
-        if self.local.is_out(identity.resources.iter(), since) {
+    /// Compares a fetch whose head, with its tags, has not come.
+    pub(crate) fn verdict_before_head(&self, identity: &Identity, began: Position) -> Verdict {
+        if self.is_dropped(began) || self.local.is_out(identity.resources.iter(), began.invalidations) {
             return Verdict::Gone;
         }
-        if stamp >= self.seq() {
+        if began.seq >= self.seq() {
             return Verdict::Untouched;
         }
-        judged(self.epochs.read().matching(identity, &Tags::default()), stamp)
+        judged(self.epochs.read().matching(identity, &Tags::default()), began.seq)
+    }
+
+    fn is_dropped(&self, began: Position) -> bool {
+        began.drops != self.drops.load(Ordering::Acquire)
     }
 
     #[cfg(test)]

@@ -52,6 +52,17 @@ pub(crate) fn of(object: &Object, request: &Request) -> Option<Shape> {
     })
 }
 
+/// The same for the request that the object was fetched for: where nobody knows the length of the whole, the end of the part is the end that
+/// upstream chose for this request, and for no other.
+pub(crate) fn of_fetched(object: &Object, request: &Request) -> Option<Shape> {
+    let shape = of(object, request);
+    if shape.is_some() || request.head_only || object.length().is_some() || request.headers.contains_key(header::IF_RANGE) {
+        return shape;
+    }
+    let part = object.part?;
+    range::wanted(&request.headers).filter(|wanted| part.answers(wanted)).map(|_| Shape::Part(part.start, part.end))
+}
+
 fn of_ranges(mut ranges: Vec<(u64, u64)>) -> Shape {
     // Ascending, so that a body that is still growing is read forwards only; RFC 9110 section 15.3.7.2 leaves the order to the server.
     ranges.sort_unstable();
@@ -70,9 +81,9 @@ fn of_part(object: &Object, part: ContentRange, request: &Request) -> Option<Sha
         },
         None if request.headers.contains_key(header::IF_RANGE) => return None,
         None => match range::wanted(&request.headers)? {
-            // Where nobody knows the length, the end of the part is the end that upstream knew.
-            Wanted::From { first, last } => vec![(first, last.map_or(part.end, |last| last.saturating_add(1).min(part.end)))],
-            Wanted::Suffix(_) => return None,
+            // Where nobody knows the length, nobody knows whether there is more behind the part.
+            Wanted::From { first, last: Some(last) } if last < part.end => vec![(first, last + 1)],
+            Wanted::From { .. } | Wanted::Suffix(_) => return None,
         },
     };
     let is_there = |&(start, end): &(u64, u64)| part.start <= start && start < end && end <= part.end;

@@ -50,6 +50,9 @@ fn extensions(path: &str) -> impl Iterator<Item = Vec<u8>> {
     for path in std::iter::once(path.as_bytes()).chain(decoded.as_deref()) {
         let last = path.rsplit(|&byte| byte == b'/' || byte == b'\\').next().unwrap_or_default();
         for piece in last.split(|byte| matches!(byte, b';' | b'?' | b'#' | b'\0' | b'\n' | b'\r')) {
+            // Some file systems take no notice of these at the end of a name.
+            let end = piece.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |last| last + 1);
+            let piece = &piece[..end];
             let extension = piece.iter().rposition(|&byte| byte == b'.').map(|dot| piece[dot + 1..].to_ascii_lowercase());
             found.extend(extension.filter(|extension| STATIC.contains(&extension.as_slice())));
         }

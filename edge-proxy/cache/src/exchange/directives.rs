@@ -9,6 +9,7 @@ use skerry_config::snapshot::Policy;
 use crate::answer::Forwarded;
 use crate::control::Asked;
 use crate::cookies;
+use crate::freshness::Freshness;
 use crate::lookup::{Found, State};
 use crate::time::Time;
 
@@ -40,6 +41,12 @@ impl Directives {
 
     pub(super) fn only_if_cached(&self) -> bool {
         self.asked.as_ref().is_some_and(|asked| asked.only_if_cached)
+    }
+
+    /// Whether the answer to another's request is as fresh as this one, made at `now`, will have it. What came after this was asked is as good
+    /// as what it would have brought itself.
+    pub(super) fn allow(&self, freshness: &Freshness, now: Time) -> bool {
+        freshness.responded_at >= now || self.obeyed().is_none_or(|asked| freshness.satisfies(asked, now))
     }
 
     /// Makes what was found as fresh or stale as the request will have it.

@@ -81,7 +81,7 @@ impl Exchange {
 
     /// Whether a fetch is under way that a request may join.
     fn is_fetching(&self, key: &FlightKey) -> bool {
-        let usable = |flight: &Arc<Flight>| self.purges.verdict_before_head(&flight.identity, flight.stamp, flight.since) != Verdict::Gone;
+        let usable = |flight: &Arc<Flight>| self.purges.verdict_before_head(&flight.identity, flight.began) != Verdict::Gone;
         self.flights.under_way(key, usable).is_some()
     }
 

@@ -22,13 +22,13 @@ impl Exchange {
         }
         let identity = |path_and_query| identity(&Request { path_and_query, ..request.clone() }, site, policy);
         let targets: Vec<Identity> = targets.into_iter().map(identity).collect();
-        self.purges.invalidate(&targets, &groups_of(request, response, CACHE_GROUP_INVALIDATION));
+        self.purges.invalidate(&targets, &groups_of(request, policy, response, CACHE_GROUP_INVALIDATION));
     }
 }
 
 /// The names of the cache groups in a field of the answer to a request.
-pub(super) fn groups_of(request: &Request, response: &HeaderMap, field: &str) -> Box<[u128]> {
-    groups(response, field).iter().map(|group| group_name(request.scheme, &request.authority, group)).collect()
+pub(super) fn groups_of(request: &Request, policy: &Policy, response: &HeaderMap, field: &str) -> Box<[u128]> {
+    groups(response, field).iter().map(|group| group_name(request, &policy.key, group)).collect()
 }
 
 /// Path and query of a URI reference, resolved against the request; `None` when it is of another origin.
@@ -46,10 +46,10 @@ fn same_origin_target(reference: &str, request: &Request) -> Option<String> {
         if !same_scheme || !authority.eq_ignore_ascii_case(&request.authority) {
             return None;
         }
-        return Some(if target.starts_with('/') { target.to_owned() } else { format!("/{target}") });
+        return Some(if target.starts_with('/') { without_dots(target) } else { format!("/{target}") });
     }
     if reference.starts_with('/') {
-        return Some(reference.to_owned());
+        return Some(without_dots(reference));
     }
     let path = crate::key::split(&request.path_and_query).0;
     if reference.is_empty() || reference.starts_with('?') {

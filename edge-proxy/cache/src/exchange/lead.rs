@@ -131,7 +131,7 @@ impl Trip {
     }
 
     async fn fetch(&self, request: Request) -> Result<Fetched, FetchError> {
-        self.fetch.fetch(Forward { request, purge_seq: self.lead.flight.stamp }).await.and_then(sound)
+        self.fetch.fetch(Forward { request, purge_seq: self.lead.flight.began.seq }).await.and_then(sound)
     }
 
     /// The request as it goes upstream: without this client's conditions, for as much as is to be fetched.
@@ -323,10 +323,8 @@ impl Trip {
         let generation = match self.exchange.store.get(primary) {
             Some(Entry::Marker(marker)) if marker.fields == *fields => marker.generation,
             _ => {
-                let generation = self.exchange.next_generation();
-                if !self.lead.flight.is_spoiled() {
-                    self.exchange.store.insert(primary.clone(), Entry::Marker(Arc::new(Marker { fields: Arc::clone(fields), generation })));
-                }
+                let generation = self.exchange.next_in_order();
+                self.exchange.store.insert(primary.clone(), Entry::Marker(Arc::new(Marker { fields: Arc::clone(fields), generation })));
                 generation
             }
         };

@@ -49,5 +49,5 @@ pub(super) fn is_far(object: &Object, request: &Request) -> bool {
             None => return true,
         },
     };
-    first > object.offset() + object.body.len() + NEAR_BYTES
+    first > object.offset().saturating_add(object.body.len()).saturating_add(NEAR_BYTES)
 }

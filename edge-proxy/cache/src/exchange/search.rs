@@ -40,10 +40,12 @@ impl Exchange {
 
 /// The key of a request whose query these rules make canonical.
 pub(super) fn key_under(request: &Request, policy: &Policy, rules: Option<&Rules>) -> Key {
+    let Some(rules) = rules else { return Key::of(request, &policy.key) };
     let (path, query) = split(&request.path_and_query);
-    let (Some(rules), Some(query)) = (rules, query) else { return Key::of(request, &policy.key) };
-    let path_and_query = rules.canonical(query).map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-    Key::of(&Request { path_and_query, ..request.clone() }, &policy.key)
+    let query = query.and_then(|query| rules.canonical(query));
+    let path_and_query = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    // Only answers that said the same of queries: of others nobody knows what they depend on.
+    Key::of(&Request { path_and_query, ..request.clone() }, &policy.key).under(rules.hash())
 }
 
 /// Where the rules of a path are kept.

@@ -35,7 +35,7 @@ impl Served {
 /// Answers from an object; `None` when it lacks what the request needs, or takes no more readers.
 pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Served) -> Option<Answer> {
     let Served { mut status, cursor, first, detail } = served;
-    let shape = shape::of(object, request)?;
+    let shape = if first { shape::of_fetched(object, request)? } else { shape::of(object, request)? };
     let now = now.max(object.freshness.responded_at);
     status.ttl = Some(object.freshness.ttl(now));
     status.detail = detail.or(status.detail);

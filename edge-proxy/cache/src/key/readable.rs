@@ -1,6 +1,6 @@
 //! Keys for people to read: `https://shop.example/list?page=2 accept-language=de`.
 
-use super::{ABSENT, HEAD, Key, SEARCH, VARIANT};
+use super::{ABSENT, HEAD, Key, SEARCH, UNDER, VARIANT};
 
 impl Key {
     /// The key as one line: scheme, host, path and query as a URL, then what else tells answers apart as `name=value`. A part that does not
@@ -38,7 +38,7 @@ impl<'a> Iterator for Parts<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (length, rest) = self.0.split_first_chunk::<4>()?;
-        if [VARIANT, HEAD, SEARCH].contains(&length.as_slice()) {
+        if [VARIANT, HEAD, SEARCH, UNDER].contains(&length.as_slice()) {
             return None;
         }
         if length == ABSENT {

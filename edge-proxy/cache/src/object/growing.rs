@@ -90,7 +90,7 @@ impl Growing {
         Arc::new(Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling })
     }
 
-    /// A body that is whole from the start.
+    /// A body that is whole from the start. Small pieces are joined.
     pub(crate) fn of_pieces(filling: Arc<Filling>, pieces: impl IntoIterator<Item = Bytes>) -> Arc<Self> {
         let mut len = 0;
         let place = |bytes: Bytes| {
@@ -98,7 +98,7 @@ impl Growing {
             len += bytes.len() as u64;
             Piece { start, bytes }
         };
-        let pieces: Box<[Piece]> = pieces.into_iter().filter(|bytes| !bytes.is_empty()).map(place).collect();
+        let pieces = joined(pieces.into_iter().filter(|bytes| !bytes.is_empty()).map(place).collect());
         let body = Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling };
         body.state.lock().end = Some(Ok(()));
         // The cell is new, so that it takes the value.

@@ -12,6 +12,16 @@ use crate::range::ContentRange;
 /// The most runs of one representation; the shortest gives way to a further one.
 const RUNS_MAX: usize = 64;
 
+impl Combined {
+    /// How many bytes of the representation there are.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Whole(whole) => whole.body.len(),
+            Self::Parts(parts) => parts.runs.iter().map(|run| run.body.len()).sum(),
+        }
+    }
+}
+
 /// The runs of one representation: ascending, none touching another, never empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
@@ -64,7 +74,9 @@ impl Parts {
     fn is_of_same(&self, new: &Object) -> bool {
         let ours = self.head();
         let same_tag = strong_etag(&ours.headers).is_some_and(|tag| strong_etag(&new.headers) == Some(tag));
-        same_tag && ours.length.zip(new.length).is_none_or(|(ours, theirs)| ours == theirs)
+        let same_length = ours.length.zip(new.length).is_none_or(|(ours, theirs)| ours == theirs);
+        let end = self.runs.last().map_or(0, |run| run.offset() + run.body.len()).max(new.offset() + new.body.len());
+        same_tag && same_length && ours.length.or(new.length).is_none_or(|length| end <= length)
     }
 
     /// An object with the head that all runs share.
@@ -122,7 +134,7 @@ impl Bytes {
     }
 }
 
-/// What of `bytes` lies from `start` up to `end`.
+/// What of `bytes` lies from `start` up to `end`. A piece that is cut is copied: a byte of it would keep all of it in memory.
 fn cut(bytes: &Bytes, start: u64, end: u64) -> Vec<bytes::Bytes> {
     let mut at = bytes.start;
     let mut out = Vec::new();
@@ -131,7 +143,8 @@ fn cut(bytes: &Bytes, start: u64, end: u64) -> Vec<bytes::Bytes> {
         let (from, to) = (start.clamp(at, next), end.clamp(at, next));
         if from < to {
             let place = |offset: u64| usize::try_from(offset - at).unwrap_or(usize::MAX);
-            out.push(piece.slice(place(from)..place(to)));
+            let cut = piece.slice(place(from)..place(to));
+            out.push(if cut.len() < piece.len() { bytes::Bytes::copy_from_slice(&cut) } else { cut });
         }
         at = next;
     }

@@ -36,7 +36,7 @@ impl Table {
                 Named::AnyTag => ("tag", Some("any, as not all tags are kept".to_owned())),
             };
             if epoch.newest() > 0 {
-                let verdict = judged(epoch, mark.stamp);
+                let verdict = judged(epoch, mark.stamp());
                 found.push(Compared { kind, name, hard: epoch.hard, soft: epoch.soft, verdict });
             }
         };

@@ -75,6 +75,11 @@ fn origin(request: &Request, rules: &Rules) -> String {
     format!("{scheme}://{}", rules.host.as_deref().unwrap_or(&request.authority).to_ascii_lowercase())
 }
 
+/// The name of a cache group, which only answers of one origin share (RFC 9875 section 2).
+pub(crate) fn group_name(request: &Request, rules: &Rules, group: &str) -> u128 {
+    named("group", &format!("{}\0{group}", origin(request, rules)))
+}
+
 /// The name of a URL, without its scheme.
 pub(super) fn url_name(host: &str, path_and_query: &str) -> u128 {
     named("url", &format!("{host}{path_and_query}"))

@@ -8,7 +8,7 @@ use skerry_config::snapshot::Snapshot;
 
 use super::tags::{TAG_BYTES_MAX, TAGS_MAX};
 use super::url::Location;
-use super::{Identity, Mark, Table, Tags, Verdict};
+use super::{Identity, Mark, Position, Table, Tags, Verdict};
 use crate::request::Request;
 
 fn identity(authority: &str, path: &str, rules: &Key) -> Identity {
@@ -22,6 +22,10 @@ fn identity(authority: &str, path: &str, rules: &Key) -> Identity {
     Identity::of(&request, "shop", rules)
 }
 
+fn mark(seq: u64, tags: Tags) -> Mark {
+    Mark::new(Position { seq, ..Position::default() }, tags, Box::default())
+}
+
 fn texts(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
 }
@@ -32,9 +36,9 @@ fn verdict(targets: Targets, object: &Identity, tags: &str) -> Verdict {
     table.raise(&[Purge { seq: 5, targets }], &Snapshot::default());
     let mut headers = HeaderMap::new();
     headers.insert("cache-tag", tags.parse().unwrap());
-    let new = table.verdict(object, &Mark::new(5, Tags::of(&headers)));
+    let new = table.verdict(object, &mark(5, Tags::of(&headers)));
     assert_eq!(new, Verdict::Untouched, "an object fetched after the purge");
-    table.verdict(object, &Mark::new(4, Tags::of(&headers)))
+    table.verdict(object, &mark(4, Tags::of(&headers)))
 }
 
 #[test]
@@ -89,7 +93,7 @@ fn a_url_means_what_the_key_rules_make_of_it() {
         let table = Table::default();
         let targets = Targets { urls: texts(&[url]), ..Targets::default() };
         table.raise(&[Purge { seq: 5, targets }], &crate::exchange::tests::house::snapshot(key));
-        table.verdict(&object, &Mark::new(4, Tags::default()))
+        table.verdict(&object, &mark(4, Tags::default()))
     };
     assert_eq!(purge("https://shop.example/a?utm=9&page=2", keep.clone()), Verdict::Gone);
     assert_eq!(purge("https://shop.example/a?page=2", keep.clone()), Verdict::Gone);
@@ -106,7 +110,7 @@ fn an_answer_that_hosts_share_is_purged_by_any_of_them() {
     let gone = |targets: &Targets, object: &Identity| {
         let table = Table::default();
         table.raise(&[Purge { seq: 5, targets: targets.clone() }], &snapshot);
-        table.verdict(object, &Mark::new(4, Tags::default())) == Verdict::Gone
+        table.verdict(object, &mark(4, Tags::default())) == Verdict::Gone
     };
     for stored_by in ["img1.example", "img2.example:8080", "shop.example", "shop.example:8443"] {
         let object = identity(stored_by, "/a/b?v=1", &alias);
@@ -162,11 +166,11 @@ fn missed_purges_and_positions() {
     table.resume(7);
     let object = identity("shop.example", "/", &Key::default());
     assert_eq!(table.seq(), 7);
-    assert_eq!(table.verdict(&object, &Mark::new(7, Tags::default())), Verdict::Untouched);
-    table.raise_all(9);
+    assert_eq!(table.verdict(&object, &mark(7, Tags::default())), Verdict::Untouched);
+    table.drop_all(9);
     assert_eq!(table.seq(), 9);
-    assert_eq!(table.verdict(&object, &Mark::new(8, Tags::default())), Verdict::Gone);
-    assert_eq!(table.verdict(&object, &Mark::new(9, Tags::default())), Verdict::Untouched);
+    assert_eq!(table.verdict(&object, &mark(8, Tags::default())), Verdict::Gone);
+    assert_eq!(table.verdict(&object, &Mark::new(table.position(), Tags::default(), Box::default())), Verdict::Untouched);
 }
 
 #[test]
@@ -187,12 +191,12 @@ fn a_full_table_purges_too_much_but_never_too_little() {
         let object = identity("shop.example", &format!("/{seq}"), &Key::default());
         let mut headers = HeaderMap::new();
         headers.insert("cache-tag", format!("t{seq}").parse().unwrap());
-        let verdict = table.verdict(&object, &Mark::new(seq - 1, Tags::of(&headers)));
+        let verdict = table.verdict(&object, &mark(seq - 1, Tags::of(&headers)));
         assert_ne!(verdict, Verdict::Untouched, "purge {seq} is lost");
         assert!(verdict == Verdict::Gone || seq % 3 == 2, "hard purge {seq} became soft");
     }
     let newest = identity("shop.example", "/other", &Key::default());
-    assert_eq!(table.verdict(&newest, &Mark::new(100, Tags::default())), Verdict::Untouched);
+    assert_eq!(table.verdict(&newest, &mark(100, Tags::default())), Verdict::Untouched);
     let epochs = table.epochs.read();
     assert!(epochs.urls.len() <= 10 && epochs.tags.len() <= 10 && epochs.prefixes.len() <= 10);
 }
@@ -212,7 +216,7 @@ proptest! {
     fn a_purged_object_never_comes_back(purges in proptest::collection::vec((0..3_usize, any::<bool>()), 1..30), stamps in proptest::collection::vec(0..30_u64, 1..10)) {
         let table = Table::default();
         let objects: Vec<Identity> = (0..3).map(|at| identity("shop.example", &format!("/{at}"), &Key::default())).collect();
-        let marks: Vec<(usize, Mark)> = stamps.iter().enumerate().map(|(at, &stamp)| (at % 3, Mark::new(stamp, Tags::default()))).collect();
+        let marks: Vec<(usize, Mark)> = stamps.iter().enumerate().map(|(at, &stamp)| (at % 3, mark(stamp, Tags::default()))).collect();
         let mut last_hard = [0_u64; 3];
         for (at, &(target, soft)) in purges.iter().enumerate() {
             let seq = at as u64 + 1;

@@ -48,11 +48,6 @@ pub(super) fn without_port(host: &str) -> &str {
     }
 }
 
-/// The name of a cache group, which only answers of one origin share (RFC 9875 section 2).
-pub(crate) fn group_name(scheme: &str, authority: &str, group: &str) -> u128 {
-    named("group", &format!("{scheme}\0{authority}\0{group}"))
-}
-
 /// Where a URL points, whatever its scheme.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Location {

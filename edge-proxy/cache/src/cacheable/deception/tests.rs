@@ -43,10 +43,22 @@ fn a_page_under_the_name_of_a_file_is_refused() {
         "/account%0Ax.css",
         "/account%5Cx.css",
         "/account/x.css%00",
+        "/account/x.css%20",
+        "/account/x.css.",
+        "/account/x.css.%20.",
     ] {
         assert!(refused(path, 200, &[HTML], &guarded()), "{path}");
         assert!(!refused(path, 200, &[HTML], &Policy { deception_guard: false, ..guarded() }), "{path}");
     }
+}
+
+#[test]
+fn bytes_that_are_no_text_behind_a_media_type_do_not_hide_it() {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_bytes(b"text/html; name=\xe9").unwrap());
+    let response = Response { status: StatusCode::OK, headers: &headers, requested_at: START, responded_at: START };
+    let question = Question { path: "/account/x.css", headers: &HeaderMap::new(), ranged: false };
+    assert_eq!(judge(question, response, &guarded()).err(), Some(Refusal::Deception));
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Trip {
             Err(error) if error.kind == FetchErrorKind::Timeout => return Err(error),
             Err(_) => return Ok(None),
         };
-        if fetched.status == StatusCode::RANGE_NOT_SATISFIABLE || fetched.status.is_server_error() {
+        // None of these is an answer to who asks for the whole; 304 and 412 answer conditions that were not sent.
+        if matches!(fetched.status.as_u16(), 304 | 412 | 416) || fetched.status.is_server_error() {
             return Ok(None);
         }
         if fetched.status != StatusCode::PARTIAL_CONTENT {
@@ -63,7 +64,7 @@ impl Trip {
             etag: etag.clone(),
             template,
             fetch: Arc::clone(&self.fetch),
-            purge_seq: self.lead.flight.stamp,
+            purge_seq: self.lead.flight.began.seq,
         };
         self.exchange.counters.completed.inc();
         Ok(Some(Fetched { status: StatusCode::OK, headers, interim, body: Box::new(body), requested_at, responded_at }))

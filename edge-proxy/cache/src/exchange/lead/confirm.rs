@@ -29,7 +29,8 @@ impl Trip {
     pub(super) async fn receive_head(&mut self, fetched: Fetched) {
         let stored = self.stale.clone().filter(|stale| !stale.is_partial());
         let Some(stored) = stored.filter(|_| fetched.status == StatusCode::OK) else { return self.receive(fetched).await };
-        if conditional::freshens_by_head(&fetched.headers, &stored.headers, stored.length()) {
+        // What is stored may be the word that there is nothing, which no 200 confirms.
+        if stored.status == fetched.status && conditional::freshens_by_head(&fetched.headers, &stored.headers, stored.length()) {
             self.exchange.counters.revalidated.inc();
             let status = fetched.status;
             return self.hand_on(&stored, fetched, status);
@@ -72,11 +73,16 @@ impl Trip {
                 (freshness, Arc::clone(&stale.fields), Vec::new())
             }
         };
-        let (key, generation) =
-            if fields == stale.fields { (stale.key.clone(), stale.generation) } else { self.place(&stale.primary, &fields) };
+        let primary = if may_be_stored { self.primary(&merged) } else { stale.primary.clone() };
+        let (key, generation) = if fields == stale.fields && primary == stale.primary {
+            (stale.key.clone(), stale.generation)
+        } else {
+            let (key, generation) = self.place(&primary, &fields);
+            (if stale.head_only { key.head() } else { key }, generation)
+        };
         let object = Object {
             key,
-            primary: stale.primary.clone(),
+            primary,
             generation,
             status: stale.status,
             headers: storable(&merged, &omit, fetched.responded_at),
@@ -97,7 +103,7 @@ impl Trip {
 
     /// What the purges of later are compared with.
     pub(super) fn mark(&self, tags: Tags, headers: &HeaderMap) -> Mark {
-        let flight = &self.lead.flight;
-        Mark::new(flight.stamp, tags).invalidated_since(flight.since, groups_of(&self.request, headers, CACHE_GROUPS))
+        let groups = groups_of(&self.request, &self.policy, headers, CACHE_GROUPS);
+        Mark::new(self.lead.flight.began, tags, groups).in_order(self.exchange.next_in_order())
     }
 }

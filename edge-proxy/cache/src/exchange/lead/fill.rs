@@ -30,12 +30,16 @@ impl Trip {
         let _guard = Guard(Arc::clone(&object));
         let mut resumes = 0;
         let mut len = 0;
+        let mut promised = object.body_length();
         loop {
-            match self.fill_from(&object, body.as_mut(), &mut len).await {
+            match self.fill_from(&object, body.as_mut(), &mut len, promised).await {
                 Ok(Filled::Whole) => break,
                 Ok(Filled::Unwanted) => return,
                 Err(error) => match self.resume(&object, len, &mut resumes).await {
-                    Rest::Body(rest) => body = rest,
+                    Rest::Body { rest, end } => {
+                        body = rest;
+                        promised = Some(end - object.offset());
+                    }
                     Rest::Unknown => {
                         self.keep_beginning(&object);
                         return self.cut(&object, error);
@@ -49,19 +53,25 @@ impl Trip {
         self.lead.land();
     }
 
-    /// Appends one body to the object, whose first `len` bytes are there.
-    async fn fill_from(&mut self, object: &Object, body: &mut dyn Body, len: &mut u64) -> Result<Filled, FetchError> {
+    /// Appends one body to the object, whose first `len` bytes are there, up to the length that a head promised.
+    async fn fill_from(
+        &mut self,
+        object: &Object,
+        body: &mut dyn Body,
+        len: &mut u64,
+        promised: Option<u64>,
+    ) -> Result<Filled, FetchError> {
         loop {
             if !object.body.room().await {
                 return Ok(Filled::Unwanted);
             }
             let Some(bytes) = body.chunk().await? else {
-                return match object.body_length() {
+                return match promised {
                     Some(length) if *len < length => Err(cut_short(length - *len)),
                     _ => Ok(Filled::Whole),
                 };
             };
-            if object.body_length().is_some_and(|length| bytes.len() as u64 > length - *len) {
+            if promised.is_some_and(|length| bytes.len() as u64 > length - *len) {
                 return Err(too_long());
             }
             *len = object.body.append(&bytes);
@@ -82,9 +92,12 @@ impl Trip {
             let end = object.part.map(|part| part.end);
             let Ok(fetched) = self.fetch(self.bytes_request(start, end, etag)).await else { continue };
             let same = strong_etag(&fetched.headers) == Some(etag);
-            if fetched.status == StatusCode::PARTIAL_CONTENT && same && continues(&fetched.headers, start, end, object.length) {
+            let rest = if same { continued(&fetched.headers, start, end, object.length) } else { None };
+            if fetched.status == StatusCode::PARTIAL_CONTENT
+                && let Some(end) = rest
+            {
                 self.exchange.counters.resumed.inc();
-                return Rest::Body(fetched.body);
+                return Rest::Body { rest: fetched.body, end };
             }
             return if fetched.status.is_server_error() { Rest::Unknown } else { Rest::Other };
         }
@@ -124,17 +137,18 @@ enum Filled {
 
 /// What became of the rest of a body that was cut short.
 enum Rest {
-    Body(Box<dyn Body>),
+    /// Up to, not including, `end` of the representation.
+    Body { rest: Box<dyn Body>, end: u64 },
     /// Upstream did not say.
     Unknown,
     /// Upstream has another representation by now, or makes no sense.
     Other,
 }
 
-/// Whether a 206 holds the bytes from `start` up to `end`, or to the end of a representation of this length (RFC 9110 section 14.4).
-fn continues(headers: &HeaderMap, start: u64, end: Option<u64>, length: Option<u64>) -> bool {
-    let Ok(range) = content_range(headers) else { return false };
+/// Where a 206 ends that holds the bytes from `start` up to `end`, or to the end of a representation of this length (RFC 9110 section 14.4).
+fn continued(headers: &HeaderMap, start: u64, end: Option<u64>, length: Option<u64>) -> Option<u64> {
+    let range = content_range(headers).ok()?;
     let agreed = range.total.zip(length).is_none_or(|(theirs, ours)| theirs == ours);
     // Without any length nothing would tell whether the rest is all of it.
-    agreed && range.start == start && end.or(length).or(range.total) == Some(range.end)
+    (agreed && range.start == start && end.or(length).or(range.total) == Some(range.end)).then_some(range.end)
 }

@@ -15,12 +15,13 @@ impl Trip {
     pub(super) fn store(&self, object: &Arc<Object>) -> bool {
         let exchange = &self.exchange;
         let gone = exchange.purges.verdict(&object.identity, &object.mark) == Verdict::Gone;
-        if gone || self.lead.flight.is_spoiled() || !object.body.is_whole() {
+        if gone || !object.body.is_whole() {
             return false;
         }
         let there = exchange.store.get(&object.key);
         if let Some(later) = head_of(there.as_ref())
-            && (later.mark.stamp(), later.freshness.responded_at) > (object.mark.stamp(), object.freshness.responded_at)
+            && later.mark.recency() > object.mark.recency()
+            && !completes(object, later)
         {
             return false;
         }
@@ -33,19 +34,22 @@ impl Trip {
         true
     }
 
-    /// A part with what else there is of the same representation. A whole answer that the part confirms stays, with the head of the part
-    /// (RFC 9111 section 3.4).
+    /// A part with what else there is of the same representation, and was not purged. A whole answer that the part confirms stays, with the
+    /// head of the part (RFC 9111 section 3.4). Parts that together are larger than what may be stored give way to the new one.
     fn beside(&self, there: Option<&Entry>, part: &Arc<Object>) -> Entry {
-        let there = match there {
+        let exchange = &self.exchange;
+        let there = there
+            .filter(|there| head_of(Some(there)).is_some_and(|head| exchange.purges.verdict(&head.identity, &head.mark) != Verdict::Gone));
+        let parts = match there {
             Some(Entry::Object(whole)) if is_same(whole, part) => {
                 return Entry::Object(Arc::new(part.around(None, whole.length, Arc::clone(&whole.body))));
             }
-            Some(Entry::Parts(parts)) if self.exchange.purges.verdict(&parts.head().identity, &parts.head().mark) != Verdict::Gone => {
-                Some(parts.as_ref())
-            }
+            Some(Entry::Parts(parts)) => Some(parts.as_ref()),
             _ => None,
         };
-        match Parts::combined(there, part, &self.exchange.filling) {
+        let combined = Parts::combined(parts, part, &exchange.filling);
+        let combined = if combined.bytes() > self.object_max() { Parts::combined(None, part, &exchange.filling) } else { combined };
+        match combined {
             Combined::Whole(whole) => Entry::Object(whole),
             Combined::Parts(parts) => Entry::Parts(parts),
         }
@@ -73,8 +77,15 @@ fn head_of(entry: Option<&Entry>) -> Option<&Arc<Object>> {
     }
 }
 
+/// Whether a whole answer is the representation of which a range was fetched while it came.
+fn completes(whole: &Object, later: &Object) -> bool {
+    later.part.is_some() && is_same(whole, later)
+}
+
 /// Whether a whole answer is the representation that a part is of.
 fn is_same(whole: &Object, part: &Object) -> bool {
     let same_tag = strong_etag(&whole.headers).is_some_and(|tag| strong_etag(&part.headers) == Some(tag));
-    same_tag && whole.part.is_none() && part.length.is_none_or(|length| whole.length() == Some(length))
+    let reaches_no_further = whole.length().is_some_and(|length| part.offset() + part.body.len() <= length);
+    let same_length = part.length.is_none_or(|length| whole.length() == Some(length));
+    same_tag && whole.status == part.status && whole.part.is_none() && same_length && reaches_no_further
 }

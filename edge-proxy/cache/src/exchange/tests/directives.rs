@@ -2,7 +2,7 @@
 
 use skerry_config::snapshot::Policy;
 
-use super::house::{House, Reply, START, Upstream, get, get_with, policy, seconds};
+use super::house::{House, Reply, START, Step, Upstream, get, get_with, policy, read, seconds};
 use crate::exchange::Bounds;
 use crate::fetch::FetchErrorKind;
 use crate::request::Request;
@@ -92,4 +92,27 @@ async fn rfc9111_5_2_1_7_only_if_cached_stays_here_for_a_key_remembered_as_uncac
     let failed = house.run(asking("cache-control", "only-if-cached"), seconds(1)).await.err().unwrap();
     assert_eq!(failed.status_of_cache.render("c"), "c; fwd=uri-miss; detail=only-if-cached");
     assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn who_wants_nothing_older_than_the_request_does_not_read_along_with_what_began_to_come_before() {
+    for (value, collapsed) in [("no-cache", false), ("max-age=5", false), ("max-age=20", true)] {
+        let middle = super::house::gate();
+        let upstream = Upstream::new({
+            let middle = middle.clone();
+            move |index, _| {
+                let steps = vec![Step::Send(index.to_string().into()), Step::Gate(middle.clone())];
+                let reply = Reply::new(200, &[("cache-control", "max-age=60")], "");
+                if index == 0 { reply.steps(steps) } else { reply.steps(vec![Step::Send("1".into())]).at(seconds(10)) }
+            }
+        });
+        let bounds = Bounds { memory: 1 << 20, object_max: 1 << 20, filling_max: 1 << 20 };
+        let house = House::with(&upstream, Policy { obey_request: true, ..policy() }, bounds);
+        let early = house.run(get("/"), START).await.unwrap();
+        let late = house.run(asking("cache-control", value), seconds(10)).await.unwrap();
+        assert_eq!(late.status_of_cache.collapsed, collapsed, "{value}");
+        middle.add_permits(1);
+        assert_eq!(read(early).await.unwrap(), "0");
+        assert_eq!(read(late).await.unwrap(), if collapsed { "0" } else { "1" }, "{value}");
+    }
 }

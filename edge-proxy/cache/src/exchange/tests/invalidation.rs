@@ -51,3 +51,28 @@ async fn rfc9111_4_4_what_is_being_fetched_is_not_kept() {
     house.settled().await;
     assert_eq!(house.ask(get("/"), START).await.2, "new");
 }
+
+#[tokio::test]
+async fn a_location_with_dots_means_what_it_resolves_to() {
+    for location in ["/a/../b", "/a/./../b", "https://shop.example/a/../b", "../b"] {
+        let house = House::new(&Upstream::always(Reply::new(200, &[("cache-control", "max-age=60")], "y")));
+        house.ask(get("/b"), START).await;
+        house.settled().await;
+        house.exchange.invalidate(&get("/a/c"), "shop", &house.policy, &headers(&[("location", location)]));
+        assert!(!house.ask(get("/b"), START).await.1.contains("hit"), "{location}");
+    }
+}
+
+#[tokio::test]
+async fn a_group_reaches_what_hosts_and_schemes_share() {
+    let upstream = Upstream::always(Reply::new(200, &[("cache-control", "max-age=60"), ("cache-groups", "\"all\"")], "y"));
+    let key = skerry_config::site::Key { scheme: false, host: Some("shop.example".to_owned()), ..Default::default() };
+    let bounds = crate::exchange::Bounds { memory: 1 << 20, object_max: 1 << 20, filling_max: 1 << 20 };
+    let house = House::with(&upstream, skerry_config::snapshot::Policy { key, ..super::house::policy() }, bounds);
+    let other = crate::request::Request { scheme: "http", authority: "www.shop.example".to_owned(), ..get("/a") };
+    house.ask(other.clone(), START).await;
+    house.settled().await;
+    assert!(house.ask(get("/a"), START).await.1.contains("hit"));
+    house.exchange.invalidate(&get("/b"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"all\"")]));
+    assert!(!house.ask(other, START).await.1.contains("hit"));
+}

@@ -5,6 +5,8 @@ use crate::exchange::Bounds;
 use crate::fetch::Forward;
 use crate::request::Request;
 
+mod hostile;
+
 const TEXT: &str = "0123456789abcdefghij";
 
 /// An origin that has `TEXT` with this tag and answers ranges as asked.
@@ -241,7 +243,7 @@ async fn a_range_far_behind_what_has_come_is_not_waited_for() {
                 let steps = vec![Step::Send(text[..1000].into()), Step::Gate(middle.clone()), Step::Send(text[1000..].into())];
                 Reply::new(200, &fields, "").steps(steps)
             }
-            _ => serve(forward, "\"1\"", text, 60),
+            _ => serve(forward, "\"1\"", text, 60).at(seconds(1)),
         }
     });
     let house = House::new(&upstream);

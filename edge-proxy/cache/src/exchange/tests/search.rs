@@ -107,3 +107,75 @@ async fn the_key_is_shown_where_the_site_says_so() {
     let house = house(&upstream, Policy { show_key: true, ..policy() });
     assert_eq!(house.ask(get("/a?b"), START).await.1, "c; fwd=uri-miss; stored; ttl=60; key=\"https://shop.example/a?b\"");
 }
+
+#[tokio::test]
+async fn an_answer_that_said_nothing_of_queries_is_not_found_by_what_another_one_said() {
+    let upstream = Upstream::new(|_, forward| {
+        let path = &forward.request.path_and_query;
+        let mut fields = vec![("cache-control", "max-age=60")];
+        if path.contains("b=1") {
+            fields.push(("no-vary-search", "params=(\"x\")"));
+        }
+        Reply::new(200, &fields, path.clone())
+    });
+    let house = house(&upstream, Policy { no_vary_search: true, ..policy() });
+    for path in ["/a?a=1", "/a", "/a?b=1"] {
+        assert!(!is_hit(&house, get(path)).await);
+    }
+    for path in ["/a?a=1&x=2", "/a?x=2"] {
+        assert_eq!(house.ask(get(path), START).await.2, path);
+        house.settled().await;
+        house.ask(get("/a?b=1"), START).await;
+        house.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_an_answer_to_another_query_gets_it_only_if_it_says_that_it_is_theirs() {
+    let gate = super::house::gate();
+    let upstream = Upstream::new({
+        let gate = gate.clone();
+        move |index, forward| {
+            let path = forward.request.path_and_query.clone();
+            match index {
+                0 => Reply::new(200, &[("cache-control", "max-age=1"), ("no-vary-search", "params=(\"x\")")], path),
+                _ => Reply::new(200, &[("cache-control", "max-age=60")], path).gated(&gate),
+            }
+        }
+    });
+    let house = house(&upstream, Policy { no_vary_search: true, ..policy() });
+    is_hit(&house, get("/a?x=0")).await;
+    let asking = |path: &'static str| {
+        let house = house.clone();
+        tokio::spawn(async move { house.ask(get(path), super::house::seconds(5)).await.2 })
+    };
+    let leader = asking("/a?x=1");
+    super::house::until("the fetch", || upstream.calls() == 2).await;
+    let follower = asking("/a?x=2");
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(9);
+    assert_eq!(leader.await.unwrap(), "/a?x=1");
+    assert_eq!(follower.await.unwrap(), "/a?x=2");
+}
+
+#[tokio::test]
+async fn a_304_may_take_back_what_the_answer_said_of_queries() {
+    let upstream = Upstream::new(|index, forward| {
+        let search = if index == 0 { "params=(\"x\")" } else { "params=(\"y\")" };
+        let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("no-vary-search", search)];
+        let at = super::house::seconds(if index == 0 { 0 } else { 100 });
+        match forward.request.headers.contains_key("if-none-match") {
+            true => Reply::new(304, &fields, "").at(at),
+            false => Reply::new(200, &fields, forward.request.path_and_query.clone()).at(at),
+        }
+    });
+    let house = house(&upstream, Policy { no_vary_search: true, ..policy() });
+    is_hit(&house, get("/a?x=1")).await;
+    for (path, expected) in [("/a?x=1", "/a?x=1"), ("/a?x=2", "/a?x=2"), ("/a?x=1&y=1", "/a?x=1")] {
+        assert_eq!(house.ask(get(path), super::house::seconds(100)).await.2, expected, "{path}");
+        house.settled().await;
+    }
+    assert_eq!(upstream.calls(), 3);
+}
