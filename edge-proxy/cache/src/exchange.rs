@@ -386,7 +386,7 @@ impl Exchange {
     /// without asking at the later of this request's time and the answer's, and by the request's own directives.
     fn fits(&self, asked: &Asked<'_>, object: &Object) -> bool {
         let same_query = !asked.policy.no_vary_search || self.primary(&asked.request, asked.policy) == object.primary;
-        let fresh_enough = asked.directives.allow(&object.freshness, asked.now);
+        let fresh_enough = asked.directives.accept(&object.freshness, asked.now);
         if !same_query || !fresh_enough || !object.fits(&asked.request.headers) {
             return false;
         }

@@ -45,7 +45,7 @@ impl Directives {
 
     /// Whether the answer to another's request is as fresh as this one, made at `now`, will have it. What came after this was asked is as good
     /// as what it would have brought itself.
-    pub(super) fn allow(&self, freshness: &Freshness, now: Time) -> bool {
+    pub(super) fn accept(&self, freshness: &Freshness, now: Time) -> bool {
         freshness.responded_at >= now || self.obeyed().is_none_or(|asked| freshness.satisfies(asked, now))
     }
 
