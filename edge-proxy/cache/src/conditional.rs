@@ -137,7 +137,7 @@ fn same_modified(one: &HeaderMap, other: &HeaderMap) -> Option<bool> {
 }
 
 /// The stored header fields as a 304, or a 200 to HEAD, changes them: each field it names replaces the stored ones of that name, but for
-/// [`NEVER_UPDATED`], what its `Connection` names, and a tag that is only weakly the stored one, which stays the more exact of the two.
+/// `NEVER_UPDATED`, what its `Connection` names, and a tag that is only weakly the stored one, which stays the more exact of the two.
 #[must_use]
 pub fn updated(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();

@@ -1,6 +1,6 @@
 //! Cache groups (RFC 9875): the names by which an origin ties responses together.
 //!
-//! Owns how the two fields are read. Which responses a group reaches, those of the same origin, is [`crate::purge`]'s.
+//! Owns how the two fields are read. Which responses a group reaches, those of the same origin, is `crate::purge`'s.
 
 use http::HeaderMap;
 use sfv::{BareItem, List, ListEntry};
