@@ -59,6 +59,28 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All reasons, in the order of [`Refusal::index`].
+    pub const ALL: [Self; 12] = [
+        Self::Bypass,
+        Self::NoStore,
+        Self::Private,
+        Self::Authorization,
+        Self::SetCookie,
+        Self::VaryStar,
+        Self::VaryFields,
+        Self::Status,
+        Self::Unusable,
+        Self::TooLarge,
+        Self::Deception,
+        Self::RequestNoStore,
+    ];
+
+    /// The reason's place in [`Refusal::ALL`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
     /// The reason as a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -12,13 +12,12 @@ use crate::figures::Figures;
 type Reading = fn(&Figures) -> u64;
 
 /// Name, help and source of each counter.
-const COUNTERS: [(&str, &str, Reading); 15] = [
+const COUNTERS: [(&str, &str, Reading); 14] = [
     ("skerry_cache_hits_total", "Answers from the store, stale ones among them.", |figures| figures.hits),
     ("skerry_cache_stale_hits_total", "Stale answers from the store.", |figures| figures.stale_hits),
     ("skerry_cache_collapsed_total", "Answers that came out of another request's fetch.", |figures| figures.collapsed),
     ("skerry_cache_stored_total", "Answers stored.", |figures| figures.stored),
     ("skerry_cache_revalidated_total", "Stored answers that upstream confirmed with 304.", |figures| figures.revalidated),
-    ("skerry_cache_uncacheable_total", "Answers that may not be stored.", |figures| figures.uncacheable),
     ("skerry_cache_fetch_failed_total", "Fetches that failed before a head came.", |figures| figures.failed),
     ("skerry_cache_fetch_cut_total", "Bodies that ended early.", |figures| figures.cut),
     ("skerry_cache_fetch_resumed_total", "Bodies that a second fetch completed after the first one ended early.", |figures| {
@@ -46,17 +45,20 @@ struct Scrape {
     counters: Vec<(IntCounter, Reading)>,
     gauges: Vec<(IntGauge, Reading)>,
     forwarded: IntCounterVec,
+    uncacheable: IntCounterVec,
 }
 
 /// Registers the figures of `exchange`.
 #[expect(clippy::expect_used, reason = "names are constants; a registry refuses only duplicates and malformed names")]
 pub fn register(exchange: &Arc<Exchange>, registry: &Registry) {
     let forwarded = Opts::new("skerry_cache_forwarded_total", "Answers for which upstream was asked, by the reason of RFC 9211.");
+    let uncacheable = Opts::new("skerry_cache_uncacheable_total", "Answers that may not be stored, by the reason that Cache-Status tells.");
     let scrape = Scrape {
         exchange: Arc::clone(exchange),
         counters: COUNTERS.iter().map(|(name, help, reading)| (IntCounter::new(*name, *help).expect("valid"), *reading)).collect(),
         gauges: GAUGES.iter().map(|(name, help, reading)| (IntGauge::new(*name, *help).expect("valid"), *reading)).collect(),
         forwarded: IntCounterVec::new(forwarded, &["reason"]).expect("valid"),
+        uncacheable: IntCounterVec::new(uncacheable, &["reason"]).expect("valid"),
     };
     registry.register(Box::new(scrape)).expect("registered once");
 }
@@ -65,7 +67,7 @@ impl Collector for Scrape {
     fn desc(&self) -> Vec<&Desc> {
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
-        counters.chain(gauges).chain(self.forwarded.desc()).collect()
+        counters.chain(gauges).chain(self.forwarded.desc()).chain(self.uncacheable.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -79,9 +81,12 @@ impl Collector for Scrape {
         for (reason, count) in &figures.forwarded {
             raise(&self.forwarded.with_label_values(&[reason.as_str()]), *count);
         }
+        for (reason, count) in &figures.uncacheable {
+            raise(&self.uncacheable.with_label_values(&[reason.as_str()]), *count);
+        }
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.collect());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.collect());
-        counters.chain(gauges).chain(self.forwarded.collect()).collect()
+        counters.chain(gauges).chain(self.forwarded.collect()).chain(self.uncacheable.collect()).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::answer::Forwarded;
+use crate::cacheable::Refusal;
 
 /// The figures of one cache at one moment. Counters rise only; gauges say what is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub struct Figures {
     pub stored: u64,
     /// Stored answers that upstream confirmed with 304.
     pub revalidated: u64,
-    /// Answers that may not be stored.
-    pub uncacheable: u64,
+    /// Answers that may not be stored, by reason.
+    pub uncacheable: Vec<(Refusal, u64)>,
     /// Fetches that failed before a head came.
     pub failed: u64,
     /// Bodies that ended early.
@@ -60,7 +61,7 @@ pub(crate) struct Counters {
     pub(crate) collapsed: Counter,
     pub(crate) stored: Counter,
     pub(crate) revalidated: Counter,
-    pub(crate) uncacheable: Counter,
+    pub(crate) uncacheable: [Counter; Refusal::ALL.len()],
     pub(crate) failed: Counter,
     pub(crate) cut: Counter,
     pub(crate) resumed: Counter,
@@ -81,7 +82,7 @@ impl Counters {
             collapsed: self.collapsed.get(),
             stored: self.stored.get(),
             revalidated: self.revalidated.get(),
-            uncacheable: self.uncacheable.get(),
+            uncacheable: Refusal::ALL.iter().map(|&reason| (reason, self.uncacheable[reason.index()].get())).collect(),
             failed: self.failed.get(),
             cut: self.cut.get(),
             resumed: self.resumed.get(),

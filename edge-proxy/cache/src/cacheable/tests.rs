@@ -241,3 +241,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_reason_has_its_place() {
+    for (place, reason) in Refusal::ALL.into_iter().enumerate() {
+        assert_eq!(reason.index(), place, "{reason:?}");
+    }
+}

@@ -229,7 +229,7 @@ impl Trip {
     /// An answer that may not be stored: everybody goes upstream alone, and later requests do so at once.
     fn refuse(&mut self, fetched: Fetched, refusal: Refusal) {
         let exchange = &self.exchange;
-        exchange.counters.uncacheable.inc();
+        exchange.counters.uncacheable[refusal.index()].inc();
         let is_error = fetched.status.is_server_error();
         // A range that is not there says nothing about the resource.
         if fetched.status != StatusCode::RANGE_NOT_SATISFIABLE {

@@ -1,6 +1,7 @@
 //! HEAD, conditions and ranges, on stored answers and growing ones.
 
 use super::house::{House, Reply, START, Step, Upstream, gate, get, get_with, read, seconds};
+use crate::cacheable::Refusal;
 use crate::request::Request;
 
 const MODIFIED: &str = "Wed, 31 Dec 2025 00:00:00 GMT";
@@ -54,6 +55,7 @@ async fn head_of_what_may_not_be_stored_is_a_head_every_time() {
         assert_eq!(read(answer).await.unwrap(), "");
         assert!(upstream.call(call).request.head_only);
     }
+    assert_eq!(house.exchange.figures().uncacheable[Refusal::NoStore.index()], (Refusal::NoStore, 1));
 }
 
 #[tokio::test]
