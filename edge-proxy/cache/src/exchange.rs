@@ -176,6 +176,12 @@ impl Exchange {
         self.beyond_fresh(asked, found).await
     }
 
+    /// Whether answers to the request could not be stored lately. What is said of GET goes for HEAD, but not the other way round.
+    fn is_remembered(&self, asked: &Asked<'_>) -> bool {
+        let is_in = |key: &Key| self.remembered.contains(key, asked.is_authorized(), asked.now);
+        is_in(&asked.primary) || (asked.request.head_only && is_in(&asked.primary.head()))
+    }
+
     fn find(&self, primary: &Key, request: &Request, directives: &Directives, now: Time) -> Found {
         let mut found = lookup::find(&self.store, &self.purges, primary, request, now);
         directives.apply(&mut found, now);
@@ -197,7 +203,7 @@ impl Exchange {
             if asked.directives.only_if_cached() {
                 return Err(failed(nothing_stored(), status));
             }
-            if found.object.is_none() && self.remembered.contains(&asked.primary, asked.is_authorized(), asked.now) {
+            if found.object.is_none() && self.is_remembered(&asked) {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
             }

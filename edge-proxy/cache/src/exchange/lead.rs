@@ -235,8 +235,11 @@ impl Trip {
         if fetched.status != StatusCode::RANGE_NOT_SATISFIABLE {
             self.remember(is_error, fetched.responded_at);
             if !is_error && self.stale.is_some() {
-                exchange.store.remove(&self.key);
                 exchange.store.remove(&self.key.head());
+                // What an origin says to HEAD alone is no word about GET.
+                if self.scope != Scope::Head {
+                    exchange.store.remove(&self.key);
+                }
             }
         }
         self.lead.publish(Outcome::Private);
@@ -247,7 +250,9 @@ impl Trip {
     fn remember(&self, is_error: bool, now: Time) {
         let period = if is_error { self.policy.hit_for_miss.0.min(REMEMBER_ERROR) } else { self.policy.hit_for_miss.0 };
         if !period.is_zero() {
-            self.exchange.remembered.insert(&self.lead.flight.primary, self.is_authorized(), now.plus(period));
+            let primary = &self.lead.flight.primary;
+            let key = if self.scope == Scope::Head { primary.head() } else { primary.clone() };
+            self.exchange.remembered.insert(&key, self.is_authorized(), now.plus(period));
         }
     }
 

@@ -75,3 +75,21 @@ async fn who_follows_a_head_that_varies_gets_it_if_the_variant_is_theirs() {
     assert!(!other.await.unwrap().contains("collapsed"));
     assert_eq!(upstream.calls(), 2);
 }
+
+#[tokio::test]
+async fn what_an_origin_says_to_head_alone_is_no_word_about_get() {
+    let upstream = Upstream::new(|_, forward| match forward.request.head_only {
+        true => Reply::new(405, &[("cache-control", "no-store")], "").at(seconds(100)),
+        false => Reply::new(200, &[("cache-control", "max-age=60"), ("etag", "\"1\"")], "x"),
+    });
+    let house = House::new(&upstream);
+    assert_eq!(house.ask(head(get("/")), START).await.0, 405);
+    house.settled().await;
+    assert_eq!(house.ask(head(get("/")), START).await.1, "c; fwd=uri-miss; detail=uncacheable", "the next HEAD waits for nobody");
+    assert_eq!(house.ask(get("/"), START).await.1, "c; fwd=uri-miss; stored; ttl=60", "GET is not remembered as uncacheable");
+    house.settled().await;
+    house.ask(head(get("/")), seconds(100)).await;
+    house.settled().await;
+    let (_, cache_status, _) = house.ask(get("/"), seconds(100)).await;
+    assert!(cache_status.starts_with("c; fwd=stale"), "the stored answer is still there: {cache_status}");
+}
