@@ -16,6 +16,19 @@ use crate::vary;
 
 mod deception;
 
+/// Fields that belong to one connection and are no part of what is stored (section 3.1), besides those that `Connection` names, which the
+/// transport takes out.
+pub(crate) const OF_ONE_CONNECTION: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// What to keep of a response that may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {

@@ -8,6 +8,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::cacheable::OF_ONE_CONNECTION;
 use crate::freshness;
 use crate::lists::{entity_tags, members};
 
@@ -17,21 +18,9 @@ pub const OURS: [HeaderName; 4] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SI
 /// Fields that make the origin refuse one client: no part of a fetch for all.
 const FOR_ONE: [HeaderName; 3] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE, header::EXPECT];
 
-/// Fields of a stored response that an update never changes (RFC 9111 section 3.2): the first three tell how the stored bytes are to be
-/// read, the others are about one connection (section 3.1). `Content-Type` is updated: it says what the bytes mean, and the origin may correct that.
-const NEVER_UPDATED: [&str; 11] = [
-    "content-encoding",
-    "content-length",
-    "content-range",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
+/// Fields that an update never changes, besides those of one connection (RFC 9111 section 3.2): they tell how the stored bytes are to be
+/// read. `Content-Type` is updated: it says what the bytes mean, and the origin may correct that.
+const OF_THE_BYTES: [HeaderName; 3] = [header::CONTENT_ENCODING, header::CONTENT_LENGTH, header::CONTENT_RANGE];
 
 /// Fields that a 304 leaves out: they describe bytes that are not sent (RFC 9110 section 15.4.5). `Content-Type` stays, which a cache on the
 /// way takes over as this one does ([`updated`]): the edge behind a shield above all.
@@ -136,8 +125,9 @@ fn same_modified(one: &HeaderMap, other: &HeaderMap) -> Option<bool> {
     Some(dates.map_or(one_text == other_text, |(one, other)| one == other))
 }
 
-/// The stored header fields as a 304, or a 200 to HEAD, changes them: each field it names replaces the stored ones of that name, but for
-/// `NEVER_UPDATED`, what its `Connection` names, and a tag that is only weakly the stored one, which stays the more exact of the two.
+/// The stored header fields as a 304, or a 200 to HEAD, changes them: each field it names replaces the stored ones of that name. Not so those
+/// that tell how the stored bytes are to be read, those of one connection, those its `Connection` names, and a tag that is only weakly the
+/// stored one, which stays the more exact of the two.
 #[must_use]
 pub fn updated(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();
@@ -148,7 +138,8 @@ pub fn updated(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     headers.remove(header::DATE);
     let of_connection: Vec<&[u8]> = update.get_all(header::CONNECTION).iter().flat_map(|line| members(line.as_bytes())).collect();
     let keeps = |name: &HeaderName| {
-        NEVER_UPDATED.contains(&name.as_str())
+        OF_THE_BYTES.contains(name)
+            || OF_ONE_CONNECTION.contains(&name.as_str())
             || of_connection.iter().any(|option| option.eq_ignore_ascii_case(name.as_str().as_bytes()))
             || (name == header::ETAG
                 && stored.get(header::ETAG).is_some_and(is_strong)

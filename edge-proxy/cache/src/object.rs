@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::cacheable::OF_ONE_CONNECTION;
 use crate::freshness::Freshness;
 use crate::key::Key;
 use crate::purge::{Identity, Mark};
@@ -123,7 +124,7 @@ pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: T
     let mut out = HeaderMap::with_capacity(headers.len() + 1);
     for (name, value) in headers {
         let bytes: Bytes = values.split_to(value.len());
-        if NEVER_STORED.contains(&name.as_str()) || omit.contains(name) {
+        if is_never_stored(name.as_str()) || omit.contains(name) {
             continue;
         }
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
@@ -136,18 +137,9 @@ pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: T
     out
 }
 
-const NEVER_STORED: [&str; 10] = [
-    "age",
-    "cache-status",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authentication-info",
-    "proxy-authorization",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-];
+fn is_never_stored(name: &str) -> bool {
+    matches!(name, "age" | "cache-status") || OF_ONE_CONNECTION.contains(&name)
+}
 
 /// A time as HTTP fields write it.
 pub(crate) fn http_date(time: Time) -> HeaderValue {
