@@ -147,7 +147,7 @@ pub struct Cookies {
     /// These are taken out of a request before its key is made and it goes upstream; `*` takes all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub strip: Vec<String>,
-    /// What becomes of an answer with `Set-Cookie`: `refuse` stores it only where the origin says `public` or `s-maxage`; `store` wherever the origin gives it a lifetime, as RFC 9111 section 7.3 has it, cookie and all; `strip` takes the cookie out of every answer.
+    /// What becomes of an answer with `Set-Cookie`: `refuse` stores it only where the origin says `public` or `s-maxage`; `store` wherever the origin gives it a lifetime, as RFC 9111 section 7.3 has it, cookie and all; `strip` stores it without the cookie, and takes the cookie out of every answer that may be stored, for whoever asked first too. Answers that are not stored keep theirs.
     pub set_cookie: SetCookie,
 }
 
@@ -160,7 +160,7 @@ pub enum SetCookie {
     Refuse,
     /// It is stored where the origin gives it a lifetime.
     Store,
-    /// The cookie is taken out of every answer.
+    /// The cookie is taken out of every answer that may be stored.
     Strip,
 }
 

@@ -308,7 +308,7 @@ impl Trip {
         self.fill(object, fetched.body).await;
     }
 
-    /// The fields that are not stored but go to the client that asked, unless the site takes them out of every answer.
+    /// The fields that are not stored but go to the client that asked, unless the site takes them out of what is stored, for everybody.
     fn own_fields(&self, headers: &HeaderMap, omit: &[HeaderName]) -> HeaderMap {
         let taken_out = |name: &HeaderName| *name == header::SET_COOKIE && self.policy.cookies.set_cookie == SetCookie::Strip;
         let mut own = HeaderMap::new();
