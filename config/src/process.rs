@@ -7,11 +7,13 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{AT_ONCE_MAX, STREAMS_MAX};
 use crate::units::{Period, Size};
 
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub enum Process {
     /// The control plane.
     Control(Control),
@@ -185,6 +187,21 @@ pub struct Limits {
     pub requests: u32,
     /// How long running requests may go on after a stop was asked for.
     pub drain_time: Period,
+}
+
+impl Limits {
+    /// Between the tiers: few peers, who are known, and each asks for many.
+    #[must_use]
+    pub fn between_tiers() -> Self {
+        Self {
+            streams: STREAMS_MAX,
+            body: Size(0),
+            requests_per_connection: u32::MAX,
+            connections_per_address: AT_ONCE_MAX,
+            new_connections_per_second: AT_ONCE_MAX,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Limits {

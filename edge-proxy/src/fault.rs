@@ -1,6 +1,7 @@
 //! The only place where the edge chooses an error status.
 
 use http::StatusCode;
+use skerry_cache::answer::CacheStatus;
 use skerry_cache::fetch::FetchErrorKind;
 use skerry_transport::head::Refusal;
 use skerry_transport::upstream::PassFailure;
@@ -59,6 +60,11 @@ impl Fault {
             }
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
+    }
+
+    /// What `Cache-Status` says of a request that came no further.
+    pub(crate) fn status_of_cache(&self) -> CacheStatus {
+        CacheStatus { detail: Some(self.detail()), ..CacheStatus::default() }
     }
 
     /// The `detail` of `Cache-Status`.

@@ -2,6 +2,7 @@
 //!
 //! [`run`] is one edge process from its settings to its end.
 
+mod at_once;
 mod country;
 mod device;
 mod duties;
@@ -34,7 +35,7 @@ use crate::country::Countries;
 use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::reload::Watched;
-use crate::request::Edge;
+use crate::request::{Edge, Sessions};
 
 /// Runs an edge until `stop` turns true and its requests have drained.
 ///
@@ -73,16 +74,16 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
-    let edge = Edge::new(
-        settings.name.clone(),
-        Arc::clone(&snapshot),
-        Arc::clone(&exchange),
+    let edge = Arc::new(Edge {
+        name: settings.name.clone(),
+        current: Arc::clone(&snapshot),
+        exchange: Arc::clone(&exchange),
         upstreams,
-        Arc::clone(&countries),
-        Arc::clone(&figures),
-    );
+        countries: Arc::clone(&countries),
+        figures: Arc::clone(&figures),
+    });
 
-    let front = Front::new(edge, stop.clone());
+    let front = Front::new(Sessions(Arc::clone(&edge)), edge, settings.limits.clone(), stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     for listener in sockets.http {
         front.listen(listener, None);

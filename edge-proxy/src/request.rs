@@ -37,14 +37,25 @@ use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::shape;
 
-/// The edge as Pingora calls it.
+/// What an edge answers with.
 pub(crate) struct Edge {
-    name: String,
-    current: Current,
-    exchange: Arc<Exchange>,
-    upstreams: Arc<Upstreams>,
-    countries: Arc<Countries>,
-    figures: Arc<Figures>,
+    pub(crate) name: String,
+    pub(crate) current: Current,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) countries: Arc<Countries>,
+    pub(crate) figures: Arc<Figures>,
+}
+
+/// The edge as Pingora calls it.
+pub(crate) struct Sessions(pub(crate) Arc<Edge>);
+
+impl std::ops::Deref for Sessions {
+    type Target = Edge;
+
+    fn deref(&self) -> &Edge {
+        &self.0
+    }
 }
 
 /// What is known of a request while it runs.
@@ -69,17 +80,6 @@ impl Context {
 }
 
 impl Edge {
-    pub(crate) fn new(
-        name: String,
-        current: Current,
-        exchange: Arc<Exchange>,
-        upstreams: Arc<Upstreams>,
-        countries: Arc<Countries>,
-        figures: Arc<Figures>,
-    ) -> Self {
-        Self { name, current, exchange, upstreams, countries, figures }
-    }
-
     /// The site of a valid request, or why there is none.
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
@@ -154,7 +154,7 @@ impl Edge {
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(context, fault);
+        let (headers, text) = self.refusal(&context.status_of_cache, fault);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
         }
@@ -173,13 +173,13 @@ impl Edge {
         session::send_interim(session, &interim).await
     }
 
-    fn refusal(&self, context: &Context, fault: &Fault) -> (HeaderMap, Bytes) {
+    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: &Fault) -> (HeaderMap, Bytes) {
         let text = Bytes::from(format!("{}\n", fault.text()));
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        shape::finish(&mut headers, &self.name, &context.status_of_cache, None);
+        shape::finish(&mut headers, &self.name, status_of_cache, None);
         (headers, text)
     }
 
@@ -199,7 +199,7 @@ impl Edge {
 }
 
 #[async_trait]
-impl ProxyHttp for Edge {
+impl ProxyHttp for Sessions {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {

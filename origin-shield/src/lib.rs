@@ -23,6 +23,7 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::duties::Duties;
+use crate::fault::AtTheDoor;
 use crate::origin::Origins;
 use crate::request::Shield;
 
@@ -65,7 +66,8 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
-    let front = Front::new(shield, stop.clone());
+    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
+    let front = Front::new(shield, at_the_door, process::Limits::between_tiers(), stop.clone());
     front.listen(tier, Some(secured));
 
     let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());

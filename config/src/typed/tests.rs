@@ -231,7 +231,7 @@ fn edge() -> impl Strategy<Value = Process> {
     let tls = (vec(certificate(), 0..2), of(certificate())).prop_map(|(certificates, issuer)| Tls { certificates, issuer });
     let proxied = |address: &std::net::SocketAddrV4| Proxied {
         address: (*address).into(),
-        tls: address.port() % 2 == 0,
+        tls: address.port().is_multiple_of(2),
         from: vec![std::net::IpAddr::from(*address.ip()).into()],
     };
     let listen = (vec(any::<std::net::SocketAddrV4>(), 0..2), any::<std::net::SocketAddrV4>()).prop_map(move |(http, admin)| EdgeListen {

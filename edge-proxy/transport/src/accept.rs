@@ -5,20 +5,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora::apps::HttpServerApp;
-use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
+use skerry_config::process::Limits;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use crate::client::{Client, Protocol, Secured};
+use crate::connection::{Io, Socket};
 use crate::dated::Dated;
+use crate::door;
 use crate::h2;
 
 /// Connections of one listener at once; further ones wait in the kernel's backlog.
@@ -41,9 +44,27 @@ const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Answers HTTP on the listeners given to it until told to stop.
 pub struct Front<App> {
-    proxy: Arc<HttpProxy<App>>,
+    door: Door<App>,
     connections: TaskTracker,
-    stop: watch::Receiver<bool>,
+}
+
+/// What every connection needs to be served.
+pub(crate) struct Door<App> {
+    /// Takes requests that need a session.
+    pub(crate) proxy: Arc<HttpProxy<App>>,
+    /// Answers the others.
+    pub(crate) behind: door::Shared,
+    /// What clients may take.
+    pub(crate) limits: Arc<Limits>,
+    /// Turns true when connections are to end.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl<App> Clone for Door<App> {
+    fn clone(&self) -> Self {
+        let Self { proxy, behind, limits, stop } = self;
+        Self { proxy: Arc::clone(proxy), behind: Arc::clone(behind), limits: Arc::clone(limits), stop: stop.clone() }
+    }
 }
 
 impl<App> Front<App>
@@ -51,26 +72,24 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// A front for `app`; `stop` turns true when it is to drain.
-    pub fn new(app: App, stop: watch::Receiver<bool>) -> Self {
+    /// A front for a tier: `behind` answers at once, `app` takes what needs a session. `stop` turns true when it is to drain.
+    pub fn new(app: App, behind: door::Shared, limits: Limits, stop: watch::Receiver<bool>) -> Self {
         let settings =
             ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
-        Self { proxy: Arc::new(http_proxy(&Arc::new(settings), app)), connections: TaskTracker::new(), stop }
+        let proxy = Arc::new(http_proxy(&Arc::new(settings), app));
+        Self { door: Door { proxy, behind, limits: Arc::new(limits), stop }, connections: TaskTracker::new() }
     }
 
     /// Accepts on `listener` in the background; with `tls` every connection must be TLS.
     pub fn listen(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
-        let proxy = Arc::clone(&self.proxy);
-        let connections = self.connections.clone();
-        let stop = self.stop.clone();
-        let tls = tls.map(|config| Arc::new(Acceptor::from_server_config(config)));
-        tokio::spawn(accept_until_stopped(listener, tls, proxy, connections, stop));
+        let (door, connections) = (self.door.clone(), self.connections.clone());
+        tokio::spawn(accept_until_stopped(listener, tls.map(TlsAcceptor::from), door, connections));
     }
 
     /// Waits until the stop was asked for and running requests ended, at most [`DRAIN_TIME_MAX`].
     pub async fn drained(mut self) {
-        let _ = self.stop.wait_for(|stop| *stop).await;
-        self.proxy.http_cleanup().await;
+        let _ = self.door.stop.wait_for(|stop| *stop).await;
+        self.door.proxy.http_cleanup().await;
         self.connections.close();
         if tokio::time::timeout(DRAIN_TIME_MAX, self.connections.wait()).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "connections cut off at the end of the drain");
@@ -78,17 +97,13 @@ where
     }
 }
 
-async fn accept_until_stopped<App>(
-    listener: TcpListener,
-    tls: Option<Arc<Acceptor>>,
-    proxy: Arc<HttpProxy<App>>,
-    connections: TaskTracker,
-    mut stop: watch::Receiver<bool>,
-) where
+async fn accept_until_stopped<App>(listener: TcpListener, tls: Option<TlsAcceptor>, door: Door<App>, connections: TaskTracker)
+where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = door.stop.clone();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -97,9 +112,9 @@ async fn accept_until_stopped<App>(
         };
         match accepted {
             Ok((socket, _)) => {
-                let (tls, proxy, stop) = (tls.clone(), Arc::clone(&proxy), stop.clone());
+                let (tls, door) = (tls.clone(), door.clone());
                 connections.spawn(async move {
-                    serve(socket, tls, proxy, stop).await;
+                    serve(socket, tls, door).await;
                     drop(permit);
                 });
             }
@@ -111,61 +126,39 @@ async fn accept_until_stopped<App>(
     }
 }
 
-async fn serve<App>(socket: TcpStream, tls: Option<Arc<Acceptor>>, proxy: Arc<HttpProxy<App>>, stop: watch::Receiver<bool>)
+async fn serve<App>(socket: TcpStream, tls: Option<TlsAcceptor>, door: Door<App>)
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let addresses = (socket.peer_addr(), socket.local_addr());
-    let (Ok(peer), Ok(local)) = addresses else { return };
     let _ = socket.set_nodelay(true);
-    let digest = socket_digest(&socket, peer, local);
     let opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, async {
         match tls {
-            Some(acceptor) => {
-                let mut stream = L4Stream::from(socket);
-                pingora::protocols::GetSocketDigest::set_socket_digest(&mut stream, digest);
-                let stream = acceptor.tls_handshake(stream).await.ok()?;
-                let h2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-                Some((Box::new(stream) as Stream, h2))
-            }
-            None => {
-                let (mut stream, h2) = sniff(socket).await?;
-                pingora::protocols::GetSocketDigest::set_socket_digest(&mut stream, digest);
-                Some((Box::new(stream) as Stream, h2))
-            }
+            Some(acceptor) => secure(socket, &acceptor).await,
+            None => sniff(socket).await,
         }
     });
-    let mut stopping = stop.clone();
+    let mut stopping = door.stop.clone();
     let opened = tokio::select! {
         biased;
         opened = opened => opened,
         // Who has asked for nothing yet, as browsers do ahead of need, does not hold up the drain.
         _ = stopping.wait_for(|stop| *stop) => return,
     };
-    let Ok(Some((stream, h2))) = opened else { return };
-    if h2 {
-        h2::serve(stream, &proxy, &stop).await;
-    } else {
-        serve_h1(stream, &proxy, &stop).await;
+    let Ok(Some(socket)) = opened else { return };
+    match socket.client().protocol {
+        Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
+        _ => serve_h1(socket, &door.proxy, &door.stop).await,
     }
 }
 
-fn socket_digest(socket: &TcpStream, peer: std::net::SocketAddr, local: std::net::SocketAddr) -> pingora::protocols::SocketDigest {
-    use std::os::fd::AsRawFd;
-    let digest = pingora::protocols::SocketDigest::from_raw_fd(socket.as_raw_fd());
-    let _ = digest.peer_addr.set(Some(peer.into()));
-    let _ = digest.local_addr.set(Some(local.into()));
-    digest
-}
-
 /// HTTP/1.1 requests of one connection, one after the other.
-async fn serve_h1<App>(stream: Stream, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
+async fn serve_h1<App>(socket: Socket, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let mut session = ServerSession::new_http1(Box::new(Dated::new(stream)));
+    let mut session = ServerSession::new_http1(Box::new(Dated::new(Box::new(socket))));
     session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
     // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
     session.set_pipelining_enabled(true);
@@ -177,8 +170,23 @@ where
     }
 }
 
+/// The TLS handshake; the client's choice of a protocol comes with it.
+async fn secure(socket: TcpStream, acceptor: &TlsAcceptor) -> Option<Socket> {
+    let (address, local) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
+    let stream = acceptor.accept(socket).await.ok()?;
+    let agreed = stream.get_ref().1;
+    let protocol = if agreed.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+    let secured = Secured {
+        version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" },
+        server_name: agreed.server_name().map(Into::into),
+    };
+    let client = Arc::new(Client { address, local, protocol, secured: Some(secured) });
+    Some(Socket::new(Io::Tls(Box::new(stream)), client))
+}
+
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, and puts them back.
-async fn sniff(mut socket: TcpStream) -> Option<(L4Stream, bool)> {
+async fn sniff(mut socket: TcpStream) -> Option<Socket> {
+    let (address, local) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
     let mut first = [0_u8; H2_PREFACE.len()];
     let mut filled = 0;
     while filled < first.len() && first[..filled] == H2_PREFACE[..filled] {
@@ -187,8 +195,9 @@ async fn sniff(mut socket: TcpStream) -> Option<(L4Stream, bool)> {
             Ok(read) => filled += read,
         }
     }
-    let h2 = &first == H2_PREFACE;
-    let mut stream = L4Stream::from(socket);
-    stream.rewind(&first[..filled]);
-    Some((stream, h2))
+    let protocol = if &first == H2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+    let client = Arc::new(Client { address, local, protocol, secured: None });
+    let mut socket = Socket::new(Io::Plain(socket), client);
+    socket.unread(Bytes::copy_from_slice(&first[..filled]));
+    Some(socket)
 }

@@ -1,0 +1,66 @@
+//! What is known of the connection a client came by.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+    /// HTTP/3 (RFC 9114).
+    Http3,
+}
+
+impl Protocol {
+    /// Its name in logs and figures.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
+}
+
+/// What a TLS or QUIC handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secured {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The server name the client asked for, lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+/// Round-trip times of a connection, as the kernel or QUIC measured them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// The smoothed one.
+    pub smoothed: Duration,
+    /// The least there was.
+    pub least: Duration,
+}
+
+/// A client's connection. Shared by its requests.
+#[derive(Debug)]
+pub struct Client {
+    /// The client's address; behind a load balancer, as that told it.
+    pub address: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// How it is secured; `None` in cleartext.
+    pub secured: Option<Secured>,
+}
+
+impl Client {
+    /// The client's address without port, an IPv4 one as such even when it came over IPv6.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+}
