@@ -12,6 +12,7 @@ mod explain;
 mod files;
 mod hits;
 mod interim;
+mod listeners;
 mod malformed;
 mod policy;
 mod purge;

@@ -39,11 +39,17 @@ const PASS_POOL_CONNECTIONS_MAX: usize = 128;
 /// The pause after `accept` failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers HTTP on the listeners given to it until told to stop.
+/// Answers HTTP on the listeners given to it until told to stop. Clones are the same front.
 pub struct Front<App> {
     door: Door<App>,
     gate: Gate,
     connections: TaskTracker,
+}
+
+impl<App> Clone for Front<App> {
+    fn clone(&self) -> Self {
+        Self { door: self.door.clone(), gate: self.gate.clone(), connections: self.connections.clone() }
+    }
 }
 
 /// What every connection needs to be served.

@@ -1,5 +1,6 @@
 //! Writes an answer to a client, piece by piece, and cuts it off visibly when it cannot be completed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::client::Client;
 use crate::dated;
 use crate::interim::Interim;
 
@@ -35,6 +37,12 @@ pub enum Unsent {
 #[must_use]
 pub fn is_tls(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// What is known of the client's connection, where its protocol's session has it among the extensions of the request.
+#[must_use]
+pub fn client(session: &Session) -> Option<Arc<Client>> {
+    session.req_header().extensions.get().cloned()
 }
 
 /// The client's address, without port.
