@@ -5,6 +5,7 @@ mod bad_input;
 mod certificates;
 mod change;
 mod collapse;
+mod crowds;
 mod dates;
 mod dev;
 mod dns;
