@@ -193,3 +193,6 @@ impl GetSocketDigest for Socket {
         Some(Arc::new(digest))
     }
 }
+
+#[cfg(test)]
+mod tests;
