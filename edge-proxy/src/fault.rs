@@ -34,9 +34,7 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
-            Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
-            Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(refusal) => status_of(*refusal),
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
@@ -48,11 +46,7 @@ impl Fault {
     /// A sentence for the client; it tells nothing about addresses behind the edge.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
-            Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
-            Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
-            Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
-            Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
+            Self::Head(refusal) => refusal.text().to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
@@ -78,6 +72,20 @@ impl Fault {
     }
 }
 
+fn status_of(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Line | Refusal::LineEnd | Refusal::Field | Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Chunk => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Refusal::Method | Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
+        Refusal::TargetLength => StatusCode::URI_TOO_LONG,
+        Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::HeadTime | Refusal::BodyTime => StatusCode::REQUEST_TIMEOUT,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +98,17 @@ mod tests {
             (Fault::Head(Refusal::TargetLength), 414),
             (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
+            (Fault::Head(Refusal::Line), 400),
+            (Fault::Head(Refusal::LineEnd), 400),
+            (Fault::Head(Refusal::Field), 400),
+            (Fault::Head(Refusal::Chunk), 400),
+            (Fault::Head(Refusal::Version), 505),
+            (Fault::Head(Refusal::Method), 501),
+            (Fault::Head(Refusal::Coding), 501),
+            (Fault::Head(Refusal::FieldCount), 431),
+            (Fault::Head(Refusal::BodyLength), 413),
+            (Fault::Head(Refusal::HeadTime), 408),
+            (Fault::Head(Refusal::BodyTime), 408),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Upstream(FetchErrorKind::Connect), 502),

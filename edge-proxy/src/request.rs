@@ -152,6 +152,9 @@ impl Edge {
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
+        if let Fault::Head(refusal) = fault {
+            self.figures.refused(refusal.as_str());
+        }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
         let (headers, text) = self.refusal(&context.status_of_cache, fault);
@@ -360,7 +363,7 @@ impl ProxyHttp for Sessions {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = Fault::of(PassFailure::of(error));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))

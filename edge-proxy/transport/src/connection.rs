@@ -49,6 +49,10 @@ impl Socket {
         self.unread = if self.unread.is_empty() { bytes } else { [&bytes[..], &self.unread[..]].concat().into() };
     }
 
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.io {
             Io::Plain(stream) => stream,
