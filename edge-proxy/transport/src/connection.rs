@@ -197,3 +197,6 @@ impl GetSocketDigest for Socket {
         Some(Arc::new(digest))
     }
 }
+
+#[cfg(test)]
+mod tests;
