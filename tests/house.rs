@@ -5,6 +5,7 @@ pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod mmdb;
 pub(crate) mod origins;
+pub(crate) mod python;
 pub(crate) mod scripted;
 pub(crate) mod wait;
 
@@ -12,5 +13,6 @@ pub(crate) use cdn::Cdn;
 pub(crate) use clients::{curl, dig, get};
 pub(crate) use command::{kill, run, skerry};
 pub(crate) use origins::{Nginx, Python};
+pub(crate) use python::Script;
 pub(crate) use scripted::{Reply, Scripted};
 pub(crate) use wait::wait_until;
