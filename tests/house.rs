@@ -13,6 +13,5 @@ pub(crate) use cdn::Cdn;
 pub(crate) use clients::{curl, dig, get};
 pub(crate) use command::{kill, run, skerry};
 pub(crate) use origins::{Nginx, Python};
-pub(crate) use python::Script;
 pub(crate) use scripted::{Reply, Scripted};
 pub(crate) use wait::wait_until;

@@ -81,6 +81,7 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
         upstreams,
         countries: Arc::clone(&countries),
         figures: Arc::clone(&figures),
+        body_max: settings.limits.body.0,
     });
 
     let front = Front::new(Sessions(Arc::clone(&edge)), edge, settings.limits.clone(), stop.clone());

@@ -148,7 +148,10 @@ where
     let Ok(Some(socket)) = opened else { return };
     match socket.client().protocol {
         Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
-        _ => serve_h1(socket, &door.proxy, &door.stop).await,
+        _ => {
+            let alarm = Arc::clone(socket.alarm());
+            alarm.bounds(serve_h1(socket, &door.proxy, &door.stop)).await;
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::alarm::{Alarm, Timer};
 use crate::client::Client;
 
 /// See the module.
@@ -26,6 +27,9 @@ pub(crate) struct Socket {
     /// What was read and given back, to be read again first.
     unread: Bytes,
     client: Arc<Client>,
+    /// Ends what is passed through and takes too long.
+    alarm: Arc<Alarm>,
+    timer: Timer,
 }
 
 /// What bytes go through.
@@ -37,11 +41,16 @@ pub(crate) enum Io {
 
 impl Socket {
     pub(crate) fn new(io: Io, client: Arc<Client>) -> Self {
-        Self { io, unread: Bytes::new(), client }
+        Self { io, unread: Bytes::new(), client, alarm: Arc::default(), timer: Timer::default() }
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// The alarm of what is passed through on this connection, if it has no streams.
+    pub(crate) fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
     }
 
     /// Gives bytes back, to be read before all others.
@@ -69,10 +78,14 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(Ok(()));
         }
-        match &mut this.io {
+        let read = match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if read.is_pending() && this.alarm.poll(&mut this.timer, cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        read
     }
 }
 
@@ -141,7 +154,7 @@ impl GetTimingDigest for Socket {
 
 impl GetProxyDigest for Socket {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.alarm.in_digest()
     }
 }
 

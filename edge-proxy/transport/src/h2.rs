@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::accept::{HANDSHAKE_TIME_MAX, KEEPALIVE_SECONDS};
+use crate::alarm::Alarm;
 
 mod session;
 
@@ -30,12 +31,12 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let digest = Arc::new(Digest {
+    let digest = Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
-    });
+    };
     let mut stopping = stop.clone();
     let Some(mut connection) = open_connection(stream, &mut stopping).await else { return };
     let mut is_stopping = false;
@@ -50,9 +51,9 @@ where
             Some(_) = running.join_next() => {}
             accepted = connection.accept() => {
                 let Some(Ok((request, answer))) = accepted else { break };
-                if let Some(session) = open(request, answer, &digest) {
+                if let Some((session, alarm)) = open(request, answer, &digest) {
                     let (proxy, stop) = (Arc::clone(proxy), stop.clone());
-                    running.spawn(async move { proxy.process_new_http(session, &stop).await.is_some() });
+                    running.spawn(async move { alarm.bounds(proxy.process_new_http(session, &stop)).await.is_some() });
                 }
             }
             () = tokio::time::sleep(Duration::from_secs(KEEPALIVE_SECONDS)), if running.is_empty() => break,
@@ -71,15 +72,23 @@ async fn open_connection(stream: Stream, stopping: &mut watch::Receiver<bool>) -
     }
 }
 
-/// The session of a stream, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
-fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Arc<Digest>) -> Option<ServerSession> {
+/// The session of a stream, and its alarm, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
+fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Digest) -> Option<(ServerSession, Arc<Alarm>)> {
     let (head, body) = request.into_parts();
     let head = RequestHeader::from(head);
     if head.raw_path().iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' ')) {
         answer.send_reset(h2::Reason::PROTOCOL_ERROR);
         return None;
     }
-    Some(ServerSession::new_custom(Box::new(H2Session::new(head, body, answer, Arc::clone(digest)))))
+    let alarm = Arc::new(Alarm::default());
+    let digest = Digest {
+        ssl_digest: digest.ssl_digest.clone(),
+        timing_digest: Vec::new(),
+        proxy_digest: alarm.in_digest(),
+        socket_digest: digest.socket_digest.clone(),
+    };
+    let session = H2Session::new(head, body, answer, Arc::new(digest), Arc::clone(&alarm));
+    Some((ServerSession::new_custom(Box::new(session)), alarm))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! the answer.
 
 pub mod accept;
+mod alarm;
 pub mod certificates;
 pub mod client;
 mod connection;
