@@ -321,7 +321,7 @@ impl ProxyHttp for Shield {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
-        let fault = Fault::of(failure);
+        let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none()

@@ -8,14 +8,10 @@
 
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pingora::http::ResponseHeader;
-use pingora::protocols::Digest;
-use pingora::protocols::raw_connect::ProxyDigest;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -104,17 +100,6 @@ impl Alarm {
             }
         }
     }
-
-    /// What Pingora keeps beside a session, to find the alarm again by [`of`].
-    pub(crate) fn in_digest(self: &Arc<Self>) -> Option<Arc<ProxyDigest>> {
-        let head = ResponseHeader::build(200, Some(0)).ok()?;
-        Some(Arc::new(ProxyDigest::new(Box::new(head), Some(Box::new(Arc::clone(self))))))
-    }
-}
-
-/// The alarm of a session.
-pub(crate) fn of(digest: &Digest) -> Option<&Arc<Alarm>> {
-    digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }
 
 #[cfg(test)]

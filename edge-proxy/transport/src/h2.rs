@@ -31,12 +31,12 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let digest = Digest {
+    let digest = Arc::new(Digest {
         ssl_digest: stream.get_ssl_digest(),
         timing_digest: stream.get_timing_digest(),
         proxy_digest: stream.get_proxy_digest(),
         socket_digest: stream.get_socket_digest(),
-    };
+    });
     let mut stopping = stop.clone();
     let Some(mut connection) = open_connection(stream, &mut stopping).await else { return };
     let mut is_stopping = false;
@@ -73,21 +73,17 @@ async fn open_connection(stream: Stream, stopping: &mut watch::Receiver<bool>) -
 }
 
 /// The session of a stream, and its alarm, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
-fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Digest) -> Option<(ServerSession, Arc<Alarm>)> {
-    let (head, body) = request.into_parts();
+fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Arc<Digest>) -> Option<(ServerSession, Arc<Alarm>)> {
+    let (mut head, body) = request.into_parts();
+    // Where the session and the tier find it.
+    let alarm: Arc<Alarm> = Arc::default();
+    head.extensions.insert(Arc::clone(&alarm));
     let head = RequestHeader::from(head);
     if head.raw_path().iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' ')) {
         answer.send_reset(h2::Reason::PROTOCOL_ERROR);
         return None;
     }
-    let alarm = Arc::new(Alarm::default());
-    let digest = Digest {
-        ssl_digest: digest.ssl_digest.clone(),
-        timing_digest: Vec::new(),
-        proxy_digest: alarm.in_digest(),
-        socket_digest: digest.socket_digest.clone(),
-    };
-    let session = H2Session::new(head, body, answer, Arc::new(digest), Arc::clone(&alarm));
+    let session = H2Session::new(head, body, answer, Arc::clone(digest));
     Some((ServerSession::new_custom(Box::new(session)), alarm))
 }
 

@@ -66,13 +66,8 @@ pub(super) struct H2Session {
 }
 
 impl H2Session {
-    pub(super) fn new(
-        request: RequestHeader,
-        request_body: RecvStream,
-        answer: SendResponse<Bytes>,
-        digest: Arc<Digest>,
-        alarm: Arc<Alarm>,
-    ) -> Self {
+    pub(super) fn new(request: RequestHeader, request_body: RecvStream, answer: SendResponse<Bytes>, digest: Arc<Digest>) -> Self {
+        let alarm = request.extensions.get::<Arc<Alarm>>().cloned().unwrap_or_default();
         Self {
             request,
             request_body,

@@ -57,7 +57,7 @@ async fn a_body_that_stops_coming_is_given_up() {
     let (request, answer) = server.accept().await.unwrap().unwrap();
     tokio::spawn(async move { while server.accept().await.is_some() {} });
     let (head, body) = request.into_parts();
-    let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()), Arc::default());
+    let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()));
     assert_eq!(session.read_body_bytes().await.unwrap().unwrap(), "half");
     let since = Instant::now();
     let reading = tokio::time::timeout(2 * BODY_TIME_MAX, session.read_body_or_idle(false));

@@ -14,9 +14,10 @@ use skerry_config::site::Site;
 use tokio::time::Instant;
 
 use super::kind::{Bounds, Kind, takes_trailers};
-use crate::alarm::{self, Alarm};
+use crate::alarm::Alarm;
 use crate::head::Head;
 use crate::hygiene;
+use crate::session;
 use crate::upstream::{PassFailure, UpstreamErrorKind};
 
 /// How long a client may go on sending a body whose answer is complete.
@@ -67,7 +68,7 @@ impl Watch {
             bounds: kind.bounds(site).and(margin),
             of_events: Kind::Events.bounds(site).and(margin),
             began: Instant::now(),
-            alarm: session.digest().and_then(alarm::of).cloned(),
+            alarm: session::alarm(session),
             request: if bodiless { Progress::Ended } else { Progress::Due },
             answer: Progress::Due,
             body: 0,
