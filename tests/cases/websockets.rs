@@ -1,8 +1,8 @@
 //! WebSockets through edge and shield, with a client and a server nobody here wrote.
 
+use crate::house::cdn::SOON;
 use crate::house::python::{Script, python};
 use crate::house::{Cdn, wait_until};
-use crate::house::cdn::SOON;
 
 fn cdn(more: &str) -> (Script, Cdn) {
     let origin = Script::start("ws_server.py", &[]);

@@ -18,6 +18,7 @@ async def answer(socket):
             for number in range(5):
                 await socket.send(str(number))
                 await asyncio.sleep(1)
+            await socket.close()
         else:
             async for message in socket:
                 await socket.send(message)

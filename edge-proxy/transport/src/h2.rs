@@ -12,7 +12,7 @@ use http::Request;
 use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::handshake;
+use pingora::protocols::http::v2::server::{default_h2_options, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::proxy::{HttpProxy, ProxyHttp};
 use tokio::sync::watch;
@@ -20,6 +20,10 @@ use tokio::task::JoinSet;
 
 use crate::accept::{HANDSHAKE_TIME_MAX, KEEPALIVE_SECONDS};
 use crate::alarm::Alarm;
+
+/// What the bytes that small DATA frames of a connection lack to 256 each may add up to while they wait: some 16,000 of them. With more the
+/// connection is ended.
+const SMALL_FRAMES_BUDGET: usize = 4 << 20;
 
 mod session;
 
@@ -67,9 +71,16 @@ where
 async fn open_connection(stream: Stream, stopping: &mut watch::Receiver<bool>) -> Option<h2::server::Connection<Stream, Bytes>> {
     tokio::select! {
         biased;
-        opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake(stream, None)) => opened.ok()?.ok(),
+        opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake(stream, Some(options()))) => opened.ok()?.ok(),
         _ = stopping.wait_for(|stop| *stop) => None,
     }
+}
+
+/// Pingora's options, but that many small messages may wait at once, as a gRPC call sends them.
+fn options() -> h2::server::Builder {
+    let mut options = default_h2_options();
+    options.data_frame_budget(SMALL_FRAMES_BUDGET);
+    options
 }
 
 /// The session of a stream, and its alarm, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
