@@ -9,6 +9,7 @@
 //! the answer.
 
 pub mod accept;
+mod alarm;
 pub mod certificates;
 pub mod client;
 mod connection;
