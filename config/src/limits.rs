@@ -68,3 +68,18 @@ pub const CERTIFICATES_MAX: usize = 1_024;
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of the smallest memory tier.
 pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Address ranges of load balancers of one listener.
+pub const PROXIES_MAX: usize = 256;
+/// The largest head of a request that may be allowed, in bytes. What an edge adds to it must still fit into the 64 KiB that a shield takes, or the
+/// shield's refusal would pass for the origin's answer.
+pub const HEAD_BYTES_MAX: u64 = 48 << 10;
+/// The smallest that may be: browsers send half of it.
+pub const HEAD_BYTES_MIN: u64 = 4 << 10;
+/// The most header fields that may be allowed; the HTTP library takes no more.
+pub const HEAD_FIELDS_MAX: u32 = 256;
+/// The longest a client may be given for a handshake, a head, or between two requests, and the longest drain.
+pub const CLIENT_TIME_MAX: Duration = Duration::from_secs(3_600);
+/// The most requests at once that one HTTP/2 or HTTP/3 connection may be allowed.
+pub const STREAMS_MAX: u32 = 1_024;
+/// The most connections, or requests at once, that may be allowed.
+pub const AT_ONCE_MAX: u32 = 1_000_000;

@@ -91,6 +91,7 @@ fn shape(schema: &Value) -> Shape {
         },
         ("boolean", _) => Shape::Plain("boolean".to_owned()),
         (_, Some("ip")) => Shape::Plain("IP address".to_owned()),
+        ("integer", _) => Shape::Plain("number".to_owned()),
         _ => Shape::Plain("text".to_owned()),
     }
 }
@@ -115,6 +116,8 @@ fn order(name: &str) -> &'static [&'static str] {
         "Coverage" => Coverage::FIELDS,
         "Edge" => Edge::FIELDS,
         "EdgeListen" => EdgeListen::FIELDS,
+        "Proxied" => Proxied::FIELDS,
+        "Limits" => Limits::FIELDS,
         "Shield" => Shield::FIELDS,
         "ShieldListen" => ShieldListen::FIELDS,
         "ControlLink" => ControlLink::FIELDS,
@@ -208,11 +211,12 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
     let certificate = json!({ "cert": "/etc/skerry/tls/example.com.pem", "key": "/etc/skerry/tls/example.com.key" });
     let edge = json!({
         "role": "edge", "name": "north-1", "data": "/var/lib/skerry/north-1", "control": link, "public_addresses": ["192.0.2.1"],
-        "listen": { "http": ["0.0.0.0:80"], "https": ["0.0.0.0:443"], "admin": "127.0.0.1:9101" },
+        "listen": { "http": ["0.0.0.0:80"], "https": ["0.0.0.0:443"], "h3": ["0.0.0.0:443"], "admin": "127.0.0.1:9101",
+            "proxied": [{ "address": "10.0.0.5:8080", "tls": false, "from": ["10.0.0.0/24"] }] },
         "tls": { "certificates": [certificate], "issuer": certificate },
         "geo": { "database": "/var/lib/skerry/country.mmdb" },
     });
-    let live = ["listen.http", "listen.https", "tls.certificates"];
+    let live = ["listen.http", "listen.https", "listen.h3", "tls.certificates"];
     example("edge-reference.toml", &Kind::of::<Edge>("Edge"), &edge, &live, "Every setting of an edge.");
 
     let shield = json!({

@@ -21,6 +21,7 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
@@ -37,14 +38,26 @@ use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::shape;
 
-/// The edge as Pingora calls it.
+/// What an edge answers with.
 pub(crate) struct Edge {
-    name: String,
-    current: Current,
-    exchange: Arc<Exchange>,
-    upstreams: Arc<Upstreams>,
-    countries: Arc<Countries>,
-    figures: Arc<Figures>,
+    pub(crate) name: String,
+    pub(crate) current: Current,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) countries: Arc<Countries>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) gate: Gate,
+}
+
+/// The edge as Pingora calls it.
+pub(crate) struct Sessions(pub(crate) Arc<Edge>);
+
+impl std::ops::Deref for Sessions {
+    type Target = Edge;
+
+    fn deref(&self) -> &Edge {
+        &self.0
+    }
 }
 
 /// What is known of a request while it runs.
@@ -59,6 +72,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Counts the request among those that run.
+    permit: Option<Permit>,
 }
 
 impl Context {
@@ -69,17 +84,6 @@ impl Context {
 }
 
 impl Edge {
-    pub(crate) fn new(
-        name: String,
-        current: Current,
-        exchange: Arc<Exchange>,
-        upstreams: Arc<Upstreams>,
-        countries: Arc<Countries>,
-        figures: Arc<Figures>,
-    ) -> Self {
-        Self { name, current, exchange, upstreams, countries, figures }
-    }
-
     /// The site of a valid request, or why there is none.
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
@@ -152,9 +156,12 @@ impl Edge {
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
+        if let Fault::Head(refusal) = fault {
+            self.figures.refused(refusal.as_str());
+        }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(context, fault);
+        let (headers, text) = self.refusal(&context.status_of_cache, fault);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
         }
@@ -173,13 +180,16 @@ impl Edge {
         session::send_interim(session, &interim).await
     }
 
-    fn refusal(&self, context: &Context, fault: &Fault) -> (HeaderMap, Bytes) {
+    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: &Fault) -> (HeaderMap, Bytes) {
         let text = Bytes::from(format!("{}\n", fault.text()));
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        shape::finish(&mut headers, &self.name, &context.status_of_cache, None);
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        shape::finish(&mut headers, &self.name, status_of_cache, None);
         (headers, text)
     }
 
@@ -199,7 +209,7 @@ impl Edge {
 }
 
 #[async_trait]
-impl ProxyHttp for Edge {
+impl ProxyHttp for Sessions {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
@@ -212,6 +222,7 @@ impl ProxyHttp for Edge {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            permit: None,
         }
     }
 
@@ -227,6 +238,10 @@ impl ProxyHttp for Edge {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let Some(permit) = self.gate.request() else {
+            return self.refuse(session, context, &Fault::Busy).await;
+        };
+        context.permit = Some(permit);
         let (mut head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
@@ -360,7 +375,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = Fault::of(PassFailure::of(error));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
@@ -380,6 +395,10 @@ impl ProxyHttp for Edge {
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();
         self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+        let client = session::client(session);
+        // Asked of the kernel, so only where it is logged.
+        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
+        let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
         tracing::debug!(
             target: "skerry::access",
             client = ?session::client_ip(session),
@@ -389,6 +408,11 @@ impl ProxyHttp for Edge {
             bytes,
             seconds,
             cache = ?context.outcome,
+            reason = context.status_of_cache.detail,
+            protocol = client.as_ref().map(|client| client.protocol.as_str()),
+            tls = client.as_ref().map(|client| client.security()),
+            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
+            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
             error = error.map(|error| error.to_string()),
             "answered"
         );

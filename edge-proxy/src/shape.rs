@@ -33,5 +33,10 @@ pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, ups
         None => member,
     };
     headers.insert(CACHE_STATUS, joined);
+    sign(headers, name);
+}
+
+/// Adds this node to `Via` (RFC 9110 section 7.6.3).
+pub(crate) fn sign(headers: &mut HeaderMap, name: &str) {
     hygiene::append_member(headers, VIA, &format!("1.1 {name}"));
 }

@@ -1,7 +1,15 @@
 //! The only place where the shield chooses an error status.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
+use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::fetch::FetchErrorKind;
+use skerry_transport::client::Client;
+use skerry_transport::door::{Behind, Told};
+use skerry_transport::head::Refusal;
 use skerry_transport::upstream::PassFailure;
 
 use crate::origin::fetch_kind;
@@ -49,6 +57,20 @@ impl Fault {
             Self::Loop => "loop",
             Self::Origin(kind) => kind.as_str(),
         }
+    }
+}
+
+/// The shield as its front door knows it: nothing is answered without a session, because an edge's purge number has to be waited for.
+pub(crate) struct AtTheDoor(pub(crate) Arc<Figures>);
+
+impl Behind for AtTheDoor {
+    fn refused(&self, refusal: Refusal, client: &Client) -> Told {
+        let status = Fault::Head.status();
+        self.0.refused(refusal.as_str());
+        self.0.answered(status.as_u16(), Outcome::Error, 0, 0.0);
+        tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), "refused");
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(0_u16))]);
+        Told { status, headers, body: Bytes::new() }
     }
 }
 

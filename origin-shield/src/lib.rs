@@ -18,11 +18,13 @@ use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
+use skerry_transport::gate::Gate;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::duties::Duties;
+use crate::fault::AtTheDoor;
 use crate::origin::Origins;
 use crate::request::Shield;
 
@@ -65,7 +67,10 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
-    let front = Front::new(shield, stop.clone());
+    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
+    let gate = Gate::from(process::Limits::between_tiers());
+    gate.register("shield", &registry);
+    let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 
     let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Memory, Nameserver, Process, Shield,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process, Shield,
     ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
@@ -155,10 +155,17 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         name: node.name.clone(),
         data: data.file(&node.name),
         control: link(ports, join_token),
-        listen: EdgeListen { http: vec![node.address], https: node.https.into_iter().collect(), admin: node.admin },
+        listen: EdgeListen {
+            http: vec![node.address],
+            https: node.https.into_iter().collect(),
+            h3: Vec::new(),
+            proxied: Vec::new(),
+            admin: node.admin,
+        },
         public_addresses: vec![node.address.ip()],
         cache: memory(),
         geo: Geo::default(),
+        limits: Limits::default(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }

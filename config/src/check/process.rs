@@ -7,10 +7,11 @@ use std::path::Path;
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
-    ADDRESSES_MAX, CERTIFICATES_MAX, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, NAMES_MAX, NAMESERVERS_MAX,
-    PREFIXES_MAX, REGIONS_MAX, TOKEN_BYTES_MAX,
+    ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN,
+    HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, NAMES_MAX, NAMESERVERS_MAX, PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, STREAMS_MAX,
+    TOKEN_BYTES_MAX,
 };
-use crate::process::{Control, ControlLink, Coverage, Dns, Edge, Memory, Process, Shield, Tls};
+use crate::process::{Control, ControlLink, Coverage, Dns, Edge, Limits, Memory, Process, Proxied, Shield, Tls};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -121,16 +122,24 @@ fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet:
 fn edge(edge: &Edge, findings: &mut Findings) {
     node(&edge.name, &edge.data, &edge.control, &edge.cache, findings);
     let listen = &edge.listen;
-    if listen.http.is_empty() && listen.https.is_empty() {
+    if listen.http.is_empty() && listen.https.is_empty() && listen.proxied.is_empty() {
         findings.add("listen", "neither http nor https is there; write at least one address for clients, such as http = [\"0.0.0.0:80\"]");
     }
     many(listen.http.len(), ADDRESSES_MAX, "listen.http", findings);
     many(listen.https.len(), ADDRESSES_MAX, "listen.https", findings);
+    many(listen.h3.len(), ADDRESSES_MAX, "listen.h3", findings);
+    let udp: Vec<(String, SocketAddr)> =
+        listen.h3.iter().enumerate().take(ADDRESSES_MAX).map(|(index, address)| (format!("listen.h3[{index}]"), *address)).collect();
+    distinct(&udp, findings);
+    proxied(&listen.proxied, findings);
     let paths: Vec<(String, SocketAddr)> = [("http", &listen.http), ("https", &listen.https)]
         .into_iter()
         .flat_map(|(kind, list)| {
             list.iter().enumerate().take(ADDRESSES_MAX).map(move |(index, address)| (format!("listen.{kind}[{index}]"), *address))
         })
+        .chain(
+            listen.proxied.iter().enumerate().take(ADDRESSES_MAX).map(|(index, each)| (format!("listen.proxied[{index}]"), each.address)),
+        )
         .chain([("listen.admin".to_owned(), listen.admin)])
         .collect();
     distinct(&paths, findings);
@@ -138,7 +147,10 @@ fn edge(edge: &Edge, findings: &mut Findings) {
         findings.add("public_addresses", "the list is empty; write at least one address for DNS to answer with");
     }
     addresses(&edge.public_addresses, "public_addresses", findings);
-    tls(&edge.tls, !listen.https.is_empty(), findings);
+    let secured = [("listen.https", !listen.https.is_empty()), ("listen.h3", !listen.h3.is_empty())];
+    let secured = secured.into_iter().chain([("listen.proxied", listen.proxied.iter().any(|each| each.tls))]);
+    tls(&edge.tls, secured.filter(|(_, used)| *used).map(|(path, _)| path).next(), findings);
+    limits(&edge.limits, findings);
     if edge.geo.database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         findings.add(
             "geo.database",
@@ -147,10 +159,57 @@ fn edge(edge: &Edge, findings: &mut Findings) {
     }
 }
 
-fn tls(tls: &Tls, used: bool, findings: &mut Findings) {
-    if used && tls.certificates.is_empty() && tls.issuer.is_none() {
-        let says = "missing; listen.https needs certificates, or an issuer on a private network";
-        findings.add_because("tls", &["listen.https"], says);
+fn proxied(listeners: &[Proxied], findings: &mut Findings) {
+    many(listeners.len(), ADDRESSES_MAX, "listen.proxied", findings);
+    for (index, listener) in listeners.iter().enumerate().take(ADDRESSES_MAX) {
+        let path = format!("listen.proxied[{index}].from");
+        if listener.from.is_empty() {
+            findings.add(&path, "the list is empty; write the addresses of the load balancers, such as [\"10.0.0.0/24\"]");
+        }
+        many(listener.from.len(), PROXIES_MAX, &path, findings);
+    }
+}
+
+fn limits(limits: &Limits, findings: &mut Findings) {
+    let head = Size(HEAD_BYTES_MIN)..=Size(HEAD_BYTES_MAX);
+    if !head.contains(&limits.head) {
+        let (least, most) = (head.start(), head.end());
+        findings.add("limits.head", format!("\"{}\" is out of bounds; write \"{least}\" to \"{most}\"", limits.head));
+    }
+    if limits.target.0 == 0 || limits.target > limits.head {
+        let says = format!("\"{}\" is out of bounds; write at least \"1B\" and at most limits.head, \"{}\"", limits.target, limits.head);
+        findings.add_because("limits.target", &["limits.head"], says);
+    }
+    for (name, value, most) in [
+        ("fields", limits.fields, HEAD_FIELDS_MAX),
+        ("streams", limits.streams, STREAMS_MAX),
+        ("requests_per_connection", limits.requests_per_connection, u32::MAX),
+        ("connections", limits.connections, AT_ONCE_MAX),
+        ("connections_per_address", limits.connections_per_address, AT_ONCE_MAX),
+        ("new_connections_per_second", limits.new_connections_per_second, AT_ONCE_MAX),
+        ("requests", limits.requests, AT_ONCE_MAX),
+    ] {
+        if value == 0 || value > most {
+            findings.add(format!("limits.{name}"), format!("{value} is out of bounds; write 1 to {most}"));
+        }
+    }
+    let times = [("handshake_time", limits.handshake_time), ("head_time", limits.head_time), ("idle_time", limits.idle_time)];
+    for (name, period) in times.into_iter().chain([("drain_time", limits.drain_time)]) {
+        if period.0.is_zero() || period.0 > CLIENT_TIME_MAX {
+            let says = format!("\"{period}\" is out of bounds; write more than \"0s\" and at most \"{}\"", Period(CLIENT_TIME_MAX));
+            findings.add(format!("limits.{name}"), says);
+        }
+    }
+}
+
+/// `used` is the listener that needs a certificate, if one does.
+fn tls(tls: &Tls, used: Option<&str>, findings: &mut Findings) {
+    if let Some(used) = used
+        && tls.certificates.is_empty()
+        && tls.issuer.is_none()
+    {
+        let says = format!("missing; {used} needs certificates, or an issuer on a private network");
+        findings.add_because("tls", &[used], says);
     }
     many(tls.certificates.len(), CERTIFICATES_MAX, "tls.certificates", findings);
     let listed = tls.certificates.iter().enumerate().map(|(index, each)| (format!("tls.certificates[{index}]"), each));

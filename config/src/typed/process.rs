@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Memory, Nameserver, Process, Shield,
-    ShieldListen, Tls, dns_ttl,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process, Proxied,
+    Shield, ShieldListen, Tls, dns_ttl,
 };
 
 /// The roles a process may have.
@@ -88,6 +88,7 @@ record!(Edge {
     cache = "cache": or(Memory::default()),
     tls = "tls": or(Tls::default()),
     geo = "geo": or(Geo::default()),
+    limits = "limits": or(Limits::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
@@ -97,13 +98,40 @@ record!(Edge {
     cache: Memory::default(),
     tls: Tls::default(),
     geo: Geo::default(),
+    limits: Limits::default(),
 });
 
 record!(EdgeListen {
     http = "http": or(Vec::new()),
     https = "https": or(Vec::new()),
+    h3 = "h3": or(Vec::new()),
+    proxied = "proxied": or(Vec::new()),
     admin = "admin": required(ADMIN),
-} else Self { http: Vec::new(), https: Vec::new(), admin: FromText::stand_in() });
+} else Self { http: Vec::new(), https: Vec::new(), h3: Vec::new(), proxied: Vec::new(), admin: FromText::stand_in() });
+
+record!(Proxied {
+    address = "address": required("an address to listen on, such as \"0.0.0.0:8080\""),
+    tls = "tls": or(false),
+    from = "from": required("the load balancers' addresses, such as [\"10.0.0.0/24\"]"),
+} else Self { address: FromText::stand_in(), tls: false, from: Vec::new() });
+
+record!(Limits {
+    head = "head": or(Self::default().head),
+    fields = "fields": or(Self::default().fields),
+    target = "target": or(Self::default().target),
+    body = "body": or(Self::default().body),
+    requests_per_connection = "requests_per_connection": or(Self::default().requests_per_connection),
+    streams = "streams": or(Self::default().streams),
+    handshake_time = "handshake_time": or(Self::default().handshake_time),
+    head_time = "head_time": or(Self::default().head_time),
+    idle_time = "idle_time": or(Self::default().idle_time),
+    rate_min = "rate_min": or(Self::default().rate_min),
+    connections = "connections": or(Self::default().connections),
+    connections_per_address = "connections_per_address": or(Self::default().connections_per_address),
+    new_connections_per_second = "new_connections_per_second": or(Self::default().new_connections_per_second),
+    requests = "requests": or(Self::default().requests),
+    drain_time = "drain_time": or(Self::default().drain_time),
+} else Self::default());
 
 record!(Shield {
     name = "name": required(NODE_NAME),

@@ -161,6 +161,23 @@ impl Typed for bool {
     }
 }
 
+impl Typed for u32 {
+    fn read(node: &Node, path: &str, reader: &mut Reader) -> Self {
+        let number = match &node.kind {
+            Kind::Number(text) => text.parse().map_err(|_| format!("{text} is not a whole number up to {}", Self::MAX)),
+            _ => Err(format!("{}, not a number; write one such as 100", node.spoken())),
+        };
+        number.unwrap_or_else(|says| {
+            reader.fault(path, node.at, says);
+            1
+        })
+    }
+
+    fn stand_in() -> Self {
+        1
+    }
+}
+
 impl<T: FromText> Typed for T {
     fn read(node: &Node, path: &str, reader: &mut Reader) -> Self {
         let wrong = match &node.kind {

@@ -70,6 +70,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<ShieldListen>(&mut process, "ShieldListen");
     agrees::<ControlLink>(&mut process, "ControlLink");
     agrees::<Memory>(&mut process, "Memory");
+    agrees::<Limits>(&mut process, "Limits");
+    agrees::<Proxied>(&mut process, "Proxied");
     agrees::<Geo>(&mut process, "Geo");
     agrees::<Tls>(&mut process, "Tls");
     agrees::<Certificate>(&mut process, "Certificate");
@@ -227,16 +229,24 @@ fn edge() -> impl Strategy<Value = Process> {
         (size.clone(), size.clone(), size).prop_map(|(memory, object_max, filling_max)| Memory { memory, object_max, filling_max });
     let certificate = || (text(), text()).prop_map(|(cert, key)| Certificate { cert: cert.into(), key: key.into() });
     let tls = (vec(certificate(), 0..2), of(certificate())).prop_map(|(certificates, issuer)| Tls { certificates, issuer });
-    let listen = (vec(any::<std::net::SocketAddrV4>(), 0..2), any::<std::net::SocketAddrV4>()).prop_map(|(http, admin)| EdgeListen {
+    let proxied = |address: &std::net::SocketAddrV4| Proxied {
+        address: (*address).into(),
+        tls: address.port().is_multiple_of(2),
+        from: vec![std::net::IpAddr::from(*address.ip()).into()],
+    };
+    let listen = (vec(any::<std::net::SocketAddrV4>(), 0..2), any::<std::net::SocketAddrV4>()).prop_map(move |(http, admin)| EdgeListen {
         https: http.iter().map(|&address| address.into()).collect(),
+        h3: http.iter().map(|&address| address.into()).collect(),
+        proxied: http.iter().map(proxied).collect(),
         http: http.into_iter().map(Into::into).collect(),
         admin: admin.into(),
     });
+    let limits = (any::<u32>(), any::<u64>()).prop_map(|(streams, head)| Limits { streams, head: Size(head), ..Limits::default() });
     let link = (text(), of(text())).prop_map(|(address, join_token)| ControlLink { address, join_token });
     let geo = of(text()).prop_map(|path| Geo { database: path.map(Into::into) });
-    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo).prop_map(
-        |(name, data, control, listen, public_addresses, cache, tls, geo)| {
-            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls, geo })
+    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, limits).prop_map(
+        |(name, data, control, listen, public_addresses, cache, tls, geo, limits)| {
+            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls, geo, limits })
         },
     )
 }

@@ -46,6 +46,7 @@ mod explain;
 mod invalidate;
 mod lead;
 mod pass;
+mod ready;
 mod remember;
 mod scope;
 mod search;
@@ -54,6 +55,7 @@ mod serve;
 use directives::Directives;
 use lead::{Led, Trip};
 use pass::failed;
+pub use ready::Hit;
 use remember::Remembered;
 use serve::Served;
 

@@ -2,8 +2,8 @@
 //!
 //! Owns what an object weighs. A head never changes: a 304 makes another object around the same body.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -24,8 +24,8 @@ pub(crate) use parts::{Combined, Parts};
 
 /// What an object costs beside key, head and body, in bytes: its own fields, its list of purge hashes, its place in the store.
 const OBJECT_COST: u64 = 1_024;
-/// What a header field costs beside name and value, in bytes: its place in the map.
-const FIELD_COST: u64 = 128;
+/// What a header field costs beside name and value, in bytes: its place in the map, and its line in the prepared head.
+const FIELD_COST: u64 = 192;
 
 /// See the module.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(crate) struct Object {
     pub(crate) body: Arc<Growing>,
     /// When a failed refresh may be tried again; see [`crate::lookup`].
     pub(crate) retry: AtomicU64,
+    /// The head as the tier writes it, once it has been written; its bytes are weighed from the start.
+    pub(crate) prepared: OnceLock<Bytes>,
 }
 
 impl Object {
@@ -97,6 +99,7 @@ impl Object {
             head_only: false,
             body,
             retry: AtomicU64::new(0),
+            prepared: OnceLock::new(),
         }
     }
 

@@ -6,7 +6,10 @@ use pingora::http::RequestHeader;
 
 use crate::hygiene;
 
+mod refusal;
 mod url;
+
+pub use refusal::Refusal;
 
 /// The longest path with query, in bytes; a longer one is answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
@@ -35,19 +38,17 @@ pub struct Head {
     pub upgrade: bool,
 }
 
-/// Why a head was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No host, several, or one that is none (RFC 9112 section 3.2).
-    Host,
-    /// The target is not an absolute path.
-    Target,
-    /// The target is longer than [`TARGET_BYTES_MAX`].
-    TargetLength,
-    /// The head is larger than [`HEAD_BYTES_MAX`].
-    HeadLength,
-    /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
-    Framing,
+/// The first line of a request, or the pseudo-fields in its place.
+#[derive(Clone, Debug)]
+pub struct Line<'a> {
+    /// The method.
+    pub method: Method,
+    /// The version; HTTP/3 goes as HTTP/2, whose rules it has.
+    pub version: Version,
+    /// The authority of the target, if it has one.
+    pub authority: Option<&'a str>,
+    /// Path and query of the target, if it has any.
+    pub path_and_query: Option<&'a str>,
 }
 
 impl Head {
@@ -73,31 +74,50 @@ impl Head {
     /// # Errors
     /// When host or target are not what RFC 9110 and 9112 ask for.
     pub fn read(request: &RequestHeader, tls: bool) -> Result<Self, Refusal> {
-        let scheme = if tls { "https" } else { "http" };
-        let (host, authority) = host_of(request, tls)?;
-        if !is_framed(&request.headers) {
-            return Err(Refusal::Framing);
-        }
         if request.version != Version::HTTP_2 && !is_target(request.raw_path()) {
             return Err(Refusal::Target);
         }
-        let path_and_query = match request.uri.path_and_query() {
-            Some(target) if target.as_str().starts_with('/') => target.as_str().to_owned(),
-            Some(target) if target.as_str().starts_with('?') => format!("/{}", target.as_str()),
+        let line = Line {
+            method: request.method.clone(),
+            version: request.version,
+            authority: request.uri.authority().map(http::uri::Authority::as_str),
+            path_and_query: request.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+        };
+        Self::of(line, request.headers.clone(), tls)
+    }
+
+    /// Makes a head of what was parsed of it.
+    ///
+    /// # Errors
+    /// When host, target or framing are not what RFC 9110 and 9112 ask for.
+    pub fn of(line: Line<'_>, mut headers: HeaderMap, tls: bool) -> Result<Self, Refusal> {
+        if line.method == Method::CONNECT {
+            return Err(Refusal::Method);
+        }
+        let scheme = if tls { "https" } else { "http" };
+        let (host, authority) = host_of(&line, &headers, tls)?;
+        if !is_framed(&headers) {
+            return Err(Refusal::Framing);
+        }
+        let path_and_query = match line.path_and_query {
+            Some(target) if target.starts_with('/') => target.to_owned(),
+            Some(target) if target.starts_with('?') => format!("/{target}"),
             None => "/".to_owned(),
             Some(_) => return Err(Refusal::Target),
         };
+        if !is_written_well(&path_and_query) {
+            return Err(Refusal::Target);
+        }
         if path_and_query.len() > TARGET_BYTES_MAX {
             return Err(Refusal::TargetLength);
         }
-        let upgrade = request.version == Version::HTTP_11
-            && names(&request.headers, &header::CONNECTION, "upgrade")
-            && names(&request.headers, &header::UPGRADE, "websocket");
-        let mut headers = request.headers.clone();
+        let upgrade = line.version == Version::HTTP_11
+            && names(&headers, &header::CONNECTION, "upgrade")
+            && names(&headers, &header::UPGRADE, "websocket");
         headers.remove(header::HOST);
         hygiene::strip_hop_by_hop(&mut headers);
         join_cookies(&mut headers);
-        Ok(Self { method: request.method.clone(), scheme, host, authority, path_and_query, headers, upgrade })
+        Ok(Self { method: line.method, scheme, host, authority, path_and_query, headers, upgrade })
     }
 }
 
@@ -108,8 +128,18 @@ fn is_target(raw: &[u8]) -> bool {
     ["/", "http://", "https://"].into_iter().any(begins)
 }
 
+/// Whether path and query have only characters that every reader takes for the same (RFC 3986 section 2). Browsers send some that are none of a
+/// URI's, which are let pass; what begins a fragment, what no parser of URIs reads, and what is not ASCII is not.
+fn is_written_well(path_and_query: &str) -> bool {
+    let mut in_query = false;
+    path_and_query.bytes().all(|byte| {
+        in_query |= byte == b'?';
+        byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>') && (in_query || byte != b'`')
+    })
+}
+
 /// Whether a list field has this member, whatever its case.
-fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
+pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
     let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(member))
 }
@@ -129,14 +159,14 @@ fn is_framed(headers: &HeaderMap) -> bool {
 }
 
 /// Host and authority: of the target when it has one (RFC 9112 section 3.2.2), else of the one `Host` field.
-fn host_of(request: &RequestHeader, tls: bool) -> Result<(String, String), Refusal> {
-    let mut fields = request.headers.get_all(header::HOST).iter();
+fn host_of(line: &Line<'_>, headers: &HeaderMap, tls: bool) -> Result<(String, String), Refusal> {
+    let mut fields = headers.get_all(header::HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
         return Err(Refusal::Host);
     }
-    let text = match (request.uri.authority(), field) {
-        (Some(authority), _) => authority.as_str(),
+    let text = match (line.authority, field) {
+        (Some(authority), _) => authority,
         (None, Some(value)) => value.to_str().map_err(|_| Refusal::Host)?,
         (None, None) => return Err(Refusal::Host),
     };
@@ -144,7 +174,7 @@ fn host_of(request: &RequestHeader, tls: bool) -> Result<(String, String), Refus
     // RFC 9113 section 8.3.1: over HTTP/2 both may be there, and must then be the same.
     match field {
         Some(value)
-            if request.version == Version::HTTP_2
+            if line.version == Version::HTTP_2
                 && value.to_str().ok().and_then(|text| split_authority(text, tls)) != Some(found.clone()) =>
         {
             Err(Refusal::Host)

@@ -16,8 +16,11 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use skerry_config::process;
 use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
+use skerry_transport::client::Client;
+use skerry_transport::door::{Behind, Told};
+use skerry_transport::head::{Head, Refusal};
 use skerry_transport::session::{self, Pieces, Whole};
-use skerry_transport::{head::Head, tls};
+use skerry_transport::tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -76,6 +79,15 @@ impl ProxyHttp for Echo {
     }
 }
 
+/// What the front door asks: nothing is at hand, and refusals are plain.
+struct Refusing;
+
+impl Behind for Refusing {
+    fn refused(&self, _: Refusal, _: &Client) -> Told {
+        Told { status: StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
 struct Running {
     http: SocketAddr,
     https: SocketAddr,
@@ -96,7 +108,7 @@ async fn start() -> Running {
     let certificates = Certificates::load(&settings, vec!["127.0.0.1".parse().unwrap()], Box::new(|host| host == "shop.test")).unwrap();
 
     let (stop, stopped) = watch::channel(false);
-    let front = Front::new(Echo, stopped);
+    let front = Front::new(Echo, Arc::new(Refusing), process::Limits::default(), stopped);
     let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let secure = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (http, https) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());

@@ -2,8 +2,8 @@
 //!
 //! Runs as a task of its own, so that no client's leaving stops what others wait for or what is to be stored.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use skerry_config::site::SetCookie;
@@ -294,6 +294,7 @@ impl Trip {
             head_only,
             body,
             retry: AtomicU64::new(0),
+            prepared: OnceLock::new(),
         });
         if !head_only {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });

@@ -1,0 +1,93 @@
+//! Answers from memory without a session, and the word to clients whose requests go no further.
+//!
+//! The same steps as in `request.rs`: route, prepare the fields, look up; what they find is counted and logged alike. Whatever is not answered
+//! here takes the full way, which judges it anew.
+
+use std::time::{Instant, SystemTime};
+
+use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
+use skerry_agent::figures::Outcome;
+use skerry_cache::exchange::Hit;
+use skerry_cache::request::Request;
+use skerry_cache::time::Time;
+use skerry_transport::client::Client;
+use skerry_transport::door::{self, Behind, Entry, Own, Ready, Told};
+use skerry_transport::head::{Head, Refusal};
+use skerry_transport::hygiene;
+
+use crate::fault::Fault;
+use crate::request::Edge;
+use crate::{fields, shape};
+
+impl Behind for Edge {
+    fn at_once(&self, mut head: Head, client: &Client) -> Option<Ready> {
+        let started = Instant::now();
+        let safe = head.method == Method::GET || head.method == Method::HEAD;
+        if !safe || head.upgrade || head.check_size().is_err() || self.upstreams.has_looped(&head.headers) {
+            return None;
+        }
+        hygiene::strip_own(&mut head.headers);
+        let current = self.current.load();
+        let served = current.site_for_host(&head.host)?;
+        let policy = served.policy(&head.host, head.path(), &head.headers);
+        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(Some(client.ip())));
+        let Head { method, scheme, authority, path_and_query, headers, .. } = head;
+        let mut request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
+        let hit = self.exchange.ready(&mut request, policy, Time::from(SystemTime::now()))?;
+        let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: None };
+        let status = hit.status();
+        let text = || hit.prepared(|hit| door::text(hit.status(), &self.common(hit)));
+        let head = own.finish(client.protocol, status, text, || self.common(&hit));
+        let target = request.authority + &request.path_and_query;
+        Some(Ready { head, body: hit.body(), entry: Entry { started, method, target, status } })
+    }
+
+    fn ended(&self, entry: &Entry, client: &Client, bytes: u64, whole: bool) {
+        let seconds = entry.started.elapsed().as_secs_f64();
+        let outcome = if whole { Outcome::Hit } else { Outcome::Error };
+        self.figures.answered(entry.status.as_u16(), outcome, bytes, seconds);
+        // Asked of the kernel, so only where it is logged.
+        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
+        let round_trip = is_logged.then(|| client.round_trip()).flatten();
+        tracing::debug!(
+            target: "skerry::access",
+            client = %client.ip(),
+            method = %entry.method,
+            uri = entry.target,
+            status = entry.status.as_u16(),
+            bytes,
+            seconds,
+            cache = ?outcome,
+            protocol = client.protocol.as_str(),
+            tls = client.security(),
+            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
+            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
+            "answered"
+        );
+    }
+
+    fn refused(&self, refusal: Refusal, client: &Client) -> Told {
+        let fault = Fault::Head(refusal);
+        let status = fault.status();
+        self.figures.refused(refusal.as_str());
+        self.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
+        tracing::debug!(
+            target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), protocol = client.protocol.as_str(),
+            "refused"
+        );
+        let (headers, body) = self.refusal(&fault.status_of_cache(), &fault);
+        Told { status, headers, body }
+    }
+}
+
+impl Edge {
+    /// The header fields of a stored answer that are the same for everyone.
+    fn common(&self, hit: &Hit) -> HeaderMap {
+        let mut headers = hit.headers().clone();
+        shape::strip(&mut headers);
+        shape::sign(&mut headers, &self.name);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(hit.length()));
+        headers
+    }
+}

@@ -1,0 +1,87 @@
+//! What is known of the connection a client came by.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.0 and HTTP/1.1 (RFC 9112).
+    Http1,
+    /// HTTP/2 (RFC 9113).
+    Http2,
+    /// HTTP/3 (RFC 9114).
+    Http3,
+}
+
+impl Protocol {
+    /// Its name in logs and figures.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
+}
+
+/// What a TLS or QUIC handshake agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secured {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The server name the client asked for, lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+/// Round-trip times of a connection, as the kernel or QUIC measured them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// The smoothed one.
+    pub smoothed: Duration,
+    /// The least there was.
+    pub least: Duration,
+}
+
+/// What measures the round trips of a connection: its socket, or QUIC. Asked when a request ends, so it must be quick and never wait.
+pub trait Measure: fmt::Debug + Send + Sync {
+    /// The times as they are known at the moment; `None` when there is no measurement, or the connection is closed.
+    fn round_trip(&self) -> Option<RoundTrip>;
+}
+
+/// A client's connection. Shared by its requests.
+#[derive(Debug)]
+pub struct Client {
+    /// The client's address; behind a load balancer, as that told it.
+    pub address: SocketAddr,
+    /// The address it came to.
+    pub local: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// How it is secured; `None` in cleartext.
+    pub secured: Option<Secured>,
+    /// What measures its round trips; behind a load balancer, those to the load balancer.
+    pub measure: Option<Arc<dyn Measure>>,
+}
+
+impl Client {
+    /// The client's address without port, an IPv4 one as such even when it came over IPv6.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+    /// Its round-trip times, asked for now.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<RoundTrip> {
+        self.measure.as_ref()?.round_trip()
+    }
+
+    /// `TLSv1.2` or `TLSv1.3`; `-` in cleartext.
+    #[must_use]
+    pub fn security(&self) -> &'static str {
+        self.secured.as_ref().map_or("-", |secured| secured.version)
+    }
+}
