@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// The client stopped sending its body.
+    Slow,
+    /// The client's body is too large.
+    TooLarge,
     /// `limits.requests` are being answered.
     Busy,
 }
@@ -32,6 +36,8 @@ impl Fault {
         match failure {
             PassFailure::ClientGone => None,
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
+            PassFailure::ClientSlow => Some(Self::Slow),
+            PassFailure::TooLarge => Some(Self::TooLarge),
             PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
         }
     }
@@ -39,30 +45,28 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
-            Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
-            Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(refusal) => status_of(*refusal),
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
     /// A sentence for the client; it tells nothing about addresses behind the edge.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
-            Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
-            Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
-            Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
-            Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
+            Self::Head(refusal) => refusal.text().to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
                 "nothing is stored that may be used, and the request allows nothing else".to_owned()
             }
+            Self::Slow => "the body of the request did not come in time".to_owned(),
+            Self::TooLarge => "the body of the request is too large".to_owned(),
             Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
@@ -80,6 +84,8 @@ impl Fault {
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
             Self::Upstream(kind) => kind.as_str(),
+            Self::Slow => "request-timeout",
+            Self::TooLarge => "body-too-large",
             Self::Busy => "busy",
         }
     }
@@ -87,6 +93,20 @@ impl Fault {
     /// The seconds after which the client may ask again, where waiting helps.
     pub(crate) fn retry_after(&self) -> Option<u32> {
         matches!(self, Self::Busy).then_some(BUSY_RETRY_AFTER)
+    }
+}
+
+fn status_of(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Line | Refusal::LineEnd | Refusal::Field | Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Chunk => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Refusal::Method | Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
+        Refusal::TargetLength => StatusCode::URI_TOO_LONG,
+        Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::HeadTime | Refusal::BodyTime => StatusCode::REQUEST_TIMEOUT,
     }
 }
 
@@ -102,6 +122,17 @@ mod tests {
             (Fault::Head(Refusal::TargetLength), 414),
             (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
+            (Fault::Head(Refusal::Line), 400),
+            (Fault::Head(Refusal::LineEnd), 400),
+            (Fault::Head(Refusal::Field), 400),
+            (Fault::Head(Refusal::Chunk), 400),
+            (Fault::Head(Refusal::Version), 505),
+            (Fault::Head(Refusal::Method), 501),
+            (Fault::Head(Refusal::Coding), 501),
+            (Fault::Head(Refusal::FieldCount), 431),
+            (Fault::Head(Refusal::BodyLength), 413),
+            (Fault::Head(Refusal::HeadTime), 408),
+            (Fault::Head(Refusal::BodyTime), 408),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Busy, 503),
@@ -109,6 +140,8 @@ mod tests {
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),
             (Fault::Upstream(FetchErrorKind::Cut), 502),
+            (Fault::Slow, 408),
+            (Fault::TooLarge, 413),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

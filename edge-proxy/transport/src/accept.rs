@@ -10,7 +10,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use pingora::apps::HttpServerApp;
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
@@ -21,12 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::client::Protocol;
-use crate::connection::Socket;
-use crate::dated::Dated;
 use crate::door;
 use crate::gate::{Gate, Place, Refused};
-use crate::h2;
 use crate::opening;
+use crate::{h1, h2};
 
 /// The time a client has to begin HTTP/2 once it is agreed on.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
@@ -293,24 +290,6 @@ where
     place.speaks(socket.client().protocol);
     match socket.client().protocol {
         Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
-        _ => serve_h1(socket, &door.proxy, &door.stop).await,
-    }
-}
-
-/// HTTP/1.1 requests of one connection, one after the other.
-async fn serve_h1<App>(socket: Socket, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
-where
-    App: ProxyHttp + Send + Sync + 'static,
-    App::CTX: Send + Sync,
-{
-    let mut session = ServerSession::new_http1(Box::new(Dated::new(Box::new(socket))));
-    session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
-    // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
-    session.set_pipelining_enabled(true);
-    while let Some((stream, settings)) = proxy.process_new_http(session, stop).await.map(|reused| reused.consume()) {
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-        }
+        _ => h1::serve(socket, &door).await,
     }
 }

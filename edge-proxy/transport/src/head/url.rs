@@ -40,6 +40,7 @@ impl Head {
             Refusal::TargetLength => wrong("is too long"),
             Refusal::HeadLength => "the header fields are too long".to_owned(),
             Refusal::Framing => "the header fields announce a body; leave Content-Length and Transfer-Encoding out".to_owned(),
+            other => wrong(&format!("makes no request that a node would take: {}", other.text())),
         })
     }
 }
