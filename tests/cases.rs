@@ -1,5 +1,6 @@
 //! One file a theme, one test a sentence.
 
+mod access_log;
 mod away;
 mod bad_input;
 mod certificates;
