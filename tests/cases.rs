@@ -10,6 +10,7 @@ mod dev;
 mod dns;
 mod explain;
 mod files;
+mod front_door;
 mod hits;
 mod interim;
 mod malformed;

@@ -153,7 +153,7 @@ impl Edge {
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
         if let Fault::Head(refusal) = fault {
-            self.figures.refused(refusal.as_str());
+            self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
