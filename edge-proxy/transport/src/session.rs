@@ -145,10 +145,10 @@ pub async fn send(
 
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
 pub fn keep_date(session: &Session, head: &ResponseHeader) {
-    if !is_interim(head.status) {
-        if let Some(connection) = handed(session) {
-            connection.set_date(head.headers.get(header::DATE).cloned());
-        }
+    if !is_interim(head.status)
+        && let Some(connection) = handed(session)
+    {
+        connection.set_date(head.headers.get(header::DATE).cloned());
     }
 }
 
