@@ -3,8 +3,10 @@
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
+pub(crate) mod live;
 pub(crate) mod mmdb;
 pub(crate) mod origins;
+pub(crate) mod python;
 pub(crate) mod scripted;
 pub(crate) mod wait;
 

@@ -19,7 +19,16 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// The client stopped sending its body.
+    Slow,
+    /// The client's body is too large.
+    TooLarge,
+    /// `limits.requests` are being answered.
+    Busy,
 }
+
+/// When a client may ask again that came while too many others did, in seconds.
+const BUSY_RETRY_AFTER: u32 = 1;
 
 impl Fault {
     /// What to tell a client whose request could not be passed through; `None` when nobody is there to be told.
@@ -27,6 +36,8 @@ impl Fault {
         match failure {
             PassFailure::ClientGone => None,
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
+            PassFailure::ClientSlow => Some(Self::Slow),
+            PassFailure::TooLarge => Some(Self::TooLarge),
             PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
         }
     }
@@ -38,8 +49,10 @@ impl Fault {
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -52,6 +65,9 @@ impl Fault {
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
                 "nothing is stored that may be used, and the request allows nothing else".to_owned()
             }
+            Self::Slow => "the body of the request did not come in time".to_owned(),
+            Self::TooLarge => "the body of the request is too large".to_owned(),
+            Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }
@@ -68,7 +84,15 @@ impl Fault {
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
             Self::Upstream(kind) => kind.as_str(),
+            Self::Slow => "request-timeout",
+            Self::TooLarge => "body-too-large",
+            Self::Busy => "busy",
         }
+    }
+
+    /// The seconds after which the client may ask again, where waiting helps.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        matches!(self, Self::Busy).then_some(BUSY_RETRY_AFTER)
     }
 }
 
@@ -111,10 +135,13 @@ mod tests {
             (Fault::Head(Refusal::BodyTime), 408),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
+            (Fault::Busy, 503),
             (Fault::Upstream(FetchErrorKind::Connect), 502),
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),
             (Fault::Upstream(FetchErrorKind::Cut), 502),
+            (Fault::Slow, 408),
+            (Fault::TooLarge, 413),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

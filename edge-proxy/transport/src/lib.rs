@@ -1,6 +1,7 @@
 //! HTTP over sockets, in and out. Never asks whether a thing is cached.
 //!
-//! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`client`] is what is known of
+//! In: [`listen`] binds, [`accept`] takes connections, [`gate`] says how many, `opening` opens one, behind a load balancer by [`proxied`],
+//! [`tls`] and [`certificates`] secure them, [`client`] is what is known of
 //! one, `connection` its bytes, [`head`] validates a request's head, [`door`] asks the tier whether it has the answer at hand, [`h1`] and `h2` speak
 //! their protocols and keep an answer's date, [`session`] writes one that was not at hand. Out: [`target`] says where, [`resolve`] finds the
 //! address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what Pingora passes
@@ -8,17 +9,21 @@
 //! the answer.
 
 pub mod accept;
+mod alarm;
 pub mod certificates;
 pub mod client;
 mod connection;
 pub mod door;
+pub mod gate;
 pub mod h1;
 mod h2;
 pub mod head;
 pub mod hygiene;
 pub mod interim;
 pub mod listen;
+mod opening;
 pub mod pass;
+pub mod proxied;
 pub mod resolve;
 pub mod session;
 pub mod sound;

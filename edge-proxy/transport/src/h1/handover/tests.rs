@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::client::Protocol;
-use crate::connection::Io;
+use crate::connection::{Io, Kernel};
 
 const NOW: &str = "HTTP/1.1 200 OK\r\nX-Date: Date: no\r\nDate: Sun, 22 Nov 2026 22:00:00 GMT\r\nContent-Length: 4\r\n\r\n";
 const THEN: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
@@ -29,11 +29,12 @@ async fn handed(body: Body, early: &str, length_max: u64) -> (Handed, TcpStream,
     let (near, address) = listener.accept().await.unwrap();
     near.set_nodelay(true).unwrap();
     let local: SocketAddr = near.local_addr().unwrap();
-    let client = Arc::new(Client { address, local, protocol: Protocol::Http1, secured: None });
+    let kernel = Kernel::of(&near);
+    let client = Arc::new(Client { address, local, protocol: Protocol::Http1, secured: None, measure: None });
     let slot = Slot::default();
     let limits = Limits { body: skerry_config::units::Size(length_max), ..Limits::default() };
     let rest = Rest { body, waits: false, upgrade: false };
-    let socket = Socket::new(Io::Plain(near), client);
+    let socket = Socket::new(Io::Plain(near), kernel, client);
     (Handed::new(socket, HEAD.into(), rest, early.into(), &limits, Arc::clone(&slot)), far, slot)
 }
 
