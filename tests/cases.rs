@@ -8,6 +8,7 @@ mod collapse;
 mod dates;
 mod dev;
 mod dns;
+mod events;
 mod explain;
 mod files;
 mod grpc;
