@@ -26,6 +26,7 @@ mod sample;
 mod scripted;
 mod semantics;
 mod stale;
+mod streamed;
 mod tiers;
 mod unsafe_methods;
 mod uploads;

@@ -164,13 +164,17 @@ impl Edge {
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
         let (headers, text) = self.refusal(&context.status_of_cache, fault);
-        if !session.as_mut().is_body_empty() {
+        let has_body = !session.as_mut().is_body_empty();
+        if has_body {
             session.set_keepalive(None);
         }
         let head_only = session.req_header().method == Method::HEAD;
         match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
             Ok(sent) => {
                 context.bytes = sent;
+                if has_body {
+                    session::linger(session).await;
+                }
                 Ok(true)
             }
             Err(_) => Err(left()),
