@@ -34,9 +34,11 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
+            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Malformed) => StatusCode::BAD_REQUEST,
             Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
             Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(Refusal::HeadTime) => StatusCode::REQUEST_TIMEOUT,
+            Self::Head(Refusal::BodyLength) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
@@ -53,6 +55,9 @@ impl Fault {
             Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
             Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
             Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
+            Self::Head(Refusal::Malformed) => "the head of the request is malformed".to_owned(),
+            Self::Head(Refusal::HeadTime) => "the head of the request did not come in time".to_owned(),
+            Self::Head(Refusal::BodyLength) => "the body of the request is too long".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
@@ -90,6 +95,9 @@ mod tests {
             (Fault::Head(Refusal::TargetLength), 414),
             (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
+            (Fault::Head(Refusal::Malformed), 400),
+            (Fault::Head(Refusal::HeadTime), 408),
+            (Fault::Head(Refusal::BodyLength), 413),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Upstream(FetchErrorKind::Connect), 502),

@@ -14,6 +14,8 @@ mod reload;
 mod request;
 mod shape;
 
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -91,6 +93,9 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     for listener in sockets.https {
         front.listen(listener, Some(Arc::clone(&secured)));
     }
+    for socket in sockets.h3 {
+        front.listen_quic(socket, tls::for_quic(Arc::clone(&certificates) as _)?)?;
+    }
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures, Arc::clone(&countries))), stop.clone());
     let tls = settings.tls.clone();
     let renewing = tokio::spawn(known_files.follow(move || certificates.reload(&tls), stop.clone()));
@@ -122,31 +127,38 @@ fn agent_settings(settings: &process::Edge) -> Settings {
 struct Sockets {
     http: Vec<TcpListener>,
     https: Vec<TcpListener>,
+    h3: Vec<UdpSocket>,
     admin: TcpListener,
 }
 
 impl Sockets {
     async fn bind(settings: &process::EdgeListen) -> Result<Self, String> {
-        let mut sockets = Self { http: Vec::new(), https: Vec::new(), admin: listen::bind(settings.admin, "admin").await? };
+        let admin = listen::bind(settings.admin, "admin").await?;
+        let mut sockets = Self { http: Vec::new(), https: Vec::new(), h3: Vec::new(), admin };
         for address in &settings.http {
             sockets.http.push(listen::bind(*address, "http").await?);
         }
         for address in &settings.https {
             sockets.https.push(listen::bind(*address, "https").await?);
         }
+        for address in &settings.h3 {
+            sockets.h3.push(listen::bind_udp(*address, "h3")?);
+        }
         Ok(sockets)
     }
 
     /// What `ready.json` says.
     fn addresses(&self) -> Result<serde_json::Value, String> {
-        let of = |listeners: &[TcpListener]| {
-            listeners.iter().map(|listener| listener.local_addr().map(|address| address.to_string())).collect::<Result<Vec<_>, _>>()
+        let all_of = |addresses: Vec<io::Result<SocketAddr>>| {
+            addresses.into_iter().map(|address| address.map(|address| address.to_string())).collect::<io::Result<Vec<_>>>()
         };
-        let all = || -> std::io::Result<serde_json::Value> {
+        let of = |listeners: &[TcpListener]| all_of(listeners.iter().map(TcpListener::local_addr).collect());
+        let all = || -> io::Result<serde_json::Value> {
             Ok(serde_json::json!({
                 "pid": std::process::id(),
                 "http": of(&self.http)?,
                 "https": of(&self.https)?,
+                "h3": all_of(self.h3.iter().map(UdpSocket::local_addr).collect())?,
                 "admin": self.admin.local_addr()?.to_string(),
             }))
         };

@@ -2,6 +2,7 @@
 //!
 //! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live and bounds per listener need it.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::client::{Client, Protocol, Secured};
 use crate::connection::{Io, Socket};
 use crate::dated::Dated;
 use crate::door;
-use crate::h2;
+use crate::{h2, h3};
 
 /// Connections of one listener at once; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -84,6 +85,16 @@ where
     pub fn listen(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
         let (door, connections) = (self.door.clone(), self.connections.clone());
         tokio::spawn(accept_until_stopped(listener, tls.map(TlsAcceptor::from), door, connections));
+    }
+
+    /// Accepts QUIC connections on `socket` in the background, for HTTP/3. `tls` is made by [`crate::tls::for_quic`].
+    ///
+    /// # Errors
+    /// When socket or TLS settings are not fit for QUIC.
+    pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<(), String> {
+        let endpoint = h3::endpoint::open(socket, tls, &self.door.limits)?;
+        self.connections.spawn(h3::endpoint::accept_until_stopped(endpoint, self.door.clone(), self.connections.clone()));
+        Ok(())
     }
 
     /// Waits until the stop was asked for and running requests ended, at most [`DRAIN_TIME_MAX`].

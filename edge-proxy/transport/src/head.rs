@@ -61,6 +61,12 @@ pub enum Refusal {
     HeadLength,
     /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
     Framing,
+    /// What the protocol of the connection does not allow in a head (RFC 9114 section 4.1.2).
+    Malformed,
+    /// The head did not come in its time.
+    HeadTime,
+    /// The body is longer than it may be.
+    BodyLength,
 }
 
 impl Head {
