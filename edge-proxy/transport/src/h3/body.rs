@@ -123,6 +123,12 @@ impl Incoming {
         }
     }
 
+    /// Closes the connection for what this request has.
+    pub(super) fn close(&mut self, why: Code) {
+        self.ended = true;
+        self.connection.close(code(why), b"a field section that cannot be read");
+    }
+
     async fn piece(&mut self, paced: bool) -> Result<Option<Bytes>, Unread> {
         while !self.ended {
             match self.frames.next(&mut self.input) {

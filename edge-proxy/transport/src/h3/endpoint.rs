@@ -95,6 +95,8 @@ fn transport(limits: &Limits) -> Result<TransportConfig, String> {
         .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
         .max_idle_timeout(Some(idle))
+        // An origin may take longer than that; who has no request is let go by the connection itself.
+        .keep_alive_interval(Some(limits.idle_time.0 / 2))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)

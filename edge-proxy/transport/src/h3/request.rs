@@ -52,6 +52,8 @@ enum Refused {
     With(Refusal),
     /// The stream is reset.
     Reset(Code),
+    /// The connection is closed.
+    Close(Code),
     /// Nobody is there to be told.
     Gone,
 }
@@ -83,6 +85,10 @@ where
             Err(Refused::Reset(why)) => {
                 answer.reset(why);
                 incoming.stop(why);
+                Duration::ZERO
+            }
+            Err(Refused::Close(why)) => {
+                incoming.close(why);
                 Duration::ZERO
             }
             Err(Refused::Gone) => {
@@ -118,9 +124,10 @@ where
         if target as u64 > limits.target.0 {
             return Err(Refused::With(Refusal::TargetLength));
         }
-        // That it is a number was seen to when the head was made.
-        let length = asked.parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        match length {
+        let Some(length) = asked.parts.headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+        // That it is one row of digits was seen to when the head was made.
+        match length.to_str().ok().and_then(|length| length.parse().ok()) {
+            None => Err(Refused::With(Refusal::Framing)),
             Some(length) if limits.body.0 > 0 && length > limits.body.0 => Err(Refused::With(Refusal::BodyLength)),
             length => Ok(length),
         }
@@ -203,10 +210,11 @@ impl Decoder {
     }
 
     fn decode(&mut self, section: &[u8], fields_max: usize) -> Result<Asked, Refused> {
-        match section::inspect(section) {
-            Ok(lines) if lines > fields_max => return Err(Refused::With(Refusal::HeadLength)),
-            // Of what is no QPACK `h3` says so to the whole connection.
-            Ok(_) | Err(Malformed::Encoding) => {}
+        // The pseudo-header fields, which are no fields of the head's own, come on top.
+        match section::inspect(section, fields_max + 4) {
+            Ok(_) => {}
+            Err(Malformed::Many) => return Err(Refused::With(Refusal::HeadLength)),
+            Err(Malformed::Encoding) => return Err(Refused::Close(Code::QPACK_DECOMPRESSION_FAILED)),
             Err(_) => return Err(Refused::With(Refusal::Malformed)),
         }
         let (request, note) = match self.resolve(section) {

@@ -29,22 +29,26 @@ pub enum Malformed {
     Order,
     /// One that requests have not.
     Unknown,
+    /// More lines than there may be.
+    Many,
     /// No method, no scheme or no path.
     Missing,
-    /// The section breaks off, or refers to a table that there is not: H3's decoder says what of it.
+    /// The section breaks off, or refers to a table that there is not: the end of the connection (RFC 9204 section 2.2).
     Encoding,
 }
 
-/// Looks through the lines of a request's field section, and tells how many there are.
+/// Looks through the lines of a request's field section, of which there may be `lines_max`, and tells how many there are.
 ///
 /// # Errors
 /// When the section is malformed (RFC 9114 section 4.3), or lacks what requests of resources have: all but CONNECT (section 4.4).
-pub fn inspect(section: &[u8]) -> Result<usize, Malformed> {
+pub fn inspect(section: &[u8], lines_max: usize) -> Result<usize, Malformed> {
     let mut rest = section;
-    integer(&mut rest, 8).ok_or(Malformed::Encoding)?;
-    integer(&mut rest, 7).ok_or(Malformed::Encoding)?;
+    prefix(&mut rest).ok_or(Malformed::Encoding)?;
     let (mut seen, mut regular, mut lines) = ([false; 4], false, 0);
     while !rest.is_empty() {
+        if lines == lines_max {
+            return Err(Malformed::Many);
+        }
         match line(&mut rest).ok_or(Malformed::Encoding)? {
             None => regular = true,
             Some(_) if regular => return Err(Malformed::Order),
@@ -65,7 +69,7 @@ pub fn inspect(section: &[u8]) -> Result<usize, Malformed> {
 #[must_use]
 pub fn is_trailer(section: &[u8]) -> bool {
     let mut rest = section;
-    if integer(&mut rest, 8).is_none() || integer(&mut rest, 7).is_none() {
+    if prefix(&mut rest).is_none() {
         return false;
     }
     while !rest.is_empty() {
@@ -74,6 +78,13 @@ pub fn is_trailer(section: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// What a section begins with (section 4.5.1); without a dynamic table it needs none of its entries.
+fn prefix(rest: &mut &[u8]) -> Option<()> {
+    let needed = integer(rest, 8)?;
+    integer(rest, 7)?;
+    (needed == 0).then_some(())
 }
 
 /// The next line: the pseudo-header field it is, if it is one. `None` when there is no such line.
@@ -219,6 +230,10 @@ fn put_integer(to: &mut BytesMut, flags: u8, bits: u32, value: u64) {
 mod tests {
     use super::*;
 
+    fn inspect(section: &[u8]) -> Result<usize, Malformed> {
+        super::inspect(section, 5)
+    }
+
     /// A section of the lines `(name, value)`, names and values written out.
     fn section(lines: &[(&str, &str)]) -> Vec<u8> {
         let mut section = BytesMut::from(&[0_u8, 0][..]);
@@ -236,6 +251,7 @@ mod tests {
             (&[(":method", "GET"), (":scheme", "https"), (":authority", "a"), path, ("accept", "*/*")][..], Ok(5)),
             (&[(":method", "CONNECT"), (":authority", "a")], Err(Malformed::Missing)),
             (&[path, (":scheme", "https")], Err(Malformed::Missing)),
+            (&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", ""), path], Err(Malformed::Many)),
             (&[path, path], Err(Malformed::Twice)),
             (&[("accept", "*/*"), path], Err(Malformed::Order)),
             (&[(":status", "200")], Err(Malformed::Unknown)),
@@ -274,7 +290,8 @@ mod tests {
         let fine: Vec<usize> = (0..=whole.len()).filter(|end| inspect(&whole[..*end]) != Err(Malformed::Encoding)).collect();
         assert_eq!(fine, [2, 10, whole.len()]);
         for bytes in [
-            &[0, 0, 0x80][..],
+            &[1, 0][..],
+            &[0, 0, 0x80],
             &[0, 0, 0x10],
             &[0, 0, 0x00, 0],
             &[0, 0, 0x40, 0],

@@ -1,13 +1,14 @@
 //! A front with HTTP/3, and clients for it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::{ProxyHttp, Session};
@@ -35,6 +36,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Echo {
     /// What `/held` waits for.
     pub(crate) release: Arc<Notify>,
+    /// Every path it was asked for.
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
 }
 
 /// Pieces without end, or until they break off.
@@ -61,6 +64,7 @@ impl Pieces for Pour {
 impl Echo {
     async fn answer(&self, session: &mut Session) -> pingora::Result<()> {
         let head = Head::read(session.req_header(), session::is_tls(session)).unwrap();
+        self.seen.lock().push(head.path_and_query.clone());
         let mut headers = HeaderMap::new();
         let (left, breaks) = match head.path() {
             "/cut" => (1, true),
@@ -176,6 +180,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) counts: Arc<Counting>,
     pub(crate) release: Arc<Notify>,
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
     pub(crate) stop: watch::Sender<bool>,
     pub(crate) drained: JoinHandle<()>,
     pub(crate) tls: ClientConfig,
@@ -193,8 +198,8 @@ pub(crate) async fn start(limits: Limits) -> Running {
     let settings = process::Tls { certificates: Vec::new(), issuer: Some(process::Certificate { cert: cert_file, key: key_file }) };
     let certificates = Certificates::load(&settings, vec!["127.0.0.1".parse().unwrap()], Box::new(|host| host == "shop.test")).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let (counts, release) = (Arc::new(Counting::default()), Arc::new(Notify::new()));
-    let front = Front::new(Echo { release: Arc::clone(&release) }, Arc::clone(&counts) as _, limits, stopped);
+    let (counts, release, seen) = (Arc::new(Counting::default()), Arc::new(Notify::new()), Arc::default());
+    let front = Front::new(Echo { release: Arc::clone(&release), seen: Arc::clone(&seen) }, Arc::clone(&counts) as _, limits, stopped);
     let socket = listen::bind_udp("127.0.0.1:0".parse().unwrap(), "h3").unwrap();
     let address = socket.local_addr().unwrap();
     front.listen_quic(socket, tls::for_quic(Arc::new(certificates)).unwrap()).unwrap();
@@ -207,7 +212,7 @@ pub(crate) async fn start(limits: Limits) -> Running {
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     tls.enable_early_data = true;
-    Running { address, counts, release, stop, drained: tokio::spawn(front.drained()), tls }
+    Running { address, counts, release, seen, stop, drained: tokio::spawn(front.drained()), tls }
 }
 
 impl Running {
@@ -240,6 +245,16 @@ pub(crate) async fn client(connection: quinn::Connection) -> (Asking, JoinHandle
 /// Nothing here takes long.
 pub(crate) async fn within<T>(doing: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, doing).await.expect("this takes too long")
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(met: impl Fn() -> bool) {
+    let waiting = async {
+        while !met() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(waiting).await;
 }
 
 pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
@@ -282,4 +297,35 @@ pub(crate) async fn ask(asking: &mut Asking, request: http::request::Builder, bo
         }
     };
     Got { head, body: got, end }
+}
+
+/// Passes datagrams to the server, and back while it is open; counts the Retry packets that came.
+pub(crate) fn relay(server: SocketAddr) -> (SocketAddr, Arc<AtomicBool>, Arc<AtomicUsize>) {
+    let near = Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap());
+    let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+    far.connect(server).unwrap();
+    let (address, open, retries) = (near.local_addr().unwrap(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (back, is_open, counted) = (far.try_clone().unwrap(), Arc::clone(&open), Arc::clone(&retries));
+    let (client, to) = (Arc::new(Mutex::new(None)), Arc::clone(&near));
+    let known = Arc::clone(&client);
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2_000];
+        while let Ok((length, from)) = near.recv_from(&mut bytes) {
+            *client.lock() = Some(from);
+            let _ = far.send(&bytes[..length]);
+        }
+    });
+    std::thread::spawn(move || {
+        let mut bytes = [0; 2_000];
+        while let Ok(length) = back.recv(&mut bytes) {
+            // The type of a long header (RFC 9000 section 17.2).
+            if bytes[0] & 0xf0 == 0xf0 {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(client) = known.lock().filter(|_| is_open.load(Ordering::Relaxed)) {
+                let _ = to.send_to(&bytes[..length], client);
+            }
+        }
+    });
+    (address, open, retries)
 }
