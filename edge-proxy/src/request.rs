@@ -21,6 +21,7 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
@@ -35,6 +36,7 @@ use crate::country::Countries;
 use crate::fault::Fault;
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
+use crate::quic::Announced;
 use crate::shape;
 
 /// What an edge answers with.
@@ -45,6 +47,8 @@ pub(crate) struct Edge {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) countries: Arc<Countries>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) gate: Gate,
+    pub(crate) announced: Announced,
 }
 
 /// The edge as Pingora calls it.
@@ -70,6 +74,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Counts the request among those that run.
+    permit: Option<Permit>,
 }
 
 impl Context {
@@ -134,6 +140,7 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
+        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
         let sent = match self.send_interim(session, answer.interim).await {
             Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
             Err(unsent) => Err(unsent),
@@ -152,9 +159,13 @@ impl Edge {
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
+        if let Fault::Head(refusal) = fault {
+            self.figures.refused(refusal.as_str());
+        }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(&context.status_of_cache, fault);
+        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
         }
@@ -179,6 +190,9 @@ impl Edge {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         shape::finish(&mut headers, &self.name, status_of_cache, None);
         (headers, text)
     }
@@ -212,6 +226,7 @@ impl ProxyHttp for Sessions {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            permit: None,
         }
     }
 
@@ -227,6 +242,10 @@ impl ProxyHttp for Sessions {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let Some(permit) = self.gate.request() else {
+            return self.refuse(session, context, &Fault::Busy).await;
+        };
+        context.permit = Some(permit);
         let (mut head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
@@ -314,14 +333,15 @@ impl ProxyHttp for Sessions {
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
-        for name in [CACHE_STATUS, header::VIA] {
+        for name in &shape::NOT_FOR_CLIENTS {
+            answer.remove_header(name);
+        }
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        for name in [CACHE_STATUS, header::VIA, header::ALT_SVC] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {
                 answer.append_header(name.clone(), value.clone())?;
             }
-        }
-        for name in &shape::NOT_FOR_CLIENTS {
-            answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()
@@ -360,7 +380,7 @@ impl ProxyHttp for Sessions {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = Fault::of(PassFailure::of(error));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
@@ -380,6 +400,10 @@ impl ProxyHttp for Sessions {
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();
         self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+        let client = session::client(session);
+        // Asked of the kernel, so only where it is logged.
+        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
+        let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
         tracing::debug!(
             target: "skerry::access",
             client = ?session::client_ip(session),
@@ -389,6 +413,11 @@ impl ProxyHttp for Sessions {
             bytes,
             seconds,
             cache = ?context.outcome,
+            reason = context.status_of_cache.detail,
+            protocol = client.as_ref().map(|client| client.protocol.as_str()),
+            tls = client.as_ref().map(|client| client.security()),
+            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
+            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
             error = error.map(|error| error.to_string()),
             "answered"
         );

@@ -19,3 +19,5 @@ pub mod priority;
 mod request;
 pub mod section;
 mod session;
+
+pub use endpoint::Listener;

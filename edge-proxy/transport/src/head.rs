@@ -6,7 +6,10 @@ use pingora::http::RequestHeader;
 
 use crate::hygiene;
 
+mod refusal;
 mod url;
+
+pub use refusal::Refusal;
 
 /// The longest path with query, in bytes; a longer one is answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
@@ -46,27 +49,6 @@ pub struct Line<'a> {
     pub authority: Option<&'a str>,
     /// Path and query of the target, if it has any.
     pub path_and_query: Option<&'a str>,
-}
-
-/// Why a head was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No host, several, or one that is none (RFC 9112 section 3.2).
-    Host,
-    /// The target is not an absolute path.
-    Target,
-    /// The target is longer than [`TARGET_BYTES_MAX`].
-    TargetLength,
-    /// The head is larger than [`HEAD_BYTES_MAX`].
-    HeadLength,
-    /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
-    Framing,
-    /// What the protocol of the connection does not allow in a head (RFC 9114 section 4.1.2).
-    Malformed,
-    /// The head did not come in its time.
-    HeadTime,
-    /// The body is longer than it may be.
-    BodyLength,
 }
 
 impl Head {
@@ -109,6 +91,9 @@ impl Head {
     /// # Errors
     /// When host, target or framing are not what RFC 9110 and 9112 ask for.
     pub fn of(line: Line<'_>, mut headers: HeaderMap, tls: bool) -> Result<Self, Refusal> {
+        if line.method == Method::CONNECT {
+            return Err(Refusal::Method);
+        }
         let scheme = if tls { "https" } else { "http" };
         let (host, authority) = host_of(&line, &headers, tls)?;
         if !is_framed(&headers) {
@@ -120,6 +105,9 @@ impl Head {
             None => "/".to_owned(),
             Some(_) => return Err(Refusal::Target),
         };
+        if !is_written_well(&path_and_query) {
+            return Err(Refusal::Target);
+        }
         if path_and_query.len() > TARGET_BYTES_MAX {
             return Err(Refusal::TargetLength);
         }
@@ -140,8 +128,18 @@ fn is_target(raw: &[u8]) -> bool {
     ["/", "http://", "https://"].into_iter().any(begins)
 }
 
+/// Whether path and query have only characters that every reader takes for the same (RFC 3986 section 2). Browsers send some that are none of a
+/// URI's, which are let pass; what begins a fragment, what no parser of URIs reads, and what is not ASCII is not.
+fn is_written_well(path_and_query: &str) -> bool {
+    let mut in_query = false;
+    path_and_query.bytes().all(|byte| {
+        in_query |= byte == b'?';
+        byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>') && (in_query || byte != b'`')
+    })
+}
+
 /// Whether a list field has this member, whatever its case.
-fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
+pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
     let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(member))
 }

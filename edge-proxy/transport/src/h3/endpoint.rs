@@ -11,11 +11,12 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, Incoming, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt};
 use rustls::ServerConfig;
 use skerry_config::process::Limits;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::connection;
 use crate::accept::Door;
+use crate::gate::{Gate, Handshake, Refused};
 
 /// Bytes of answers of one connection that wait to be sent, or to be acknowledged.
 pub(super) const SEND_WINDOW_BYTES: u64 = 2 << 20;
@@ -25,53 +26,40 @@ const RECEIVE_WINDOW_BYTES: u32 = 4 << 20;
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 /// One-way streams of a client at once: control, two of QPACK, and what it tries out.
 const UNI_STREAMS_MAX: u32 = 8;
-/// Handshakes under way from which on a client must show that it has its address, by a Retry (RFC 9000 section 8.1.2), so that others cannot be
-/// flooded in its name.
+/// Handshakes under way from which on a client must show that it has its address, by a Retry (RFC 9000 section 8.1.2), so that nobody can be
+/// flooded, nor kept out, in its name.
 pub(crate) const RETRY_HANDSHAKES: usize = 256;
-/// Handshakes under way at once; clients of further ones are refused.
-pub(crate) const HANDSHAKES_MAX: usize = 4_096;
 /// First packets that wait to be looked at; further ones are refused.
 const INCOMING_MAX: usize = 1_024;
 /// Bytes sent ahead of the handshake that are kept for one connection, and for all.
 const EARLY_BYTES_MAX: u64 = 64 << 10;
 const EARLY_BYTES_ALL_MAX: u64 = 16 << 20;
 
-/// Who comes in at a socket.
-struct Gate {
-    handshakes: Arc<Semaphore>,
-    connections: Arc<Semaphore>,
+/// A socket on which QUIC connections are taken. It goes on without this handle, until the front stops.
+pub struct Listener {
+    local: SocketAddr,
+    stop: Arc<watch::Sender<bool>>,
 }
 
-/// What a connection holds while it is there.
-struct Admitted {
-    handshaking: OwnedSemaphorePermit,
-    connection: OwnedSemaphorePermit,
+impl Listener {
+    /// The address it listens on, with its port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Takes no more connections. Those that there are drain in the background, at most `limits.drain_time`; the address is free when they are gone.
+    pub fn close(self) {
+        self.stop.send_replace(true);
+    }
 }
 
-impl Gate {
-    fn new(limits: &Limits) -> Self {
-        let connections = (limits.connections as usize).min(Semaphore::MAX_PERMITS);
-        Self { handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)), connections: Arc::new(Semaphore::new(connections)) }
-    }
-
-    /// Takes a connection in, or answers it: a Retry while there are many handshakes, a refusal when there is no room. Here is the place for bounds
-    /// on what one address may have.
-    fn admit(&self, incoming: Incoming) -> Option<(Incoming, Admitted)> {
-        let under_way = HANDSHAKES_MAX - self.handshakes.available_permits();
-        if under_way >= RETRY_HANDSHAKES && !incoming.remote_address_validated() && incoming.may_retry() {
-            // It may be retried, so that it is.
-            let _ = incoming.retry();
-            return None;
-        }
-        let room = Arc::clone(&self.handshakes).try_acquire_owned().ok().zip(Arc::clone(&self.connections).try_acquire_owned().ok());
-        match room {
-            Some((handshaking, connection)) => Some((incoming, Admitted { handshaking, connection })),
-            None => {
-                incoming.refuse();
-                None
-            }
-        }
-    }
+/// What a connection holds while its handshake is under way.
+pub(super) struct Handshaking {
+    /// Among the handshakes of all listeners.
+    pub(super) handshake: Handshake,
+    /// Among those of this socket.
+    _counted: Arc<()>,
 }
 
 /// Opens an endpoint on a socket.
@@ -107,39 +95,64 @@ fn transport(limits: &Limits) -> Result<TransportConfig, String> {
     Ok(transport)
 }
 
-/// Takes connections until the stop, and leaves when the last of them has ended.
-pub(crate) async fn accept_until_stopped<App>(endpoint: Endpoint, door: Door<App>, connections: TaskTracker)
-where
-    App: ProxyHttp + Send + Sync + 'static,
-    App::CTX: Send + Sync,
-{
-    let Ok(local) = endpoint.local_addr() else { return };
-    let gate = Gate::new(&door.limits);
-    let mut stop = door.stop.clone();
-    loop {
-        let incoming = tokio::select! {
-            incoming = endpoint.accept() => incoming,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        let Some(incoming) = incoming else { return };
-        if let Some((incoming, admitted)) = gate.admit(incoming) {
-            begin(incoming, admitted, local, door.clone(), &connections);
-        }
-    }
-    // Whoever comes now is refused.
-    endpoint.set_server_config(None);
-    endpoint.wait_idle().await;
+/// Takes the connections of one socket.
+pub(crate) struct Accepting<App> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) door: Door<App>,
+    pub(crate) gate: Gate,
+    /// All connections of the front.
+    pub(crate) connections: TaskTracker,
+    /// As often as there are handshakes, and once more.
+    pub(crate) under_way: Arc<()>,
 }
 
-fn begin<App>(incoming: Incoming, admitted: Admitted, local: SocketAddr, door: Door<App>, connections: &TaskTracker)
+impl<App> Accepting<App>
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let Ok(connecting) = incoming.accept() else { return };
-    let Admitted { handshaking, connection } = admitted;
-    connections.spawn(async move {
-        connection::serve(connecting, local, door, handshaking).await;
-        drop(connection);
-    });
+    /// Begins, in the background. `stop` ends it.
+    pub(crate) fn begin(self, stop: Arc<watch::Sender<bool>>) -> Result<Listener, String> {
+        let local = self.endpoint.local_addr().map_err(|error| format!("a socket for QUIC has no address: {error}"))?;
+        let connections = self.connections.clone();
+        connections.spawn(self.run(local));
+        Ok(Listener { local, stop })
+    }
+
+    /// Takes connections until the stop, and leaves when the last of them has ended.
+    async fn run(self, local: SocketAddr) {
+        let mut stop = self.door.stop.clone();
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let Some(incoming) = incoming else { return };
+            self.take(incoming, local);
+        }
+        // Whoever comes now is refused.
+        self.endpoint.set_server_config(None);
+        self.endpoint.wait_idle().await;
+    }
+
+    /// Takes a connection in, or answers it: a Retry while there are many handshakes, a refusal when there is no room.
+    fn take(&self, incoming: Incoming, local: SocketAddr) {
+        let under_way = Arc::strong_count(&self.under_way) - 1;
+        if under_way >= RETRY_HANDSHAKES && !incoming.remote_address_validated() && incoming.may_retry() {
+            // It may be retried, so that it is.
+            let _ = incoming.retry();
+            return;
+        }
+        let Some(place) = self.gate.place_now() else {
+            self.gate.refuse(Refused::Connections);
+            return incoming.refuse();
+        };
+        let Ok(connecting) = incoming.accept() else {
+            self.gate.refuse(Refused::Handshake);
+            return;
+        };
+        let handshaking = Handshaking { handshake: self.gate.handshake(), _counted: Arc::clone(&self.under_way) };
+        let door = Door { limits: self.gate.limits(), ..self.door.clone() };
+        self.connections.spawn(connection::serve(connecting, local, door, self.gate.clone(), place, handshaking));
+    }
 }

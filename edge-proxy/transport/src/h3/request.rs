@@ -79,7 +79,7 @@ where
             Ok(asked) => self.answer(asked, incoming, answer).await,
             Err(Refused::With(refusal)) => {
                 self.refuse(refusal, &mut answer).await;
-                incoming.stop(if refusal == Refusal::Malformed { Code::H3_MESSAGE_ERROR } else { Code::H3_EXCESSIVE_LOAD });
+                incoming.stop(code_of(refusal));
                 answer.time_left(SEND_WINDOW_BYTES)
             }
             Err(Refused::Reset(why)) => {
@@ -179,6 +179,16 @@ where
     }
 }
 
+/// Why nothing more of a refused request is wanted.
+fn code_of(refusal: Refusal) -> Code {
+    match refusal {
+        Refusal::HeadLength | Refusal::FieldCount => Code::H3_EXCESSIVE_LOAD,
+        Refusal::HeadTime | Refusal::BodyTime => Code::H3_REQUEST_CANCELLED,
+        Refusal::TargetLength | Refusal::BodyLength => Code::H3_NO_ERROR,
+        _ => Code::H3_MESSAGE_ERROR,
+    }
+}
+
 /// Whether the method is one that caches answer, and that does no harm when it is replayed.
 fn is_fetch(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
@@ -189,13 +199,16 @@ impl From<Unread> for Refused {
         match why {
             Unread::Frames(Fault::HeadLength) => Self::With(Refusal::HeadLength),
             Unread::TooLong => Self::With(Refusal::BodyLength),
-            Unread::Malformed => Self::With(Refusal::Malformed),
+            Unread::Malformed => Self::With(Refusal::Field),
             Unread::NoHead => Self::Reset(Code::H3_REQUEST_INCOMPLETE),
-            Unread::TooSlow => Self::With(Refusal::HeadTime),
+            Unread::TooSlow => Self::With(Refusal::BodyTime),
             Unread::Left(_) | Unread::Frames(_) => Self::Gone,
         }
     }
 }
+
+/// A request as `h3` makes it, and its note.
+type Resolved = (http::Request<()>, RequestStream<Request, Bytes>);
 
 /// Has `h3` decode the head of a request. `h3` keeps a note of every request until it has decoded it and let go of it, so that one that goes no
 /// further is made to end all the same.
@@ -213,14 +226,14 @@ impl Decoder {
         // The pseudo-header fields, which are no fields of the head's own, come on top.
         match section::inspect(section, fields_max + 4) {
             Ok(_) => {}
-            Err(Malformed::Many) => return Err(Refused::With(Refusal::HeadLength)),
+            Err(Malformed::Many) => return Err(Refused::With(Refusal::FieldCount)),
             Err(Malformed::Encoding) => return Err(Refused::Close(Code::QPACK_DECOMPRESSION_FAILED)),
-            Err(_) => return Err(Refused::With(Refusal::Malformed)),
+            Err(_) => return Err(Refused::With(Refusal::Field)),
         }
         let (request, note) = match self.resolve(section) {
             Some(Ok(resolved)) => resolved,
             Some(Err(StreamError::HeaderTooBig { .. })) => return Err(Refused::With(Refusal::HeadLength)),
-            Some(Err(StreamError::StreamError { .. })) => return Err(Refused::With(Refusal::Malformed)),
+            Some(Err(StreamError::StreamError { .. })) => return Err(Refused::With(Refusal::Field)),
             _ => return Err(Refused::Gone),
         };
         let (parts, ()) = request.into_parts();
@@ -229,7 +242,7 @@ impl Decoder {
     }
 
     /// All that `h3` waits for is there, so that it answers without waiting.
-    fn resolve(&mut self, section: &[u8]) -> Option<Result<(http::Request<()>, RequestStream<Request, Bytes>), StreamError>> {
+    fn resolve(&mut self, section: &[u8]) -> Option<Result<Resolved, StreamError>> {
         let mut frame = BytesMut::with_capacity(16 + section.len());
         put_header(&mut frame, HEADERS, section.len());
         frame.put_slice(section);
@@ -246,8 +259,11 @@ impl Drop for Decoder {
 
 /// The head, validated as over every other protocol, and by the rules of HTTP/3 (RFC 9114 sections 4.2 and 4.3).
 fn head_of(parts: &request::Parts) -> Result<Head, Refusal> {
-    if has_misplaced(&parts.headers) || parts.method == Method::CONNECT {
-        return Err(Refusal::Malformed);
+    if has_misplaced(&parts.headers) {
+        return Err(Refusal::Field);
+    }
+    if parts.method == Method::CONNECT {
+        return Err(Refusal::Method);
     }
     if parts.uri.scheme() != Some(&Scheme::HTTPS) {
         return Err(Refusal::Target);

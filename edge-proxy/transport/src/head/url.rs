@@ -40,7 +40,7 @@ impl Head {
             Refusal::TargetLength => wrong("is too long"),
             Refusal::HeadLength => "the header fields are too long".to_owned(),
             Refusal::Framing => "the header fields announce a body; leave Content-Length and Transfer-Encoding out".to_owned(),
-            Refusal::Malformed | Refusal::HeadTime | Refusal::BodyLength => wrong("is nothing that a request can ask for"),
+            other => wrong(&format!("makes no request that a node would take: {}", other.text())),
         })
     }
 }

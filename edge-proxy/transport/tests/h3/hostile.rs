@@ -128,7 +128,7 @@ async fn heads_that_are_no_heads_go_no_further() {
         (head(&[method, scheme, authority, (":path", "*")]), 400),
         (head(&[method, scheme, authority, (":path", "/ HTTP/1.1\r\nx: y")]), 400),
         (head(&[(":method", "CONNECT"), authority]), 400),
-        (head(&[(":method", "CONNECT"), scheme, authority, path]), 400),
+        (head(&[(":method", "CONNECT"), scheme, authority, path]), 501),
         (head(&[(":method", "GE T"), scheme, authority, path]), 400),
         (head_with(&[("host", "other.test")]), 400),
         (head_with(&[("host", "shop.test"), ("host", "shop.test")]), 400),

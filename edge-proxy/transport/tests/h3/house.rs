@@ -164,8 +164,9 @@ impl Behind for Counting {
     fn refused(&self, refusal: Refusal, _: &Client) -> Told {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let status = match refusal {
-            Refusal::HeadLength => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::TargetLength => StatusCode::URI_TOO_LONG,
+            Refusal::Method => StatusCode::NOT_IMPLEMENTED,
             Refusal::HeadTime => StatusCode::REQUEST_TIMEOUT,
             Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
