@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod live;
 pub(crate) mod mmdb;
 pub(crate) mod origins;
+pub(crate) mod python;
 pub(crate) mod scripted;
 pub(crate) mod wait;
 

@@ -3,6 +3,7 @@
 //! Owns the order of things: read the text, judge the values, put the faults in their places. Reads files; writes none.
 
 mod cache;
+mod clients;
 pub(crate) mod fault;
 pub(crate) mod names;
 mod process;

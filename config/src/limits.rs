@@ -46,6 +46,17 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Time allowed for the head of an answer, or between two pieces of its body.
 pub const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// How long an exchange that is passed through may be allowed to be idle.
+pub const PASS_IDLE_MAX: Duration = Duration::from_secs(86_400);
+/// How long it may be allowed to take as a whole.
+pub const PASS_TIME_MAX: Duration = Duration::from_secs(30 * 86_400);
+/// Rate limits of one site.
+pub const RATE_LIMITS_MAX: usize = 16;
+/// Requests that a rate limit may allow in its period, or at once.
+pub const RATE_REQUESTS_MAX: u32 = 1_000_000;
+/// The period of a rate limit.
+pub const RATE_PERIOD_MAX: Duration = Duration::from_secs(86_400);
+
 /// Bytes of a DNS name in text, without the dot at its end (RFC 1035 section 3.1).
 pub const DNS_NAME_BYTES_MAX: usize = 253;
 /// Bytes of a label (RFC 1035 section 2.3.4).

@@ -79,7 +79,7 @@ fn shape(schema: &Value) -> Shape {
         Some("Period") => return Shape::Plain("duration".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
-        Some("RequestDirectives" | "SetCookie") => return Shape::Plain("text".to_owned()),
+        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs") => return Shape::Plain("text".to_owned()),
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),
         None => {}
     }
@@ -102,6 +102,9 @@ fn order(name: &str) -> &'static [&'static str] {
         "Site" => Site::FIELDS,
         "Origin" => Origin::FIELDS,
         "Cache" => Cache::FIELDS,
+        "Pass" => Pass::FIELDS,
+        "RateLimit" => RateLimit::FIELDS,
+        "Forwarding" => Forwarding::FIELDS,
         "AnswerTtl" => AnswerTtl::FIELDS,
         "Negative" => Negative::FIELDS,
         "Cookies" => Cookies::FIELDS,
@@ -202,6 +205,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
                 "object_max": "10MiB", "cookies": cookies, "request_directives": "obey", "key": key,
             }],
         },
+        "rate_limits": [{ "path": "/api/*", "by": "header:x-api-key", "requests": 100, "period": "1m", "burst": 20 }],
+        "forwarding": { "trust": ["10.0.0.0/8", "2001:db8::/32"] },
     });
     let opening = "Every field of a site.";
     let live = ["cache.rules", "cache.rules.match.path", "cache.rules.ttl"];

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::status::StatusPattern;
 use crate::units::{Period, Size};
 
+mod clients;
+mod pass;
+
+pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
+pub use pass::Pass;
+
 /// One site, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +29,16 @@ pub struct Site {
     /// How answers are kept.
     #[serde(default)]
     pub cache: Cache,
+    /// How long requests that are passed through may take.
+    #[serde(default)]
+    pub pass: Pass,
+    /// How often clients may ask; a request counts in every limit that it matches. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub rate_limits: Vec<RateLimit>,
+    /// What origins are told of the client.
+    #[serde(default)]
+    pub forwarding: Forwarding,
 }
 
 /// Where a site's content comes from.
@@ -41,6 +57,9 @@ pub struct Origin {
     /// Whether an `https` origin's certificate must be valid for the server name. Turn it off only for an origin on a private network.
     #[serde(default = "yes")]
     pub verify_tls: bool,
+    /// The version of HTTP spoken to the origin: `auto` takes HTTP/2 where an `https` origin offers it, else HTTP/1.1; `1.1` that alone; `2` that alone, with an `http` origin by prior knowledge (h2c), as gRPC servers without TLS need it. WebSockets go over HTTP/1.1 always.
+    #[serde(default)]
+    pub http_version: HttpVersion,
     /// The time allowed to connect, TLS included.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Period,
@@ -50,6 +69,21 @@ pub struct Origin {
     /// The time allowed between two pieces of an answer's body.
     #[serde(default = "between_bytes_timeout")]
     pub between_bytes_timeout: Period,
+}
+
+/// The version of HTTP spoken to an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum HttpVersion {
+    /// HTTP/2 where an origin over TLS offers it, else HTTP/1.1.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// HTTP/1.1 alone.
+    #[serde(rename = "1.1")]
+    Http1,
+    /// HTTP/2 alone.
+    #[serde(rename = "2")]
+    Http2,
 }
 
 /// How a site's answers are kept.

@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// The client stopped sending its body.
+    Slow,
+    /// The client's body is too large.
+    TooLarge,
     /// `limits.requests` are being answered.
     Busy,
 }
@@ -32,6 +36,8 @@ impl Fault {
         match failure {
             PassFailure::ClientGone => None,
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
+            PassFailure::ClientSlow => Some(Self::Slow),
+            PassFailure::TooLarge => Some(Self::TooLarge),
             PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
         }
     }
@@ -45,6 +51,8 @@ impl Fault {
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 
@@ -57,6 +65,8 @@ impl Fault {
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
                 "nothing is stored that may be used, and the request allows nothing else".to_owned()
             }
+            Self::Slow => "the body of the request did not come in time".to_owned(),
+            Self::TooLarge => "the body of the request is too large".to_owned(),
             Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
@@ -74,6 +84,8 @@ impl Fault {
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
             Self::Upstream(kind) => kind.as_str(),
+            Self::Slow => "request-timeout",
+            Self::TooLarge => "body-too-large",
             Self::Busy => "busy",
         }
     }
@@ -128,6 +140,8 @@ mod tests {
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),
             (Fault::Upstream(FetchErrorKind::Cut), 502),
+            (Fault::Slow, 408),
+            (Fault::TooLarge, 413),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

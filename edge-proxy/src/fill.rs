@@ -19,7 +19,7 @@ use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, Upstr
 /// The time to connect to a shield before the next one is tried.
 const SHIELD_CONNECT: Duration = Duration::from_secs(2);
 /// What a shield may need beyond its origin's own time: catching up with purges, trying further origins.
-const SHIELD_MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
 
 /// The edge's way upstream.
 pub(crate) struct Upstreams {

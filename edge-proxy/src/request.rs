@@ -4,7 +4,7 @@
 //! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
-use skerry_transport::pass::Way;
+use skerry_transport::pass::{Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -71,6 +71,8 @@ pub(crate) struct Context {
     /// Where a request passed through may go: shields first, this many.
     way: Way,
     shields: usize,
+    /// Over what is passed through.
+    watch: Option<Watch>,
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
@@ -197,18 +199,21 @@ impl Edge {
         (headers, text)
     }
 
-    /// Prepares a request that is passed through: uploads, upgrades, unsafe methods.
-    fn pass(&self, session: &Session, context: &mut Context, served: &Served, head: &Head) {
+    /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
+    fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
         let origin = &served.site().origin;
         let key = &served.policy(&head.host, head.path(), &head.headers).key;
         let host = fill::ranking_host(key, &head.authority);
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), origin);
+        let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
+        context.watch = Some(Watch::begin(session, head, served.site(), margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         context.shields = shields.len();
         context.way = Way::new(shields.into_iter().chain(target::of_origin(origin)).collect());
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
         tracing::debug!(client = ?session::client_ip(session), method = %head.method, "passed through");
+        Ok(())
     }
 }
 
@@ -223,6 +228,7 @@ impl ProxyHttp for Sessions {
             served: None,
             way: Way::default(),
             shields: 0,
+            watch: None,
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
@@ -251,20 +257,22 @@ impl ProxyHttp for Sessions {
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && !head.upgrade && session.as_mut().is_body_empty() {
+        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
         }
         hygiene::strip_client_claims(&mut head.headers);
         session::refuse_interim_to_old(session);
-        self.pass(session, context, &served, &head);
+        if let Err(fault) = self.pass(session, context, &served, &head) {
+            return self.refuse(session, context, &fault).await;
+        }
         context.head = Some(head);
         context.served = Some(served);
         Ok(false)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
-        context.way.peer(self.upstreams.client(), http1_only).await
+        let Some(watch) = &context.watch else { return Err(Error::new(ErrorType::InternalError)) };
+        context.way.peer(self.upstreams.client(), watch).await
     }
 
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
@@ -277,13 +285,13 @@ impl ProxyHttp for Sessions {
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        let Some(head) = &context.head else { return Ok(()) };
+        let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
         let mut signed = head.headers.clone();
         self.upstreams.sign(&mut signed, session::client_ip(session), head.scheme, &head.authority);
         if context.is_at_shield() {
             fill::sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
         }
-        context.way.write_head(upstream, head, &signed)
+        context.way.write_head(upstream, head, &signed, watch)
     }
 
     async fn request_body_filter(
@@ -291,10 +299,22 @@ impl ProxyHttp for Sessions {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_body: bool,
-        _context: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
-        hygiene::drop_empty_end(body, end_of_body);
-        Ok(())
+        context.watch.as_mut().map_or(Ok(()), |watch| watch.of_request(body, end_of_body))
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_body: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if let Some(watch) = &mut context.watch {
+            watch.of_answer(end_of_body);
+        }
+        Ok(None)
     }
 
     async fn upstream_response_filter(
@@ -357,6 +377,9 @@ impl ProxyHttp for Sessions {
             self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
         session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        if let Some(watch) = &mut context.watch {
+            watch.of_head(session, answer);
+        }
         Ok(())
     }
 
@@ -380,7 +403,8 @@ impl ProxyHttp for Sessions {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
+        let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(failure));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
@@ -396,6 +420,9 @@ impl ProxyHttp for Sessions {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if let Some(watch) = &context.watch {
+            watch.end();
+        }
         let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();

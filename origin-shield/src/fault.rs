@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     Loop,
     /// The origin gave nothing to answer with.
     Origin(FetchErrorKind),
+    /// The edge stopped sending a body.
+    Slow,
 }
 
 impl Fault {
@@ -33,6 +35,8 @@ impl Fault {
         match failure {
             PassFailure::ClientGone => None,
             PassFailure::ClientWrong => Some(Self::Head),
+            // An edge judges the size of bodies.
+            PassFailure::ClientSlow | PassFailure::TooLarge => Some(Self::Slow),
             PassFailure::Upstream(kind) => Some(Self::Origin(fetch_kind(kind))),
         }
     }
@@ -46,6 +50,7 @@ impl Fault {
             Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
         }
     }
 
@@ -56,6 +61,7 @@ impl Fault {
             Self::NoSite => "no-site",
             Self::Loop => "loop",
             Self::Origin(kind) => kind.as_str(),
+            Self::Slow => "request-timeout",
         }
     }
 }
@@ -87,6 +93,7 @@ mod tests {
             (Fault::Origin(FetchErrorKind::Connect), 502),
             (Fault::Origin(FetchErrorKind::Timeout), 504),
             (Fault::Origin(FetchErrorKind::Overload), 503),
+            (Fault::Slow, 408),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

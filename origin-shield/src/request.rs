@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue, VIA};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
@@ -24,7 +24,7 @@ use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
-use skerry_transport::pass::Way;
+use skerry_transport::pass::{Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -54,6 +54,8 @@ pub(crate) struct Context {
     head: Option<Head>,
     served: Option<Arc<Served>>,
     way: Way,
+    /// Over what is passed through.
+    watch: Option<Watch>,
     /// Interim answers to a request that is passed through.
     interim: Arrived,
     status_of_cache: CacheStatus,
@@ -179,6 +181,7 @@ impl ProxyHttp for Shield {
             head: None,
             served: None,
             way: Way::default(),
+            watch: None,
             interim: Arrived::default(),
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
@@ -203,10 +206,11 @@ impl ProxyHttp for Shield {
             Err(fault) => return self.refuse(session, context, fault).await,
         };
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && !head.upgrade && session.as_mut().is_body_empty() {
+        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
         }
         context.way = Way::new(target::of_origin(&served.site().origin));
+        context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
         context.outcome = Outcome::Pass;
         context.status_of_cache =
             CacheStatus { fwd: Some(if safe { Forwarded::Bypass } else { Forwarded::Method }), ..CacheStatus::default() };
@@ -216,8 +220,8 @@ impl ProxyHttp for Shield {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let http1_only = context.head.as_ref().is_some_and(|head| head.upgrade);
-        context.way.peer(self.origins.client(), http1_only).await
+        let Some(watch) = &context.watch else { return Err(Error::new(ErrorType::InternalError)) };
+        context.way.peer(self.origins.client(), watch).await
     }
 
     fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
@@ -231,12 +235,12 @@ impl ProxyHttp for Shield {
         context: &mut Context,
     ) -> pingora::Result<()> {
         context.interim = Arrived::default();
-        let Some(head) = &context.head else { return Ok(()) };
+        let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
         let mut signed = head.headers.clone();
         signed.remove(&PURGE_SEQ);
         signed.remove(&SCHEME);
         self.origins.sign(&mut signed);
-        context.way.write_head(upstream, head, &signed)
+        context.way.write_head(upstream, head, &signed, watch)
     }
 
     async fn request_body_filter(
@@ -244,10 +248,22 @@ impl ProxyHttp for Shield {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_body: bool,
-        _context: &mut Context,
+        context: &mut Context,
     ) -> pingora::Result<()> {
-        hygiene::drop_empty_end(body, end_of_body);
-        Ok(())
+        context.watch.as_mut().map_or(Ok(()), |watch| watch.of_request(body, end_of_body))
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_body: bool,
+        context: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if let Some(watch) = &mut context.watch {
+            watch.of_answer(end_of_body);
+        }
+        Ok(None)
     }
 
     async fn upstream_response_filter(
@@ -265,7 +281,12 @@ impl ProxyHttp for Shield {
 
     async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
         if is_interim(answer.status) {
-            context.interim.add(answer.status, answer.headers.clone());
+            if session.req_header().version == Version::HTTP_2 {
+                context.interim.add(answer.status, answer.headers.clone());
+            } else {
+                hygiene::strip_interim(answer);
+                answer.remove_header(&INTERIM);
+            }
             return Ok(());
         }
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
@@ -292,11 +313,15 @@ impl ProxyHttp for Shield {
             self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
         session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        if let Some(watch) = &mut context.watch {
+            watch.of_head(session, answer);
+        }
         Ok(())
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
+        let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
+        let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none()
@@ -312,6 +337,9 @@ impl ProxyHttp for Shield {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        if let Some(watch) = &context.watch {
+            watch.end();
+        }
         let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();

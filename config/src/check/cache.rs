@@ -236,7 +236,7 @@ fn cookies(cookies: &Cookies, path: &str, findings: &mut Findings) {
     }
 }
 
-fn path_pattern(pattern: &str) -> Result<(), &'static str> {
+pub(super) fn path_pattern(pattern: &str) -> Result<(), &'static str> {
     if !pattern.starts_with(['/', '*']) {
         return Err("begins with neither / nor *; write a path such as /api/* or *.jpg");
     }

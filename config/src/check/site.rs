@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::fault::{Findings, quoted};
-use super::{cache, names};
+use super::{cache, clients, names};
 use crate::limits::{ANSWER_TIMEOUT_MAX, CONNECT_TIMEOUT_MAX, HOSTS_MAX, ORIGINS_MAX};
 use crate::origin::Server;
 use crate::site::{Origin, Site};
@@ -18,6 +18,9 @@ pub(crate) fn check(site: &Site, findings: &mut Findings) {
     hosts(&site.hosts, findings);
     origin(&site.origin, findings);
     cache::check(&site.cache, &site.hosts, findings);
+    clients::pass(&site.pass, findings);
+    clients::rate_limits(&site.rate_limits, findings);
+    clients::forwarding(&site.forwarding, findings);
 }
 
 fn hosts(hosts: &[String], findings: &mut Findings) {

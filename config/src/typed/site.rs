@@ -4,8 +4,8 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Cache, Cookies, Key, Match, Negative, Origin, Query, RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout,
-    connect_timeout, first_byte_timeout, yes,
+    AnswerTtl, Cache, Cookies, ForwardedAs, Forwarding, HttpVersion, Key, Match, Negative, Origin, Pass, Query, RateBy, RateLimit,
+    RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -15,13 +15,25 @@ record!(Site {
     hosts = "hosts": required("the host names of the site, such as [\"shop.example.com\"]"),
     origin = "origin": required("the table of the origin, with its urls"),
     cache = "cache": or(Cache::default()),
-} else Self { name: String::new(), hosts: Vec::new(), origin: Origin::stand_in(), cache: Cache::default() });
+    pass = "pass": or(Pass::default()),
+    rate_limits = "rate_limits": or(Vec::<RateLimit>::new()),
+    forwarding = "forwarding": or(Forwarding::default()),
+} else Self {
+    name: String::new(),
+    hosts: Vec::new(),
+    origin: Origin::stand_in(),
+    cache: Cache::default(),
+    pass: Pass::default(),
+    rate_limits: Vec::new(),
+    forwarding: Forwarding::default(),
+});
 
 record!(Origin {
     urls = "urls": required("the origin servers, such as [\"https://origin.example.net\"]"),
     host_header = "host_header": optional,
     server_name = "server_name": optional,
     verify_tls = "verify_tls": or(yes()),
+    http_version = "http_version": or(HttpVersion::default()),
     connect_timeout = "connect_timeout": or(connect_timeout()),
     first_byte_timeout = "first_byte_timeout": or(first_byte_timeout()),
     between_bytes_timeout = "between_bytes_timeout": or(between_bytes_timeout()),
@@ -30,6 +42,7 @@ record!(Origin {
     host_header: None,
     server_name: None,
     verify_tls: yes(),
+    http_version: HttpVersion::default(),
     connect_timeout: connect_timeout(),
     first_byte_timeout: first_byte_timeout(),
     between_bytes_timeout: between_bytes_timeout(),
@@ -50,6 +63,30 @@ record!(Cache {
     hit_for_miss = "hit_for_miss": or(Self::default().hit_for_miss),
     key = "key": or(Key::default()),
     rules = "rules": or(Vec::<Rule>::new()),
+} else Self::default());
+
+record!(Pass {
+    request_idle_timeout = "request_idle_timeout": or(Self::default().request_idle_timeout),
+    request_timeout = "request_timeout": or(Self::default().request_timeout),
+    websocket_idle_timeout = "websocket_idle_timeout": or(Self::default().websocket_idle_timeout),
+    websocket_timeout = "websocket_timeout": or(Self::default().websocket_timeout),
+    grpc_idle_timeout = "grpc_idle_timeout": or(Self::default().grpc_idle_timeout),
+    grpc_timeout = "grpc_timeout": or(Self::default().grpc_timeout),
+    events_idle_timeout = "events_idle_timeout": or(Self::default().events_idle_timeout),
+    events_timeout = "events_timeout": or(Self::default().events_timeout),
+} else Self::default());
+
+record!(RateLimit {
+    path = "path": optional,
+    by = "by": or(RateBy::default()),
+    requests = "requests": required("the requests allowed in a period, such as 100"),
+    period = "period": required("the period, such as \"1m\""),
+    burst = "burst": optional,
+} else Self { path: None, by: RateBy::default(), requests: 1, period: Period::from_secs(1), burst: None });
+
+record!(Forwarding {
+    send = "send": or(Self::default().send),
+    trust = "trust": or(Vec::new()),
 } else Self::default());
 
 record!(AnswerTtl {
@@ -134,6 +171,54 @@ impl FromText for SetCookie {
             "strip" => Ok(Self::Strip),
             _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
         }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for HttpVersion {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"auto\", \"1.1\" or \"2\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "1.1" => Ok(Self::Http1),
+            "2" => Ok(Self::Http2),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for ForwardedAs {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"x-forwarded\" or \"forwarded\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "x-forwarded" => Ok(Self::XForwarded),
+            "forwarded" => Ok(Self::Forwarded),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::XForwarded
+    }
+}
+
+impl FromText for RateBy {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = Self::WRITE;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 
     fn stand_in() -> Self {

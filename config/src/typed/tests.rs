@@ -53,6 +53,9 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Match>(&mut site, "Match");
     agrees::<Key>(&mut site, "Key");
     agrees::<Query>(&mut site, "Query");
+    agrees::<Pass>(&mut site, "Pass");
+    agrees::<RateLimit>(&mut site, "RateLimit");
+    agrees::<Forwarding>(&mut site, "Forwarding");
     assert!(site.is_empty(), "no reader is compared with {:?}", site.keys());
 
     let mut process = Tables::new();
@@ -183,17 +186,59 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn origin() -> impl Strategy<Value = Origin> {
-    (vec(text(), 0..3), of(text()), of(text()), any::<bool>(), period(), period(), period()).prop_map(
-        |(urls, host_header, server_name, verify_tls, connect_timeout, first_byte_timeout, between_bytes_timeout)| Origin {
+    let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
+    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), period(), period(), period()).prop_map(
+        |(urls, host_header, server_name, (verify_tls, http_version), connect_timeout, first_byte_timeout, between_bytes_timeout)| Origin {
             urls,
             host_header,
             server_name,
             verify_tls,
+            http_version,
             connect_timeout,
             first_byte_timeout,
             between_bytes_timeout,
         },
     )
+}
+
+fn pass() -> impl Strategy<Value = Pass> {
+    [period(), period(), period(), period(), period(), period(), period(), period()].prop_map(
+        |[
+            request_idle_timeout,
+            request_timeout,
+            websocket_idle_timeout,
+            websocket_timeout,
+            grpc_idle_timeout,
+            grpc_timeout,
+            events_idle_timeout,
+            events_timeout,
+        ]| Pass {
+            request_idle_timeout,
+            request_timeout,
+            websocket_idle_timeout,
+            websocket_timeout,
+            grpc_idle_timeout,
+            grpc_timeout,
+            events_idle_timeout,
+            events_timeout,
+        },
+    )
+}
+
+fn rate_limit() -> impl Strategy<Value = RateLimit> {
+    let by = prop_oneof![Just(RateBy::Address), Just(RateBy::Header(http::HeaderName::from_static("x-api-key")))];
+    (of(text()), by, any::<u32>(), period(), of(any::<u32>())).prop_map(|(path, by, requests, period, burst)| RateLimit {
+        path,
+        by,
+        requests,
+        period,
+        burst,
+    })
+}
+
+fn forwarding() -> impl Strategy<Value = Forwarding> {
+    let send = prop_oneof![Just(vec![]), Just(vec![ForwardedAs::Forwarded, ForwardedAs::XForwarded])];
+    (send, vec(Just("10.0.0.0/8".parse().unwrap()), 0..2)).prop_map(|(send, trust)| Forwarding { send, trust })
 }
 
 fn site() -> impl Strategy<Value = Site> {
@@ -220,7 +265,9 @@ fn site() -> impl Strategy<Value = Site> {
             }
         },
     );
-    (text(), vec(text(), 0..3), origin(), cache).prop_map(|(name, hosts, origin, cache)| Site { name, hosts, origin, cache })
+    (text(), vec(text(), 0..3), origin(), cache, (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
+        |(name, hosts, origin, cache, (pass, rate_limits, forwarding))| Site { name, hosts, origin, cache, pass, rate_limits, forwarding },
+    )
 }
 
 fn edge() -> impl Strategy<Value = Process> {

@@ -40,12 +40,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Front<App> {
     door: Door<App>,
     gate: Gate,
+    loops: TaskTracker,
     connections: TaskTracker,
 }
 
 impl<App> Clone for Front<App> {
     fn clone(&self) -> Self {
-        Self { door: self.door.clone(), gate: self.gate.clone(), connections: self.connections.clone() }
+        let Self { door, gate, loops, connections } = self;
+        Self { door: door.clone(), gate: gate.clone(), loops: loops.clone(), connections: connections.clone() }
     }
 }
 
@@ -82,9 +84,11 @@ pub struct Listener {
     local: SocketAddr,
     entrance: Arc<ArcSwap<Entrance>>,
     gate: Gate,
-    stop: Arc<watch::Sender<bool>>,
+    /// Ends the accept loops.
+    closing: CancellationToken,
     loops: TaskTracker,
     connections: TaskTracker,
+    /// Ends the connections, wherever they are.
     cut: CancellationToken,
 }
 
@@ -100,7 +104,8 @@ where
             ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(settings), app));
         let gate = gate.into();
-        Self { door: Door { proxy, behind, limits: gate.limits(), stop }, gate, connections: TaskTracker::new() }
+        let door = Door { proxy, behind, limits: gate.limits(), stop };
+        Self { door, gate, loops: TaskTracker::new(), connections: TaskTracker::new() }
     }
 
     /// Accepts on `listener` in the background; with `tls` every connection must be TLS.
@@ -135,13 +140,11 @@ where
     pub fn open(&self, sockets: Vec<TcpListener>, entrance: Entrance) -> std::io::Result<Listener> {
         let local = sockets.first().ok_or(std::io::ErrorKind::InvalidInput)?.local_addr()?;
         let (stop, stopping) = watch::channel(false);
-        let stop = Arc::new(stop);
-        self.stop_with_the_front(Arc::clone(&stop));
         let listener = Listener {
             local,
             entrance: Arc::new(ArcSwap::from_pointee(entrance)),
             gate: self.gate.clone(),
-            stop,
+            closing: CancellationToken::new(),
             loops: TaskTracker::new(),
             connections: TaskTracker::new(),
             cut: CancellationToken::new(),
@@ -151,29 +154,32 @@ where
                 door: Door { stop: stopping.clone(), ..self.door.clone() },
                 gate: self.gate.clone(),
                 entrance: Arc::clone(&listener.entrance),
+                closing: listener.closing.clone(),
                 all: self.connections.clone(),
                 own: listener.connections.clone(),
                 cut: listener.cut.clone(),
             };
-            self.connections.spawn(listener.loops.track_future(accepting.run(socket)));
+            self.loops.spawn(listener.loops.track_future(accepting.run(socket)));
         }
-        Ok(listener)
-    }
-
-    /// Has a listener stop when the front does, unless it was stopped before.
-    fn stop_with_the_front(&self, listener: Arc<watch::Sender<bool>>) {
-        let (mut front, mut own) = (self.door.stop.clone(), listener.subscribe());
+        let (closing, loops, mut front) = (listener.closing.clone(), listener.loops.clone(), self.door.stop.clone());
+        loops.close();
         tokio::spawn(async move {
             tokio::select! {
-                _ = front.wait_for(|stop| *stop) => listener.send_replace(true),
-                _ = own.wait_for(|stop| *stop) => true,
+                _ = front.wait_for(|stop| *stop) => closing.cancel(),
+                () = closing.cancelled() => {}
             }
+            // Nobody who is told to go comes back to a socket that is just being closed.
+            loops.wait().await;
+            stop.send_replace(true);
         });
+        Ok(listener)
     }
 
     /// Waits until the stop was asked for and running requests ended, at most `limits.drain_time`.
     pub async fn drained(mut self) {
         let _ = self.door.stop.wait_for(|stop| *stop).await;
+        self.loops.close();
+        self.loops.wait().await;
         self.door.proxy.http_cleanup().await;
         self.connections.close();
         if tokio::time::timeout(self.gate.limits().drain_time.0, self.connections.wait()).await.is_err() {
@@ -196,8 +202,7 @@ impl Listener {
 
     /// Stops accepting; when this returns the address is free. Connections drain in the background, at most `limits.drain_time`.
     pub async fn close(self) {
-        self.stop.send_replace(true);
-        self.loops.close();
+        self.closing.cancel();
         self.loops.wait().await;
         self.connections.close();
         let Self { local, gate, connections, cut, .. } = self;
@@ -215,6 +220,7 @@ struct Accepting<App> {
     door: Door<App>,
     gate: Gate,
     entrance: Arc<ArcSwap<Entrance>>,
+    closing: CancellationToken,
     /// All connections of the front, and those of this listener.
     all: TaskTracker,
     own: TaskTracker,
@@ -228,11 +234,10 @@ where
     App::CTX: Send + Sync,
 {
     async fn run(self, listener: TcpListener) {
-        let mut stop = self.door.stop.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.closing.cancelled() => break,
             };
             match accepted {
                 Ok((socket, address)) => {
@@ -240,7 +245,7 @@ where
                     let place = tokio::select! {
                         biased;
                         place = self.gate.place() => place,
-                        _ = stop.wait_for(|stop| *stop) => break,
+                        () = self.closing.cancelled() => break,
                     };
                     self.take(socket, address, place);
                 }

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::alarm::{Alarm, Timer};
 use crate::client::{Client, Measure, RoundTrip};
 
 /// See the module.
@@ -31,6 +32,9 @@ pub(crate) struct Socket {
     /// What was read and given back, to be read again first.
     unread: Bytes,
     client: Arc<Client>,
+    /// Ends what is passed through and takes too long.
+    alarm: Arc<Alarm>,
+    timer: Timer,
 }
 
 /// What bytes go through.
@@ -76,11 +80,16 @@ impl Drop for Open {
 impl Socket {
     /// `kernel` is what `client` measures round trips by.
     pub(crate) fn new(io: Io, kernel: Arc<Kernel>, client: Arc<Client>) -> Self {
-        Self { _open: Open(kernel), io, unread: Bytes::new(), client }
+        Self { _open: Open(kernel), io, unread: Bytes::new(), client, alarm: Arc::default(), timer: Timer::default() }
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// The alarm of what is passed through on this connection, if it has no streams.
+    pub(crate) fn alarm(&self) -> &Arc<Alarm> {
+        &self.alarm
     }
 
     /// Gives bytes back, to be read before all others.
@@ -112,10 +121,14 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(Ok(()));
         }
-        match &mut this.io {
+        let read = match &mut this.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if read.is_pending() && this.alarm.poll(&mut this.timer, cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        read
     }
 }
 
@@ -197,3 +210,6 @@ impl GetSocketDigest for Socket {
         Some(Arc::new(digest))
     }
 }
+
+#[cfg(test)]
+mod tests;

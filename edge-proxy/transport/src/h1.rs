@@ -167,12 +167,13 @@ where
     async fn hand_over(self, bytes: Bytes, rest: Rest, closes: bool) -> Option<Self> {
         let Self { socket, buffer, wait, door, asked } = self;
         let slot: Slot = Arc::new(Mutex::new(None));
+        let alarm = Arc::clone(socket.alarm());
         let handed = Handed::new(socket, bytes, rest, buffer, &door.limits, Arc::clone(&slot));
         let mut session = ServerSession::new_http1(Box::new(handed));
         if closes {
             session.set_keepalive_reuses_remaining(Some(0));
         }
-        let is_reusable = door.proxy.process_new_http(session, &door.stop).await.is_some();
+        let is_reusable = alarm.bounds(door.proxy.process_new_http(session, &door.stop)).await.flatten().is_some();
         let Back { mut socket, early, is_read, is_upgraded } = slot.lock().take()?;
         if is_reusable && is_read && !is_upgraded {
             return Some(Self { socket, buffer: early, wait, door, asked });

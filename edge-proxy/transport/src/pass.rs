@@ -1,5 +1,8 @@
 //! The way of a request that Pingora passes through: its targets, tried one after the other until one can be reached.
+//!
+//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size.
 
+use http::Version;
 use http::header::{self, HeaderMap};
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -9,6 +12,12 @@ use crate::head::Head;
 use crate::hygiene;
 use crate::target::Target;
 use crate::upstream::Client;
+
+mod kind;
+mod watch;
+
+pub use kind::{Kind, is_events, wants_events};
+pub use watch::Watch;
 
 /// The targets of one request, and how far down the list it is.
 #[derive(Clone, Debug, Default)]
@@ -36,14 +45,18 @@ impl Way {
         self.given_up < self.targets.len()
     }
 
-    /// The peer of the first target from here on whose name can be resolved. With `http1_only` the connection can be upgraded.
+    /// The peer of the first target from here on whose name can be resolved.
     ///
     /// # Errors
     /// When no target is left.
-    pub async fn peer(&mut self, client: &Client, http1_only: bool) -> pingora::Result<Box<HttpPeer>> {
+    pub async fn peer(&mut self, client: &Client, watch: &Watch) -> pingora::Result<Box<HttpPeer>> {
         while let Some(target) = self.targets.get(self.given_up) {
             match client.addresses(target).await {
-                Ok(addresses) if !addresses.is_empty() => return Ok(Box::new(target.peer(addresses[0], http1_only))),
+                Ok(addresses) if !addresses.is_empty() => {
+                    let mut peer = target.peer(addresses[0], watch.http1_only());
+                    watch.bound(&mut peer);
+                    return Ok(Box::new(peer));
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = error.detail, "upstream skipped"),
             }
@@ -64,9 +77,14 @@ impl Way {
     ///
     /// # Errors
     /// When a field cannot be written, which a parsed one always can.
-    pub fn write_head(&self, upstream: &mut RequestHeader, head: &Head, signed: &HeaderMap) -> pingora::Result<()> {
+    pub fn write_head(&self, upstream: &mut RequestHeader, head: &Head, signed: &HeaderMap, watch: &Watch) -> pingora::Result<()> {
         let host = self.targets.get(self.given_up).and_then(|target| target.host_header.as_deref());
         upstream.insert_header(header::HOST, host.unwrap_or(&head.authority))?;
-        hygiene::replace_end_to_end(upstream, signed)
+        hygiene::replace_end_to_end(upstream, signed)?;
+        // RFC 9113 section 8.2.2: the one member of TE that HTTP/2 has. gRPC servers look for it.
+        if upstream.version == Version::HTTP_2 && watch.takes_trailers() {
+            upstream.insert_header(header::TE, "trailers")?;
+        }
+        Ok(())
     }
 }

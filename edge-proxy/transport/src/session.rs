@@ -11,6 +11,7 @@ use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
+use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::h1::Handed;
 use crate::head::Refusal;
@@ -50,6 +51,11 @@ fn handed(session: &Session) -> Option<&Handed> {
 #[must_use]
 pub fn client(session: &Session) -> Option<Arc<Client>> {
     handed(session).map(Handed::client).or_else(|| session.req_header().extensions.get()).cloned()
+}
+
+/// What ends an exchange that is passed through and takes too long.
+pub(crate) fn alarm(session: &Session) -> Option<Arc<Alarm>> {
+    handed(session).and_then(Handed::alarm).or_else(|| session.req_header().extensions.get()).cloned()
 }
 
 /// The client's address, without port.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
-use skerry_config::site;
+use skerry_config::site::{self, HttpVersion};
 
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
@@ -26,6 +26,8 @@ pub struct Target {
     pub port: u16,
     /// TLS, unless cleartext.
     pub tls: Option<TlsTo>,
+    /// The version of HTTP.
+    pub http_version: HttpVersion,
     /// The `Host` to send in place of the client's.
     pub host_header: Option<String>,
     /// Bounds on its answers.
@@ -102,6 +104,7 @@ fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
         port: server.port,
         tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
         host: server.host,
+        http_version: origin.http_version,
         host_header: origin.host_header.clone(),
         times: Times {
             connect: origin.connect_timeout.0,
@@ -118,20 +121,26 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
         host: address.ip().to_string(),
         port: address.port(),
         tls: Some(TlsTo { server_name: name.to_owned(), verify: true, private: Some(private) }),
+        http_version: HttpVersion::Auto,
         host_header: None,
         times,
     }
 }
 
 impl Target {
-    /// The peer for Pingora at one of the target's addresses. With `http1_only` the connection can be upgraded.
+    /// The peer for Pingora at one of the target's addresses. With `http1_only` interim answers are seen, and the connection can be upgraded.
     #[must_use]
     pub fn peer(&self, address: SocketAddr, http1_only: bool) -> HttpPeer {
         let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
         let mut peer = HttpPeer::new(address, self.tls.is_some(), server_name);
-        let h2 = self.tls.is_some() && !http1_only;
-        peer.options.set_http_version(if h2 { 2 } else { 1 }, 1);
-        peer.group_key = u64::from(h2);
+        let (most, least) = match self.http_version {
+            _ if http1_only => (1, 1),
+            HttpVersion::Http1 => (1, 1),
+            HttpVersion::Http2 => (2, 2),
+            HttpVersion::Auto => (if self.tls.is_some() { 2 } else { 1 }, 1),
+        };
+        peer.options.set_http_version(most, least);
+        peer.group_key = u64::from(most + least) - 2;
         if let Some(tls) = &self.tls {
             peer.options.verify_cert = tls.verify;
             peer.options.verify_hostname = tls.verify;

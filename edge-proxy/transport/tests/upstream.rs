@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use skerry_config::site::HttpVersion;
 use skerry_transport::interim::INTERIM_MAX;
 use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, Outgoing, UpstreamError, UpstreamErrorKind};
@@ -25,7 +26,7 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
     let times = Times { connect: TIME, first_byte: TIME, between_bytes: TIME };
-    let target = Target { host: "127.0.0.1".to_owned(), port, tls: None, host_header: None, times };
+    let target = Target { host: "127.0.0.1".to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times };
     let request =
         Outgoing { method: Method::GET, path_and_query: "/".to_owned(), authority: "shop.test".to_owned(), headers: HeaderMap::new() };
     Client::new().request(&[target], &request).await

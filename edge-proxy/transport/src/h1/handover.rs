@@ -29,6 +29,7 @@ use super::chunks::Chunks;
 use super::date;
 use super::pace::Pace;
 use super::request::{Body, Rest};
+use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::connection::Socket;
 use crate::head::Refusal;
@@ -143,6 +144,11 @@ impl Handed {
     /// Whose connection it is.
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// What ends the request if it is passed through and takes too long.
+    pub(crate) fn alarm(&self) -> Option<&Arc<Alarm>> {
+        self.socket.as_ref().map(Socket::alarm)
     }
 
     /// Why reading the body failed, if it was the client's fault.

@@ -22,6 +22,7 @@ use pingora::protocols::http::v2::write_body;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
 
+use crate::alarm::{Alarm, Timer};
 use crate::interim::INTERIM_MAX;
 
 /// The bytes of a request's body kept to send it to another upstream.
@@ -57,6 +58,8 @@ pub(super) struct H2Session {
     /// Whether the end of the stream was sent.
     ended: bool,
     digest: Arc<Digest>,
+    /// Ends what is passed through and takes too long.
+    alarm: Arc<Alarm>,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
@@ -64,6 +67,7 @@ pub(super) struct H2Session {
 
 impl H2Session {
     pub(super) fn new(request: RequestHeader, request_body: RecvStream, answer: SendResponse<Bytes>, digest: Arc<Digest>) -> Self {
+        let alarm = request.extensions.get::<Arc<Alarm>>().cloned().unwrap_or_default();
         Self {
             request,
             request_body,
@@ -76,6 +80,7 @@ impl H2Session {
             body_sent: 0,
             ended: false,
             digest,
+            alarm,
             read_timeout: Some(BODY_TIME_MAX),
             write_timeout: None,
             drain_timeout: None,
@@ -181,6 +186,15 @@ impl H2Session {
             None => Ok(data.await),
             Some(time) => tokio::time::timeout(time, data).await.or_err(ErrorType::ReadTimedout, "reading the body of a request"),
         }
+    }
+
+    /// The next piece of the request's body; where there is none, the word that the client gave up.
+    async fn read_or_reset(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && !self.is_body_done() {
+            return self.read_body_bytes().await;
+        }
+        let reason = self.reset_by_client().await?;
+        Error::e_explain(ErrorType::H2Error, format!("the client gave up: {reason}"))
     }
 
     async fn drain(&mut self) -> Result<()> {
@@ -317,11 +331,13 @@ impl Session for H2Session {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if !no_body_expected && !self.is_body_done() {
-            return self.read_body_bytes().await;
+        let alarm = Arc::clone(&self.alarm);
+        let mut timer = Timer::default();
+        tokio::select! {
+            biased;
+            read = self.read_or_reset(no_body_expected) => read,
+            () = std::future::poll_fn(|cx| alarm.poll(&mut timer, cx)) => Error::e_explain(ErrorType::ReadTimedout, "the alarm rang"),
         }
-        let reason = self.reset_by_client().await?;
-        Error::e_explain(ErrorType::H2Error, format!("the client gave up: {reason}"))
     }
 
     fn body_bytes_sent(&self) -> usize {

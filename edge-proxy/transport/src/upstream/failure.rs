@@ -108,6 +108,10 @@ pub enum PassFailure {
     ClientGone,
     /// What the client sent is not HTTP.
     ClientWrong,
+    /// The client sent nothing of its body for too long.
+    ClientSlow,
+    /// The client's body is too large.
+    TooLarge,
     /// Upstream gave no answer.
     Upstream(UpstreamErrorKind),
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
-use skerry_config::site::{Cache, Key, Origin as OriginSettings, Rule, Site};
+use skerry_config::site::{Cache, Forwarding, HttpVersion, Key, Origin as OriginSettings, Pass, Rule, Site};
 use skerry_config::snapshot::{Document, Policy, Snapshot};
 use skerry_config::units::Period;
 use tokio::sync::Semaphore;
@@ -215,7 +215,15 @@ pub(crate) fn policy() -> Policy {
 pub(crate) fn snapshot(key: Key) -> Snapshot {
     let origin: OriginSettings = serde_origin();
     let cache = Cache { key, rules: Vec::<Rule>::new(), ..Cache::default() };
-    let site = Site { name: "shop".to_owned(), hosts: vec!["shop.example".to_owned(), "*.example".to_owned()], origin, cache };
+    let site = Site {
+        name: "shop".to_owned(),
+        hosts: vec!["shop.example".to_owned(), "*.example".to_owned()],
+        origin,
+        cache,
+        pass: Pass::default(),
+        rate_limits: Vec::new(),
+        forwarding: Forwarding::default(),
+    };
     Snapshot::build(Document { version: 1, sites: vec![site], shields: Vec::new() }).unwrap()
 }
 
@@ -225,6 +233,7 @@ fn serde_origin() -> OriginSettings {
         host_header: None,
         server_name: None,
         verify_tls: true,
+        http_version: HttpVersion::default(),
         connect_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),

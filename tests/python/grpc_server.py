@@ -1,0 +1,78 @@
+"""A gRPC server with generic handlers: every kind of call, of bytes. Says its port, then what it notices.
+
+Arguments: nothing for cleartext, or the files of a certificate and its key."""
+
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+
+
+def note(text):
+    print(text, flush=True)
+
+
+def unary(request, context):
+    said = dict(context.invocation_metadata())
+    note(f"unary {said.get('x-note')} te={said.get('te')} via={'via' in said} deadline={context.time_remaining()}")
+    context.send_initial_metadata((("x-initial", "one"),))
+    context.set_trailing_metadata((("x-trailing", "two"), ("x-bytes-bin", b"\x00\xff")))
+    return request.upper()
+
+
+def fail(request, context):
+    context.set_trailing_metadata((("x-trailing", "failed"),))
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not today: 100 % sure")
+
+
+def collect(requests, context):
+    return b",".join(requests)
+
+
+def spread(request, context):
+    for part in request.split(b","):
+        yield part
+
+
+def chat(requests, context):
+    for request in requests:
+        yield request + b"!"
+
+
+def wait(request, context):
+    """Answers nothing, and notices how the call ends."""
+    ended = threading.Event()
+    context.add_callback(ended.set)
+    note("waiting")
+    ended.wait(60)
+    note("ended")
+    return b""
+
+
+def trickle(request, context):
+    """One message, then silence."""
+    yield b"first"
+    yield wait(request, context)
+
+
+HANDLERS = {
+    "Unary": grpc.unary_unary_rpc_method_handler(unary),
+    "Fail": grpc.unary_unary_rpc_method_handler(fail),
+    "Wait": grpc.unary_unary_rpc_method_handler(wait),
+    "Trickle": grpc.unary_stream_rpc_method_handler(trickle),
+    "Collect": grpc.stream_unary_rpc_method_handler(collect),
+    "Spread": grpc.unary_stream_rpc_method_handler(spread),
+    "Chat": grpc.stream_stream_rpc_method_handler(chat),
+}
+
+server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", HANDLERS),))
+if len(sys.argv) == 3:
+    chain, key = (open(name, "rb").read() for name in sys.argv[1:])
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+note(port)
+sys.stdin.read()
