@@ -15,6 +15,7 @@ mod files;
 mod grpc;
 mod handshakes;
 mod hits;
+mod http3;
 mod interim;
 mod listeners;
 mod malformed;

@@ -127,6 +127,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             zone: ZONE.to_owned(),
             nameservers: vec![Nameserver { name: format!("ns1.{ZONE}"), addresses: vec![HOST] }],
             ttl: Period::from_secs(1),
+            // The edges' ports are not 443, which HTTPS records are about.
+            h3: false,
             region_order: regions.map(region).collect(),
             coverage,
         },

@@ -120,17 +120,8 @@ where
     /// # Errors
     /// When socket or TLS settings are not fit for QUIC.
     pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<h3::Listener, String> {
-        let (stop, stopping) = watch::channel(false);
-        let stop = Arc::new(stop);
-        self.stop_with_the_front(Arc::clone(&stop));
-        let accepting = h3::endpoint::Accepting {
-            endpoint: h3::endpoint::open(socket, tls, &self.gate.limits())?,
-            door: Door { stop: stopping, ..self.door.clone() },
-            gate: self.gate.clone(),
-            connections: self.connections.clone(),
-            under_way: Arc::default(),
-        };
-        accepting.begin(stop)
+        let endpoint = h3::endpoint::open(socket, tls, &self.gate.limits())?;
+        h3::endpoint::begin(endpoint, self.door.clone(), self.gate.clone(), self.connections.clone())
     }
 
     /// Accepts on all of `sockets`, which are bound to one address, in the background: one loop each.

@@ -95,15 +95,37 @@ fn transport(limits: &Limits) -> Result<TransportConfig, String> {
     Ok(transport)
 }
 
-/// Takes the connections of one socket.
-pub(crate) struct Accepting<App> {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) door: Door<App>,
-    pub(crate) gate: Gate,
+/// Takes the connections of one socket, until the front stops or the listener is closed.
+pub(crate) fn begin<App>(endpoint: Endpoint, door: Door<App>, gate: Gate, connections: TaskTracker) -> Result<Listener, String>
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    let local = endpoint.local_addr().map_err(|error| format!("a socket for QUIC has no address: {error}"))?;
+    let (stop, stopping) = watch::channel(false);
+    let stop = Arc::new(stop);
+    let (both, mut front, mut own) = (Arc::clone(&stop), door.stop.clone(), stopping.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = front.wait_for(|stop| *stop) => both.send_replace(true),
+            _ = own.wait_for(|stop| *stop) => true,
+        }
+    });
+    let door = Door { stop: stopping, ..door };
+    let accepting = Accepting { endpoint, door, gate, connections: connections.clone(), under_way: Arc::default() };
+    connections.spawn(accepting.run(local));
+    Ok(Listener { local, stop })
+}
+
+/// See [`begin`].
+struct Accepting<App> {
+    endpoint: Endpoint,
+    door: Door<App>,
+    gate: Gate,
     /// All connections of the front.
-    pub(crate) connections: TaskTracker,
+    connections: TaskTracker,
     /// As often as there are handshakes, and once more.
-    pub(crate) under_way: Arc<()>,
+    under_way: Arc<()>,
 }
 
 impl<App> Accepting<App>
@@ -111,14 +133,6 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// Begins, in the background. `stop` ends it.
-    pub(crate) fn begin(self, stop: Arc<watch::Sender<bool>>) -> Result<Listener, String> {
-        let local = self.endpoint.local_addr().map_err(|error| format!("a socket for QUIC has no address: {error}"))?;
-        let connections = self.connections.clone();
-        connections.spawn(self.run(local));
-        Ok(Listener { local, stop })
-    }
-
     /// Takes connections until the stop, and leaves when the last of them has ended.
     async fn run(self, local: SocketAddr) {
         let mut stop = self.door.stop.clone();
