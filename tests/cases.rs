@@ -17,6 +17,7 @@ mod front_door;
 mod grpc;
 mod handshakes;
 mod hits;
+mod http3;
 mod interim;
 mod listeners;
 mod malformed;

@@ -36,6 +36,7 @@ use crate::country::Countries;
 use crate::fault::Fault;
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
+use crate::quic::Announced;
 use crate::shape;
 
 /// What an edge answers with.
@@ -47,6 +48,7 @@ pub(crate) struct Edge {
     pub(crate) countries: Arc<Countries>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
+    pub(crate) announced: Announced,
 }
 
 /// The edge as Pingora calls it.
@@ -140,6 +142,7 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
+        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
         let sent = match self.send_interim(session, answer.interim).await {
             Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
             Err(unsent) => Err(unsent),
@@ -163,7 +166,8 @@ impl Edge {
         }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(&context.status_of_cache, fault);
+        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
         let has_body = !session.as_mut().is_body_empty();
         if has_body {
             session.set_keepalive(None);
@@ -353,14 +357,15 @@ impl ProxyHttp for Sessions {
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
-        for name in [CACHE_STATUS, header::VIA] {
+        for name in &shape::NOT_FOR_CLIENTS {
+            answer.remove_header(name);
+        }
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        for name in [CACHE_STATUS, header::VIA, header::ALT_SVC] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {
                 answer.append_header(name.clone(), value.clone())?;
             }
-        }
-        for name in &shape::NOT_FOR_CLIENTS {
-            answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()

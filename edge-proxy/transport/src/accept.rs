@@ -3,7 +3,7 @@
 //! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live, bounds over all listeners, and listeners that come and
 //! go under running ones need it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::client::Protocol;
 use crate::door;
 use crate::gate::{Gate, Place, Refused};
 use crate::opening;
-use crate::{h1, h2};
+use crate::{h1, h2, h3};
 
 /// The time a client has to begin HTTP/2 once it is agreed on.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
@@ -113,6 +113,15 @@ where
         if let Err(error) = self.open(vec![listener], Entrance { tls, from: None }) {
             tracing::error!(%error, "a listener has no address; nothing is accepted on it");
         }
+    }
+
+    /// Accepts QUIC connections on `socket` in the background, for HTTP/3. `tls` is made by [`crate::tls::for_quic`].
+    ///
+    /// # Errors
+    /// When socket or TLS settings are not fit for QUIC.
+    pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<h3::Listener, String> {
+        let endpoint = h3::endpoint::open(socket, tls, &self.gate.limits())?;
+        h3::endpoint::begin(endpoint, self.door.clone(), self.gate.clone(), self.connections.clone())
     }
 
     /// Accepts on all of `sockets`, which are bound to one address, in the background: one loop each.
