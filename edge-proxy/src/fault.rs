@@ -26,6 +26,7 @@ impl Fault {
     pub(crate) fn of(failure: PassFailure) -> Option<Self> {
         match failure {
             PassFailure::ClientGone => None,
+            PassFailure::ClientTooLong => Some(Self::Head(Refusal::BodyLength)),
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
             PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
         }
@@ -34,9 +35,12 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing) => StatusCode::BAD_REQUEST,
+            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Field) => StatusCode::BAD_REQUEST,
             Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
             Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(Refusal::BodyLength) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Head(Refusal::Slow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Head(Refusal::Flood) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
@@ -53,6 +57,10 @@ impl Fault {
             Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
             Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
             Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
+            Self::Head(Refusal::Field) => "the request has a header field that no request may have".to_owned(),
+            Self::Head(Refusal::BodyLength) => "the body of the request is too long".to_owned(),
+            Self::Head(Refusal::Slow) => "the request did not come in time".to_owned(),
+            Self::Head(Refusal::Flood) => "the connection asks for more than its requests need".to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
@@ -90,6 +98,10 @@ mod tests {
             (Fault::Head(Refusal::TargetLength), 414),
             (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
+            (Fault::Head(Refusal::Field), 400),
+            (Fault::Head(Refusal::BodyLength), 413),
+            (Fault::Head(Refusal::Slow), 408),
+            (Fault::Head(Refusal::Flood), 429),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Upstream(FetchErrorKind::Connect), 502),

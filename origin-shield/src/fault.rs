@@ -32,7 +32,7 @@ impl Fault {
     pub(crate) fn of(failure: PassFailure) -> Option<Self> {
         match failure {
             PassFailure::ClientGone => None,
-            PassFailure::ClientWrong => Some(Self::Head),
+            PassFailure::ClientWrong | PassFailure::ClientTooLong => Some(Self::Head),
             PassFailure::Upstream(kind) => Some(Self::Origin(fetch_kind(kind))),
         }
     }

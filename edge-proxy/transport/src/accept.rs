@@ -147,7 +147,7 @@ where
     };
     let Ok(Some(socket)) = opened else { return };
     match socket.client().protocol {
-        Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
+        Protocol::Http2 => h2::serve(socket, &door).await,
         _ => serve_h1(socket, &door.proxy, &door.stop).await,
     }
 }
