@@ -1,6 +1,6 @@
 # What a person types. CI runs `make test` and nothing else (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fmt lint docs
+.PHONY: help setup demo test bench bench-front fmt lint docs
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -10,6 +10,7 @@ help:
 	@echo 'make test    everything CI runs: formatting, lints, tests with real processes, documentation'
 	@echo 'make setup   install the system packages that building and testing need (Debian, Ubuntu)'
 	@echo 'make bench   a short load run'
+	@echo 'make bench-front  what hits and idle connections cost, beside nginx over every protocol; writes docs/performance.md, five minutes'
 	@echo 'make fmt     format the code          make lint    formatting and lints only'
 	@echo 'make docs    the API documentation of all crates'
 
@@ -28,6 +29,11 @@ bench:
 	@.ci/setup build
 	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
 	@.ci/bench $(TARGET)/release
+
+bench-front:
+	@.ci/setup build test
+	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
+	@.ci/bench-front $(TARGET)/release docs/performance.json
 
 fmt:
 	$(CARGO) fmt --all

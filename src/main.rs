@@ -6,6 +6,7 @@ mod ask;
 mod cli;
 mod dev;
 mod files;
+mod hangup;
 mod log;
 mod stop;
 

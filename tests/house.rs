@@ -3,6 +3,7 @@
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
+pub(crate) mod live;
 pub(crate) mod mmdb;
 pub(crate) mod origins;
 pub(crate) mod scripted;

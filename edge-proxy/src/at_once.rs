@@ -47,6 +47,9 @@ impl Behind for Edge {
         let seconds = entry.started.elapsed().as_secs_f64();
         let outcome = if whole { Outcome::Hit } else { Outcome::Error };
         self.figures.answered(entry.status.as_u16(), outcome, bytes, seconds);
+        // Asked of the kernel, so only where it is logged.
+        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
+        let round_trip = is_logged.then(|| client.round_trip()).flatten();
         tracing::debug!(
             target: "skerry::access",
             client = %client.ip(),
@@ -57,6 +60,9 @@ impl Behind for Edge {
             seconds,
             cache = ?outcome,
             protocol = client.protocol.as_str(),
+            tls = client.security(),
+            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
+            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
             "answered"
         );
     }
@@ -64,9 +70,10 @@ impl Behind for Edge {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let fault = Fault::Head(refusal);
         let status = fault.status();
+        self.figures.refused(refusal.as_str());
         self.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
         tracing::debug!(
-            target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = ?refusal, protocol = client.protocol.as_str(),
+            target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), protocol = client.protocol.as_str(),
             "refused"
         );
         let (headers, body) = self.refusal(&fault.status_of_cache(), &fault);

@@ -19,14 +19,18 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// `limits.requests` are being answered.
+    Busy,
 }
+
+/// When a client may ask again that came while too many others did, in seconds.
+const BUSY_RETRY_AFTER: u32 = 1;
 
 impl Fault {
     /// What to tell a client whose request could not be passed through; `None` when nobody is there to be told.
     pub(crate) fn of(failure: PassFailure) -> Option<Self> {
         match failure {
             PassFailure::ClientGone => None,
-            PassFailure::ClientTooLong => Some(Self::Head(Refusal::BodyLength)),
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
             PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
         }
@@ -35,16 +39,11 @@ impl Fault {
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Head(Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Field) => StatusCode::BAD_REQUEST,
-            Self::Head(Refusal::TargetLength) => StatusCode::URI_TOO_LONG,
-            Self::Head(Refusal::HeadLength) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::Head(Refusal::BodyLength) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Head(Refusal::Slow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Head(Refusal::Flood) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Head(refusal) => status_of(*refusal),
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
         }
     }
@@ -52,20 +51,13 @@ impl Fault {
     /// A sentence for the client; it tells nothing about addresses behind the edge.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Head(Refusal::Host) => "the request names no valid host".to_owned(),
-            Self::Head(Refusal::Target) => "the request target is not an absolute path".to_owned(),
-            Self::Head(Refusal::TargetLength) => "the request target is too long".to_owned(),
-            Self::Head(Refusal::HeadLength) => "the header fields of the request are too long".to_owned(),
-            Self::Head(Refusal::Framing) => "where the body of the request ends is in doubt".to_owned(),
-            Self::Head(Refusal::Field) => "the request has a header field that no request may have".to_owned(),
-            Self::Head(Refusal::BodyLength) => "the body of the request is too long".to_owned(),
-            Self::Head(Refusal::Slow) => "the request did not come in time".to_owned(),
-            Self::Head(Refusal::Flood) => "the connection asks for more than its requests need".to_owned(),
+            Self::Head(refusal) => refusal.text().to_owned(),
             Self::NoSite(host) => format!("no site here owns the host {host}"),
             Self::Loop => "the request has been here before".to_owned(),
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
                 "nothing is stored that may be used, and the request allows nothing else".to_owned()
             }
+            Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }
@@ -82,7 +74,28 @@ impl Fault {
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
             Self::Upstream(kind) => kind.as_str(),
+            Self::Busy => "busy",
         }
+    }
+
+    /// The seconds after which the client may ask again, where waiting helps.
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        matches!(self, Self::Busy).then_some(BUSY_RETRY_AFTER)
+    }
+}
+
+fn status_of(refusal: Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Line | Refusal::LineEnd | Refusal::Field | Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Chunk => {
+            StatusCode::BAD_REQUEST
+        }
+        Refusal::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        Refusal::Method | Refusal::Coding => StatusCode::NOT_IMPLEMENTED,
+        Refusal::TargetLength => StatusCode::URI_TOO_LONG,
+        Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::HeadTime | Refusal::BodyTime => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Flood => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
@@ -98,12 +111,21 @@ mod tests {
             (Fault::Head(Refusal::TargetLength), 414),
             (Fault::Head(Refusal::HeadLength), 431),
             (Fault::Head(Refusal::Framing), 400),
+            (Fault::Head(Refusal::Line), 400),
+            (Fault::Head(Refusal::LineEnd), 400),
             (Fault::Head(Refusal::Field), 400),
+            (Fault::Head(Refusal::Chunk), 400),
+            (Fault::Head(Refusal::Version), 505),
+            (Fault::Head(Refusal::Method), 501),
+            (Fault::Head(Refusal::Coding), 501),
+            (Fault::Head(Refusal::FieldCount), 431),
             (Fault::Head(Refusal::BodyLength), 413),
-            (Fault::Head(Refusal::Slow), 408),
+            (Fault::Head(Refusal::HeadTime), 408),
+            (Fault::Head(Refusal::BodyTime), 408),
             (Fault::Head(Refusal::Flood), 429),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
+            (Fault::Busy, 503),
             (Fault::Upstream(FetchErrorKind::Connect), 502),
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),

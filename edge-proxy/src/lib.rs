@@ -10,6 +10,8 @@ mod explain;
 mod fault;
 mod fields;
 mod fill;
+mod listeners;
+mod live;
 mod reload;
 mod request;
 mod shape;
@@ -25,28 +27,33 @@ use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
+use skerry_transport::gate::Gate;
 use skerry_transport::target::Private;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::country::Countries;
 use crate::duties::Duties;
 use crate::fill::Upstreams;
+use crate::listeners::{Bound, Listeners};
+use crate::live::{Live, Parts};
 use crate::reload::Watched;
 use crate::request::{Edge, Sessions};
 
-/// Runs an edge until `stop` turns true and its requests have drained.
+pub use crate::live::Source;
+
+/// Runs an edge until `stop` turns true and its requests have drained. `settings` were read from `source`, which is read again when it changes.
 ///
 /// # Errors
 /// One sentence for the operator, when it cannot start.
-pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result<(), String> {
+pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<bool>) -> Result<(), String> {
+    let known = (Watched::new(vec![source.file.clone()]), Watched::new(live::certificate_files(&settings.tls)));
     let database = settings.geo.database.clone();
-    let known_database = Watched::new("country database", database.iter().cloned().collect());
+    let known_database = Watched::new(database.iter().cloned().collect());
     let countries = Arc::new(Countries::load(database.as_ref())?);
-    let sockets = Sockets::bind(&settings.listen).await?;
-    let addresses = sockets.addresses()?;
+    let admin = listen::bind(settings.listen.admin, "admin").await?;
+    let bound = Bound::bind(&settings.listen)?;
     let agent = tokio::select! {
         prepared = Agent::prepare(agent_settings(&settings)) => prepared?,
         () = skerry_agent::stopped(stop.clone()) => return Ok(()),
@@ -63,8 +70,6 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     exchange.resume_at(agent.purge_seq());
     skerry_cache::collect::register(&exchange, &registry);
 
-    let files = settings.tls.certificates.iter().flat_map(|files| [files.cert.clone(), files.key.clone()]);
-    let known_files = Watched::new("certificates", files.collect());
     let certificates = {
         let snapshot = Arc::clone(&snapshot);
         let own = settings.listen.https.iter().map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
@@ -74,6 +79,8 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
+    let gate = Gate::from(settings.limits.clone());
+    gate.register("edge", &registry);
     let edge = Arc::new(Edge {
         name: settings.name.clone(),
         current: Arc::clone(&snapshot),
@@ -81,28 +88,28 @@ pub async fn run(settings: process::Edge, stop: watch::Receiver<bool>) -> Result
         upstreams,
         countries: Arc::clone(&countries),
         figures: Arc::clone(&figures),
+        gate: gate.clone(),
     });
 
-    let front = Front::new(Sessions(Arc::clone(&edge)), edge, settings.limits.clone(), stop.clone());
+    let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
-    for listener in sockets.http {
-        front.listen(listener, None);
-    }
-    for listener in sockets.https {
-        front.listen(listener, Some(Arc::clone(&secured)));
-    }
+    let listeners = Listeners::open(front.clone(), secured, bound)?;
+    let admin_address = admin.local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
+    let parts = Parts { listeners, certificates, gate, admin: admin_address };
+    let addresses = parts.addresses();
+    let live = Live::new(source, settings.clone(), known, parts, &registry);
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures, Arc::clone(&countries))), stop.clone());
-    let tls = settings.tls.clone();
-    let renewing = tokio::spawn(known_files.follow(move || certificates.reload(&tls), stop.clone()));
-    let relearning =
-        tokio::spawn(known_database.follow(move || database.as_ref().map_or(Ok(()), |path| countries.reload(path)), stop.clone()));
-    let admin = skerry_agent::admin::serve(sockets.admin, registry, stop.clone());
+    let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
+    let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));
+    let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
     tracing::info!(name = settings.name, %addresses, "edge ready");
+    // After the first word of ready.json, which it writes anew.
+    let living = tokio::spawn(live.follow(stop.clone()));
 
     front.drained().await;
-    let _ = tokio::join!(following, renewing, relearning, admin);
+    let _ = tokio::join!(following, living, relearning, admin);
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
 }
@@ -115,42 +122,6 @@ fn agent_settings(settings: &process::Edge) -> Settings {
         control: settings.control.clone(),
         public_addresses: settings.public_addresses.clone(),
         tier_address: None,
-    }
-}
-
-/// All sockets of an edge, bound before anything else happens.
-struct Sockets {
-    http: Vec<TcpListener>,
-    https: Vec<TcpListener>,
-    admin: TcpListener,
-}
-
-impl Sockets {
-    async fn bind(settings: &process::EdgeListen) -> Result<Self, String> {
-        let mut sockets = Self { http: Vec::new(), https: Vec::new(), admin: listen::bind(settings.admin, "admin").await? };
-        for address in &settings.http {
-            sockets.http.push(listen::bind(*address, "http").await?);
-        }
-        for address in &settings.https {
-            sockets.https.push(listen::bind(*address, "https").await?);
-        }
-        Ok(sockets)
-    }
-
-    /// What `ready.json` says.
-    fn addresses(&self) -> Result<serde_json::Value, String> {
-        let of = |listeners: &[TcpListener]| {
-            listeners.iter().map(|listener| listener.local_addr().map(|address| address.to_string())).collect::<Result<Vec<_>, _>>()
-        };
-        let all = || -> std::io::Result<serde_json::Value> {
-            Ok(serde_json::json!({
-                "pid": std::process::id(),
-                "http": of(&self.http)?,
-                "https": of(&self.https)?,
-                "admin": self.admin.local_addr()?.to_string(),
-            }))
-        };
-        all().map_err(|error| format!("a listener has no address: {error}"))
     }
 }
 

@@ -6,19 +6,18 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// How often files are looked at.
-const INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Files, and when each last changed as far as is known.
 pub(crate) struct Watched {
-    what: &'static str,
     files: Vec<PathBuf>,
     known: Vec<Option<SystemTime>>,
 }
 
 impl Watched {
     /// Notes the files as they are. Before they are read: a change in between is then seen as one.
-    pub(crate) fn new(what: &'static str, files: Vec<PathBuf>) -> Self {
-        let mut watched = Self { what, files, known: Vec::new() };
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        let mut watched = Self { files, known: Vec::new() };
         watched.known = watched.modified();
         watched
     }
@@ -27,20 +26,24 @@ impl Watched {
         self.files.iter().map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok()).collect()
     }
 
+    /// Whether one of them has changed since the last look.
+    pub(crate) fn changed(&mut self) -> bool {
+        let found = self.modified();
+        std::mem::replace(&mut self.known, found) != self.known
+    }
+
     /// Calls `reload` when a file has changed, until stopped; what cannot be used leaves the old in force.
-    pub(crate) async fn follow(mut self, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn follow(mut self, what: &str, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
-            let found = self.modified();
-            if found != self.known {
+            if self.changed() {
                 match reload() {
-                    Ok(()) => tracing::info!(what = self.what, "files read again"),
-                    Err(error) => tracing::error!(what = self.what, error, "files not read again; what was read before stays in force"),
+                    Ok(()) => tracing::info!(what, "files read again"),
+                    Err(error) => tracing::error!(what, error, "files not read again; what was read before stays in force"),
                 }
-                self.known = found;
             }
         }
     }

@@ -21,6 +21,7 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
@@ -45,6 +46,7 @@ pub(crate) struct Edge {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) countries: Arc<Countries>,
     pub(crate) figures: Arc<Figures>,
+    pub(crate) gate: Gate,
 }
 
 /// The edge as Pingora calls it.
@@ -70,6 +72,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Counts the request among those that run.
+    permit: Option<Permit>,
 }
 
 impl Context {
@@ -152,6 +156,9 @@ impl Edge {
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
+        if let Fault::Head(refusal) = fault {
+            self.figures.refused(refusal.as_str());
+        }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
         let (headers, text) = self.refusal(&context.status_of_cache, fault);
@@ -179,6 +186,9 @@ impl Edge {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         shape::finish(&mut headers, &self.name, status_of_cache, None);
         (headers, text)
     }
@@ -212,6 +222,7 @@ impl ProxyHttp for Sessions {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            permit: None,
         }
     }
 
@@ -227,6 +238,10 @@ impl ProxyHttp for Sessions {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let Some(permit) = self.gate.request() else {
+            return self.refuse(session, context, &Fault::Busy).await;
+        };
+        context.permit = Some(permit);
         let (mut head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
@@ -360,7 +375,7 @@ impl ProxyHttp for Sessions {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = Fault::of(PassFailure::of(error));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
@@ -380,6 +395,10 @@ impl ProxyHttp for Sessions {
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();
         self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+        let client = session::client(session);
+        // Asked of the kernel, so only where it is logged.
+        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
+        let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
         tracing::debug!(
             target: "skerry::access",
             client = ?session::client_ip(session),
@@ -389,6 +408,11 @@ impl ProxyHttp for Sessions {
             bytes,
             seconds,
             cache = ?context.outcome,
+            reason = context.status_of_cache.detail,
+            protocol = client.as_ref().map(|client| client.protocol.as_str()),
+            tls = client.as_ref().map(|client| client.security()),
+            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
+            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
             error = error.map(|error| error.to_string()),
             "answered"
         );

@@ -6,11 +6,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::client::{Client, Protocol};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::Endpoints;
-use crate::peer::Nginx;
+use crate::peer::{Nginx, Workers};
 use crate::processor;
 use crate::report::Report;
+use crate::stop;
 use crate::target::Target;
 
 /// How often each scenario is run against each server, in turn.
@@ -32,7 +34,7 @@ const AS_NAMED_MIN_PERCENT: u64 = 99;
 /// A server to measure.
 struct Server {
     name: &'static str,
-    target: Target,
+    client: Client,
     pids: Vec<u32>,
 }
 
@@ -73,36 +75,30 @@ pub async fn run(endpoints: &Endpoints, path: &str, seconds: u64) -> Result<Stri
     let edge = endpoints.edges.first().ok_or("the endpoints file names no edge")?;
     let shields = endpoints.shields.iter().filter_map(|shield| shield.pid);
     let pids = std::iter::once(edge.pid).chain(shields).collect();
-    let ours = Server { name: "skerry", target: Target::find(&format!("http://{}{path}", edge.http), &[]).await?, pids };
+    let ours = Server { name: "skerry", client: client(&edge.http, path).await?, pids };
     if !Nginx::is_installed() {
         return measure(&[ours], length, "nginx is not installed, so there is nothing to compare with.").await;
     }
-    let nginx = Nginx::start(&endpoints.origin).await?;
+    let nginx = Nginx::start(&endpoints.origin, Workers::OnePerCore).await?;
     // Whatever ends the measuring, nginx is ended after it.
     let table = tokio::select! {
         table = beside(ours, &nginx, path, length) => table,
         () = tokio::time::sleep(Duration::from_secs(WHOLE_S)) => Err(format!("not done within {WHOLE_S} s")),
-        signal = asked_to_stop() => Err(format!("stopped by {signal}")),
+        signal = stop::asked() => Err(format!("stopped by {signal}")),
     };
     nginx.stop().await;
     table
 }
 
-/// Waits for a signal to stop.
-async fn asked_to_stop() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = tokio::signal::ctrl_c() => "SIGINT",
-    }
+async fn client(address: &str, path: &str) -> Result<Client, String> {
+    Client::new(Target::find(&format!("http://{address}{path}"), &[]).await?, Protocol::H1, None)
 }
 
 async fn beside(ours: Server, nginx: &Nginx, path: &str, length: Duration) -> Result<String, String> {
-    let target = Target::find(&format!("http://{}{path}", nginx.address), &[]).await?;
+    let client = client(&nginx.address.to_string(), path).await?;
     let pids = processor::family(nginx.pid().ok_or("nginx has ended")?)?;
     let note = "nginx is one tier; skerry's misses pass edge and shield, and the processor time of both is counted.";
-    measure(&[ours, Server { name: "nginx proxy_cache", target, pids }], length, note).await
+    measure(&[ours, Server { name: "nginx proxy_cache", client, pids }], length, note).await
 }
 
 async fn measure(servers: &[Server], length: Duration, note: &str) -> Result<String, String> {
@@ -171,38 +167,38 @@ fn median(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
 }
 
 async fn round(scenario: Scenario, server: &Server, length: Duration) -> Result<Round, String> {
-    let plan = |target: &Target, connections, until, objects| Plan { target: target.clone(), connections, until, objects, expected: None };
+    let plan = |client: &Client, connections, until, objects| Plan {
+        client: client.clone(),
+        connections,
+        streams: 1,
+        until,
+        objects,
+        expected: None,
+    };
     if scenario == Scenario::Hit {
         // Twice, so that the object is stored, and in memory, before anything is measured.
-        checked(plan(&server.target, 1, Until::Requests(2), Objects::Same)).await?;
+        drive::run_sound(plan(&server.client, 1, Until::Requests(2), Objects::Same)).await?;
     }
     let before = processor::used(&server.pids)?;
     let reports = match scenario {
         Scenario::Hit | Scenario::Miss => {
             let objects = if scenario == Scenario::Hit { Objects::Same } else { Objects::Unseen };
-            vec![checked(plan(&server.target, CONNECTIONS, Until::Elapsed(length), objects)).await?]
+            vec![drive::run_sound(plan(&server.client, CONNECTIONS, Until::Elapsed(length), objects)).await?]
         }
         Scenario::Herd => {
             let mark = drive::mark();
             let mut reports = Vec::with_capacity(HERDS);
             for number in 0..HERDS as u64 {
-                let target = Target { path: server.target.unseen(&mark, number), ..server.target.clone() };
-                reports.push(checked(plan(&target, HERD_CLIENTS, Until::Requests(HERD_CLIENTS as u64), Objects::Same)).await?);
+                let target = server.client.target();
+                let target = Target { path: target.unseen(&mark, number), ..target.clone() };
+                let client = Client::new(target, Protocol::H1, None)?;
+                reports.push(drive::run_sound(plan(&client, HERD_CLIENTS, Until::Requests(HERD_CLIENTS as u64), Objects::Same)).await?);
             }
             reports
         }
     };
     let used = processor::used(&server.pids)?.saturating_sub(before);
     Ok(summary(&reports, used))
-}
-
-/// Runs a plan that must not fail.
-async fn checked(plan: Plan) -> Result<Report, String> {
-    let report = drive::run(plan).await?;
-    match report.failure() {
-        Some(failure) => Err(failure),
-        None => Ok(report),
-    }
 }
 
 /// One round out of the runs it was made of: counts added, the worst of their percentiles.

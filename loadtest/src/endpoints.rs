@@ -1,6 +1,6 @@
 //! The file in which a running `skerry dev` says where it answers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -9,11 +9,24 @@ use serde::Deserialize;
 pub struct Endpoints {
     /// The URL of the origin behind the CDN.
     pub origin: String,
+    /// The control plane.
+    #[serde(default)]
+    pub control: Control,
+    /// The DNS zone, below which every site has a host of its name.
+    #[serde(default)]
+    pub zone: String,
     /// The edges; at least one.
     pub edges: Vec<Edge>,
     /// The shields.
     #[serde(default)]
     pub shields: Vec<Shield>,
+}
+
+/// The control plane.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Control {
+    /// The file of the authority that the edges' certificates are from.
+    pub ca: Option<PathBuf>,
 }
 
 /// An edge.
@@ -23,6 +36,10 @@ pub struct Edge {
     pub name: String,
     /// Where it answers cleartext HTTP: address and port.
     pub http: String,
+    /// Where it answers HTTP/1.1 and HTTP/2 over TLS, if it does.
+    pub https: Option<String>,
+    /// Where it answers HTTP/3, if it does.
+    pub h3: Option<String>,
     /// Its process.
     pub pid: u32,
 }

@@ -5,9 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use skerry_loadtest::drive::{self, Digest, Objects, Plan, Until};
+use skerry_loadtest::check::Digest;
+use skerry_loadtest::client::{Client, Protocol, Trust};
+use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{bench, endpoints};
+use skerry_loadtest::{bench, check, client, endpoints, front};
+use tokio::runtime::Builder;
 
 /// Makes load as a client does, checks every answer, and says what it measured.
 #[derive(Debug, Parser)]
@@ -19,20 +22,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ask for one URL over and over (closed loop, HTTP/1.1 keep-alive).
+    /// Ask for one URL over and over (closed loop, kept connections).
     Run(Run),
     /// Measure a running `skerry dev` beside the peers that are installed, in under two minutes.
     Bench(Bench),
+    /// Measure what a hit and an idle connection cost a running `skerry dev`, beside nginx, over every protocol; some five minutes.
+    Front(Front),
+    /// Make a page of what `front` measured.
+    Page(Page),
 }
 
 #[derive(Debug, Args)]
 struct Run {
-    /// What to ask for, `http://` only.
+    /// What to ask for, `http://` or `https://`; the latter over TLS 1.3, or QUIC.
     #[arg(long)]
     url: String,
-    /// How many connections, each with one request at a time.
+    /// h1, h2 (over cleartext with prior knowledge) or h3.
+    #[arg(long, default_value = "h1")]
+    protocol: Protocol,
+    /// The authorities that the certificate of an `https://` URL must come from, in PEM.
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// How many connections.
     #[arg(long, default_value_t = 16)]
     connections: usize,
+    /// How many requests at once on each connection; over h1 no more than one.
+    #[arg(long, default_value_t = 1)]
+    streams: usize,
+    /// How long a connection may take to come, in seconds.
+    #[arg(long, default_value_t = client::CONNECT_TIMEOUT_S, value_parser = clap::value_parser!(u64).range(1..=client::CONNECT_TIMEOUT_MAX_S))]
+    connect_timeout: u64,
     /// How long, in seconds.
     #[arg(long, conflicts_with = "requests", default_value_t = 10)]
     seconds: u64,
@@ -43,7 +62,7 @@ struct Run {
     #[arg(long)]
     resolve: Vec<Resolve>,
     /// The SHA-256 that every body must have; without it, that of the first body.
-    #[arg(long, value_parser = drive::digest)]
+    #[arg(long, value_parser = check::digest)]
     expect_sha256: Option<Digest>,
     /// Print JSON.
     #[arg(long)]
@@ -63,11 +82,44 @@ struct Bench {
     seconds: u64,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+#[derive(Debug, Args)]
+struct Front {
+    /// The file that `skerry dev --endpoints FILE` wrote.
+    #[arg(long)]
+    endpoints: PathBuf,
+    /// Write what was measured to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// How often each side is measured, in turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=99))]
+    rounds: u8,
+    /// How long each time, in milliseconds.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    round_ms: u64,
+    /// How many idle connections of each kind.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    idle: u16,
+    /// Measure this case alone, such as `h1-1k`; a wrong name tells them all. May be given several times.
+    #[arg(long)]
+    only: Vec<String>,
+    /// What version control calls what is measured.
+    #[arg(long)]
+    revision: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Page {
+    /// The file that `front --json FILE` wrote.
+    results: PathBuf,
+}
+
+fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Run(options) => run(options).await,
-        Command::Bench(options) => run_bench(&options).await,
+        Command::Run(options) => on_all_cores(run(options)),
+        Command::Bench(options) => on_all_cores(run_bench(&options)),
+        // One core, one thread: nothing is handed from one to another.
+        Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
+        Command::Page(options) => page(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -78,10 +130,22 @@ async fn main() -> ExitCode {
     }
 }
 
+fn on_all_cores(command: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    on(Builder::new_multi_thread(), command)
+}
+
+fn on(mut runtime: Builder, command: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    runtime.enable_all().build().map_err(|error| format!("the runtime does not start: {error}"))?.block_on(command)
+}
+
 async fn run(options: Run) -> Result<(), String> {
+    let target = Target::find(&options.url, &options.resolve).await?;
+    let trust = options.ca.as_deref().map(Trust::read).transpose()?;
+    let client = Client::new(target, options.protocol, trust.as_ref())?.connecting_within(Duration::from_secs(options.connect_timeout));
     let plan = Plan {
-        target: Target::find(&options.url, &options.resolve).await?,
+        client,
         connections: options.connections,
+        streams: options.streams,
         until: options.requests.map_or(Until::Elapsed(Duration::from_secs(options.seconds)), Until::Requests),
         objects: Objects::Same,
         expected: options.expect_sha256,
@@ -99,5 +163,31 @@ async fn run_bench(options: &Bench) -> Result<(), String> {
     let endpoints = endpoints::Endpoints::read(&options.endpoints)?;
     let table = bench::run(&endpoints, &options.path, options.seconds).await?;
     println!("{table}");
+    Ok(())
+}
+
+async fn run_front(options: Front) -> Result<(), String> {
+    let endpoints = endpoints::Endpoints::read(&options.endpoints)?;
+    let settings = front::Settings {
+        rounds: options.rounds.into(),
+        round: Duration::from_millis(options.round_ms),
+        idle: options.idle.into(),
+        only: options.only,
+        revision: options.revision,
+    };
+    let results = front::run(&endpoints, &settings).await?;
+    if let Some(path) = options.json {
+        let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
+        std::fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    print!("{}", front::page(&results));
+    Ok(())
+}
+
+fn page(options: &Page) -> Result<(), String> {
+    let path = options.results.display();
+    let text = std::fs::read_to_string(&options.results).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let results = serde_json::from_str(&text).map_err(|error| format!("{path} is no file that `front --json` wrote: {error}"))?;
+    print!("{}", front::page(&results));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Processor time of processes, from the operating system's accounting in `/proc`.
+//! Processor time and memory of processes, from the operating system's accounting in `/proc`.
 
 use std::time::Duration;
 
@@ -19,6 +19,36 @@ pub fn used(pids: &[u32]) -> Result<Duration, String> {
         ticks += times.sum::<Result<u64, _>>().map_err(|error| format!("cannot account for process {pid}: {error}"))?;
     }
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// The time that all cores together have not been idle, since the machine was started; time that a hypervisor took counts too.
+///
+/// # Errors
+/// A sentence: it cannot be read.
+pub fn machine() -> Result<Duration, String> {
+    let stat = std::fs::read_to_string("/proc/stat").map_err(|error| format!("cannot account for the machine: {error}"))?;
+    let first = stat.lines().next().unwrap_or_default();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+    let times = first.split_ascii_whitespace().skip(1).take(8).map(str::parse::<u64>);
+    let times = times.collect::<Result<Vec<_>, _>>().map_err(|error| format!("cannot account for the machine: {error}"))?;
+    let ticks: u64 = times.iter().enumerate().filter(|(index, _)| !matches!(index, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+}
+
+/// The resident memory of processes, in bytes.
+///
+/// # Errors
+/// A sentence: one of them is not there.
+pub fn resident(pids: &[u32]) -> Result<u64, String> {
+    let mut kib = 0;
+    for &pid in pids {
+        let wrong = |why: String| format!("cannot account for process {pid}: {why}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| wrong(error.to_string()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or_else(|| wrong("it has no VmRSS".to_owned()))?;
+        let number = line.trim().trim_end_matches("kB").trim();
+        kib += number.parse::<u64>().map_err(|error| wrong(error.to_string()))?;
+    }
+    Ok(kib * 1024)
 }
 
 /// The process and its direct children.
@@ -56,6 +86,29 @@ mod tests {
         }
         std::hint::black_box(spun);
         assert!(used(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
+    }
+
+    #[test]
+    fn the_machine_works_at_least_as_long_as_this_process() {
+        let (own, machine_before) = (std::process::id(), machine().expect("a machine"));
+        let before = used(&[own]).expect("this process");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while used(&[own]).expect("this process") < before + Duration::from_millis(50) {
+            assert!(std::time::Instant::now() < deadline, "50 ms of work in 20 s");
+        }
+        // Each count is cut to 10 ms by itself.
+        assert!(machine().expect("a machine") + Duration::from_millis(20) >= machine_before + Duration::from_millis(50));
+    }
+
+    #[test]
+    fn memory_that_is_touched_is_resident() {
+        let own = std::process::id();
+        let before = resident(&[own]).expect("this process");
+        let mut held = vec![1_u8; 64 << 20];
+        std::hint::black_box(&mut held);
+        let after = resident(&[own]).expect("this process");
+        assert!(after > before + (48 << 20), "{before} then {after}");
+        assert!(resident(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
     }
 
     #[test]

@@ -173,6 +173,19 @@ impl Report {
     }
 }
 
+impl Report {
+    /// The report, if the run may be taken for a measurement.
+    ///
+    /// # Errors
+    /// What [`Self::failure`] says.
+    pub fn sound(self) -> Result<Self, String> {
+        match self.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self),
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "answers   {} in {:.2} s, {:.0} a second", self.answers, self.seconds, self.answers_per_second)?;

@@ -10,7 +10,11 @@ use http::uri::PathAndQuery;
 pub struct Target {
     /// Where to connect.
     pub address: SocketAddr,
-    /// The `Host` field: host, and port where it is not 80.
+    /// Whether it is asked over TLS or QUIC (`https`).
+    pub secure: bool,
+    /// The host alone, lower case: what a certificate must be for.
+    pub name: String,
+    /// The `Host` field or `:authority`: host, and port where it is not the scheme's own.
     pub host: String,
     /// Path and query.
     pub path: PathAndQuery,
@@ -42,15 +46,17 @@ impl Target {
     /// Reads a URL and finds its address: the first of `resolve` for the host, else the system's first.
     ///
     /// # Errors
-    /// A sentence: the URL is not `http`, has no host, or its host has no address.
+    /// A sentence: the URL is neither `http` nor `https`, has no host, or its host has no address.
     pub async fn find(url: &str, resolve: &[Resolve]) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(format!("`{url}` is not an http:// URL, the only kind that is spoken"));
-        }
+        let (secure, usual) = match uri.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(format!("`{url}` is neither an http:// nor an https:// URL")),
+        };
         let authority = uri.authority().ok_or_else(|| format!("`{url}` has no host"))?;
         let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
-        let port = authority.port_u16().unwrap_or(80);
+        let port = authority.port_u16().unwrap_or(usual);
         let given = resolve.iter().find(|resolve| resolve.host == name);
         let address = match given {
             Some(given) => SocketAddr::new(given.address, given.port.unwrap_or(port)),
@@ -61,11 +67,25 @@ impl Target {
                 .ok_or_else(|| format!("the host of `{url}` has no address"))?,
         };
         let host = match authority.port_u16() {
-            Some(port) if port != 80 => format!("{}:{port}", authority.host()),
+            Some(port) if port != usual => format!("{}:{port}", authority.host()),
             _ => authority.host().to_owned(),
         };
         let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Ok(Self { address, host, path })
+        Ok(Self { address, secure, name, host, path })
+    }
+
+    /// The path as what a request asks for: alone where the request line has it so (RFC 9112 section 3.2.1), else with scheme and host,
+    /// from which the pseudo-header fields of HTTP/2 and HTTP/3 are made.
+    ///
+    /// # Errors
+    /// A sentence: the host is none that a URL may have.
+    pub fn uri(&self, path: &PathAndQuery, origin_form: bool) -> Result<Uri, String> {
+        if origin_form {
+            return Ok(Uri::from(path.clone()));
+        }
+        let scheme = if self.secure { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(self.host.as_str()).path_and_query(path.clone()).build();
+        uri.map_err(|error| format!("`{}` is no host: {error}", self.host))
     }
 
     /// The path with one more query parameter, so that it names an object that nobody has asked for.
@@ -96,6 +116,8 @@ mod tests {
             ("http://shop.test:90/", "shop.test:127.0.0.2", "127.0.0.2:90", "shop.test:90", "/"),
             ("http://shop.test/", "shop.test:::1", "[::1]:80", "shop.test", "/"),
             ("http://shop.test/", "shop.test:[::1]:90", "[::1]:90", "shop.test", "/"),
+            ("https://shop.test/", "shop.test:[::1]", "[::1]:443", "shop.test", "/"),
+            ("https://shop.test:80/", "shop.test:[::1]", "[::1]:80", "shop.test:80", "/"),
         ] {
             assert_eq!(find(url, resolve).await, Ok((address.into(), host.into(), path.into())), "{url} {resolve}");
         }
@@ -104,8 +126,8 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_asked_is_a_sentence() {
         for (url, resolve, said) in [
-            ("https://127.0.0.1/", "", "is not an http:// URL"),
-            ("/path", "", "is not an http:// URL"),
+            ("ftp://127.0.0.1/", "", "is neither an http:// nor an https:// URL"),
+            ("/path", "", "is neither an http:// nor an https:// URL"),
             ("http://[", "", "is no URL"),
             ("http://shop.test/", "shop.test", "is no HOST:ADDRESS"),
             ("http://shop.test/", ":127.0.0.1", "is no HOST:ADDRESS"),
@@ -114,6 +136,13 @@ mod tests {
             let error = find(url, resolve).await.expect_err(url);
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_the_form_of_its_protocol() {
+        let target = Target::find("https://127.0.0.1:8443/a?b=c", &[]).await.expect("a target");
+        assert_eq!(target.uri(&target.path, true).map(|uri| uri.to_string()), Ok("/a?b=c".to_owned()));
+        assert_eq!(target.uri(&target.path, false).map(|uri| uri.to_string()), Ok("https://127.0.0.1:8443/a?b=c".to_owned()));
     }
 
     #[tokio::test]

@@ -1,57 +1,17 @@
-//! The binary against servers of three kinds: one that keeps to the protocol, Python's, and ones that lie.
+//! Cleartext HTTP/1.1: a server that keeps to the protocol, Python's, and ones that lie.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::process::{Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::Stdio;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// How long anything here may take, in seconds.
-const DEADLINE_S: u64 = 110;
+use crate::house::{DEADLINE_S, loadtest, said, server};
+
 /// A digest that no body here has.
 const DIGEST: &str = "9bdd04e9f77a23d4c9e04a84d2f5b2a4a0d37bdb5ea4a5ba6a4f0bb2b3c2f6f5";
-
-async fn loadtest(arguments: &[&str]) -> Output {
-    let run = Command::new(env!("CARGO_BIN_EXE_skerry-loadtest")).args(arguments).kill_on_drop(true).output();
-    timeout(Duration::from_secs(DEADLINE_S), run).await.expect("in time").expect("the binary runs")
-}
-
-fn said(output: &Output) -> (String, String) {
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-/// A server whose answer to the n-th request, from 0, is what `body` says, and which says that all are hits but the unseen ones.
-async fn server(body: fn(u64) -> (u16, &'static str)) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let count = Arc::new(AtomicU64::new(0));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let count = Arc::clone(&count);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (status, text) = body(count.fetch_add(1, Ordering::Relaxed));
-                let unseen = request.uri().query().is_some_and(|query| query.contains("unseen="));
-                let response =
-                    Response::builder().status(status).header("cache-status", if unseen { "edge-1; fwd=miss" } else { "edge-1; hit" });
-                std::future::ready(Ok::<_, Infallible>(response.body(Full::new(Bytes::from(text))).expect("a response")))
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    address
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_request_is_counted_and_every_body_checked() {
@@ -117,7 +77,7 @@ async fn what_cannot_be_run_is_one_sentence() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let closed = format!("http://{closed}/");
     for (arguments, code, expected) in [
-        (&["run", "--url", "https://127.0.0.1/"][..], 1, "is not an http:// URL"),
+        (&["run", "--url", "ftp://127.0.0.1/"][..], 1, "is neither an http:// nor an https:// URL"),
         (&["run", "--url", &closed], 1, "cannot connect to 127.0.0.1:"),
         (&["run", "--url", &closed, "--connections", "0"], 1, "0 connections are not between 1 and 10000"),
         (&["run", "--url", &closed, "--requests", "0"], 1, "0 requests measure nothing"),

@@ -32,7 +32,7 @@ impl Fault {
     pub(crate) fn of(failure: PassFailure) -> Option<Self> {
         match failure {
             PassFailure::ClientGone => None,
-            PassFailure::ClientWrong | PassFailure::ClientTooLong => Some(Self::Head),
+            PassFailure::ClientWrong => Some(Self::Head),
             PassFailure::Upstream(kind) => Some(Self::Origin(fetch_kind(kind))),
         }
     }
@@ -66,8 +66,9 @@ pub(crate) struct AtTheDoor(pub(crate) Arc<Figures>);
 impl Behind for AtTheDoor {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let status = Fault::Head.status();
+        self.0.refused(refusal.as_str());
         self.0.answered(status.as_u16(), Outcome::Error, 0, 0.0);
-        tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = ?refusal, "refused");
+        tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), "refused");
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(0_u16))]);
         Told { status, headers, body: Bytes::new() }
     }

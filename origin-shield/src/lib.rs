@@ -18,6 +18,7 @@ use skerry_cache::exchange::{Bounds, Exchange};
 use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
+use skerry_transport::gate::Gate;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
@@ -67,7 +68,9 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
     let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
-    let front = Front::new(shield, at_the_door, process::Limits::between_tiers(), stop.clone());
+    let gate = Gate::from(process::Limits::between_tiers());
+    gate.register("shield", &registry);
+    let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 
     let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());

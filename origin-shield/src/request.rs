@@ -296,7 +296,7 @@ impl ProxyHttp for Shield {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let fault = Fault::of(PassFailure::of(error));
+        let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(PassFailure::of(error)));
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none()

@@ -8,7 +8,7 @@ use skerry_config::check;
 use skerry_config::process::Process;
 
 use super::Fail;
-use crate::{files, log, stop};
+use crate::{files, hangup, log, stop};
 
 /// How long the runtime waits for what is still blocked after a clean stop.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -69,7 +69,10 @@ pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<
         match process {
             Process::Control(settings) => skerry_control::run(settings, stop).await,
             Process::Shield(settings) => skerry_shield::run(settings, stop).await,
-            Process::Edge(settings) => skerry_edge::run(settings, stop).await,
+            Process::Edge(settings) => {
+                let source = skerry_edge::Source { file: options.config.clone(), asked: hangup::watch()? };
+                skerry_edge::run(settings, source, stop).await
+            }
         }
     });
     runtime.shutdown_timeout(BLOCKED_MAX);

@@ -84,10 +84,10 @@ async fn respond(origin: &Origin, request: Request<Incoming>) -> Answer {
         "/" | "/style.css" | "/skerry.svg" | "/bars.png" => page::respond(&request, &path),
         "/api/version" => api::version(&origin.api, &request),
         "/echo" => api::echo(request).await,
-        "/files/100mb.bin" => file::respond(&request),
         "/stats" => answer::json(&origin.stats.json(), "no-store"),
         "/ws" => websocket::respond(request),
         _ if path.starts_with("/live/") => live::respond(&request, &path),
+        _ if let Some(length) = file::length(&path) => file::respond(&request, length),
         _ => answer::text(http::StatusCode::NOT_FOUND, "there is nothing here; / lists what there is\n"),
     }
 }

@@ -7,7 +7,7 @@ use crate::house::command::run;
 use crate::house::{Cdn, Nginx, curl, get, wait_until};
 
 /// A self-signed certificate for `host`, by openssl; its files' paths.
-fn certificate(cdn: &Cdn, name: &str, host: &str) -> (String, String) {
+pub(crate) fn certificate(cdn: &Cdn, name: &str, host: &str) -> (String, String) {
     let (cert, key) = (cdn.file(&format!("{name}.pem"), ""), cdn.file(&format!("{name}.key"), ""));
     run(Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
@@ -18,7 +18,7 @@ fn certificate(cdn: &Cdn, name: &str, host: &str) -> (String, String) {
 }
 
 /// The common name of the certificate an edge shows for `host`.
-fn shown(https: &str, host: &str) -> String {
+pub(crate) fn shown(https: &str, host: &str) -> String {
     let ran = run(Command::new("openssl").args(["s_client", "-connect", https, "-servername", host, "-showcerts"]));
     ran.stdout.lines().find(|line| line.contains("subject=")).unwrap_or_default().to_owned()
 }

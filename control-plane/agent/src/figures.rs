@@ -10,6 +10,7 @@ pub struct Figures {
     requests: IntCounterVec,
     bytes: IntCounter,
     cut: IntCounter,
+    refused: IntCounterVec,
     seconds: Histogram,
     snapshot: IntGauge,
 }
@@ -56,6 +57,11 @@ impl Figures {
             .expect("valid"),
             bytes: IntCounter::new(name("body_bytes_total"), format!("Bytes of bodies sent to {clients}.")).expect("valid"),
             cut: IntCounter::new(name("cut_total"), "Answers cut off because upstream ended early.").expect("valid"),
+            refused: IntCounterVec::new(
+                Opts::new(name("refused_total"), "Requests that went no further than the front door, by what was wrong with them."),
+                &["reason"],
+            )
+            .expect("valid"),
             seconds: Histogram::with_opts(
                 HistogramOpts::new(name("request_seconds"), "Time from the head of a request to the end of its answer.")
                     .buckets(prometheus::exponential_buckets(0.0005, 4.0, 9).expect("valid")),
@@ -63,10 +69,11 @@ impl Figures {
             .expect("valid"),
             snapshot: IntGauge::new(name("snapshot_version"), "The configuration in force.").expect("valid"),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 5] = [
+        let all: [Box<dyn prometheus::core::Collector>; 6] = [
             Box::new(figures.requests.clone()),
             Box::new(figures.bytes.clone()),
             Box::new(figures.cut.clone()),
+            Box::new(figures.refused.clone()),
             Box::new(figures.seconds.clone()),
             Box::new(figures.snapshot.clone()),
         ];
@@ -86,6 +93,11 @@ impl Figures {
     /// An answer was cut off because upstream ended early.
     pub fn cut_off(&self) {
         self.cut.inc();
+    }
+
+    /// A request was refused, for this reason of a few.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.with_label_values(&[reason]).inc();
     }
 
     /// A snapshot is in force.

@@ -1,37 +1,32 @@
-//! The accept loop: takes connections, secures them, and feeds Pingora's HTTP sessions.
+//! The accept loops: take connections, have them opened, and feed the protocols.
 //!
-//! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live and bounds per listener need it.
+//! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live, bounds over all listeners, and listeners that come and
+//! go under running ones need it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use pingora::apps::HttpServerApp;
-use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, ProxyHttp, http_proxy};
 use pingora::server::configuration::ServerConf;
 use rustls::ServerConfig;
 use skerry_config::process::Limits;
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::{Client, Protocol, Secured};
-use crate::connection::{Io, Socket};
-use crate::dated::Dated;
+use crate::client::Protocol;
 use crate::door;
-use crate::h2;
+use crate::gate::{Gate, Place, Refused};
+use crate::opening;
+use crate::{h1, h2};
 
-/// Connections of one listener at once; further ones wait in the kernel's backlog.
-pub const CONNECTIONS_MAX: usize = 16_384;
-/// The time a client has for its TLS handshake, and for its first byte afterwards.
-pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long an idle connection is kept between two requests.
 pub const KEEPALIVE_SECONDS: u64 = 60;
-/// How long running requests may go on after a stop was asked for.
-pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Upstreams tried for a request that is passed through.
 const PASS_TRIES_MAX: usize = 20;
 /// Idle connections to upstreams kept for requests that are passed through.
@@ -39,13 +34,17 @@ const PASS_POOL_CONNECTIONS_MAX: usize = 128;
 /// The pause after `accept` failed, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What an HTTP/2 client with prior knowledge begins with (RFC 9113 section 3.4).
-const H2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Answers HTTP on the listeners given to it until told to stop.
+/// Answers HTTP on the listeners given to it until told to stop. Clones are the same front.
 pub struct Front<App> {
     door: Door<App>,
+    gate: Gate,
     connections: TaskTracker,
+}
+
+impl<App> Clone for Front<App> {
+    fn clone(&self) -> Self {
+        Self { door: self.door.clone(), gate: self.gate.clone(), connections: self.connections.clone() }
+    }
 }
 
 /// What every connection needs to be served.
@@ -54,7 +53,7 @@ pub(crate) struct Door<App> {
     pub(crate) proxy: Arc<HttpProxy<App>>,
     /// Answers the others.
     pub(crate) behind: door::Shared,
-    /// What clients may take.
+    /// What clients may take, as it was when the connection came.
     pub(crate) limits: Arc<Limits>,
     /// Turns true when connections are to end.
     pub(crate) stop: watch::Receiver<bool>,
@@ -67,137 +66,223 @@ impl<App> Clone for Door<App> {
     }
 }
 
+/// How connections come in at a listener.
+#[derive(Clone, Default)]
+pub struct Entrance {
+    /// With it, every connection must be TLS.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// With it, every connection must begin with a header of the PROXY protocol, and come from one of these.
+    pub from: Option<Arc<[IpNet]>>,
+}
+
+/// A listener that accepts. It goes on without this handle, until the front stops.
+pub struct Listener {
+    local: SocketAddr,
+    entrance: Arc<ArcSwap<Entrance>>,
+    gate: Gate,
+    stop: Arc<watch::Sender<bool>>,
+    loops: TaskTracker,
+    connections: TaskTracker,
+    cut: CancellationToken,
+}
+
 impl<App> Front<App>
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// A front for a tier: `behind` answers at once, `app` takes what needs a session. `stop` turns true when it is to drain.
-    pub fn new(app: App, behind: door::Shared, limits: Limits, stop: watch::Receiver<bool>) -> Self {
+    /// A front for a tier: `behind` answers at once, `app` takes what needs a session, `gate`, or one made of limits, says how many come in.
+    /// `stop` turns true when it is to drain.
+    pub fn new(app: App, behind: door::Shared, gate: impl Into<Gate>, stop: watch::Receiver<bool>) -> Self {
         let settings =
             ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(settings), app));
-        Self { door: Door { proxy, behind, limits: Arc::new(limits), stop }, connections: TaskTracker::new() }
+        let gate = gate.into();
+        Self { door: Door { proxy, behind, limits: gate.limits(), stop }, gate, connections: TaskTracker::new() }
     }
 
     /// Accepts on `listener` in the background; with `tls` every connection must be TLS.
     pub fn listen(&self, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
-        let (door, connections) = (self.door.clone(), self.connections.clone());
-        tokio::spawn(accept_until_stopped(listener, tls.map(TlsAcceptor::from), door, connections));
+        if let Err(error) = self.open(vec![listener], Entrance { tls, from: None }) {
+            tracing::error!(%error, "a listener has no address; nothing is accepted on it");
+        }
     }
 
-    /// Waits until the stop was asked for and running requests ended, at most [`DRAIN_TIME_MAX`].
+    /// Accepts on all of `sockets`, which are bound to one address, in the background: one loop each.
+    ///
+    /// # Errors
+    /// When there is no socket, or it has no address.
+    pub fn open(&self, sockets: Vec<TcpListener>, entrance: Entrance) -> std::io::Result<Listener> {
+        let local = sockets.first().ok_or(std::io::ErrorKind::InvalidInput)?.local_addr()?;
+        let (stop, stopping) = watch::channel(false);
+        let stop = Arc::new(stop);
+        self.stop_with_the_front(Arc::clone(&stop));
+        let listener = Listener {
+            local,
+            entrance: Arc::new(ArcSwap::from_pointee(entrance)),
+            gate: self.gate.clone(),
+            stop,
+            loops: TaskTracker::new(),
+            connections: TaskTracker::new(),
+            cut: CancellationToken::new(),
+        };
+        for socket in sockets {
+            let accepting = Accepting {
+                door: Door { stop: stopping.clone(), ..self.door.clone() },
+                gate: self.gate.clone(),
+                entrance: Arc::clone(&listener.entrance),
+                all: self.connections.clone(),
+                own: listener.connections.clone(),
+                cut: listener.cut.clone(),
+            };
+            self.connections.spawn(listener.loops.track_future(accepting.run(socket)));
+        }
+        Ok(listener)
+    }
+
+    /// Has a listener stop when the front does, unless it was stopped before.
+    fn stop_with_the_front(&self, listener: Arc<watch::Sender<bool>>) {
+        let (mut front, mut own) = (self.door.stop.clone(), listener.subscribe());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = front.wait_for(|stop| *stop) => listener.send_replace(true),
+                _ = own.wait_for(|stop| *stop) => true,
+            }
+        });
+    }
+
+    /// Waits until the stop was asked for and running requests ended, at most `limits.drain_time`.
     pub async fn drained(mut self) {
         let _ = self.door.stop.wait_for(|stop| *stop).await;
         self.door.proxy.http_cleanup().await;
         self.connections.close();
-        if tokio::time::timeout(DRAIN_TIME_MAX, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(self.gate.limits().drain_time.0, self.connections.wait()).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "connections cut off at the end of the drain");
         }
     }
 }
 
-async fn accept_until_stopped<App>(listener: TcpListener, tls: Option<TlsAcceptor>, door: Door<App>, connections: TaskTracker)
-where
-    App: ProxyHttp + Send + Sync + 'static,
-    App::CTX: Send + Sync,
-{
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut stop = door.stop.clone();
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
-        };
-        match accepted {
-            Ok((socket, _)) => {
-                let (tls, door) = (tls.clone(), door.clone());
-                connections.spawn(async move {
-                    serve(socket, tls, door).await;
-                    drop(permit);
-                });
+impl Listener {
+    /// The address it listens on, with its port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Has connections from now on come in another way.
+    pub fn change(&self, entrance: Entrance) {
+        self.entrance.store(Arc::new(entrance));
+    }
+
+    /// Stops accepting; when this returns the address is free. Connections drain in the background, at most `limits.drain_time`.
+    pub async fn close(self) {
+        self.stop.send_replace(true);
+        self.loops.close();
+        self.loops.wait().await;
+        self.connections.close();
+        let Self { local, gate, connections, cut, .. } = self;
+        tokio::spawn(async move {
+            if tokio::time::timeout(gate.limits().drain_time.0, connections.wait()).await.is_err() {
+                tracing::warn!(%local, connections = connections.len(), "connections of a closed listener cut off at the end of their drain");
+                cut.cancel();
             }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        });
     }
 }
 
-async fn serve<App>(socket: TcpStream, tls: Option<TlsAcceptor>, door: Door<App>)
+/// One accept loop.
+struct Accepting<App> {
+    door: Door<App>,
+    gate: Gate,
+    entrance: Arc<ArcSwap<Entrance>>,
+    /// All connections of the front, and those of this listener.
+    all: TaskTracker,
+    own: TaskTracker,
+    /// Ends the connections of this listener.
+    cut: CancellationToken,
+}
+
+impl<App> Accepting<App>
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let _ = socket.set_nodelay(true);
-    let opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, async {
-        match tls {
-            Some(acceptor) => secure(socket, &acceptor).await,
-            None => sniff(socket).await,
+    async fn run(self, listener: TcpListener) {
+        let mut stop = self.door.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((socket, address)) => {
+                    // Without room this one waits here, and all behind it in the kernel.
+                    let place = tokio::select! {
+                        biased;
+                        place = self.gate.place() => place,
+                        _ = stop.wait_for(|stop| *stop) => break,
+                    };
+                    self.take(socket, address, place);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
-    });
-    let mut stopping = door.stop.clone();
-    let opened = tokio::select! {
-        biased;
-        opened = opened => opened,
-        // Who has asked for nothing yet, as browsers do ahead of need, does not hold up the drain.
-        _ = stopping.wait_for(|stop| *stop) => return,
-    };
-    let Ok(Some(socket)) = opened else { return };
+        self.take_the_last(listener);
+    }
+
+    /// Takes those whom the kernel has accepted already: a client cannot know that it came too late, and has perhaps sent its request.
+    fn take_the_last(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((socket, address)) = listener.accept() {
+            let Some(place) = self.gate.place_now() else { return };
+            if socket.set_nonblocking(true).is_ok()
+                && let Ok(socket) = TcpStream::from_std(socket)
+            {
+                self.take(socket, address, place);
+            }
+        }
+    }
+
+    fn take(&self, socket: TcpStream, address: SocketAddr, mut place: Place) {
+        let entrance = self.entrance.load_full();
+        let is_trusted = |from: &Arc<[IpNet]>| from.iter().any(|net| net.contains(&address.ip().to_canonical()));
+        let refused = match &entrance.from {
+            None => place.admit(address.ip()),
+            Some(from) if is_trusted(from) => Ok(()),
+            Some(_) => Err(self.gate.refuse(Refused::ProxyAddress)),
+        };
+        if let Err(refused) = refused {
+            tracing::debug!(client = %address.ip(), reason = refused.as_str(), "connection refused");
+            return;
+        }
+        let door = Door { limits: self.gate.limits(), ..self.door.clone() };
+        let (gate, cut) = (self.gate.clone(), self.cut.clone());
+        let served = async move {
+            tokio::select! {
+                biased;
+                () = serve(socket, place, &entrance, door, &gate) => {}
+                () = cut.cancelled() => {}
+            }
+        };
+        self.all.spawn(self.own.track_future(served));
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn serve<App>(socket: TcpStream, mut place: Place, entrance: &Entrance, door: Door<App>, gate: &Gate)
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    // Boxed, so that an open connection does not keep the room its opening took.
+    let opened = Box::pin(opening::open(socket, &mut place, entrance, &door.limits, gate, &door.stop)).await;
+    let Some(socket) = opened else { return };
+    place.speaks(socket.client().protocol);
     match socket.client().protocol {
         Protocol::Http2 => h2::serve(socket, &door).await,
-        _ => serve_h1(socket, &door.proxy, &door.stop).await,
+        _ => h1::serve(socket, &door).await,
     }
-}
-
-/// HTTP/1.1 requests of one connection, one after the other.
-async fn serve_h1<App>(socket: Socket, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
-where
-    App: ProxyHttp + Send + Sync + 'static,
-    App::CTX: Send + Sync,
-{
-    let mut session = ServerSession::new_http1(Box::new(Dated::new(Box::new(socket))));
-    session.set_keepalive((!*stop.borrow()).then_some(KEEPALIVE_SECONDS));
-    // Requests sent ahead are answered in turn (RFC 9112 section 9.3.2); without this they would be lost with the connection.
-    session.set_pipelining_enabled(true);
-    while let Some((stream, settings)) = proxy.process_new_http(session, stop).await.map(|reused| reused.consume()) {
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
-        }
-    }
-}
-
-/// The TLS handshake; the client's choice of a protocol comes with it.
-async fn secure(socket: TcpStream, acceptor: &TlsAcceptor) -> Option<Socket> {
-    let (address, local) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
-    let stream = acceptor.accept(socket).await.ok()?;
-    let agreed = stream.get_ref().1;
-    let protocol = if agreed.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let secured = Secured {
-        version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" },
-        server_name: agreed.server_name().map(Into::into),
-    };
-    let client = Arc::new(Client { address, local, protocol, secured: Some(secured) });
-    Some(Socket::new(Io::Tls(Box::new(stream)), client))
-}
-
-/// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, and puts them back.
-async fn sniff(mut socket: TcpStream) -> Option<Socket> {
-    let (address, local) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
-    let mut first = [0_u8; H2_PREFACE.len()];
-    let mut filled = 0;
-    while filled < first.len() && first[..filled] == H2_PREFACE[..filled] {
-        match socket.read(&mut first[filled..]).await {
-            Ok(0) | Err(_) => return None,
-            Ok(read) => filled += read,
-        }
-    }
-    let protocol = if &first == H2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-    let client = Arc::new(Client { address, local, protocol, secured: None });
-    let mut socket = Socket::new(Io::Plain(socket), client);
-    socket.unread(Bytes::copy_from_slice(&first[..filled]));
-    Some(socket)
 }

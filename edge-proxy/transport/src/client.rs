@@ -1,6 +1,8 @@
 //! What is known of the connection a client came by.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The protocol of a request.
@@ -17,7 +19,7 @@ pub enum Protocol {
 impl Protocol {
     /// Its name in logs and figures.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http1 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
@@ -44,6 +46,12 @@ pub struct RoundTrip {
     pub least: Duration,
 }
 
+/// What measures the round trips of a connection: its socket, or QUIC. Asked when a request ends, so it must be quick and never wait.
+pub trait Measure: fmt::Debug + Send + Sync {
+    /// The times as they are known at the moment; `None` when there is no measurement, or the connection is closed.
+    fn round_trip(&self) -> Option<RoundTrip>;
+}
+
 /// A client's connection. Shared by its requests.
 #[derive(Debug)]
 pub struct Client {
@@ -55,6 +63,8 @@ pub struct Client {
     pub protocol: Protocol,
     /// How it is secured; `None` in cleartext.
     pub secured: Option<Secured>,
+    /// What measures its round trips; behind a load balancer, those to the load balancer.
+    pub measure: Option<Arc<dyn Measure>>,
 }
 
 impl Client {
@@ -62,5 +72,16 @@ impl Client {
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
+    }
+    /// Its round-trip times, asked for now.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<RoundTrip> {
+        self.measure.as_ref()?.round_trip()
+    }
+
+    /// `TLSv1.2` or `TLSv1.3`; `-` in cleartext.
+    #[must_use]
+    pub fn security(&self) -> &'static str {
+        self.secured.as_ref().map_or("-", |secured| secured.version)
     }
 }

@@ -1,13 +1,16 @@
 //! A client's TCP connection, in cleartext or under TLS, as the protocols read and write it, and as Pingora takes one.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
+use parking_lot::Mutex;
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -17,11 +20,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::client::Client;
+use crate::client::{Client, Measure, RoundTrip};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Socket {
+    /// Dropped before the descriptor is closed, so that nobody asks one that has become another connection's.
+    _open: Open,
     io: Io,
     /// What was read and given back, to be read again first.
     unread: Bytes,
@@ -35,9 +40,43 @@ pub(crate) enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// The kernel's figures about a TCP connection, for as long as it is open.
+///
+/// The lock is held while the kernel is asked and while the connection is closed; it covers nothing else.
+#[derive(Debug)]
+pub(crate) struct Kernel(Mutex<Option<RawFd>>);
+
+/// Ends the questions to the kernel when it is dropped.
+#[derive(Debug)]
+struct Open(Arc<Kernel>);
+
+impl Kernel {
+    pub(crate) fn of(stream: &TcpStream) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Some(stream.as_raw_fd()))))
+    }
+}
+
+impl Measure for Kernel {
+    fn round_trip(&self) -> Option<RoundTrip> {
+        let descriptor = self.0.lock();
+        let info = get_tcp_info((*descriptor)?).ok()?;
+        let time = |microseconds: u32| Duration::from_micros(u64::from(microseconds));
+        // An estimate of zero is none; the least is u32::MAX before the first measurement.
+        let least = if info.tcpi_min_rtt == u32::MAX { info.tcpi_rtt } else { info.tcpi_min_rtt };
+        (info.tcpi_rtt > 0).then(|| RoundTrip { smoothed: time(info.tcpi_rtt), least: time(least) })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        *self.0.0.lock() = None;
+    }
+}
+
 impl Socket {
-    pub(crate) fn new(io: Io, client: Arc<Client>) -> Self {
-        Self { io, unread: Bytes::new(), client }
+    /// `kernel` is what `client` measures round trips by.
+    pub(crate) fn new(io: Io, kernel: Arc<Kernel>, client: Arc<Client>) -> Self {
+        Self { _open: Open(kernel), io, unread: Bytes::new(), client }
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -47,6 +86,10 @@ impl Socket {
     /// Gives bytes back, to be read before all others.
     pub(crate) fn unread(&mut self, bytes: Bytes) {
         self.unread = if self.unread.is_empty() { bytes } else { [&bytes[..], &self.unread[..]].concat().into() };
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
     }
 
     fn tcp(&self) -> &TcpStream {

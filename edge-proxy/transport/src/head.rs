@@ -7,7 +7,10 @@ use skerry_config::process::Limits;
 
 use crate::hygiene;
 
+mod refusal;
 mod url;
+
+pub use refusal::Refusal;
 
 /// The longest path with query, in bytes; a longer one is answered 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
@@ -49,40 +52,6 @@ pub struct Line<'a> {
     pub path_and_query: Option<&'a str>,
 }
 
-/// Why a head was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// No host, several, or one that is none (RFC 9112 section 3.2).
-    Host,
-    /// The target is not an absolute path.
-    Target,
-    /// The target is longer than [`TARGET_BYTES_MAX`].
-    TargetLength,
-    /// The head is larger than [`HEAD_BYTES_MAX`].
-    HeadLength,
-    /// Where the body ends can be read in more than one way, or not at all (RFC 9112 section 6.3).
-    Framing,
-    /// A field that no message may have, by its name, its value or its protocol's rules (RFC 9113 sections 8.2 and 8.3).
-    Field,
-    /// The body is longer than [`Limits::body`].
-    BodyLength,
-    /// The head, or what else had begun, did not end in its time.
-    Slow,
-    /// The client makes more work than its requests account for.
-    Flood,
-}
-
-impl Refusal {
-    /// Whether nothing more is taken from a connection after this: what follows cannot be trusted, or is not wanted.
-    #[must_use]
-    pub fn ends_connection(self) -> bool {
-        match self {
-            Self::Host | Self::Target | Self::Framing | Self::Field | Self::Slow | Self::Flood => true,
-            Self::TargetLength | Self::HeadLength | Self::BodyLength => false,
-        }
-    }
-}
-
 impl Head {
     /// The path, without query.
     #[must_use]
@@ -110,12 +79,16 @@ impl Head {
         let fields: u64 = self.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum();
         let pseudo = [(":path", self.path_and_query.len()), (":authority", self.authority.len()), (":method", self.method.as_str().len())];
         let bytes = fields + pseudo.into_iter().map(|(name, value)| field(name, value)).sum::<u64>();
-        let is_longer = |length: &HeaderValue| length.to_str().ok().and_then(|text| text.parse().ok()).is_none_or(|length: u64| length > limits.body.0);
+        let is_longer =
+            |length: &HeaderValue| length.to_str().ok().and_then(|text| text.parse().ok()).is_none_or(|length: u64| length > limits.body.0);
         if self.path_and_query.len() as u64 > limits.target.0 {
             return Err(Refusal::TargetLength);
         }
-        if bytes > limits.head.0 || self.headers.len() > limits.fields as usize {
+        if bytes > limits.head.0 {
             return Err(Refusal::HeadLength);
+        }
+        if self.headers.len() > limits.fields as usize {
+            return Err(Refusal::FieldCount);
         }
         if limits.body.0 > 0 && self.headers.get(header::CONTENT_LENGTH).is_some_and(is_longer) {
             return Err(Refusal::BodyLength);
@@ -145,6 +118,9 @@ impl Head {
     /// # Errors
     /// When host, target or framing are not what RFC 9110 and 9112 ask for.
     pub fn of(line: Line<'_>, mut headers: HeaderMap, tls: bool) -> Result<Self, Refusal> {
+        if line.method == Method::CONNECT {
+            return Err(Refusal::Method);
+        }
         let scheme = if tls { "https" } else { "http" };
         let (host, authority) = host_of(&line, &headers, tls)?;
         if !is_framed(&headers) {
@@ -159,7 +135,7 @@ impl Head {
             None => "/".to_owned(),
             Some(_) => return Err(Refusal::Target),
         };
-        if path_and_query.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        if !is_written_well(&path_and_query) {
             return Err(Refusal::Target);
         }
         if path_and_query.len() > TARGET_BYTES_MAX {
@@ -182,8 +158,18 @@ fn is_target(raw: &[u8]) -> bool {
     ["/", "http://", "https://"].into_iter().any(begins)
 }
 
+/// Whether path and query have only characters that every reader takes for the same (RFC 3986 section 2). Browsers send some that are none of a
+/// URI's, which are let pass; what begins a fragment, what no parser of URIs reads, and what is not ASCII is not.
+fn is_written_well(path_and_query: &str) -> bool {
+    let mut in_query = false;
+    path_and_query.bytes().all(|byte| {
+        in_query |= byte == b'?';
+        byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>') && (in_query || byte != b'`')
+    })
+}
+
 /// Whether a list field has this member, whatever its case.
-fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
+pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
     let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(member))
 }

@@ -1,8 +1,8 @@
 //! HTTP over sockets, in and out. Never asks whether a thing is cached.
 //!
 //! In: [`listen`] binds, [`accept`] takes connections, [`tls`] and [`certificates`] secure them, [`client`] is what is known of
-//! one, `connection` its bytes, [`head`] validates a request's head, [`door`] asks the tier whether it has the answer at hand, [`session`] writes one that it
-//! has not, `dated` and `h2` keep its date. Out: [`target`] says where, [`resolve`] finds the
+//! one, `connection` its bytes, [`head`] validates a request's head, [`door`] asks the tier whether it has the answer at hand, [`h1`] and `h2` speak
+//! their protocols and keep an answer's date, [`session`] writes one that was not at hand. Out: [`target`] says where, [`resolve`] finds the
 //! address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what Pingora passes
 //! through. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before
 //! the answer.
@@ -11,14 +11,17 @@ pub mod accept;
 pub mod certificates;
 pub mod client;
 mod connection;
-mod dated;
 pub mod door;
+pub mod gate;
+pub mod h1;
 mod h2;
 pub mod head;
 pub mod hygiene;
 pub mod interim;
 pub mod listen;
+mod opening;
 pub mod pass;
+pub mod proxied;
 pub mod resolve;
 pub mod session;
 pub mod sound;

@@ -1,5 +1,7 @@
 //! Writes an answer to a client, piece by piece, and cuts it off visibly when it cannot be completed.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +11,9 @@ use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::dated;
+use crate::client::Client;
+use crate::h1::Handed;
+use crate::head::Refusal;
 use crate::interim::Interim;
 
 /// The time a client has to take one piece.
@@ -37,10 +41,30 @@ pub fn is_tls(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
+/// The connection of HTTP/1.1 below a session.
+fn handed(session: &Session) -> Option<&Handed> {
+    session.as_ref().as_http1()?.stream().as_ref().as_any().downcast_ref()
+}
+
+/// What is known of the client's connection. The sessions of HTTP/2 and HTTP/3 have it among the extensions of the request.
+#[must_use]
+pub fn client(session: &Session) -> Option<Arc<Client>> {
+    handed(session).map(Handed::client).or_else(|| session.req_header().extensions.get()).cloned()
+}
+
 /// The client's address, without port.
 #[must_use]
-pub fn client_ip(session: &Session) -> Option<std::net::IpAddr> {
-    session.client_addr()?.as_inet().map(|address| address.ip())
+pub fn client_ip(session: &Session) -> Option<IpAddr> {
+    if let Some(client) = client(session) {
+        return Some(client.ip());
+    }
+    session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
+}
+
+/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 leave it among the extensions of the request.
+#[must_use]
+pub fn refusal(session: &Session) -> Option<Refusal> {
+    handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
 }
 
 /// Whether another answer follows this one (RFC 9110 section 15.2).
@@ -122,7 +146,9 @@ pub async fn send(
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
 pub fn keep_date(session: &Session, head: &ResponseHeader) {
     if !is_interim(head.status) {
-        dated::set(session.as_ref(), head.headers.get(header::DATE).cloned());
+        if let Some(connection) = handed(session) {
+            connection.set_date(head.headers.get(header::DATE).cloned());
+        }
     }
 }
 

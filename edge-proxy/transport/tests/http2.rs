@@ -129,7 +129,7 @@ async fn above_a_limit_is_a_status_and_the_connection_goes_on() {
     let many: Vec<(&str, &str)> = (0..11).map(|_| ("a", "b")).collect();
     for (block, flags, status, refusal) in [
         (get("/small", &[("a", &long)]), END_STREAM, 431, Refusal::HeadLength),
-        (get("/small", &many), END_STREAM, 431, Refusal::HeadLength),
+        (get("/small", &many), END_STREAM, 431, Refusal::FieldCount),
         (get(&format!("/{}", "a".repeat(100)), &[]), END_STREAM, 414, Refusal::TargetLength),
         (get("/small", &[("content-length", "1001")]), 0, 413, Refusal::BodyLength),
     ] {
@@ -267,8 +267,8 @@ async fn whoever_keeps_a_connection_for_nothing_loses_it() {
     let half = frame(HEADERS, 0, 1, &get("/none", &[]));
     let opening = [PREFACE, &settings(&[])].concat();
     for (why, limits, said, reason, refused) in [
-        ("half a frame", times(long, short, long), [&opening[..], &head[..20]].concat(), ENHANCE_YOUR_CALM, &[Refusal::Slow][..]),
-        ("half a head", times(long, short, long), [&opening[..], &half].concat(), ENHANCE_YOUR_CALM, &[Refusal::Slow]),
+        ("half a frame", times(long, short, long), [&opening[..], &head[..20]].concat(), ENHANCE_YOUR_CALM, &[Refusal::HeadTime][..]),
+        ("half a head", times(long, short, long), [&opening[..], &half].concat(), ENHANCE_YOUR_CALM, &[Refusal::HeadTime]),
         ("silence", times(long, long, short), opening.clone(), 0, &[]),
     ] {
         let server = start(limits).await;

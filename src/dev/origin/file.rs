@@ -1,4 +1,5 @@
-//! `/files/100mb.bin`: 100 MB that are the same at every look, made while they are sent and never held whole.
+//! `/files/100mb.bin`: 100 MB that are the same at every look, made while they are sent and never held whole; and `/files/N.bin`, the
+//! first N bytes of them, so that there is an object of any size.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -12,17 +13,28 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::answer::{self, Answer, Said};
 
-/// The length of the file, in bytes.
-const LENGTH: u64 = 100_000_000;
+/// The length of the longest file, in bytes.
+const LENGTH_MAX: u64 = 100_000_000;
 /// How much is made at once, in bytes.
 const CHUNK_BYTES: u64 = 64 << 10;
 
 const SAID: Said =
     Said { kind: "application/octet-stream", cache: "public, max-age=3600", tags: "files", modified: "Mon, 01 Jan 2024 00:00:00 GMT" };
 
-/// Answers with the file, or a range of it.
-pub(super) fn respond<B>(request: &Request<B>) -> Answer {
-    answer::representation(request, SAID, "\"100mb-1\"", LENGTH, |range| {
+/// The length of the file at a path, if there is one.
+pub(super) fn length(path: &str) -> Option<u64> {
+    let name = path.strip_prefix("/files/")?.strip_suffix(".bin")?;
+    if name == "100mb" {
+        return Some(LENGTH_MAX);
+    }
+    // No other spelling of the same number: each would be an object of its own.
+    let length = name.parse::<u64>().ok().filter(|length| (1..=LENGTH_MAX).contains(length))?;
+    (length.to_string() == name).then_some(length)
+}
+
+/// Answers with the file of a length, or a range of it.
+pub(super) fn respond<B>(request: &Request<B>, length: u64) -> Answer {
+    answer::representation(request, SAID, &format!("\"{length}-1\""), length, |range| {
         let mut answer = answer::whole(StatusCode::OK, Bytes::new());
         *answer.body_mut() = Content { left: range }.boxed();
         answer
@@ -91,10 +103,29 @@ mod tests {
 
     #[test]
     fn the_last_byte_is_there_and_the_next_is_not() {
-        let ask = |range: &str| respond(&Request::get("/").header("range", range).body(()).unwrap());
+        let ask = |range: &str| respond(&Request::get("/").header("range", range).body(()).unwrap(), LENGTH_MAX);
         let last = ask("bytes=99999999-");
         assert_eq!((last.status(), &last.headers()["content-length"]), (StatusCode::PARTIAL_CONTENT, &"1".parse().unwrap()));
         assert_eq!(ask("bytes=100000000-").status(), StatusCode::RANGE_NOT_SATISFIABLE);
-        assert_eq!(ask("bytes=0-").body().size_hint().exact(), Some(LENGTH));
+        assert_eq!(ask("bytes=0-").body().size_hint().exact(), Some(LENGTH_MAX));
+    }
+
+    #[test]
+    fn a_file_has_the_length_of_its_name_and_no_other_spelling() {
+        for (path, expected) in [
+            ("/files/100mb.bin", Some(LENGTH_MAX)),
+            ("/files/1024.bin", Some(1024)),
+            ("/files/100000000.bin", Some(LENGTH_MAX)),
+            ("/files/100000001.bin", None),
+            ("/files/0.bin", None),
+            ("/files/01024.bin", None),
+            ("/files/+1024.bin", None),
+            ("/files/1024", None),
+            ("/files/a.bin", None),
+        ] {
+            assert_eq!(length(path), expected, "{path}");
+        }
+        let answer = respond(&Request::get("/").body(()).unwrap(), 1024);
+        assert_eq!((&answer.headers()["content-length"], answer.body().size_hint().exact()), (&"1024".parse().unwrap(), Some(1024)));
     }
 }

@@ -19,7 +19,7 @@ const HTML: &str = r#"<!doctype html>
 <img src="/bars.png" alt="Bars of grey" width="128" height="64">
 <ul>
 <li><a href="/api/version">/api/version</a>: JSON that is fresh for two seconds; POST raises the version</li>
-<li><a href="/files/100mb.bin">/files/100mb.bin</a>: 100 MB, with ranges</li>
+<li><a href="/files/100mb.bin">/files/100mb.bin</a>: 100 MB, with ranges; /files/N.bin: N bytes</li>
 <li><a href="/live/index.m3u8">/live/index.m3u8</a>: live HLS, a segment every two seconds</li>
 <li>/echo: POST something; /ws: a WebSocket that repeats what it hears</li>
 <li><a href="/stats">/stats</a>: what the origin was asked for</li>

@@ -238,7 +238,7 @@ where
         }
         let head_time = limits.head_time.0;
         if self.closing.is_none() && self.wire.unfinished_since().is_some_and(|since| now.duration_since(since) >= head_time) {
-            self.door.behind.refused(Refusal::Slow, &self.client);
+            self.door.behind.refused(Refusal::HeadTime, &self.client);
             self.close(Reason::ENHANCE_YOUR_CALM);
         }
         if now.duration_since(self.period) >= PERIOD {

@@ -23,6 +23,7 @@ use pingora::{Error, ErrorType, OrErr, Result};
 use skerry_config::process::Limits;
 
 use super::pace::Pace;
+use crate::head::Refusal;
 use crate::interim::INTERIM_MAX;
 
 /// The bytes of a request's body kept to send it to another upstream.
@@ -227,7 +228,10 @@ impl H2Session {
         }
         match self.coming.wait(in_time(self.read_timeout, self.request_body.data())).await {
             Ok(Some(data)) => Ok(data),
-            Ok(None) | Err(_) => Error::e_explain(ErrorType::ReadTimedout, "reading the body of a request"),
+            Ok(None) | Err(_) => {
+                self.request.extensions_mut().insert(Refusal::BodyTime);
+                Error::e_explain(ErrorType::ReadTimedout, "reading the body of a request")
+            }
         }
     }
 
@@ -265,7 +269,9 @@ impl Session for H2Session {
             self.body_read += data.len();
             self.coming.moved(data.len());
             if self.body_read as u64 > self.body_max {
-                return Error::e_explain(ErrorType::HTTPStatus(413), "the body of a request is too long").map_err(|error| error.into_down());
+                self.request.extensions_mut().insert(Refusal::BodyLength);
+                return Error::e_explain(ErrorType::HTTPStatus(413), "the body of a request is too long")
+                    .map_err(|error| error.into_down());
             }
             if let Some(retry) = &mut self.retry {
                 retry.write_to_buffer(data);

@@ -15,7 +15,7 @@ use super::pace::PERIOD;
 use super::session::H2Session;
 use super::*;
 use crate::client::{Client, Protocol};
-use crate::connection::Io;
+use crate::connection::{Io, Kernel};
 
 /// A connection that is open on both sides; the client's is driven in the background.
 async fn opened() -> (h2::server::Connection<DuplexStream, Bytes>, SendRequest<Bytes>) {
@@ -32,8 +32,9 @@ async fn silent(said: &[u8]) -> (Wire, TcpStream) {
     let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (near, address) = listener.accept().await.unwrap();
     far.write_all(said).await.unwrap();
-    let client = Client { address, local: address, protocol: Protocol::Http2, secured: None };
-    (Wire::new(Socket::new(Io::Plain(near), Arc::new(client))), far)
+    let kernel = Kernel::of(&near);
+    let client = Client { address, local: address, protocol: Protocol::Http2, secured: None, measure: None };
+    (Wire::new(Socket::new(Io::Plain(near), kernel, Arc::new(client))), far)
 }
 
 #[tokio::test(start_paused = true)]

@@ -109,7 +109,11 @@ impl Wire {
     /// What happened that the crate says nothing of; `is_flood` judges the figures.
     pub(super) fn notice(&self, is_flood: impl FnOnce(&Tally) -> bool) -> Noticed {
         let mut inner = self.lock();
-        Noticed { malformed: std::mem::take(&mut inner.malformed), updates: std::mem::take(&mut inner.updates), flood: is_flood(&inner.tally) }
+        Noticed {
+            malformed: std::mem::take(&mut inner.malformed),
+            updates: std::mem::take(&mut inner.updates),
+            flood: is_flood(&inner.tally),
+        }
     }
 
     /// The figures since the last call.

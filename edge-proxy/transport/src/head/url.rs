@@ -39,8 +39,8 @@ impl Head {
             Refusal::Target => wrong("has no usable path"),
             Refusal::TargetLength => wrong("is too long"),
             Refusal::HeadLength => "the header fields are too long".to_owned(),
-            Refusal::Field | Refusal::Slow | Refusal::Flood => "a node would refuse such a request".to_owned(),
-            Refusal::Framing | Refusal::BodyLength => "the header fields announce a body; leave Content-Length and Transfer-Encoding out".to_owned(),
+            Refusal::Framing => "the header fields announce a body; leave Content-Length and Transfer-Encoding out".to_owned(),
+            other => wrong(&format!("makes no request that a node would take: {}", other.text())),
         })
     }
 }

@@ -108,8 +108,6 @@ pub enum PassFailure {
     ClientGone,
     /// What the client sent is not HTTP.
     ClientWrong,
-    /// The body that the client sends is longer than it may be.
-    ClientTooLong,
     /// Upstream gave no answer.
     Upstream(UpstreamErrorKind),
 }
@@ -120,7 +118,6 @@ impl PassFailure {
     pub fn of(error: &Error) -> Self {
         use ErrorType::{ConnectionClosed, H2Error, HTTPStatus, ReadError, ReadTimedout, WriteError, WriteTimedout};
         match (error.esource(), error.etype()) {
-            (_, HTTPStatus(413)) => Self::ClientTooLong,
             (_, HTTPStatus(400..=499)) => Self::ClientWrong,
             (ErrorSource::Downstream, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout) => {
                 Self::ClientGone
@@ -146,8 +143,7 @@ mod tests {
             (Error::new_up(ErrorType::ReadTimedout), upstream(UpstreamErrorKind::Timeout)),
             (Error::new_up(ErrorType::InvalidCert), upstream(UpstreamErrorKind::Tls)),
             (Error::new_up(ErrorType::InvalidHTTPHeader), upstream(UpstreamErrorKind::BadHead)),
-            (Error::new(ErrorType::HTTPStatus(400)), PassFailure::ClientWrong),
-            (Error::new_down(ErrorType::HTTPStatus(413)), PassFailure::ClientTooLong),
+            (Error::new(ErrorType::HTTPStatus(413)), PassFailure::ClientWrong),
         ] {
             assert_eq!(PassFailure::of(&error), failure, "{error}");
         }

@@ -63,7 +63,7 @@ impl Behind for Tier {
         self.seen.refused.lock().push(refusal);
         let status = match refusal {
             Refusal::TargetLength => StatusCode::URI_TOO_LONG,
-            Refusal::HeadLength => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };

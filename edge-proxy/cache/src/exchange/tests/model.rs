@@ -200,11 +200,20 @@ impl Model {
         let (house, now) = (self.house.clone(), seconds(self.clock.load(Ordering::SeqCst) as u64));
         let asking = request.clone();
         let answer = tokio::spawn(async move {
+            let ready = house.exchange.ready(&mut asking.clone(), &house.policy, now);
             let mut answer = house.run(asking, now).await.map_err(|failed| failed.error.kind)?;
+            let told = ready.as_ref().map(|ready| (ready.status(), ready.age, ready.status_of_cache.clone()));
             let mut body = std::mem::replace(&mut answer.body, Reader::empty());
             let mut bytes = Vec::new();
             while let Some(piece) = body.chunk().await.map_err(|error| error.kind)? {
                 bytes.extend_from_slice(&piece);
+            }
+            if let (Some(ready), Some(told)) = (ready, told) {
+                // What is ready is what the whole way comes to.
+                let age = answer.field("age").map(|age| age.parse().unwrap());
+                assert_eq!((answer.status, age.unwrap(), answer.status_of_cache.clone()), told);
+                assert_eq!(ready.body().concat(), bytes);
+                assert_eq!(answer.field("content-length"), Some(&*ready.length().to_string()));
             }
             Ok((answer, bytes.into()))
         });

@@ -1,0 +1,191 @@
+//! The HTTP/1.1 front door: the requests of one connection, one after the other.
+//!
+//! It reads every head itself, by one strict rule ([`request`]), and asks the tier whether the answer is at hand; if so it writes it (`answer`). All
+//! else it hands to Pingora, bytes and connection, and takes the connection back afterwards (`handover`). What is not HTTP as it should be is
+//! refused before anybody else sees a byte of it, and so is who is too slow.
+
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::Method;
+use parking_lot::Mutex;
+use pingora::apps::HttpServerApp as _;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::ProxyHttp;
+use skerry_config::process::Limits;
+use tokio::time::Instant;
+
+use crate::accept::Door;
+use crate::connection::Socket;
+use crate::door::{Ready, ReadyHead};
+use crate::head::Refusal;
+
+mod answer;
+pub mod chunks;
+mod date;
+mod handover;
+mod pace;
+pub mod request;
+mod wait;
+
+use answer::Pieces;
+pub(crate) use handover::Handed;
+use handover::{Back, Slot};
+use pace::Pace;
+use request::{Body, EMPTY_LINES_MAX, Finder, Request, Rest};
+use wait::{Came, Wait};
+
+/// Answers the requests of one connection until it ends, is idle for too long, or a stop was asked for.
+pub(crate) async fn serve<App>(socket: Socket, door: &Door<App>)
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    let mut connection = Connection { socket, buffer: BytesMut::new(), wait: Wait::new(door), door, asked: 0 };
+    loop {
+        connection = match connection.next().await {
+            Next::Head(head) => match connection.answer(head).await {
+                Some(connection) => connection,
+                None => return,
+            },
+            Next::Refused(refusal) => return Box::pin(connection.refuse(refusal, false)).await,
+            Next::End => return,
+        };
+    }
+}
+
+struct Connection<'a, App> {
+    socket: Socket,
+    /// What was read and belongs to no request yet. Nothing while idle.
+    buffer: BytesMut,
+    wait: Wait,
+    door: &'a Door<App>,
+    asked: u32,
+}
+
+/// What a client said next.
+enum Next {
+    /// The head of a request.
+    Head(Bytes),
+    /// What is none.
+    Refused(Refusal),
+    /// Nothing more.
+    End,
+}
+
+impl<'a, App> Connection<'a, App>
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    fn limits(&self) -> &'a Limits {
+        &self.door.limits
+    }
+
+    /// Reads up to the end of the next head.
+    async fn next(&mut self) -> Next {
+        let limits = self.limits();
+        let (mut finder, mut empty_lines, mut due) = (Finder::default(), 0, None);
+        loop {
+            while self.buffer.starts_with(b"\r\n") {
+                self.buffer.advance(2);
+                empty_lines += 1;
+                if empty_lines > EMPTY_LINES_MAX {
+                    return Next::Refused(Refusal::Line);
+                }
+            }
+            // One that is only half an empty line is not looked into yet.
+            if self.buffer[..] != b"\r"[..] {
+                match finder.find(&self.buffer, limits) {
+                    Ok(Some(length)) => return Next::Head(self.take(length)),
+                    Ok(None) => {}
+                    Err(refusal) => return Next::Refused(refusal),
+                }
+            }
+            let is_idle = self.buffer.is_empty();
+            let until = if is_idle {
+                self.buffer = BytesMut::new();
+                Instant::now() + limits.idle_time.0
+            } else {
+                *due.get_or_insert_with(|| Instant::now() + limits.head_time.0)
+            };
+            match self.wait.more(&mut self.socket, &mut self.buffer, until, is_idle).await {
+                Came::Bytes => {}
+                Came::Late if !is_idle => return Next::Refused(Refusal::HeadTime),
+                Came::End | Came::Late => return Next::End,
+            }
+        }
+    }
+
+    /// Takes the next `length` bytes out of the buffer.
+    fn take(&mut self, length: usize) -> Bytes {
+        if length == self.buffer.len() {
+            return std::mem::take(&mut self.buffer).freeze();
+        }
+        let head = Bytes::copy_from_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        head
+    }
+
+    /// Answers one request; the connection, if another may follow.
+    async fn answer(mut self, bytes: Bytes) -> Option<Self> {
+        self.asked = self.asked.saturating_add(1);
+        let Request { head, rest, keeps_alive, is_old } = match Request::read(&bytes, self.limits(), self.socket.is_tls()) {
+            Ok(request) => request,
+            Err(refusal) => {
+                Box::pin(self.refuse(refusal, bytes.starts_with(b"HEAD "))).await;
+                return None;
+            }
+        };
+        let closes = !keeps_alive || self.asked >= self.limits().requests_per_connection || *self.door.stop.borrow();
+        let is_plain = rest.body == Body::None && !rest.upgrade && (head.method == Method::GET || head.method == Method::HEAD);
+        let ready = if is_plain { self.door.behind.at_once(head, self.socket.client()) } else { None };
+        let Some(ready) = ready else { return Box::pin(self.hand_over(bytes, rest, closes)).await };
+        let is_sent = self.send(ready, closes, is_old).await;
+        if is_sent && closes {
+            Box::pin(answer::linger(&mut self.socket)).await;
+        }
+        (is_sent && !closes).then_some(self)
+    }
+
+    async fn send(&mut self, mut ready: Ready, closes: bool, is_old: bool) -> bool {
+        // The front door of HTTP/1.1 asks as a client of HTTP/1.1, and gets its heads as text.
+        let ReadyHead::Text { common, own } = &ready.head else { return false };
+        let last: &[u8] = match (closes, is_old) {
+            (true, _) => b"Connection: close\r\n\r\n",
+            (false, true) => b"Connection: keep-alive\r\n\r\n",
+            (false, false) => b"\r\n",
+        };
+        let head = (common.len() + own.len() + last.len()) as u64;
+        let mut pace = Pace::new(self.limits().rate_min.0);
+        let (sent, is_whole) = Pieces::new([common, own, last], &mut ready.body).write(&mut self.socket, &mut pace).await;
+        self.door.behind.ended(&ready.entry, self.socket.client(), sent.saturating_sub(head), is_whole);
+        is_whole
+    }
+
+    /// Has Pingora answer, and takes the connection back.
+    async fn hand_over(self, bytes: Bytes, rest: Rest, closes: bool) -> Option<Self> {
+        let Self { socket, buffer, wait, door, asked } = self;
+        let slot: Slot = Arc::new(Mutex::new(None));
+        let handed = Handed::new(socket, bytes, rest, buffer, &door.limits, Arc::clone(&slot));
+        let mut session = ServerSession::new_http1(Box::new(handed));
+        if closes {
+            session.set_keepalive_reuses_remaining(Some(0));
+        }
+        let is_reusable = door.proxy.process_new_http(session, &door.stop).await.is_some();
+        let Back { mut socket, early, is_read, is_upgraded } = slot.lock().take()?;
+        if is_reusable && is_read && !is_upgraded {
+            return Some(Self { socket, buffer: early, wait, door, asked });
+        }
+        if !is_upgraded && (!is_read || !early.is_empty()) {
+            answer::linger(&mut socket).await;
+        }
+        None
+    }
+
+    async fn refuse(mut self, refusal: Refusal, head_only: bool) {
+        let told = self.door.behind.refused(refusal, self.socket.client());
+        let mut pace = Pace::new(self.limits().rate_min.0);
+        answer::refuse(&mut self.socket, told, head_only, &mut pace).await;
+    }
+}

@@ -1,0 +1,287 @@
+//! The front door alone: what a hit costs the server in processor time, and an idle connection in memory, beside Debian's nginx.
+//!
+//! One core for whichever server is measured, another one for the generator; ours and theirs in turn, several rounds. Only the operating
+//! system's accounting of the server's processes counts, so a generator that is slower than both servers does no harm; how busy it was is
+//! told all the same. Owns the order of things and gives the results as data; [`page`] makes the text.
+
+mod cases;
+mod idle;
+mod page;
+mod results;
+
+use std::time::{Duration, Instant};
+
+pub use self::page::page;
+pub use self::results::{IdleRow, IdleSide, Results, Round, Row, SPREAD_MAX_PERCENT, Side, Spread};
+
+use self::cases::{CASES, Case, IDLE_CASES, IdleCase};
+use crate::affinity::{self, Pinned};
+use crate::client::{Client, Connection, Protocol, Trust};
+use crate::drive::{self, Objects, Plan, Until};
+use crate::endpoints::{Edge, Endpoints};
+use crate::machine::Machine;
+use crate::peer::{self, Nginx, Workers};
+use crate::processor;
+use crate::stop;
+use crate::target::{Resolve, Target};
+
+/// The site of `skerry dev` that serves every host.
+const SITE: &str = "default";
+/// How often a case is asked for before it is measured, on each connection.
+const WARM_REQUESTS: u64 = 4;
+/// The share of answers, in percent, that must be hits.
+const HITS_MIN_PERCENT: u64 = 99;
+/// Open files beside those of the idle connections.
+const OTHER_FILES: u64 = 512;
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often each side, in turn.
+    pub rounds: usize,
+    /// How long a round is.
+    pub round: Duration,
+    /// How many idle connections of each kind.
+    pub idle: usize,
+    /// The cases to measure, by id; all if empty.
+    pub only: Vec<String>,
+    /// What version control calls what is measured.
+    pub revision: Option<String>,
+}
+
+/// A server to measure.
+struct Server {
+    name: &'static str,
+    pids: Vec<u32>,
+    cleartext: String,
+    secure: Option<String>,
+    quic: Option<String>,
+    host: String,
+    trust: Option<Trust>,
+}
+
+impl Server {
+    async fn ours(endpoints: &Endpoints, edge: &Edge) -> Result<Self, String> {
+        let trust = endpoints.control.ca.as_deref().map(Trust::read).transpose()?;
+        Ok(Self {
+            name: "skerry",
+            pids: processor::family(edge.pid)?,
+            cleartext: edge.http.clone(),
+            secure: edge.https.clone(),
+            quic: edge.h3.clone(),
+            host: if endpoints.zone.is_empty() { peer::HOST.to_owned() } else { format!("{SITE}.{}", endpoints.zone) },
+            trust,
+        })
+    }
+
+    fn theirs(nginx: &Nginx) -> Result<Self, String> {
+        Ok(Self {
+            name: "nginx",
+            pids: processor::family(nginx.pid().ok_or("nginx has ended")?)?,
+            cleartext: nginx.address.to_string(),
+            secure: Some(nginx.secure.to_string()),
+            quic: None,
+            host: peer::HOST.to_owned(),
+            trust: Some(Trust::read(&nginx.authority())?),
+        })
+    }
+
+    /// A client that asks this server for an object of a length; none if it does not speak that.
+    async fn client(&self, protocol: Protocol, secure: bool, bytes: u64) -> Result<Option<Client>, String> {
+        let address = match (protocol, secure) {
+            (Protocol::H3, _) => self.quic.as_ref(),
+            (_, true) => self.secure.as_ref(),
+            (_, false) => Some(&self.cleartext),
+        };
+        let Some(address) = address else { return Ok(None) };
+        let scheme = if secure { "https" } else { "http" };
+        let port = address.rsplit(':').next().unwrap_or_default();
+        let resolve: Resolve = format!("{}:{address}", self.host).parse()?;
+        let target = Target::find(&format!("{scheme}://{}:{port}/files/{bytes}.bin", self.host), &[resolve]).await?;
+        Client::new(target, protocol, self.trust.as_ref().filter(|_| secure)).map(Some)
+    }
+}
+
+/// Measures the first edge of a running `skerry dev`, and nginx before the same origin.
+///
+/// # Errors
+/// A sentence: nginx is not installed, something does not answer, an answer was wrong or no hit, or a setting is out of bounds.
+pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, String> {
+    if let Some(unknown) = settings.only.iter().find(|only| !cases::ids().contains(&only.as_str())) {
+        return Err(format!("`{unknown}` is no case; these are: {}", cases::ids().join(", ")));
+    }
+    let edge = endpoints.edges.first().ok_or("the endpoints file names no edge")?;
+    if !Nginx::is_installed() {
+        return Err("nginx is not installed, so there is nothing to compare with".to_owned());
+    }
+    enough_files(settings.idle as u64)?;
+    let ours = Server::ours(endpoints, edge).await?;
+    let nginx = Nginx::start(&endpoints.origin, Workers::One).await?;
+    // Whatever ends the measuring, nginx is ended after it.
+    let results = tokio::select! {
+        results = beside(&ours, &nginx, settings) => results,
+        signal = stop::asked() => Err(format!("stopped by {signal}")),
+    };
+    nginx.stop().await;
+    results
+}
+
+/// Each idle connection is an open file here and in both servers, of which nginx inherits what is allowed here.
+fn enough_files(idle: u64) -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = idle * IDLE_CASES.len() as u64 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(needed.max(limit.current.unwrap_or(needed)), |maximum| maximum);
+    if wanted < needed {
+        return Err(format!("{idle} idle connections of each kind need {needed} open files, and {wanted} are allowed (ulimit -Hn)"));
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+        .map_err(|error| format!("cannot allow {wanted} open files: {error}"))
+}
+
+async fn beside(ours: &Server, nginx: &Nginx, settings: &Settings) -> Result<Results, String> {
+    let theirs = Server::theirs(nginx)?;
+    let cores = affinity::cores()?;
+    let (server_core, generator_core) = (*cores.first().ok_or("there is no core")?, *cores.last().ok_or("there is no core")?);
+    let _pinned: [Pinned; 3] = [
+        affinity::pin(&ours.pids, server_core)?,
+        affinity::pin(&theirs.pids, server_core)?,
+        affinity::pin(&[std::process::id()], generator_core)?,
+    ];
+    let wanted = |id: &str| settings.only.is_empty() || settings.only.iter().any(|only| only == id);
+    // First: what was freed after a load would be given to idle connections, which would seem to cost nothing.
+    let idle_cases: Vec<&IdleCase> = IDLE_CASES.iter().filter(|case| wanted(case.id)).collect();
+    let idle = idle_rows(&idle_cases, &[ours, &theirs], settings.idle).await?;
+    let mut rows = Vec::new();
+    for case in CASES.iter().filter(|case| wanted(case.id)) {
+        rows.push(row(case, ours, &theirs, settings).await.map_err(|error| format!("{}: {error}", case.name))?);
+    }
+    Ok(Results {
+        made: httpdate::fmt_http_date(std::time::SystemTime::now()),
+        machine: Machine::this(),
+        versions: versions(ours, settings).await?,
+        rounds: settings.rounds,
+        round_ms: u64::try_from(settings.round.as_millis()).unwrap_or(u64::MAX),
+        server_core,
+        generator_core,
+        rows,
+        idle,
+    })
+}
+
+async fn versions(ours: &Server, settings: &Settings) -> Result<Vec<String>, String> {
+    let revision = settings.revision.as_ref().map(|revision| format!(" ({revision})")).unwrap_or_default();
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(vec![format!("{} {version}{revision}", ours.name), Nginx::version().await?, format!("skerry-loadtest {version}")])
+}
+
+/// One side of a row, while it is measured.
+struct Measured<'a> {
+    side: Side,
+    client: Client,
+    pids: &'a [u32],
+}
+
+async fn row(case: &Case, ours: &Server, theirs: &Server, settings: &Settings) -> Result<Row, String> {
+    // nginx 1.22 has no HTTP/3; what can be compared is our own HTTP/2.
+    let pairs = match case.protocol {
+        Protocol::H3 => [(ours, Protocol::H3, "skerry HTTP/3"), (ours, Protocol::H2, "skerry HTTP/2")],
+        protocol => [(ours, protocol, ours.name), (theirs, protocol, theirs.name)],
+    };
+    let mut row = Row {
+        id: case.id.to_owned(),
+        name: case.name.to_owned(),
+        connections: case.connections,
+        streams: case.streams,
+        suite: None,
+        bound: case.bound,
+        absent: None,
+        sides: Vec::new(),
+    };
+    let mut measured = Vec::with_capacity(pairs.len());
+    for (server, protocol, name) in pairs {
+        let Some(client) = server.client(protocol, case.secure, case.bytes).await? else {
+            row.absent = Some(format!("{} has no listener for it", server.name));
+            return Ok(row);
+        };
+        if let Some(suite) = warm(case, &client).await.map_err(|error| format!("{name}: {error}"))? {
+            if row.suite.as_ref().is_some_and(|other| *other != suite) {
+                return Err(format!("{name} chose {suite} where the other side chose {:?}: not the same work", row.suite));
+            }
+            row.suite = Some(suite);
+        }
+        measured.push(Measured { side: Side { name: name.to_owned(), rounds: Vec::new() }, client, pids: &server.pids });
+    }
+    for _ in 0..settings.rounds {
+        for one in &mut measured {
+            let round = round(case, &one.client, one.pids, settings.round).await;
+            one.side.rounds.push(round.map_err(|error| format!("{}: {error}", one.side.name))?);
+        }
+    }
+    row.sides = measured.into_iter().map(|one| one.side).collect();
+    Ok(row)
+}
+
+fn plan(case: &Case, client: &Client, until: Until) -> Plan {
+    let streams = if client.protocol() == Protocol::H1 { 1 } else { case.streams };
+    Plan { client: client.clone(), connections: case.connections, streams, until, objects: Objects::Same, expected: None }
+}
+
+/// Asks often enough that the object is stored in memory; the cipher suite, if there is one.
+async fn warm(case: &Case, client: &Client) -> Result<Option<String>, String> {
+    let requests = WARM_REQUESTS * (case.connections * case.streams) as u64;
+    // Alone at first, so that it is stored before others ask.
+    drive::run_sound(Plan { connections: 1, streams: 1, ..plan(case, client, Until::Requests(2)) }).await?;
+    drive::run_sound(plan(case, client, Until::Requests(requests))).await?;
+    Ok(client.connect().await?.suite().map(|suite| format!("{suite:?}")))
+}
+
+async fn round(case: &Case, client: &Client, pids: &[u32], length: Duration) -> Result<Round, String> {
+    let own = [std::process::id()];
+    let ready = drive::open(plan(case, client, Until::Elapsed(length))).await?;
+    let begun = Instant::now();
+    let (server, generator, machine) = (processor::used(pids)?, processor::used(&own)?, processor::machine()?);
+    let report = ready.run().await?.sound()?;
+    let server = processor::used(pids)?.saturating_sub(server);
+    let generator = processor::used(&own)?.saturating_sub(generator);
+    let machine = processor::machine()?.saturating_sub(machine);
+    if report.hits * 100 < report.answers * HITS_MIN_PERCENT {
+        return Err(format!("{} of {} answers were hits: this is no measure of hits", report.hits, report.answers));
+    }
+    Ok(Round {
+        seconds: begun.elapsed().as_secs_f64(),
+        answers: report.answers,
+        hits: report.hits,
+        server_s: server.as_secs_f64(),
+        generator_s: generator.as_secs_f64(),
+        others_s: machine.saturating_sub(server + generator).as_secs_f64(),
+        p50_us: report.latency_us.p50,
+        p99_us: report.latency_us.p99,
+    })
+}
+
+/// Memory of idle connections, one server after the other; within one, all connections of earlier cases stay.
+async fn idle_rows(cases: &[&IdleCase], servers: &[&Server], count: usize) -> Result<Vec<IdleRow>, String> {
+    let mut rows: Vec<IdleRow> = cases.iter().map(|case| empty_row(case)).collect();
+    for server in servers {
+        let mut held: Vec<Connection> = Vec::new();
+        for (case, row) in cases.iter().zip(&mut rows) {
+            let said = |error: String| format!("idle connections of {} over {}: {error}", server.name, case.name);
+            let Some(client) = server.client(Protocol::H1, case.secure, cases::IDLE_BYTES).await? else {
+                row.absent = Some(format!("{} has no listener for it", server.name));
+                continue;
+            };
+            idle::touch(&client).await.map_err(said)?;
+            let before_bytes = idle::resident(&server.pids).await.map_err(said)?;
+            held.extend(idle::hold(&client, count).await.map_err(said)?);
+            let after_bytes = idle::resident(&server.pids).await.map_err(said)?;
+            idle::are_open(&held).map_err(said)?;
+            row.sides.push(IdleSide { name: server.name.to_owned(), connections: count as u64, before_bytes, after_bytes });
+        }
+    }
+    Ok(rows)
+}
+
+fn empty_row(case: &IdleCase) -> IdleRow {
+    IdleRow { id: case.id.to_owned(), name: case.name.to_owned(), bound_bytes: case.bound_bytes, absent: None, sides: Vec::new() }
+}

@@ -1,0 +1,6 @@
+//! The binary against servers that nobody here wrote, and ones of this process that lie.
+
+mod front;
+mod house;
+mod protocols;
+mod runs;
