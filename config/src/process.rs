@@ -197,6 +197,9 @@ impl Limits {
     #[must_use]
     pub fn between_tiers() -> Self {
         Self {
+            // What an edge adds to a client's head has to fit.
+            head: Size(64 << 10),
+            fields: 256,
             streams: STREAMS_MAX,
             body: Size(0),
             requests_per_connection: u32::MAX,

@@ -25,8 +25,6 @@ use crate::gate::{Gate, Place, Refused};
 use crate::opening;
 use crate::{h1, h2, h3};
 
-/// The time a client has to begin HTTP/2 once it is agreed on.
-pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long an idle connection is kept between two requests.
 pub const KEEPALIVE_SECONDS: u64 = 60;
 /// Upstreams tried for a request that is passed through.
@@ -298,7 +296,7 @@ where
     let Some(socket) = opened else { return };
     place.speaks(socket.client().protocol);
     match socket.client().protocol {
-        Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
+        Protocol::Http2 => h2::serve(socket, &door).await,
         _ => h1::serve(socket, &door).await,
     }
 }

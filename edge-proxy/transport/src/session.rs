@@ -70,10 +70,10 @@ pub fn client_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
-/// Why the request's body could not be read, when that was the client's fault.
+/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 leave it among the extensions of the request.
 #[must_use]
 pub fn refusal(session: &Session) -> Option<Refusal> {
-    handed(session)?.refusal()
+    handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
 }
 
 /// Whether another answer follows this one (RFC 9110 section 15.2).
