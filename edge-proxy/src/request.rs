@@ -36,6 +36,7 @@ use crate::country::Countries;
 use crate::fault::Fault;
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
+use crate::quic::Announced;
 use crate::shape;
 
 /// What an edge answers with.
@@ -47,6 +48,7 @@ pub(crate) struct Edge {
     pub(crate) countries: Arc<Countries>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
+    pub(crate) announced: Announced,
 }
 
 /// The edge as Pingora calls it.
@@ -140,6 +142,7 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
+        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
         let sent = match self.send_interim(session, answer.interim).await {
             Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
             Err(unsent) => Err(unsent),
@@ -159,18 +162,23 @@ impl Edge {
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
         if let Fault::Head(refusal) = fault {
-            self.figures.refused(refusal.as_str());
+            self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(&context.status_of_cache, fault);
-        if !session.as_mut().is_body_empty() {
+        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        let has_body = !session.as_mut().is_body_empty();
+        if has_body {
             session.set_keepalive(None);
         }
         let head_only = session.req_header().method == Method::HEAD;
         match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
             Ok(sent) => {
                 context.bytes = sent;
+                if has_body {
+                    session::linger(session).await;
+                }
                 Ok(true)
             }
             Err(_) => Err(left()),
@@ -197,14 +205,14 @@ impl Edge {
 
     /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
     fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
-        let origin = &served.site().origin;
+        let site = served.site();
         let key = &served.policy(&head.host, head.path(), &head.headers).key;
         let host = fill::ranking_host(key, &head.authority);
-        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), origin);
+        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
-        context.watch = Some(Watch::begin(session, head, served.site(), margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
+        context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         context.shields = shields.len();
-        context.way = Way::new(shields.into_iter().chain(target::of_origin(origin)).collect());
+        context.way = Way::new(shields.into_iter().chain(target::of_origin(site)).collect());
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
@@ -349,14 +357,15 @@ impl ProxyHttp for Sessions {
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
-        for name in [CACHE_STATUS, header::VIA] {
+        for name in &shape::NOT_FOR_CLIENTS {
+            answer.remove_header(name);
+        }
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        for name in [CACHE_STATUS, header::VIA, header::ALT_SVC] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {
                 answer.append_header(name.clone(), value.clone())?;
             }
-        }
-        for name in &shape::NOT_FOR_CLIENTS {
-            answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()

@@ -3,7 +3,7 @@
 //! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live, bounds over all listeners, and listeners that come and
 //! go under running ones need it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +23,8 @@ use crate::client::Protocol;
 use crate::door;
 use crate::gate::{Gate, Place, Refused};
 use crate::opening;
-use crate::{h1, h2};
+use crate::{h1, h2, h3};
 
-/// The time a client has to begin HTTP/2 once it is agreed on.
-pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long an idle connection is kept between two requests.
 pub const KEEPALIVE_SECONDS: u64 = 60;
 /// Upstreams tried for a request that is passed through.
@@ -113,6 +111,15 @@ where
         if let Err(error) = self.open(vec![listener], Entrance { tls, from: None }) {
             tracing::error!(%error, "a listener has no address; nothing is accepted on it");
         }
+    }
+
+    /// Accepts QUIC connections on `socket` in the background, for HTTP/3. `tls` is made by [`crate::tls::for_quic`].
+    ///
+    /// # Errors
+    /// When socket or TLS settings are not fit for QUIC.
+    pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<h3::Listener, String> {
+        let endpoint = h3::endpoint::open(socket, tls, &self.gate.limits())?;
+        h3::endpoint::begin(endpoint, self.door.clone(), self.gate.clone(), self.connections.clone())
     }
 
     /// Accepts on all of `sockets`, which are bound to one address, in the background: one loop each.
@@ -289,7 +296,7 @@ where
     let Some(socket) = opened else { return };
     place.speaks(socket.client().protocol);
     match socket.client().protocol {
-        Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
+        Protocol::Http2 => h2::serve(socket, &door).await,
         _ => h1::serve(socket, &door).await,
     }
 }

@@ -20,6 +20,9 @@ use crate::interim::Interim;
 /// The time a client has to take one piece.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a body is still taken that was refused.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Where the pieces of a body come from.
 #[async_trait]
 pub trait Pieces: Send {
@@ -67,10 +70,10 @@ pub fn client_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
-/// Why the request's body could not be read, when that was the client's fault.
+/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 leave it among the extensions of the request.
 #[must_use]
 pub fn refusal(session: &Session) -> Option<Refusal> {
-    handed(session)?.refusal()
+    handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
 }
 
 /// Whether another answer follows this one (RFC 9110 section 15.2).
@@ -149,12 +152,21 @@ pub async fn send(
     Ok(sent)
 }
 
+/// Takes for a moment what a client goes on to send of a body that was refused: over HTTP/2 many clients look at the answer only then. HTTP/1.1's
+/// front door does so itself.
+pub async fn linger(session: &mut Session) {
+    if session.req_header().version == Version::HTTP_2 {
+        let rest = async { while session.as_mut().read_request_body().await.is_ok_and(|piece| piece.is_some()) {} };
+        let _ = tokio::time::timeout(LINGER_TIME_MAX, rest).await;
+    }
+}
+
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
 pub fn keep_date(session: &Session, head: &ResponseHeader) {
-    if !is_interim(head.status) {
-        if let Some(connection) = handed(session) {
-            connection.set_date(head.headers.get(header::DATE).cloned());
-        }
+    if !is_interim(head.status)
+        && let Some(connection) = handed(session)
+    {
+        connection.set_date(head.headers.get(header::DATE).cloned());
     }
 }
 

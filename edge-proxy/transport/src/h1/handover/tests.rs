@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::client::Protocol;
-use crate::connection::Io;
+use crate::connection::{Io, Kernel};
 
 const NOW: &str = "HTTP/1.1 200 OK\r\nX-Date: Date: no\r\nDate: Sun, 22 Nov 2026 22:00:00 GMT\r\nContent-Length: 4\r\n\r\n";
 const THEN: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
@@ -29,11 +29,12 @@ async fn handed(body: Body, early: &str, length_max: u64) -> (Handed, TcpStream,
     let (near, address) = listener.accept().await.unwrap();
     near.set_nodelay(true).unwrap();
     let local: SocketAddr = near.local_addr().unwrap();
-    let client = Arc::new(Client { address, local, protocol: Protocol::Http1, secured: None });
+    let kernel = Kernel::of(&near);
+    let client = Arc::new(Client { address, local, protocol: Protocol::Http1, secured: None, measure: None });
     let slot = Slot::default();
     let limits = Limits { body: skerry_config::units::Size(length_max), ..Limits::default() };
     let rest = Rest { body, waits: false, upgrade: false };
-    let socket = Socket::new(Io::Plain(near), client);
+    let socket = Socket::new(Io::Plain(near), kernel, client);
     (Handed::new(socket, HEAD.into(), rest, early.into(), &limits, Arc::clone(&slot)), far, slot)
 }
 
@@ -148,4 +149,30 @@ async fn who_sends_too_slowly_is_given_up_and_who_waits_is_not() {
     connection.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
     far.write_all(b"hello").await.unwrap();
     assert_eq!(connection.read(&mut room).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn after_an_upgrade_everything_goes_through_and_only_then() {
+    for (may_upgrade, status) in [(true, "101 Switching Protocols"), (false, "101 Switching Protocols"), (true, "200 OK")] {
+        let (mut connection, mut far, slot) = handed(Body::None, "early ", 0).await;
+        connection.may_upgrade = may_upgrade;
+        connection.read_exact(&mut vec![0; HEAD.len()]).await.unwrap();
+        connection.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
+        connection.write_all(b"HTTP/1.1 \0 is no head any more").await.unwrap();
+        connection.flush().await.unwrap();
+        far.write_all(b"\0\r\r\n").await.unwrap();
+        // Its own way of saying that it is done: the other way stays open.
+        far.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        connection.read_to_end(&mut got).await.unwrap();
+        let is_upgraded = may_upgrade && status.starts_with("101");
+        assert_eq!(String::from_utf8(got).unwrap(), if is_upgraded { "early \0\r\r\n" } else { "" }, "{may_upgrade} {status}");
+        drop(connection);
+        let back = slot.lock().take().unwrap();
+        assert_eq!((back.is_upgraded, back.early.is_empty()), (is_upgraded, is_upgraded));
+        drop(back);
+        let mut said = String::new();
+        far.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, format!("HTTP/1.1 {status}\r\n\r\nHTTP/1.1 \0 is no head any more"));
+    }
 }
