@@ -380,7 +380,7 @@ impl ProxyHttp for Sessions {
             };
             self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
-        session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        session::bound_writes(session);
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
         }
