@@ -12,6 +12,7 @@ mod explain;
 mod files;
 mod handshakes;
 mod hits;
+mod http2;
 mod interim;
 mod listeners;
 mod malformed;
