@@ -18,6 +18,7 @@ mod front_door;
 mod grpc;
 mod handshakes;
 mod hits;
+mod http2;
 mod http3;
 mod interim;
 mod listeners;
