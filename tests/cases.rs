@@ -2,6 +2,7 @@
 
 mod away;
 mod bad_input;
+mod browser;
 mod certificates;
 mod change;
 mod collapse;
