@@ -71,7 +71,7 @@ impl Behind for Edge {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let fault = Fault::Head(refusal);
         let status = fault.status();
-        self.figures.refused(refusal.as_str());
+        self.figures.refused(refusal);
         self.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
         tracing::debug!(
             target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), protocol = client.protocol.as_str(),

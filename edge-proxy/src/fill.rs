@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderValue, VIA};
 use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
-use skerry_config::site::{Key, Origin};
+use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
 use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use skerry_transport::target::{self, Private, Target, Times};
@@ -46,9 +46,16 @@ impl Upstreams {
     }
 
     /// The shields in the order in which they serve a resource.
-    pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, origin: &Origin) -> Vec<Target> {
-        let wait = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
-        let times = Times { connect: SHIELD_CONNECT, first_byte: wait, between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN };
+    pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, site: &Site) -> Vec<Target> {
+        let (origin, pass) = (&site.origin, &site.pass);
+        let first_byte = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
+        let times = Times {
+            connect: SHIELD_CONNECT,
+            first_byte,
+            between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN,
+            events_idle: pass.events_idle_timeout.0 + SHIELD_MARGIN,
+            events: pass.events_timeout.0 + SHIELD_MARGIN,
+        };
         let ranked = ranked(snapshot, authority, path).into_iter();
         ranked.map(|shield| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
     }
@@ -105,9 +112,9 @@ pub(crate) struct Fill {
 impl Fetch for Fill {
     async fn fetch(&self, forward: Forward) -> Result<Fetched, FetchError> {
         let request = forward.request;
-        let origin = &self.served.site().origin;
+        let site = self.served.site();
         let path = request.path_and_query.split_once('?').map_or(request.path_and_query.as_str(), |(path, _)| path);
-        let shields = self.upstreams.shields(&self.snapshot, &self.host, path, origin);
+        let shields = self.upstreams.shields(&self.snapshot, &self.host, path, site);
         let mut outgoing = Outgoing {
             method: if request.head_only { Method::HEAD } else { Method::GET },
             path_and_query: request.path_and_query,
@@ -120,7 +127,7 @@ impl Fetch for Fill {
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
         let answered = match self.ask_shields(&shields, &to_shield).await {
             Some(answered) => answered,
-            None => self.upstreams.client.request(&target::of_origin(origin), &outgoing).await,
+            None => self.upstreams.client.request(&target::of_origin(site), &outgoing).await,
         };
         answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
     }

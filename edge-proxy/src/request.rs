@@ -162,19 +162,23 @@ impl Edge {
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
         if let Fault::Head(refusal) = fault {
-            self.figures.refused(refusal.as_str());
+            self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
         let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
         shape::announce(&mut headers, session::is_tls(session), &self.announced);
-        if !session.as_mut().is_body_empty() {
+        let has_body = !session.as_mut().is_body_empty();
+        if has_body {
             session.set_keepalive(None);
         }
         let head_only = session.req_header().method == Method::HEAD;
         match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
             Ok(sent) => {
                 context.bytes = sent;
+                if has_body {
+                    session::linger(session).await;
+                }
                 Ok(true)
             }
             Err(_) => Err(left()),
@@ -201,14 +205,14 @@ impl Edge {
 
     /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
     fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
-        let origin = &served.site().origin;
+        let site = served.site();
         let key = &served.policy(&head.host, head.path(), &head.headers).key;
         let host = fill::ranking_host(key, &head.authority);
-        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), origin);
+        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
-        context.watch = Some(Watch::begin(session, head, served.site(), margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
+        context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         context.shields = shields.len();
-        context.way = Way::new(shields.into_iter().chain(target::of_origin(origin)).collect());
+        context.way = Way::new(shields.into_iter().chain(target::of_origin(site)).collect());
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };

@@ -61,7 +61,7 @@ impl Fetch for FromOrigin {
         };
         self.origins.sign(&mut outgoing.headers);
         let requested_at = Time::from(SystemTime::now());
-        let incoming = self.origins.client.request(&target::of_origin(&self.served.site().origin), &outgoing).await.map_err(fetch_error)?;
+        let incoming = self.origins.client.request(&target::of_origin(self.served.site()), &outgoing).await.map_err(fetch_error)?;
         Ok(Fetched {
             status: incoming.status,
             headers: incoming.headers,

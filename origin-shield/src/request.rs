@@ -209,7 +209,7 @@ impl ProxyHttp for Shield {
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
         }
-        context.way = Way::new(target::of_origin(&served.site().origin));
+        context.way = Way::new(target::of_origin(served.site()));
         context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
         context.outcome = Outcome::Pass;
         context.status_of_cache =

@@ -60,7 +60,7 @@ async fn ask(edges: Vec<SocketAddr>, tally: Arc<Tally>) {
         while !tally.enough.load(Ordering::Relaxed) {
             number += 1;
             // Every third one goes the whole way to the origin.
-            let path = if number % 3 == 0 { "/private" } else { "/stored" };
+            let path = if number.is_multiple_of(3) { "/private" } else { "/stored" };
             let request = Request::get(path).header("host", HOST).body(Empty::<Bytes>::new()).unwrap();
             if sender.ready().await.is_err() {
                 continue 'connections;

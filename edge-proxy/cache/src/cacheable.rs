@@ -69,11 +69,13 @@ pub enum Refusal {
     Deception,
     /// The request says `no-store`, and the site obeys.
     RequestNoStore,
+    /// A stream of events: it has no end, and one client's is not another's.
+    Events,
 }
 
 impl Refusal {
     /// All reasons, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Bypass,
         Self::NoStore,
         Self::Private,
@@ -86,6 +88,7 @@ impl Refusal {
         Self::TooLarge,
         Self::Deception,
         Self::RequestNoStore,
+        Self::Events,
     ];
 
     /// The reason's place in [`Refusal::ALL`].
@@ -110,6 +113,7 @@ impl Refusal {
             Self::TooLarge => "too-large",
             Self::Deception => "deception",
             Self::RequestNoStore => "request-no-store",
+            Self::Events => "event-stream",
         }
     }
 }
@@ -138,6 +142,13 @@ pub struct Question<'a> {
     pub ranged: bool,
 }
 
+/// Whether a response is a stream of events (the HTML standard, section 9.2).
+fn is_events(headers: &HeaderMap) -> bool {
+    const NAME: &[u8] = b"text/event-stream";
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.as_bytes().get(..NAME.len()));
+    value.is_some_and(|start| start.eq_ignore_ascii_case(NAME))
+}
+
 /// Judges the response to a GET request.
 ///
 /// # Errors
@@ -146,6 +157,9 @@ pub fn judge(request: Question<'_>, response: Response<'_>, policy: &Policy) -> 
     let Response { status, headers, requested_at, responded_at } = response;
     if policy.bypass {
         return Err(Refusal::Bypass);
+    }
+    if is_events(headers) {
+        return Err(Refusal::Events);
     }
     let control = Control::of(headers);
     let part = understood_part(request, response, &control)?;

@@ -203,6 +203,7 @@ fn split_authority(text: &str, tls: bool) -> Option<(String, String)> {
     };
     let authority = match port {
         Some(port) if port != if tls { 443 } else { 80 } => format!("{plain}:{port}"),
+        _ if plain.len() == text.len() => return Some((text.clone(), text)),
         _ => plain.to_owned(),
     };
     Some((plain.to_owned(), authority))

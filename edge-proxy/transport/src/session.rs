@@ -20,6 +20,9 @@ use crate::interim::Interim;
 /// The time a client has to take one piece.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long a body is still taken that was refused.
+const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Where the pieces of a body come from.
 #[async_trait]
 pub trait Pieces: Send {
@@ -147,6 +150,15 @@ pub async fn send(
     }
     session.as_mut().finish_body().await.map_err(|_| Unsent::Client)?;
     Ok(sent)
+}
+
+/// Takes for a moment what a client goes on to send of a body that was refused: over HTTP/2 many clients look at the answer only then. HTTP/1.1's
+/// front door does so itself.
+pub async fn linger(session: &mut Session) {
+    if session.req_header().version == Version::HTTP_2 {
+        let rest = async { while session.as_mut().read_request_body().await.is_ok_and(|piece| piece.is_some()) {} };
+        let _ = tokio::time::timeout(LINGER_TIME_MAX, rest).await;
+    }
 }
 
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).

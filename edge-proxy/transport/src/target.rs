@@ -8,7 +8,7 @@ use std::time::Duration;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
-use skerry_config::site::{self, HttpVersion};
+use skerry_config::site::{HttpVersion, Site};
 
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
@@ -64,6 +64,10 @@ pub struct Times {
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub between_bytes: Duration,
+    /// Between two pieces of a stream of events.
+    pub events_idle: Duration,
+    /// A whole stream of events.
+    pub events: Duration,
 }
 
 impl std::fmt::Debug for TlsTo {
@@ -93,11 +97,12 @@ impl Private {
 
 /// The targets of a site's origin, in order of preference. Origins whose URL does not parse are left out; the check refuses them long before.
 #[must_use]
-pub fn of_origin(origin: &site::Origin) -> Vec<Target> {
-    origin.urls.iter().filter_map(|url| of_url(url, origin)).collect()
+pub fn of_origin(site: &Site) -> Vec<Target> {
+    site.origin.urls.iter().filter_map(|url| of_url(url, site)).collect()
 }
 
-fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
+fn of_url(url: &str, site: &Site) -> Option<Target> {
+    let origin = &site.origin;
     let server: Server = url.parse().ok()?;
     let server_name = origin.server_name.clone().unwrap_or_else(|| server.host.clone());
     Some(Target {
@@ -110,6 +115,8 @@ fn of_url(url: &str, origin: &site::Origin) -> Option<Target> {
             connect: origin.connect_timeout.0,
             first_byte: origin.first_byte_timeout.0,
             between_bytes: origin.between_bytes_timeout.0,
+            events_idle: site.pass.events_idle_timeout.0,
+            events: site.pass.events_timeout.0,
         },
     })
 }

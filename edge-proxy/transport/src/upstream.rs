@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -15,6 +15,7 @@ use pingora::{Error, ErrorType};
 
 use crate::hygiene;
 use crate::interim::{self, Arrived, INTERIM, INTERIM_MAX, Interim};
+use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
 use crate::target::Target;
@@ -60,6 +61,8 @@ pub struct IncomingBody {
     peer: HttpPeer,
     client: Arc<Client>,
     between_bytes: Duration,
+    /// When it has to end.
+    until: Option<Instant>,
 }
 
 /// Pooled connections to upstreams.
@@ -147,7 +150,10 @@ impl Client {
         if let Some(length) = sound::said_again(&headers) {
             headers.insert(header::CONTENT_LENGTH, length);
         }
-        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes: target.times.between_bytes };
+        let times = &target.times;
+        let (between_bytes, until) =
+            if is_events(&headers) { (times.events_idle, Some(Instant::now() + times.events)) } else { (times.between_bytes, None) };
+        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes, until };
         Ok(Incoming { status, headers, interim, body })
     }
 }
@@ -159,7 +165,8 @@ impl IncomingBody {
     /// When the answer ends early or nothing comes in time.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         let Some(session) = self.session.as_mut() else { return Ok(None) };
-        session.set_read_timeout(Some(self.between_bytes));
+        let left = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        session.set_read_timeout(Some(self.between_bytes.min(left)));
         loop {
             match session.read_response_body().await {
                 Ok(Some(piece)) if piece.is_empty() => {}

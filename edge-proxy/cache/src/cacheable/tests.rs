@@ -248,3 +248,9 @@ fn every_reason_has_its_place() {
         assert_eq!(reason.index(), place, "{reason:?}");
     }
 }
+
+#[test]
+fn a_stream_of_events_is_never_stored() {
+    let fields = [("cache-control", "public, max-age=60"), ("content-type", "Text/Event-Stream; charset=utf-8")];
+    assert_eq!(judged(200, &fields, &[], &Policy::default()), Some(Refusal::Events));
+}

@@ -38,7 +38,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// All of them.
+    /// All of them, in their order.
     pub const ALL: [Self; 16] = [
         Self::Line,
         Self::Version,
@@ -102,5 +102,19 @@ impl Refusal {
             Self::HeadTime => "the head of the request did not come in time",
             Self::BodyTime => "the body of the request came too slowly",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_there_in_their_order_and_no_two_have_a_name() {
+        let mut names: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.as_str()).collect();
+        assert!(Refusal::ALL.iter().enumerate().all(|(place, refusal)| *refusal as usize == place));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Refusal::ALL.len());
     }
 }

@@ -103,22 +103,6 @@ async fn early_bytes_wait_while_the_origin_is_asked_and_a_client_that_leaves_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgraded_connection_is_not_looked_into_any_more() {
-    let house = House::start(Limits::default()).await;
-    let mut socket = house.connect().await;
-    let offer = "GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    socket.write_all(offer.as_bytes()).await.unwrap();
-    let switched = one(&mut socket).await;
-    assert!(switched.starts_with("HTTP/1.1 101"), "{switched}");
-    for said in ["ws \0\r\nabc", "ws GET / HTTP/1.1\n\n"] {
-        socket.write_all(said.as_bytes()).await.unwrap();
-        let mut back = vec![0; said.len()];
-        tokio::time::timeout(SOON, socket.read_exact(&mut back)).await.unwrap().unwrap();
-        assert_eq!(String::from_utf8(back).unwrap(), said.to_uppercase());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn http_1_0_is_kept_only_where_it_asks() {
     let house = House::start(Limits::default()).await;
     for path in ["/hit/1", "/miss"] {

@@ -101,9 +101,10 @@ async fn a_head_has_its_time_in_all() {
     let mut socket = house.connect().await;
     socket.write_all(format!("GET /hit/1 HTTP/1.1\r\n{HOST}\r\nGET /hit/2 HTTP/1.1\r\n").as_bytes()).await.unwrap();
     let (mut read, mut write) = socket.split();
+    let mut drops = tokio::time::interval(Duration::from_millis(20));
     let dripping = async {
         while write.write_all(b"X").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            drops.tick().await;
         }
     };
     let mut said = String::new();
@@ -125,13 +126,7 @@ async fn who_takes_nothing_is_cut_off() {
     // From here on time passes whenever nobody has anything to do, as while this client takes nothing.
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
-    tokio::time::timeout(Duration::from_secs(600), async {
-        while house.tier.ended.lock().is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-    .await
-    .expect("the client is waited for");
+    tokio::time::timeout(Duration::from_secs(600), house.tier.over.notified()).await.expect("the client is waited for");
     let waited = begin.elapsed();
     let (_, bytes, whole) = house.tier.ended.lock()[0].clone();
     assert!(!whole && bytes > 0 && bytes < (PIECE_BYTES * PIECES) as u64, "{bytes}");

@@ -33,6 +33,8 @@ pub(crate) struct Tier {
     pub(crate) refused: Mutex<Vec<Refusal>>,
     /// Path, bytes and whether that was all, of what was answered at once.
     pub(crate) ended: Mutex<Vec<(String, u64, bool)>>,
+    /// Tells that one of them ended.
+    pub(crate) over: Notify,
     /// Lets `/slow` be answered.
     pub(crate) go: Notify,
     /// Tells that `/slow` was asked for.
@@ -52,6 +54,7 @@ impl Behind for Tier {
 
     fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
         self.ended.lock().push((entry.target.clone(), bytes, whole));
+        self.over.notify_one();
     }
 
     fn refused(&self, refusal: Refusal, _: &Client) -> Told {
@@ -75,7 +78,7 @@ impl ProxyHttp for Sessions {
         let client = session::client(session).expect("every client is known");
         assert!(client.address.ip().is_loopback() && session::client_ip(session) == Some(client.ip()));
         let head = Head::read(session.req_header(), session::is_tls(session)).expect("the front door lets nothing else through");
-        if !session.as_mut().is_body_empty() || head.upgrade || head.path_and_query == "/passed" {
+        if !session.as_mut().is_body_empty() {
             return Ok(false);
         }
         if head.path_and_query == "/slow" {
@@ -160,18 +163,13 @@ async fn originate(listener: TcpListener, origin: Arc<Origin>) {
     }
 }
 
-/// The origin's answer to a whole request: its body; none on `/stalled`, and 101 to an offer of an upgrade, after which it says back what it gets.
+/// The origin's answer to a whole request: its body; none on `/stalled`.
 fn answer(request: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(request).into_owned();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return Some(text.to_uppercase()).filter(|text| text.starts_with("WS")) };
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let lower = head.to_ascii_lowercase();
     if lower.contains("/stalled") {
         return None;
-    }
-    if lower.contains("upgrade: websocket") {
-        return Some(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned() + &body.to_uppercase(),
-        );
     }
     let is_whole = match lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse::<usize>().ok()) {
         Some(length) => body.len() >= length,

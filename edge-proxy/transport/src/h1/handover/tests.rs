@@ -150,3 +150,29 @@ async fn who_sends_too_slowly_is_given_up_and_who_waits_is_not() {
     far.write_all(b"hello").await.unwrap();
     assert_eq!(connection.read(&mut room).await.unwrap(), 5);
 }
+
+#[tokio::test]
+async fn after_an_upgrade_everything_goes_through_and_only_then() {
+    for (may_upgrade, status) in [(true, "101 Switching Protocols"), (false, "101 Switching Protocols"), (true, "200 OK")] {
+        let (mut connection, mut far, slot) = handed(Body::None, "early ", 0).await;
+        connection.may_upgrade = may_upgrade;
+        connection.read_exact(&mut vec![0; HEAD.len()]).await.unwrap();
+        connection.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
+        connection.write_all(b"HTTP/1.1 \0 is no head any more").await.unwrap();
+        connection.flush().await.unwrap();
+        far.write_all(b"\0\r\r\n").await.unwrap();
+        // Its own way of saying that it is done: the other way stays open.
+        far.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        connection.read_to_end(&mut got).await.unwrap();
+        let is_upgraded = may_upgrade && status.starts_with("101");
+        assert_eq!(String::from_utf8(got).unwrap(), if is_upgraded { "early \0\r\r\n" } else { "" }, "{may_upgrade} {status}");
+        drop(connection);
+        let back = slot.lock().take().unwrap();
+        assert_eq!((back.is_upgraded, back.early.is_empty()), (is_upgraded, is_upgraded));
+        drop(back);
+        let mut said = String::new();
+        far.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, format!("HTTP/1.1 {status}\r\n\r\nHTTP/1.1 \0 is no head any more"));
+    }
+}
