@@ -3,6 +3,7 @@
 mod access_log;
 mod away;
 mod bad_input;
+mod browser;
 mod certificates;
 mod change;
 mod collapse;
