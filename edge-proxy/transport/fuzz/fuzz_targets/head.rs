@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).collect();
     assert!(!lines.concat().iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
     let said = |wanted: &str| {
-        let named = |line: &&&[u8]| line.split(|byte| *byte == b':').next().is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()));
+        let named =
+            |line: &&&[u8]| line.split(|byte| *byte == b':').next().is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()));
         lines[1..].iter().filter(named).count()
     };
     for line in &lines[1..] {
