@@ -29,7 +29,8 @@ pub struct Finder {
 }
 
 impl Finder {
-    /// The length of the head that `bytes` begin with; `None` when its end is not among them. To be asked with the same bytes and more of them.
+    /// The length of the head that `bytes` begin with; `None` when its end is not among them. To be asked with the same bytes and more of them, empty
+    /// lines before the head not among them.
     ///
     /// # Errors
     /// When a line does not end with CR and LF, or a bound is passed.
@@ -40,6 +41,9 @@ impl Finder {
             }
             let is_empty = at == self.line + 1;
             self.line = at + 1;
+            if is_empty && self.lines == 0 {
+                return Err(Refusal::Line);
+            }
             if is_empty {
                 return self.check(at + 1, limits).map(|()| Some(at + 1));
             }

@@ -105,6 +105,7 @@ fn what_is_no_request_is_refused_by_name() {
         ("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", LineEnd),
         ("GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", LineEnd),
         ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", LineEnd),
+        ("\r\n  ba\r\n\r\n", Line),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Line),
         ("GET /  HTTP/1.1\r\nHost: a\r\n\r\n", Line),
         ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Line),
