@@ -4,6 +4,7 @@ mod away;
 mod bad_input;
 mod certificates;
 mod change;
+mod clients;
 mod collapse;
 mod dates;
 mod dev;

@@ -10,8 +10,10 @@ mod explain;
 mod fault;
 mod fields;
 mod fill;
+mod forwarded;
 mod listeners;
 mod live;
+mod rate;
 mod reload;
 mod request;
 mod shape;
@@ -38,6 +40,7 @@ use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
+use crate::rate::Rates;
 use crate::reload::Watched;
 use crate::request::{Edge, Sessions};
 
@@ -89,6 +92,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         countries: Arc::clone(&countries),
         figures: Arc::clone(&figures),
         gate: gate.clone(),
+        rates: Rates::new(&registry),
     });
 
     let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());
