@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod certificates;
 mod change;
+mod clients;
 mod collapse;
 mod crowds;
 mod dates;

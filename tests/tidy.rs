@@ -37,6 +37,7 @@ const TOP_LEVEL: &[&str] = &[
 /// Test code that may rest between two looks at a condition, each with why. Everything else waits through one of these.
 const POLLERS: &[(&str, &str)] = &[
     ("tests/house/wait.rs", "looks at a condition, rests, looks again, until a deadline"),
+    ("edge-proxy/transport/tests/h3/house.rs", "the same, without blocking the runtime"),
     ("edge-proxy/cache/src/exchange/tests/house.rs", "the same, without blocking the runtime"),
 ];
 

@@ -16,8 +16,10 @@ use crate::site::{AnswerTtl, Cookies, Key, Negative, RequestDirectives, Rule, Si
 use crate::units::Period;
 
 mod locate;
+mod rate;
 
 pub use locate::{Located, MatchedRule};
+pub use rate::Rate;
 
 /// The whole configuration as it travels to nodes and lies on their disks. Immutable once numbered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +65,7 @@ pub struct Served {
     rules: Vec<Compiled>,
     /// What applies when no rule matches.
     default: Arc<Policy>,
+    rates: Vec<Rate>,
 }
 
 /// A rule, ready to be compared with a request.
@@ -222,13 +225,20 @@ impl Served {
             key: cache.key.clone(),
         };
         let rules = cache.rules.iter().enumerate().map(|(index, rule)| Compiled::new(index, rule, &default)).collect();
-        Self { rules, default: Arc::new(default), site }
+        let rates = site.rate_limits.iter().enumerate().map(|(index, limit)| Rate::new(index, limit)).collect();
+        Self { rules, default: Arc::new(default), rates, site }
     }
 
     /// The site as written.
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// The rate limits, in order.
+    #[must_use]
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates
     }
 
     /// The policy of the first rule that matches, else the site's defaults. `host` is as for [`Snapshot::site_for_host`]; `path` is as sent,

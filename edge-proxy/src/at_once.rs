@@ -30,11 +30,15 @@ impl Behind for Edge {
         hygiene::strip_own(&mut head.headers);
         let current = self.current.load();
         let served = current.site_for_host(&head.host)?;
+        let came = self.came(&mut head, served, Some(client.ip()));
         let policy = served.policy(&head.host, head.path(), &head.headers);
-        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(Some(client.ip())));
+        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let mut request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
         let hit = self.exchange.ready(&mut request, policy, Time::from(SystemTime::now()))?;
+        let path = request.path_and_query.split('?').next().unwrap_or_default();
+        // The full way says no.
+        self.admit(served, path, &request.headers, &came).ok()?;
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
         let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: announced.as_deref() };
         let status = hit.status();

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// The client asks too often; after so many seconds it may ask again.
+    Often(u32),
     /// The client stopped sending its body.
     Slow,
     /// The client's body is too large.
@@ -51,6 +53,7 @@ impl Fault {
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::Often(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         }
@@ -65,6 +68,7 @@ impl Fault {
             Self::Upstream(FetchErrorKind::OnlyIfCached) => {
                 "nothing is stored that may be used, and the request allows nothing else".to_owned()
             }
+            Self::Often(seconds) => format!("too many requests; ask again in {seconds} s"),
             Self::Slow => "the body of the request did not come in time".to_owned(),
             Self::TooLarge => "the body of the request is too large".to_owned(),
             Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
@@ -84,6 +88,7 @@ impl Fault {
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
             Self::Upstream(kind) => kind.as_str(),
+            Self::Often(_) => "rate-limited",
             Self::Slow => "request-timeout",
             Self::TooLarge => "body-too-large",
             Self::Busy => "busy",
@@ -92,7 +97,11 @@ impl Fault {
 
     /// The seconds after which the client may ask again, where waiting helps.
     pub(crate) fn retry_after(&self) -> Option<u32> {
-        matches!(self, Self::Busy).then_some(BUSY_RETRY_AFTER)
+        match self {
+            Self::Busy => Some(BUSY_RETRY_AFTER),
+            Self::Often(seconds) => Some(*seconds),
+            _ => None,
+        }
     }
 }
 
@@ -142,6 +151,7 @@ mod tests {
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),
             (Fault::Upstream(FetchErrorKind::Cut), 502),
+            (Fault::Often(1), 429),
             (Fault::Slow, 408),
             (Fault::TooLarge, 413),
         ] {

@@ -1,9 +1,9 @@
 //! Where the edge asks: a shield, or the origin when no shield can be reached.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::forwarded::Came;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, VIA};
@@ -12,7 +12,7 @@ use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forw
 use skerry_cache::time::Time;
 use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
-use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME};
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
@@ -60,17 +60,10 @@ impl Upstreams {
         ranked.map(|shield| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
     }
 
-    /// Says where the request has been and who asks. Host and scheme that the client gives itself are there only when the key has them; they stay.
-    pub(crate) fn sign(&self, headers: &mut HeaderMap, client: Option<IpAddr>, scheme: &'static str, authority: &str) {
+    /// Says where the request has been.
+    pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
         hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
-        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
-        if let Ok(host) = HeaderValue::from_str(authority) {
-            headers.entry(X_FORWARDED_HOST).or_insert(host);
-        }
-        if let Some(client) = client.and_then(|ip| HeaderValue::from_str(&ip.to_canonical().to_string()).ok()) {
-            headers.insert(X_FORWARDED_FOR, client);
-        }
     }
 }
 
@@ -105,7 +98,7 @@ pub(crate) struct Fill {
     pub(crate) served: Arc<Served>,
     /// The host by which shields are ranked, see [`ranking_host`].
     pub(crate) host: String,
-    pub(crate) client: Option<IpAddr>,
+    pub(crate) came: Came,
 }
 
 #[async_trait]
@@ -121,7 +114,8 @@ impl Fetch for Fill {
             authority: request.authority,
             headers: request.headers,
         };
-        self.upstreams.sign(&mut outgoing.headers, self.client, request.scheme, &outgoing.authority);
+        self.upstreams.sign(&mut outgoing.headers);
+        self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);

@@ -10,9 +10,11 @@ mod explain;
 mod fault;
 mod fields;
 mod fill;
+mod forwarded;
 mod listeners;
 mod live;
 mod quic;
+mod rate;
 mod reload;
 mod request;
 mod shape;
@@ -40,6 +42,7 @@ use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
 use crate::quic::{Announced, Quic};
+use crate::rate::Rates;
 use crate::reload::Watched;
 use crate::request::{Edge, Sessions};
 
@@ -95,6 +98,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         figures: Arc::clone(&figures),
         gate: gate.clone(),
         announced: Arc::clone(&announced),
+        rates: Rates::new(&registry),
     });
 
     let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());

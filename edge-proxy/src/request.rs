@@ -3,6 +3,7 @@
 //! The steps: read the head; refuse what loops or belongs to no site; GET and HEAD without body go to the cache
 //! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -36,7 +37,9 @@ use crate::country::Countries;
 use crate::fault::Fault;
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
+use crate::forwarded::Came;
 use crate::quic::Announced;
+use crate::rate::Rates;
 use crate::shape;
 
 /// What an edge answers with.
@@ -49,6 +52,7 @@ pub(crate) struct Edge {
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
     pub(crate) announced: Announced,
+    pub(crate) rates: Rates,
 }
 
 /// The edge as Pingora calls it.
@@ -71,6 +75,8 @@ pub(crate) struct Context {
     /// Where a request passed through may go: shields first, this many.
     way: Way,
     shields: usize,
+    /// Where it came from.
+    came: Came,
     /// Over what is passed through.
     watch: Option<Watch>,
     status_of_cache: CacheStatus,
@@ -103,6 +109,21 @@ impl Edge {
         }
     }
 
+    /// Where a request came from. A load balancer that the site trusts says by which scheme.
+    pub(crate) fn came(&self, head: &mut Head, served: &Served, peer: Option<IpAddr>) -> Came {
+        let came = Came::of(peer, &head.headers, &served.site().forwarding);
+        head.scheme = came.scheme.unwrap_or(head.scheme);
+        came
+    }
+
+    /// Whether a client may ask now. Each request is counted once: by whoever answers it.
+    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Fault> {
+        match came.client() {
+            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client).map_err(Fault::Often),
+            _ => Ok(()),
+        }
+    }
+
     async fn answer_from_cache(
         &self,
         session: &mut Session,
@@ -111,14 +132,14 @@ impl Edge {
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
         let policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
-        let client = session::client_ip(session);
-        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(client));
+        let came = std::mem::take(&mut context.came);
+        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
         let fill = Fill {
             upstreams: Arc::clone(&self.upstreams),
             snapshot: self.current.load_full(),
             served: Arc::clone(served),
             host: fill::ranking_host(&policy.key, &head.authority).to_owned(),
-            client,
+            came,
         };
         let head_only = head.method == Method::HEAD;
         let request = Request {
@@ -232,6 +253,7 @@ impl ProxyHttp for Sessions {
             served: None,
             way: Way::default(),
             shields: 0,
+            came: Came::default(),
             watch: None,
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
@@ -260,6 +282,10 @@ impl ProxyHttp for Sessions {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
+        context.came = self.came(&mut head, &served, session::client_ip(session));
+        if let Err(fault) = self.admit(&served, head.path(), &head.headers, &context.came) {
+            return self.refuse(session, context, &fault).await;
+        }
         let safe = head.method == Method::GET || head.method == Method::HEAD;
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
@@ -285,13 +311,16 @@ impl ProxyHttp for Sessions {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         upstream: &mut RequestHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
         let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
         let mut signed = head.headers.clone();
-        self.upstreams.sign(&mut signed, session::client_ip(session), head.scheme, &head.authority);
+        self.upstreams.sign(&mut signed);
+        if let Some(served) = &context.served {
+            context.came.tell(&mut signed, &served.site().forwarding.send, head.scheme, &head.authority);
+        }
         if context.is_at_shield() {
             fill::sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
         }

@@ -50,7 +50,7 @@ class Client(QuicConnectionProtocol):
         return self.answers[stream]
 
     async def ask(self, *arguments, **more):
-        return await asyncio.wait_for(self.send(*arguments, **more).done, 30)
+        return await asyncio.wait_for(self.send(*arguments, **more).done, 60)
 
     def quic_event_received(self, event):
         if isinstance(event, ConnectionTerminated):
@@ -88,7 +88,7 @@ def to(**more):
 
 
 async def fetch():
-    """Miss, hit, a range, an upload, a page of many objects, and a file as large as windows are not."""
+    """Miss, hit, a range, an upload, a page of many objects, and a file that is larger than a window."""
     async with to() as client:
         first = await client.ask("GET", "/style.css")
         again = await client.ask("GET", "/style.css")
@@ -105,11 +105,11 @@ async def fetch():
         check(posted.status, 200, posted.heads)
         objects = [client.send("GET", f"/files/{10_000 + number}.bin", [("priority", f"u={number % 8}")]) for number in range(50)]
         for number, answer in enumerate(objects):
-            await asyncio.wait_for(answer.done, 30)
+            await asyncio.wait_for(answer.done, 60)
             check((answer.status, answer.reset, len(answer.body)), (200, None, 10_000 + number))
-        large = await client.ask("GET", "/files/10000000.bin")
-        twice = await client.ask("GET", "/files/10000000.bin")
-        check(len(large.body), 10_000_000)
+        large = await client.ask("GET", "/files/1000000.bin")
+        twice = await client.ask("GET", "/files/1000000.bin")
+        check(len(large.body), 1_000_000)
         check(hashlib.sha256(large.body).digest(), hashlib.sha256(twice.body).digest())
         unknown = await client.ask("GET", "/", head=[(":method", "GET"), (":scheme", "https"), (":authority", "nobody.test"), (":path", "/")])
         check(unknown.status in (200, 421), True, unknown.heads)
@@ -170,7 +170,7 @@ async def forced():
         stream = client._quic.get_next_available_stream_id()
         client._quic.send_stream_data(stream, b"\x00\x01x")
         client.transmit()
-        await asyncio.wait_for(client.wait_closed(), 30)
+        await asyncio.wait_for(client.wait_closed(), 60)
         check(client.closed, ErrorCode.H3_FRAME_UNEXPECTED)
 
 

@@ -231,8 +231,8 @@ impl Trip {
         let exchange = &self.exchange;
         exchange.counters.uncacheable[refusal.index()].inc();
         let is_error = fetched.status.is_server_error();
-        // A range that is not there says nothing about the resource.
-        if fetched.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        // A range that is not there, and a request that came too early (RFC 8470 section 5.2), say nothing about the resource.
+        if !matches!(fetched.status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::TOO_EARLY) {
             self.remember(is_error, fetched.responded_at);
             if !is_error && self.stale.is_some() {
                 exchange.store.remove(&self.key.head());

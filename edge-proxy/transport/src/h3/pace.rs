@@ -53,11 +53,16 @@ pub(super) fn time_for(rate: u64, bytes: u64) -> Duration {
 mod tests {
     use super::*;
 
+    /// So much time passes; the clock is paused.
+    async fn pass(seconds: u64) {
+        let _ = timeout(Duration::from_secs(seconds), std::future::pending::<()>()).await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_moves_too_little_is_found_out_after_one_window() {
         let mut pace = Pace::new(100);
         for _ in 0..9 {
-            pace.wait(tokio::time::sleep(Duration::from_secs(1))).await.unwrap();
+            pace.wait(pass(1)).await.unwrap();
             pace.moved(99);
         }
         let since = Instant::now();
@@ -69,10 +74,10 @@ mod tests {
     async fn who_moves_enough_is_waited_for_as_long_as_it_takes() {
         let mut pace = Pace::new(100);
         for _ in 0..100 {
-            pace.wait(tokio::time::sleep(Duration::from_secs(9))).await.unwrap();
+            pace.wait(pass(9)).await.unwrap();
             pace.moved(1_000);
             // What the other side needs is not the client's doing.
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            pass(60).await;
         }
         assert_eq!(time_for(100, 1_000), Duration::from_secs(20));
         assert_eq!(time_for(0, 1_000), WINDOW);

@@ -1,7 +1,6 @@
 //! What well-behaved clients get.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Buf as _;
 use h3::error::{Code, StreamError};
@@ -112,7 +111,7 @@ async fn a_stop_says_goodbye_and_lets_requests_end() {
     running.stop.send(true).unwrap();
     // The client notices that it is to ask no more.
     while asking.send_request(request("GET", "/hit").body(()).unwrap()).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
     }
     running.release.notify_one();
     assert_eq!(within(held.recv_response()).await.unwrap().status(), 200);
