@@ -1,5 +1,6 @@
 //! HTTP/3 for clients: by aioquic, which nobody here wrote, and what the other protocols say of it.
 
+use crate::house::clients::Got;
 use crate::house::python::python;
 use crate::house::{Cdn, Reply, Scripted, curl, get};
 
@@ -7,12 +8,18 @@ fn ask(cdn: &Cdn, what: &[&str]) {
     python("h3_client.py", &[&[cdn.at("/edges/0/h3"), cdn.at("/control/ca")], what].concat()).fine();
 }
 
+/// Asks edge 1 over TLS.
+fn secure(cdn: &Cdn, protocol: &str, path: &str) -> Got {
+    let to = format!("www.example.com:443:{}", cdn.at("/edges/0/https"));
+    curl(&[protocol, "--cacert", cdn.at("/control/ca"), "--connect-to", &to, &format!("https://www.example.com{path}")])
+}
+
 #[test]
 fn a_client_gets_over_http3_what_it_gets_over_the_others() {
     let cdn = Cdn::start(&[]);
     ask(&cdn, &["fetch"]);
     ask(&cdn, &["early"]);
-    let hit = get(cdn.edge(1), "www.example.com", "/style.css");
+    let hit = secure(&cdn, "--http2", "/style.css");
     assert!(hit.is_hit_at("edge-1"), "what came over HTTP/3 is stored for all: {hit:?}");
 }
 
@@ -44,14 +51,10 @@ fn answers_over_tls_say_that_there_is_http3() {
     let cdn = Cdn::start(&[]);
     let (_, port) = cdn.at("/edges/0/h3").rsplit_once(':').unwrap();
     let expected = format!("h3=\":{port}\"; ma=86400");
-    let secure = |protocol: &str, path: &str| {
-        let to = format!("www.example.com:443:{}", cdn.at("/edges/0/https"));
-        curl(&[protocol, "--cacert", cdn.at("/control/ca"), "--connect-to", &to, &format!("https://www.example.com{path}")])
-    };
     for protocol in ["--http1.1", "--http2"] {
         // A miss, a hit, what is passed through, and what is refused.
         for path in ["/style.css", "/style.css", "/api/version", "/nothing-here"] {
-            let got = secure(protocol, path);
+            let got = secure(&cdn, protocol, path);
             assert_eq!(got.field("alt-svc"), expected, "{protocol} {path}: {got:?}");
         }
     }
