@@ -1,20 +1,27 @@
 //! One file a theme, one test a sentence.
 
+mod access_log;
 mod away;
 mod bad_input;
+mod browser;
 mod certificates;
 mod change;
 mod clients;
 mod collapse;
+mod crowds;
 mod dates;
 mod dev;
 mod dns;
+mod drain;
 mod events;
 mod explain;
 mod files;
+mod front_door;
 mod grpc;
 mod handshakes;
 mod hits;
+mod http2;
+mod http3;
 mod interim;
 mod listeners;
 mod malformed;

@@ -2,6 +2,8 @@
 //!
 //! Whoever sends one could have the answer that the origin makes of it stored for everybody. They reach an origin only when the key has them.
 
+use std::borrow::Cow;
+
 /// By name, in lower case.
 const OBEYED: &[&str] = &[
     // Another host, scheme or address of the resource.
@@ -58,8 +60,8 @@ const FAMILIES: &[&str] = &["cloudfront-", "x-forwarded", "x-invoke-", "x-middle
 /// CGI's (RFC 3875 section 4.1.18) hand both to the application under one name.
 #[must_use]
 pub fn only_if_keyed(name: &str) -> bool {
-    let name = &*name.replace('_', "-");
-    OBEYED.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
+    let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
+    OBEYED.contains(&&*name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }
 
 #[cfg(test)]

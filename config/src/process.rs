@@ -61,6 +61,9 @@ pub struct Dns {
     /// The lifetime of an address answer.
     #[serde(default = "dns_ttl")]
     pub ttl: Period,
+    /// Whether every edge has HTTP/3 on UDP port 443 (`listen.h3`), so that HTTPS records (RFC 9460) name it beside HTTP/2 and HTTP/1.1. Edges do not tell the control plane.
+    #[serde(default)]
+    pub h3: bool,
     /// Regions in the order in which they serve clients that no coverage names; regions that are not listed come after, by name.
     #[serde(default)]
     pub region_order: Vec<String>,
@@ -194,6 +197,9 @@ impl Limits {
     #[must_use]
     pub fn between_tiers() -> Self {
         Self {
+            // What an edge adds to a client's head has to fit.
+            head: Size(64 << 10),
+            fields: 256,
             streams: STREAMS_MAX,
             body: Size(0),
             requests_per_connection: u32::MAX,

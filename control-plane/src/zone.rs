@@ -41,6 +41,7 @@ impl Zone {
             zone: dns.zone.trim_end_matches('.').to_ascii_lowercase(),
             nameservers: dns.nameservers.iter().map(|server| (server.name.clone(), server.addresses.clone())).collect(),
             ttl: dns.ttl.0,
+            h3: dns.h3,
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
             ..State::default()

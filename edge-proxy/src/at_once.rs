@@ -39,7 +39,8 @@ impl Behind for Edge {
         let path = request.path_and_query.split('?').next().unwrap_or_default();
         // The full way says no.
         self.admit(served, path, &request.headers, &came).ok()?;
-        let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: None };
+        let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
+        let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: announced.as_deref() };
         let status = hit.status();
         let text = || hit.prepared(|hit| door::text(hit.status(), &self.common(hit)));
         let head = own.finish(client.protocol, status, text, || self.common(&hit));
@@ -74,13 +75,14 @@ impl Behind for Edge {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let fault = Fault::Head(refusal);
         let status = fault.status();
-        self.figures.refused(refusal.as_str());
+        self.figures.refused(refusal);
         self.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
         tracing::debug!(
             target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), protocol = client.protocol.as_str(),
             "refused"
         );
-        let (headers, body) = self.refusal(&fault.status_of_cache(), &fault);
+        let (mut headers, body) = self.refusal(&fault.status_of_cache(), &fault);
+        shape::announce(&mut headers, client.secured.is_some(), &self.announced);
         Told { status, headers, body }
     }
 }

@@ -116,6 +116,7 @@ fn status_of(refusal: Refusal) -> StatusCode {
         Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::HeadTime | Refusal::BodyTime => StatusCode::REQUEST_TIMEOUT,
+        Refusal::Flood => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
@@ -142,6 +143,7 @@ mod tests {
             (Fault::Head(Refusal::BodyLength), 413),
             (Fault::Head(Refusal::HeadTime), 408),
             (Fault::Head(Refusal::BodyTime), 408),
+            (Fault::Head(Refusal::Flood), 429),
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Busy, 503),

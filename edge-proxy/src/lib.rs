@@ -13,6 +13,7 @@ mod fill;
 mod forwarded;
 mod listeners;
 mod live;
+mod quic;
 mod rate;
 mod reload;
 mod request;
@@ -40,6 +41,7 @@ use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
+use crate::quic::{Announced, Quic};
 use crate::rate::Rates;
 use crate::reload::Watched;
 use crate::request::{Edge, Sessions};
@@ -57,6 +59,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let countries = Arc::new(Countries::load(database.as_ref())?);
     let admin = listen::bind(settings.listen.admin, "admin").await?;
     let bound = Bound::bind(&settings.listen)?;
+    let bound_quic = quic::Bound::bind(&settings.listen.h3)?;
     let agent = tokio::select! {
         prepared = Agent::prepare(agent_settings(&settings)) => prepared?,
         () = skerry_agent::stopped(stop.clone()) => return Ok(()),
@@ -75,7 +78,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
 
     let certificates = {
         let snapshot = Arc::clone(&snapshot);
-        let own = settings.listen.https.iter().map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
+        let listening = settings.listen.https.iter().chain(&settings.listen.h3);
+        let own = listening.map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
         let own = own.filter(|ip| !ip.is_unspecified()).collect();
         Arc::new(Certificates::load(&settings.tls, own, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
     };
@@ -84,6 +88,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
     let gate = Gate::from(settings.limits.clone());
     gate.register("edge", &registry);
+    let announced = Announced::default();
     let edge = Arc::new(Edge {
         name: settings.name.clone(),
         current: Arc::clone(&snapshot),
@@ -93,13 +98,15 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         figures: Arc::clone(&figures),
         gate: gate.clone(),
         rates: Rates::new(&registry),
+        announced: Arc::clone(&announced),
     });
 
     let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     let listeners = Listeners::open(front.clone(), secured, bound)?;
+    let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;
     let admin_address = admin.local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
-    let parts = Parts { listeners, certificates, gate, admin: admin_address };
+    let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
     let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures, Arc::clone(&countries))), stop.clone());

@@ -12,6 +12,7 @@ use skerry_transport::gate::Gate;
 use tokio::sync::watch;
 
 use crate::listeners::Listeners;
+use crate::quic::Quic;
 use crate::reload::{INTERVAL, Watched};
 
 /// Where settings come from, and who asks for them to be read again.
@@ -88,6 +89,7 @@ pub(crate) struct Live {
 /// What settings are put in force on.
 pub(crate) struct Parts {
     pub(crate) listeners: Listeners,
+    pub(crate) quic: Quic,
     pub(crate) certificates: Arc<Certificates>,
     pub(crate) gate: Gate,
     /// The admin listener, for `ready.json`.
@@ -98,6 +100,7 @@ impl Parts {
     /// What `ready.json` says.
     pub(crate) fn addresses(&self) -> serde_json::Value {
         let mut addresses = self.listeners.addresses();
+        addresses["h3"] = self.quic.addresses().into();
         addresses["pid"] = std::process::id().into();
         addresses["admin"] = self.admin.to_string().into();
         addresses
@@ -180,6 +183,7 @@ impl Live {
         }
         self.parts.gate.set_limits(settings.limits.clone());
         failed.extend(self.parts.listeners.change(&settings.listen).await);
+        failed.extend(self.parts.quic.change(&settings.listen.h3));
         let addresses = self.parts.addresses();
         if let Err(error) = skerry_agent::ready::write(&self.started.data, &addresses) {
             failed.push(format!("ready.json cannot be written: {error}"));
@@ -203,7 +207,6 @@ fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'st
         ("name", *name == settings.name),
         ("data", *data == settings.data),
         ("control.address", control.address == settings.control.address),
-        ("listen.h3", listen.h3 == settings.listen.h3),
         ("listen.admin", listen.admin == settings.listen.admin),
         ("public_addresses", *public_addresses == settings.public_addresses),
         ("cache", *cache == settings.cache),

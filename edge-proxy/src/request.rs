@@ -38,7 +38,8 @@ use crate::fault::Fault;
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::forwarded::Came;
-use crate::rate::Rates;
+use crate::quic::Announced;
+use crate::rate::{Over, Rates};
 use crate::shape;
 
 /// What an edge answers with.
@@ -51,6 +52,7 @@ pub(crate) struct Edge {
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
     pub(crate) rates: Rates,
+    pub(crate) announced: Announced,
 }
 
 /// The edge as Pingora calls it.
@@ -115,9 +117,9 @@ impl Edge {
     }
 
     /// Whether a client may ask now. Each request is counted once: by whoever answers it.
-    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Fault> {
+    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Over> {
         match came.client() {
-            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client).map_err(Fault::Often),
+            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client),
             _ => Ok(()),
         }
     }
@@ -161,6 +163,7 @@ impl Edge {
     async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
         context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
         shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
+        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
         let sent = match self.send_interim(session, answer.interim).await {
             Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
             Err(unsent) => Err(unsent),
@@ -180,11 +183,12 @@ impl Edge {
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
         if let Fault::Head(refusal) = fault {
-            self.figures.refused(refusal.as_str());
+            self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let (headers, text) = self.refusal(&context.status_of_cache, fault);
+        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
         let has_body = !session.as_mut().is_body_empty();
         if has_body {
             session.set_keepalive(None);
@@ -279,8 +283,9 @@ impl ProxyHttp for Sessions {
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
         context.came = self.came(&mut head, &served, session::client_ip(session));
-        if let Err(fault) = self.admit(&served, head.path(), &head.headers, &context.came) {
-            return self.refuse(session, context, &fault).await;
+        if let Err(over) = self.admit(&served, head.path(), &head.headers, &context.came) {
+            self.rates.refused(&served.site().name, over);
+            return self.refuse(session, context, &Fault::Often(over.seconds)).await;
         }
         let safe = head.method == Method::GET || head.method == Method::HEAD;
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
@@ -382,14 +387,15 @@ impl ProxyHttp for Sessions {
         let upstream = answer.headers.get(&CACHE_STATUS).cloned();
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
-        for name in [CACHE_STATUS, header::VIA] {
+        for name in &shape::NOT_FOR_CLIENTS {
+            answer.remove_header(name);
+        }
+        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        for name in [CACHE_STATUS, header::VIA, header::ALT_SVC] {
             answer.remove_header(&name);
             for value in headers.get_all(&name) {
                 answer.append_header(name.clone(), value.clone())?;
             }
-        }
-        for name in &shape::NOT_FOR_CLIENTS {
-            answer.remove_header(name);
         }
         if let (Some(head), Some(served)) = (&context.head, &context.served)
             && !head.method.is_safe()
@@ -404,7 +410,7 @@ impl ProxyHttp for Sessions {
             };
             self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
-        session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        session::bound_writes(session);
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
         }

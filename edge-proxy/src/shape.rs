@@ -1,12 +1,16 @@
 //! What an answer looks like to a client.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{ALT_SVC, HeaderMap, HeaderName, HeaderValue, VIA};
 use skerry_cache::answer::CacheStatus;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::INTERIM;
 
+use crate::quic::Announced;
+
 /// Fields meant for Skerry's tiers, removed before the client.
-pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 4] = [
+pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 5] = [
+    // What an origin says of itself would lead clients past the edge.
+    ALT_SVC,
     HeaderName::from_static("cache-tag"),
     HeaderName::from_static("surrogate-key"),
     HeaderName::from_static("skerry-cache-control"),
@@ -34,6 +38,13 @@ pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, ups
     };
     headers.insert(CACHE_STATUS, joined);
     sign(headers, name);
+}
+
+/// Tells a client over TLS that there is HTTP/3 (RFC 7838), if there is.
+pub(crate) fn announce(headers: &mut HeaderMap, secured: bool, announced: &Announced) {
+    if secured && let Some(alt_svc) = announced.load().as_deref() {
+        headers.insert(ALT_SVC, alt_svc.clone());
+    }
 }
 
 /// Adds this node to `Via` (RFC 9110 section 7.6.3).

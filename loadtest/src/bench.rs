@@ -96,7 +96,7 @@ async fn client(address: &str, path: &str) -> Result<Client, String> {
 
 async fn beside(ours: Server, nginx: &Nginx, path: &str, length: Duration) -> Result<String, String> {
     let client = client(&nginx.address.to_string(), path).await?;
-    let pids = processor::family(nginx.pid().ok_or("nginx has ended")?)?;
+    let pids = nginx.processes()?;
     let note = "nginx is one tier; skerry's misses pass edge and shield, and the processor time of both is counted.";
     measure(&[ours, Server { name: "nginx proxy_cache", client, pids }], length, note).await
 }

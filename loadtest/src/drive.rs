@@ -93,9 +93,9 @@ impl Plan {
     }
 
     /// How many streams there are in all: not more than requests.
-    fn workers(&self) -> usize {
+    fn workers(&self, until: Until) -> usize {
         let all = self.connections * self.streams;
-        match self.until {
+        match until {
             Until::Requests(requests) => all.min(usize::try_from(requests).unwrap_or(usize::MAX)),
             Until::Elapsed(_) => all,
         }
@@ -111,14 +111,20 @@ struct Shared {
     /// Makes the unseen names of this run differ from those of others.
     mark: String,
     unseen: AtomicU64,
-    /// All connections stand before the first request is sent.
-    ready: Barrier,
 }
 
-/// A run whose connections stand, and which has asked nothing yet.
+/// A run whose connections stand.
 pub struct Ready {
     shared: Arc<Shared>,
     lines: Vec<Arc<Line>>,
+}
+
+/// One time of asking over the connections of a run.
+struct Pass {
+    until: Until,
+    workers: usize,
+    /// All streams are there before the first request is sent.
+    ready: Barrier,
 }
 
 /// Runs a plan.
@@ -126,7 +132,8 @@ pub struct Ready {
 /// # Errors
 /// A sentence: the plan is out of bounds, or the target cannot be connected to.
 pub async fn run(plan: Plan) -> Result<Report, String> {
-    open(plan).await?.run().await
+    let until = plan.until;
+    open(plan).await?.ask(until).await
 }
 
 /// Runs a plan that must not fail.
@@ -143,31 +150,31 @@ pub async fn run_sound(plan: Plan) -> Result<Report, String> {
 /// A sentence: the plan is out of bounds, or the target cannot be connected to.
 pub async fn open(plan: Plan) -> Result<Ready, String> {
     plan.check()?;
-    let workers = plan.workers();
-    let mut lines = Vec::with_capacity(workers.div_ceil(plan.streams));
-    for _ in 0..workers.div_ceil(plan.streams) {
+    let connections = plan.workers(plan.until).div_ceil(plan.streams);
+    let mut lines = Vec::with_capacity(connections);
+    for _ in 0..connections {
         lines.push(Arc::new(Line::open(plan.client.clone()).await?));
     }
     let expected = plan.expected.map_or_else(OnceLock::new, OnceLock::from);
     let request = plan.client.request(&plan.client.target().path)?;
-    let ready = Barrier::new(workers + 1);
-    let shared = Arc::new(Shared { plan, expected, request, mark: mark(), unseen: AtomicU64::new(0), ready });
+    let shared = Arc::new(Shared { plan, expected, request, mark: mark(), unseen: AtomicU64::new(0) });
     Ok(Ready { shared, lines })
 }
 
 impl Ready {
-    /// Asks, until the plan is done.
+    /// Asks over the connections, until then; they are there for another time.
     ///
     /// # Errors
     /// A sentence: the generator itself failed.
-    pub async fn run(self) -> Result<Report, String> {
-        let workers = self.shared.plan.workers();
+    pub async fn ask(&self, until: Until) -> Result<Report, String> {
+        let streams = self.shared.plan.streams;
+        let workers = self.shared.plan.workers(until).min(self.lines.len() * streams);
+        let pass = Arc::new(Pass { until, workers, ready: Barrier::new(workers + 1) });
         let mut running = JoinSet::new();
         for index in 0..workers {
-            let line = Arc::clone(&self.lines[index / self.shared.plan.streams]);
-            running.spawn(worker(Arc::clone(&self.shared), line, index, workers));
+            running.spawn(worker(Arc::clone(&self.shared), Arc::clone(&pass), Arc::clone(&self.lines[index / streams]), index));
         }
-        self.shared.ready.wait().await;
+        pass.ready.wait().await;
         let begun = Instant::now();
         let mut tally = Tally::new()?;
         while let Some(ended) = running.join_next().await {
@@ -213,20 +220,28 @@ impl Line {
         };
         connection.map(|connection| (*number, connection)).ok_or_else(|| "the connection is gone".to_owned())
     }
+
+    /// Keeps a connection that is still good for whoever comes next.
+    async fn give_back(&self, number: u64, connection: Connection) {
+        let mut current = self.current.lock().await;
+        if current.0 == number && current.1.is_none() {
+            current.1 = Some(connection);
+        }
+    }
 }
 
-async fn worker(shared: Arc<Shared>, line: Arc<Line>, index: usize, workers: usize) -> Result<Tally, String> {
+async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: usize) -> Result<Tally, String> {
     let mut tally = Tally::new()?;
-    let (mut left, deadline) = match shared.plan.until {
+    let (mut left, deadline) = match pass.until {
         Until::Requests(requests) => {
-            let (index, workers) = (index as u64, workers as u64);
+            let (index, workers) = (index as u64, pass.workers as u64);
             (requests / workers + u64::from(index < requests % workers), None)
         }
         Until::Elapsed(elapsed) => (u64::MAX, Some(elapsed)),
     };
     let (mut used, mut open) = (0, None);
     let mut failures = 0;
-    shared.ready.wait().await;
+    pass.ready.wait().await;
     let begun = Instant::now();
     while left > 0 && deadline.is_none_or(|deadline| begun.elapsed() < deadline) && failures < FAILURES_IN_A_ROW_MAX {
         left -= 1;
@@ -253,6 +268,9 @@ async fn worker(shared: Arc<Shared>, line: Arc<Line>, index: usize, workers: usi
                 failures + 1
             }
         };
+    }
+    if let Some(connection) = open {
+        line.give_back(used, connection).await;
     }
     Ok(tally)
 }

@@ -12,7 +12,7 @@ mod results;
 use std::time::{Duration, Instant};
 
 pub use self::page::page;
-pub use self::results::{IdleRow, IdleSide, Results, Round, Row, SPREAD_MAX_PERCENT, Side, Spread};
+pub use self::results::{IdleRow, IdleSide, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT, Side, Spread};
 
 use self::cases::{CASES, Case, IDLE_CASES, IdleCase};
 use crate::affinity::{self, Pinned};
@@ -27,8 +27,8 @@ use crate::target::{Resolve, Target};
 
 /// The site of `skerry dev` that serves every host.
 const SITE: &str = "default";
-/// How often a case is asked for before it is measured, on each connection.
-const WARM_REQUESTS: u64 = 4;
+/// How often each stream asks before anything is measured.
+const WARM_REQUESTS: u64 = 8;
 /// The share of answers, in percent, that must be hits.
 const HITS_MIN_PERCENT: u64 = 99;
 /// Open files beside those of the idle connections.
@@ -65,7 +65,7 @@ impl Server {
         let trust = endpoints.control.ca.as_deref().map(Trust::read).transpose()?;
         Ok(Self {
             name: "skerry",
-            pids: processor::family(edge.pid)?,
+            pids: vec![edge.pid],
             cleartext: edge.http.clone(),
             secure: edge.https.clone(),
             quic: edge.h3.clone(),
@@ -77,7 +77,7 @@ impl Server {
     fn theirs(nginx: &Nginx) -> Result<Self, String> {
         Ok(Self {
             name: "nginx",
-            pids: processor::family(nginx.pid().ok_or("nginx has ended")?)?,
+            pids: nginx.processes()?,
             cleartext: nginx.address.to_string(),
             secure: Some(nginx.secure.to_string()),
             quic: None,
@@ -227,21 +227,26 @@ fn plan(case: &Case, client: &Client, until: Until) -> Plan {
     Plan { client: client.clone(), connections: case.connections, streams, until, objects: Objects::Same, expected: None }
 }
 
+fn warming(case: &Case) -> Until {
+    Until::Requests(WARM_REQUESTS * (case.connections * case.streams) as u64)
+}
+
 /// Asks often enough that the object is stored in memory; the cipher suite, if there is one.
 async fn warm(case: &Case, client: &Client) -> Result<Option<String>, String> {
-    let requests = WARM_REQUESTS * (case.connections * case.streams) as u64;
     // Alone at first, so that it is stored before others ask.
     drive::run_sound(Plan { connections: 1, streams: 1, ..plan(case, client, Until::Requests(2)) }).await?;
-    drive::run_sound(plan(case, client, Until::Requests(requests))).await?;
+    drive::run_sound(plan(case, client, warming(case))).await?;
     Ok(client.connect().await?.suite().map(|suite| format!("{suite:?}")))
 }
 
 async fn round(case: &Case, client: &Client, pids: &[u32], length: Duration) -> Result<Round, String> {
     let own = [std::process::id()];
     let ready = drive::open(plan(case, client, Until::Elapsed(length))).await?;
+    // A new connection is slower than one that knows how fast it may be.
+    ready.ask(warming(case)).await?.sound()?;
     let begun = Instant::now();
     let (server, generator, machine) = (processor::used(pids)?, processor::used(&own)?, processor::machine()?);
-    let report = ready.run().await?.sound()?;
+    let report = ready.ask(Until::Elapsed(length)).await?.sound()?;
     let server = processor::used(pids)?.saturating_sub(server);
     let generator = processor::used(&own)?.saturating_sub(generator);
     let machine = processor::machine()?.saturating_sub(machine);

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
+use crate::processor;
+
 /// Where Debian puts it.
 const NGINX: &str = "/usr/sbin/nginx";
 /// The host that its certificate is for.
@@ -26,6 +28,9 @@ const LOOK_PAUSE_MS: u64 = 10;
 
 /// The file of the authority of its certificate, below its folder.
 const AUTHORITY: &str = "ca.pem";
+
+/// How the process that ends by itself calls itself.
+const LOADER: &str = "cache loader";
 
 /// How many processes do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +116,7 @@ impl Nginx {
                 let _ = std::fs::remove_dir_all(&nginx.folder);
                 return Err(log.lines().next_back().unwrap_or("it ended at once").to_owned());
             }
-            if TcpStream::connect(address).await.is_ok() {
+            if TcpStream::connect(address).await.is_ok() && nginx.has_its_processes() {
                 return Ok(nginx);
             }
             sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
@@ -120,10 +125,31 @@ impl Nginx {
         Err(format!("it does not answer at {address} within {PATIENCE_S} s"))
     }
 
-    /// Its process; its workers are children of that one.
+    /// Its master process.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// The processes whose work and memory are its own: master, workers and cache manager. The cache loader is none of them: it looks for
+    /// what an earlier run left, of which there is nothing, and ends after a minute.
+    ///
+    /// # Errors
+    /// A sentence: it has ended.
+    pub fn processes(&self) -> Result<Vec<u32>, String> {
+        let all = processor::family(self.pid().ok_or("nginx has ended")?)?;
+        Ok(all.into_iter().filter(|pid| !title(*pid).contains(LOADER)).collect())
+    }
+
+    /// Whether all that it starts with are there and have the titles by which they are told apart. The listening sockets are there earlier.
+    fn has_its_processes(&self) -> bool {
+        let family = self.pid().and_then(|pid| processor::family(pid).ok()).unwrap_or_default();
+        let titles: Vec<String> = family.into_iter().map(title).collect();
+        let is_there = |what: &str| titles.iter().any(|title| title.contains(what));
+        titles.iter().all(|title| title.starts_with("nginx: "))
+            && is_there("worker process")
+            && is_there("cache manager")
+            && is_there(LOADER)
     }
 
     /// The file of the authority that its certificate is from.
@@ -142,6 +168,11 @@ impl Nginx {
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// What a process calls itself; nothing if it has ended.
+fn title(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
 }
 
 /// Three of them, held until all are known, so that they differ.

@@ -72,7 +72,7 @@ pub(crate) struct AtTheDoor(pub(crate) Arc<Figures>);
 impl Behind for AtTheDoor {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let status = Fault::Head.status();
-        self.0.refused(refusal.as_str());
+        self.0.refused(refusal);
         self.0.answered(status.as_u16(), Outcome::Error, 0, 0.0);
         tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), "refused");
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(0_u16))]);

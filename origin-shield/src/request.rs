@@ -312,7 +312,7 @@ impl ProxyHttp for Shield {
             };
             self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
         }
-        session.set_write_timeout(Some(session::WRITE_TIME_MAX));
+        session::bound_writes(session);
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
         }

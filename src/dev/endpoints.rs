@@ -37,7 +37,8 @@ fn described(cdn: &Cdn, children: &Children) -> Value {
     let edge = |node: &Node| {
         json!({
             "name": node.name, "region": node.region, "http": node.address.to_string(),
-            "https": node.https.map(|address| address.to_string()), "h3": null, "admin": format!("http://{}", node.admin),
+            "https": node.https.map(|address| address.to_string()), "h3": node.h3.map(|address| address.to_string()),
+            "admin": format!("http://{}", node.admin),
             "pid": children.pid(&node.name), "config": node.config,
         })
     };
@@ -63,7 +64,8 @@ pub(crate) fn welcome(cdn: &Cdn) -> Vec<String> {
     }
     for node in &cdn.edges {
         let https = node.https.map(|address| format!("  https://{address}")).unwrap_or_default();
-        lines.push(format!("  {:<11}  http://{}{https}", node.name, node.address));
+        let h3 = if node.h3.is_some() { "  (HTTP/3 too)" } else { "" };
+        lines.push(format!("  {:<11}  http://{}{https}{h3}", node.name, node.address));
     }
     lines.push(format!("  DNS          {}, zone {ZONE}", cdn.dns));
     lines.push(format!("  CA           {}", cdn.ca.display()));

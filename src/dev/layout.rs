@@ -1,6 +1,6 @@
 //! What the CDN of `skerry dev` looks like: its nodes, their addresses and their settings files.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     /// HTTPS of an edge.
     pub(crate) https: Option<SocketAddr>,
+    /// HTTP/3 of an edge, over UDP at the port of HTTPS, where nobody else has that.
+    pub(crate) h3: Option<SocketAddr>,
 }
 
 /// Room enough that the sample origin's 100 MB file is stored and served from memory.
@@ -82,6 +84,7 @@ pub(crate) fn shields(data: &Data, ports: &Ports) -> Vec<Node> {
             admin: SocketAddr::new(HOST, *admin),
             address: SocketAddr::new(HOST, *tier),
             https: None,
+            h3: None,
             name,
         }
     };
@@ -92,12 +95,14 @@ pub(crate) fn shields(data: &Data, ports: &Ports) -> Vec<Node> {
 pub(crate) fn edges(data: &Data, ports: &Ports) -> Vec<Node> {
     let node = |(number, admin): (u8, &u16)| {
         let name = format!("edge-{number}");
+        let https = SocketAddr::new(edge_address(number), ports.https);
         Node {
             region: region(usize::from(number)),
             config: data.file(&format!("{name}.toml")),
             admin: SocketAddr::new(HOST, *admin),
             address: SocketAddr::new(edge_address(number), ports.http),
-            https: Some(SocketAddr::new(edge_address(number), ports.https)),
+            https: Some(https),
+            h3: UdpSocket::bind(https).is_ok().then_some(https),
             name,
         }
     };
@@ -122,6 +127,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             zone: ZONE.to_owned(),
             nameservers: vec![Nameserver { name: format!("ns1.{ZONE}"), addresses: vec![HOST] }],
             ttl: Period::from_secs(1),
+            // The edges' ports are not 443, which HTTPS records are about.
+            h3: false,
             region_order: regions.map(region).collect(),
             coverage,
         },
@@ -158,7 +165,7 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         listen: EdgeListen {
             http: vec![node.address],
             https: node.https.into_iter().collect(),
-            h3: Vec::new(),
+            h3: node.h3.into_iter().collect(),
             proxied: Vec::new(),
             admin: node.admin,
         },

@@ -22,7 +22,8 @@ fn the_endpoints_file_says_where_everything_is_and_goes_with_it() {
     };
     assert_eq!((names("shields"), names("edges")), (vec!["shield-1".to_owned()], vec!["edge-1".to_owned(), "edge-2".to_owned()]));
     assert_eq!(cdn.at("/zone"), "cdn.test");
-    for pointer in ["/control/api", "/control/token", "/control/ca", "/dns", "/origin", "/edges/1/https", "/edges/1/region"] {
+    for pointer in ["/control/api", "/control/token", "/control/ca", "/dns", "/origin", "/edges/1/https", "/edges/1/h3", "/edges/1/region"]
+    {
         assert!(!cdn.at(pointer).is_empty());
     }
     for pointer in ["/edges/0/admin", "/edges/1/admin", "/shields/0/admin"] {

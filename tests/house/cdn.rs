@@ -143,6 +143,12 @@ impl Cdn {
     /// Starts a process again from its settings file, and waits until it says that it is ready.
     #[track_caller]
     pub(crate) fn start_again(&mut self, name: &str) {
+        self.start_again_with(name, &[]);
+    }
+
+    /// The same with these environment variables.
+    #[track_caller]
+    pub(crate) fn start_again_with(&mut self, name: &str, environment: &[(&str, &str)]) {
         let (_, config) = self.process(name);
         let ready = self.data(name).join("ready.json");
         let _ = std::fs::remove_file(&ready);
@@ -150,6 +156,7 @@ impl Cdn {
         let log = File::create(self.data(&format!("{name}-again.log"))).unwrap();
         let mut child = Command::new(binary())
             .args([role, "--config", &config])
+            .envs(environment.iter().copied())
             .env("SKERRY_STOP_WITH_STDIN", "1")
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())

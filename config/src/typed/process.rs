@@ -65,9 +65,10 @@ record!(Dns {
     zone = "zone": required("the zone, such as \"cdn.example.net\""),
     nameservers = "nameservers": required("the name servers of the zone, such as [{ name = \"ns1.cdn.example.net\", addresses = [\"192.0.2.53\"] }]"),
     ttl = "ttl": or(dns_ttl()),
+    h3 = "h3": or(false),
     region_order = "region_order": or(Vec::new()),
     coverage = "coverage": or(Vec::new()),
-} else Self { zone: String::new(), nameservers: Vec::new(), ttl: dns_ttl(), region_order: Vec::new(), coverage: Vec::new() });
+} else Self { zone: String::new(), nameservers: Vec::new(), ttl: dns_ttl(), h3: false, region_order: Vec::new(), coverage: Vec::new() });
 
 record!(Nameserver {
     name = "name": required("its full name, such as \"ns1.cdn.example.net\""),

@@ -1,6 +1,7 @@
 //! What a node counts about the requests it answers, the same for every role.
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use skerry_transport::head::Refusal;
 
 use crate::{Load, Role};
 
@@ -8,9 +9,12 @@ use crate::{Load, Role};
 #[derive(Debug)]
 pub struct Figures {
     requests: IntCounterVec,
+    /// The most frequent of `requests`, found beforehand.
+    hits_ok: IntCounter,
     bytes: IntCounter,
     cut: IntCounter,
-    refused: IntCounterVec,
+    /// In the order of [`Refusal::ALL`].
+    refused: Vec<IntCounter>,
     seconds: Histogram,
     snapshot: IntGauge,
 }
@@ -49,19 +53,20 @@ impl Figures {
             Role::Edge => "clients",
             Role::Shield => "edges",
         };
+        let requests =
+            IntCounterVec::new(Opts::new(name("requests_total"), "Requests answered, by status and by how."), &["status", "cache"])
+                .expect("valid");
+        let refused = IntCounterVec::new(
+            Opts::new(name("refused_total"), "Requests that went no further than the front door, by what was wrong with them."),
+            &["reason"],
+        )
+        .expect("valid");
         let figures = Self {
-            requests: IntCounterVec::new(
-                Opts::new(name("requests_total"), "Requests answered, by status and by how."),
-                &["status", "cache"],
-            )
-            .expect("valid"),
+            hits_ok: requests.with_label_values(&["200", Outcome::Hit.as_str()]),
+            requests,
             bytes: IntCounter::new(name("body_bytes_total"), format!("Bytes of bodies sent to {clients}.")).expect("valid"),
             cut: IntCounter::new(name("cut_total"), "Answers cut off because upstream ended early.").expect("valid"),
-            refused: IntCounterVec::new(
-                Opts::new(name("refused_total"), "Requests that went no further than the front door, by what was wrong with them."),
-                &["reason"],
-            )
-            .expect("valid"),
+            refused: Refusal::ALL.iter().map(|reason| refused.with_label_values(&[reason.as_str()])).collect(),
             seconds: Histogram::with_opts(
                 HistogramOpts::new(name("request_seconds"), "Time from the head of a request to the end of its answer.")
                     .buckets(prometheus::exponential_buckets(0.0005, 4.0, 9).expect("valid")),
@@ -73,7 +78,7 @@ impl Figures {
             Box::new(figures.requests.clone()),
             Box::new(figures.bytes.clone()),
             Box::new(figures.cut.clone()),
-            Box::new(figures.refused.clone()),
+            Box::new(refused),
             Box::new(figures.seconds.clone()),
             Box::new(figures.snapshot.clone()),
         ];
@@ -85,7 +90,11 @@ impl Figures {
 
     /// A request was answered, with so many bytes of body, in so many seconds.
     pub fn answered(&self, status: u16, outcome: Outcome, bytes: u64, seconds: f64) {
-        self.requests.with_label_values(&[status_label(status), outcome.as_str()]).inc();
+        if status == 200 && outcome == Outcome::Hit {
+            self.hits_ok.inc();
+        } else {
+            self.requests.with_label_values(&[status_label(status), outcome.as_str()]).inc();
+        }
         self.bytes.inc_by(bytes);
         self.seconds.observe(seconds);
     }
@@ -95,9 +104,11 @@ impl Figures {
         self.cut.inc();
     }
 
-    /// A request was refused, for this reason of a few.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.with_label_values(&[reason]).inc();
+    /// A request was refused.
+    pub fn refused(&self, reason: Refusal) {
+        if let Some(counter) = self.refused.get(reason as usize) {
+            counter.inc();
+        }
     }
 
     /// A snapshot is in force.

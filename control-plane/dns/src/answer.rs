@@ -134,7 +134,7 @@ fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, record_type:
             let data: Vec<RData> = match wanted {
                 Wanted::Ipv4 => ipv4(&choice.edges).map(|address| RData::A(A(address))).collect(),
                 Wanted::Ipv6 => ipv6(&choice.edges).map(|address| RData::AAAA(AAAA(address))).collect(),
-                Wanted::Any => https(&choice.edges).into_iter().collect(),
+                Wanted::Any => https(&choice.edges, zone.state().h3).into_iter().collect(),
             };
             reply.answers.extend(data.into_iter().map(|data| Record::from_rdata(name.clone(), ttl, data)));
         }
@@ -151,12 +151,13 @@ fn ipv6<'a>(edges: &'a [&Candidate]) -> impl Iterator<Item = Ipv6Addr> + 'a {
 }
 
 /// Service at the name itself (RFC 9460 section 9), with the addresses as hints; none when no edge can be named.
-fn https(edges: &[&Candidate]) -> Option<RData> {
+fn https(edges: &[&Candidate], h3: bool) -> Option<RData> {
     if edges.is_empty() {
         return None;
     }
     let (ipv4, ipv6): (Vec<A>, Vec<AAAA>) = (ipv4(edges).map(A).collect(), ipv6(edges).map(AAAA).collect());
-    let mut parameters = vec![(SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["h2".to_owned(), "http/1.1".to_owned()])))];
+    let protocols = h3.then_some("h3").into_iter().chain(["h2", "http/1.1"]).map(str::to_owned).collect();
+    let mut parameters = vec![(SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(protocols)))];
     if !ipv4.is_empty() {
         parameters.push((SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(ipv4))));
     }

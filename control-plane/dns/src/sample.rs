@@ -30,6 +30,7 @@ pub(crate) fn state() -> State {
             ("ns2.example.net".into(), addresses(&["198.51.100.53"])),
         ],
         ttl: Duration::from_secs(20),
+        h3: false,
         region_order: vec!["south".into(), "north".into()],
         coverage: vec![
             covered("10.1.0.0/16", "north"),

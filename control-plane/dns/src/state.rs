@@ -16,6 +16,8 @@ pub struct State {
     pub nameservers: Vec<(String, Vec<IpAddr>)>,
     /// The lifetime of an address answer.
     pub ttl: Duration,
+    /// Whether the edges have HTTP/3, so that HTTPS records name it.
+    pub h3: bool,
     /// Regions in the order in which they serve clients that no coverage names.
     pub region_order: Vec<String>,
     /// Which client prefixes are served by which region.

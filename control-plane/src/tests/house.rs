@@ -43,7 +43,8 @@ pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 pub(super) fn settings(data: &Path) -> Control {
     let any = "127.0.0.1:0".parse().unwrap();
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
-    let dns = Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), region_order: Vec::new(), coverage: Vec::new() };
+    let dns =
+        Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
     Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns }
 }
 

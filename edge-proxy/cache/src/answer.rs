@@ -1,5 +1,6 @@
 //! What the cache answers, and how it came to it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
@@ -157,7 +158,8 @@ impl CacheStatus {
     /// The member as it is sent, with the cache's name as a token where it is one, else as a string (RFC 9211 section 2).
     #[must_use]
     pub fn render(&self, name: &str) -> HeaderValue {
-        let mut text = item(name);
+        let mut text = String::with_capacity(96);
+        text.push_str(&item(name));
         if self.hit {
             text.push_str("; hit");
         }
@@ -183,18 +185,18 @@ impl CacheStatus {
         if let Some(detail) = self.detail {
             let _ = write!(text, "; detail={}", item(detail));
         }
-        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("cache"))
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cache"))
     }
 }
 
 /// A structured token where the text is one, else a string.
-fn item(text: &str) -> String {
+fn item(text: &str) -> Cow<'_, str> {
     let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
     let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
     if starts && text.bytes().all(token_byte) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
-    string(text)
+    Cow::Owned(string(text))
 }
 
 /// A structured string; what it cannot hold becomes `?`.

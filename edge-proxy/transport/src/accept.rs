@@ -3,7 +3,7 @@
 //! Ours rather than Pingora's because ports chosen by the kernel, certificates swapped live, bounds over all listeners, and listeners that come and
 //! go under running ones need it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +23,8 @@ use crate::client::Protocol;
 use crate::door;
 use crate::gate::{Gate, Place, Refused};
 use crate::opening;
-use crate::{h1, h2};
+use crate::{h1, h2, h3};
 
-/// The time a client has to begin HTTP/2 once it is agreed on.
-pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(15);
 /// How long an idle connection is kept between two requests.
 pub const KEEPALIVE_SECONDS: u64 = 60;
 /// Upstreams tried for a request that is passed through.
@@ -40,12 +38,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Front<App> {
     door: Door<App>,
     gate: Gate,
+    loops: TaskTracker,
     connections: TaskTracker,
 }
 
 impl<App> Clone for Front<App> {
     fn clone(&self) -> Self {
-        Self { door: self.door.clone(), gate: self.gate.clone(), connections: self.connections.clone() }
+        let Self { door, gate, loops, connections } = self;
+        Self { door: door.clone(), gate: gate.clone(), loops: loops.clone(), connections: connections.clone() }
     }
 }
 
@@ -82,9 +82,11 @@ pub struct Listener {
     local: SocketAddr,
     entrance: Arc<ArcSwap<Entrance>>,
     gate: Gate,
-    stop: Arc<watch::Sender<bool>>,
+    /// Ends the accept loops.
+    closing: CancellationToken,
     loops: TaskTracker,
     connections: TaskTracker,
+    /// Ends the connections, wherever they are.
     cut: CancellationToken,
 }
 
@@ -100,7 +102,8 @@ where
             ServerConf { max_retries: PASS_TRIES_MAX, upstream_keepalive_pool_size: PASS_POOL_CONNECTIONS_MAX, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(settings), app));
         let gate = gate.into();
-        Self { door: Door { proxy, behind, limits: gate.limits(), stop }, gate, connections: TaskTracker::new() }
+        let door = Door { proxy, behind, limits: gate.limits(), stop };
+        Self { door, gate, loops: TaskTracker::new(), connections: TaskTracker::new() }
     }
 
     /// Accepts on `listener` in the background; with `tls` every connection must be TLS.
@@ -110,6 +113,15 @@ where
         }
     }
 
+    /// Accepts QUIC connections on `socket` in the background, for HTTP/3. `tls` is made by [`crate::tls::for_quic`].
+    ///
+    /// # Errors
+    /// When socket or TLS settings are not fit for QUIC.
+    pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<h3::Listener, String> {
+        let endpoint = h3::endpoint::open(socket, tls, &self.gate.limits())?;
+        h3::endpoint::begin(endpoint, self.door.clone(), self.gate.clone(), self.connections.clone())
+    }
+
     /// Accepts on all of `sockets`, which are bound to one address, in the background: one loop each.
     ///
     /// # Errors
@@ -117,13 +129,11 @@ where
     pub fn open(&self, sockets: Vec<TcpListener>, entrance: Entrance) -> std::io::Result<Listener> {
         let local = sockets.first().ok_or(std::io::ErrorKind::InvalidInput)?.local_addr()?;
         let (stop, stopping) = watch::channel(false);
-        let stop = Arc::new(stop);
-        self.stop_with_the_front(Arc::clone(&stop));
         let listener = Listener {
             local,
             entrance: Arc::new(ArcSwap::from_pointee(entrance)),
             gate: self.gate.clone(),
-            stop,
+            closing: CancellationToken::new(),
             loops: TaskTracker::new(),
             connections: TaskTracker::new(),
             cut: CancellationToken::new(),
@@ -133,29 +143,32 @@ where
                 door: Door { stop: stopping.clone(), ..self.door.clone() },
                 gate: self.gate.clone(),
                 entrance: Arc::clone(&listener.entrance),
+                closing: listener.closing.clone(),
                 all: self.connections.clone(),
                 own: listener.connections.clone(),
                 cut: listener.cut.clone(),
             };
-            self.connections.spawn(listener.loops.track_future(accepting.run(socket)));
+            self.loops.spawn(listener.loops.track_future(accepting.run(socket)));
         }
-        Ok(listener)
-    }
-
-    /// Has a listener stop when the front does, unless it was stopped before.
-    fn stop_with_the_front(&self, listener: Arc<watch::Sender<bool>>) {
-        let (mut front, mut own) = (self.door.stop.clone(), listener.subscribe());
+        let (closing, loops, mut front) = (listener.closing.clone(), listener.loops.clone(), self.door.stop.clone());
+        loops.close();
         tokio::spawn(async move {
             tokio::select! {
-                _ = front.wait_for(|stop| *stop) => listener.send_replace(true),
-                _ = own.wait_for(|stop| *stop) => true,
+                _ = front.wait_for(|stop| *stop) => closing.cancel(),
+                () = closing.cancelled() => {}
             }
+            // Nobody who is told to go comes back to a socket that is just being closed.
+            loops.wait().await;
+            stop.send_replace(true);
         });
+        Ok(listener)
     }
 
     /// Waits until the stop was asked for and running requests ended, at most `limits.drain_time`.
     pub async fn drained(mut self) {
         let _ = self.door.stop.wait_for(|stop| *stop).await;
+        self.loops.close();
+        self.loops.wait().await;
         self.door.proxy.http_cleanup().await;
         self.connections.close();
         if tokio::time::timeout(self.gate.limits().drain_time.0, self.connections.wait()).await.is_err() {
@@ -178,8 +191,7 @@ impl Listener {
 
     /// Stops accepting; when this returns the address is free. Connections drain in the background, at most `limits.drain_time`.
     pub async fn close(self) {
-        self.stop.send_replace(true);
-        self.loops.close();
+        self.closing.cancel();
         self.loops.wait().await;
         self.connections.close();
         let Self { local, gate, connections, cut, .. } = self;
@@ -197,6 +209,7 @@ struct Accepting<App> {
     door: Door<App>,
     gate: Gate,
     entrance: Arc<ArcSwap<Entrance>>,
+    closing: CancellationToken,
     /// All connections of the front, and those of this listener.
     all: TaskTracker,
     own: TaskTracker,
@@ -210,11 +223,10 @@ where
     App::CTX: Send + Sync,
 {
     async fn run(self, listener: TcpListener) {
-        let mut stop = self.door.stop.clone();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.closing.cancelled() => break,
             };
             match accepted {
                 Ok((socket, address)) => {
@@ -222,7 +234,7 @@ where
                     let place = tokio::select! {
                         biased;
                         place = self.gate.place() => place,
-                        _ = stop.wait_for(|stop| *stop) => break,
+                        () = self.closing.cancelled() => break,
                     };
                     self.take(socket, address, place);
                 }
@@ -284,7 +296,7 @@ where
     let Some(socket) = opened else { return };
     place.speaks(socket.client().protocol);
     match socket.client().protocol {
-        Protocol::Http2 => h2::serve(Box::new(socket), &door.proxy, &door.stop).await,
+        Protocol::Http2 => h2::serve(socket, &door).await,
         _ => h1::serve(socket, &door).await,
     }
 }

@@ -210,3 +210,6 @@ impl GetSocketDigest for Socket {
         Some(Arc::new(digest))
     }
 }
+
+#[cfg(test)]
+mod tests;

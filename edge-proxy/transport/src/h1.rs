@@ -43,15 +43,36 @@ where
 {
     let mut connection = Connection { socket, buffer: BytesMut::new(), wait: Wait::new(door), door, asked: 0 };
     loop {
-        connection = match connection.next().await {
-            Next::Head(head) => match connection.answer(head).await {
-                Some(connection) => connection,
-                None => return,
-            },
-            Next::Refused(refusal) => return Box::pin(connection.refuse(refusal, false)).await,
+        let then = match connection.next().await {
+            Next::Head(head) => connection.answer(head).await,
+            Next::Refused(refusal) => Then::Refuse { refusal, head_only: false },
             Next::End => return,
         };
+        match then {
+            Then::Next => {}
+            Then::End => return,
+            Then::Close => return Box::pin(answer::linger(&mut connection.socket)).await,
+            Then::Refuse { refusal, head_only } => return Box::pin(connection.refuse(refusal, head_only)).await,
+            Then::HandOver { head, rest, closes } => match Box::pin(connection.hand_over(head, rest, closes)).await {
+                Some(back) => connection = back,
+                None => return,
+            },
+        }
     }
+}
+
+/// What becomes of a connection after a request was read.
+enum Then {
+    /// It was answered, and another may follow.
+    Next,
+    /// It was answered, and the client is to read that to its end.
+    Close,
+    /// There is nobody to talk to any more.
+    End,
+    /// It goes no further.
+    Refuse { refusal: Refusal, head_only: bool },
+    /// It takes the full way.
+    HandOver { head: Bytes, rest: Rest, closes: bool },
 }
 
 struct Connection<'a, App> {
@@ -127,25 +148,22 @@ where
         head
     }
 
-    /// Answers one request; the connection, if another may follow.
-    async fn answer(mut self, bytes: Bytes) -> Option<Self> {
+    /// Answers one request, if its answer is at hand.
+    async fn answer(&mut self, bytes: Bytes) -> Then {
         self.asked = self.asked.saturating_add(1);
         let Request { head, rest, keeps_alive, is_old } = match Request::read(&bytes, self.limits(), self.socket.is_tls()) {
             Ok(request) => request,
-            Err(refusal) => {
-                Box::pin(self.refuse(refusal, bytes.starts_with(b"HEAD "))).await;
-                return None;
-            }
+            Err(refusal) => return Then::Refuse { refusal, head_only: bytes.starts_with(b"HEAD ") },
         };
         let closes = !keeps_alive || self.asked >= self.limits().requests_per_connection || *self.door.stop.borrow();
         let is_plain = rest.body == Body::None && !rest.upgrade && (head.method == Method::GET || head.method == Method::HEAD);
         let ready = if is_plain { self.door.behind.at_once(head, self.socket.client()) } else { None };
-        let Some(ready) = ready else { return Box::pin(self.hand_over(bytes, rest, closes)).await };
-        let is_sent = self.send(ready, closes, is_old).await;
-        if is_sent && closes {
-            Box::pin(answer::linger(&mut self.socket)).await;
+        let Some(ready) = ready else { return Then::HandOver { head: bytes, rest, closes } };
+        match (self.send(ready, closes, is_old).await, closes) {
+            (true, false) => Then::Next,
+            (true, true) => Then::Close,
+            (false, _) => Then::End,
         }
-        (is_sent && !closes).then_some(self)
     }
 
     async fn send(&mut self, mut ready: Ready, closes: bool, is_old: bool) -> bool {
@@ -156,10 +174,16 @@ where
             (false, true) => b"Connection: keep-alive\r\n\r\n",
             (false, false) => b"\r\n",
         };
-        let head = (common.len() + own.len() + last.len()) as u64;
+        let head = [&common[..], own, last];
+        let head_bytes = head.iter().map(|piece| piece.len() as u64).sum();
+        let joined = answer::joined(head, &ready.body);
+        let mut pieces = match &joined {
+            Some(joined) => Pieces::new([joined, &[], &[]], &mut []),
+            None => Pieces::new(head, &mut ready.body),
+        };
         let mut pace = Pace::new(self.limits().rate_min.0);
-        let (sent, is_whole) = Pieces::new([common, own, last], &mut ready.body).write(&mut self.socket, &mut pace).await;
-        self.door.behind.ended(&ready.entry, self.socket.client(), sent.saturating_sub(head), is_whole);
+        let (sent, is_whole) = pieces.write(&mut self.socket, &mut pace).await;
+        self.door.behind.ended(&ready.entry, self.socket.client(), sent.saturating_sub(head_bytes), is_whole);
         is_whole
     }
 

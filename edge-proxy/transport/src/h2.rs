@@ -1,101 +1,111 @@
-//! HTTP/2 connections of clients: takes their streams and hands each to Pingora as a session of our own.
+//! HTTP/2 connections of clients ([why not Pingora's](../../../docs/decisions/0012-http2-bounds.md)).
 //!
-//! Ours rather than Pingora's because Pingora's writes the time of sending into `Date`. Pingora's options, and with them its bounds, hold.
+//! The `h2` crate speaks the protocol, above a [`wire`] that gathers what it writes and counts what passes by ([`frames`]). The [`driver`] takes the
+//! requests of a connection, has the tier answer them at once where it can, and hands the others to Pingora, each as a [`session`] of our own;
+//! [`bodies`] sends what does not fit into a client's windows, by [`priority`]. Whatever a client can make this side hold, do or wait for has a bound:
+//! those here, `config::process::Limits`, the bounds of the driver and the [`pace`] of bodies.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::SendResponse;
-use http::Request;
-use pingora::apps::HttpServerApp;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{default_h2_options, handshake};
-use pingora::protocols::{Digest, Stream};
-use pingora::proxy::{HttpProxy, ProxyHttp};
+use pingora::proxy::ProxyHttp;
+use skerry_config::process::Limits;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::accept::{HANDSHAKE_TIME_MAX, KEEPALIVE_SECONDS};
-use crate::alarm::Alarm;
+use crate::accept::Door;
+use crate::connection::Socket;
 
-/// What the bytes that small DATA frames of a connection lack to 256 each may add up to while they wait: some 16,000 of them. With more the
-/// connection is ended.
+mod bodies;
+mod driver;
+mod frames;
+mod pace;
+mod priority;
+mod session;
+mod wire;
+
+use driver::Driver;
+use wire::Wire;
+
+/// Bytes of one request's body that are held until somebody reads them; the window of a stream.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The bytes of all bodies of a connection that are held: so many windows of streams, or a share of the streams where there are many.
+const STREAM_WINDOWS: u32 = 4;
+/// Of so many streams one can fill its window before the connection's is full.
+const STREAMS_PER_WINDOW: u32 = 32;
+/// Bytes of one answer that the crate holds and does not send yet.
+const SEND_BUFFER: usize = 64 * 1024;
+/// The payload of a frame that clients may send, in bytes; the least that may be said (RFC 9113 section 6.5.2).
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// The table of fields that clients may refer to, in bytes.
+const FIELD_TABLE_BYTES: u32 = 4 * 1024;
+/// A list of fields so many times as large as `Limits::head` is answered 431 by the crate, unseen by the tier; at four times that again the
+/// connection ends (`ENHANCE_YOUR_CALM`). Between the two numbers of CONTINUATION frames that such a list needs there is room for a quarter more.
+const HEAD_FACTOR: u64 = 2;
+/// Streams reset by the client before they were even looked at (RFC 9113 section 10.5, "rapid reset"); one more ends the connection.
+const PENDING_RESETS_MAX: usize = 32;
+/// Streams reset by us that are remembered, so that what is still under way for them is no error; and for how long.
+const RESETS_KEPT_MAX: usize = 64;
+const RESETS_KEPT: Duration = Duration::from_secs(1);
+/// Malformed messages, and streams above the number allowed; one more ends the connection.
+const STREAM_ERRORS_MAX: usize = 256;
+/// What the bytes that small DATA frames of a connection lack to 256 each may add up to while they wait: some 16,000 of them, as many small messages of
+/// gRPC calls may wait at once. With more the connection is ended.
 const SMALL_FRAMES_BUDGET: usize = 4 << 20;
 
-mod session;
+type Connection = h2::server::Connection<Wire, Bytes>;
 
-use session::H2Session;
-
-/// Answers the requests of one connection, side by side, until it ends, is idle for [`KEEPALIVE_SECONDS`], or has drained after a stop.
-pub(crate) async fn serve<App>(stream: Stream, proxy: &Arc<HttpProxy<App>>, stop: &watch::Receiver<bool>)
+/// Answers the requests of one connection, side by side, until it ends, is idle for too long, breaks a bound, or has drained after a stop.
+pub(crate) async fn serve<App>(socket: Socket, door: &Door<App>)
 where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    });
-    let mut stopping = stop.clone();
-    let Some(mut connection) = open_connection(stream, &mut stopping).await else { return };
-    let mut is_stopping = false;
-    let mut running = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stop| *stop), if !is_stopping => {
-                connection.graceful_shutdown();
-                is_stopping = true;
-            }
-            Some(_) = running.join_next() => {}
-            accepted = connection.accept() => {
-                let Some(Ok((request, answer))) = accepted else { break };
-                if let Some((session, alarm)) = open(request, answer, &digest) {
-                    let (proxy, stop) = (Arc::clone(proxy), stop.clone());
-                    running.spawn(async move { alarm.bounds(proxy.process_new_http(session, &stop)).await.is_some() });
-                }
-            }
-            () = tokio::time::sleep(Duration::from_secs(KEEPALIVE_SECONDS)), if running.is_empty() => break,
-        }
-    }
-    // What still runs notices by itself that its client is gone, and is counted and logged as any other request.
-    running.detach_all();
+    let digest = driver::digest(&socket);
+    let client = std::sync::Arc::clone(socket.client());
+    let wire = Wire::new(socket);
+    let mut stopping = door.stop.clone();
+    let Some(connection) = open(wire.clone(), &door.limits, &mut stopping).await else { return };
+    Driver::new(door, client, digest, connection, wire).run(stopping).await;
 }
 
-/// Takes the client's preface; `None` when it does not come in [`HANDSHAKE_TIME_MAX`], or not before a stop.
-async fn open_connection(stream: Stream, stopping: &mut watch::Receiver<bool>) -> Option<h2::server::Connection<Stream, Bytes>> {
+/// Takes the client's preface; `None` when it does not come in time, or not before a stop.
+async fn open(wire: Wire, limits: &Limits, stopping: &mut watch::Receiver<bool>) -> Option<Connection> {
+    let mut handshake = pin!(builder(limits).handshake::<Wire, Bytes>(wire.clone()));
+    let opened = std::future::poll_fn(|cx| {
+        let opened = handshake.as_mut().poll(cx);
+        // A client that is gone is noticed by the next read.
+        let _ = wire.poll_drain(cx);
+        match opened {
+            Poll::Ready(opened) => Poll::Ready(opened.ok()),
+            Poll::Pending => Poll::Pending,
+        }
+    });
     tokio::select! {
         biased;
-        opened = tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake(stream, Some(options()))) => opened.ok()?.ok(),
+        opened = tokio::time::timeout(limits.handshake_time.0, opened) => opened.ok()?,
         _ = stopping.wait_for(|stop| *stop) => None,
     }
 }
 
-/// Pingora's options, but that many small messages may wait at once, as a gRPC call sends them.
-fn options() -> h2::server::Builder {
-    let mut options = default_h2_options();
-    options.data_frame_budget(SMALL_FRAMES_BUDGET);
-    options
-}
-
-/// The session of a stream, and its alarm, unless its target has bytes that would be dangerous upstream (RFC 9113 section 8.3.1, RFC 9112 section 3.2).
-fn open(request: Request<RecvStream>, mut answer: SendResponse<Bytes>, digest: &Arc<Digest>) -> Option<(ServerSession, Arc<Alarm>)> {
-    let (mut head, body) = request.into_parts();
-    // Where the session and the tier find it.
-    let alarm: Arc<Alarm> = Arc::default();
-    head.extensions.insert(Arc::clone(&alarm));
-    let head = RequestHeader::from(head);
-    if head.raw_path().iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n' | b' ')) {
-        answer.send_reset(h2::Reason::PROTOCOL_ERROR);
-        return None;
-    }
-    let session = H2Session::new(head, body, answer, Arc::clone(digest));
-    Some((ServerSession::new_custom(Box::new(session)), alarm))
+fn builder(limits: &Limits) -> h2::server::Builder {
+    let windows = STREAM_WINDOWS.max(limits.streams / STREAMS_PER_WINDOW);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head.0.saturating_mul(HEAD_FACTOR)).unwrap_or(u32::MAX))
+        .header_table_size(FIELD_TABLE_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(windows).min(i32::MAX as u32))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_concurrent_reset_streams(RESETS_KEPT_MAX)
+        .reset_stream_duration(RESETS_KEPT)
+        .max_local_error_reset_streams(Some(STREAM_ERRORS_MAX))
+        .data_frame_budget(SMALL_FRAMES_BUDGET);
+    builder
 }
 
 #[cfg(test)]

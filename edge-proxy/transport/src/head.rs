@@ -3,6 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use pingora::http::RequestHeader;
+use skerry_config::process::Limits;
 
 use crate::hygiene;
 
@@ -69,6 +70,32 @@ impl Head {
         if bytes > HEAD_BYTES_MAX { Err(Refusal::HeadLength) } else { Ok(()) }
     }
 
+    /// Whether a client may ask for so much. The bytes of the head are counted as HTTP/2 does.
+    ///
+    /// # Errors
+    /// When the head, the number of fields, the target, or the body that is announced is above its limit.
+    pub fn within(&self, limits: &Limits) -> Result<(), Refusal> {
+        let field = |name: &str, value: usize| (name.len() + value + 32) as u64;
+        let fields: u64 = self.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum();
+        let pseudo = [(":path", self.path_and_query.len()), (":authority", self.authority.len()), (":method", self.method.as_str().len())];
+        let bytes = fields + pseudo.into_iter().map(|(name, value)| field(name, value)).sum::<u64>();
+        let is_longer =
+            |length: &HeaderValue| length.to_str().ok().and_then(|text| text.parse().ok()).is_none_or(|length: u64| length > limits.body.0);
+        if self.path_and_query.len() as u64 > limits.target.0 {
+            return Err(Refusal::TargetLength);
+        }
+        if bytes > limits.head.0 {
+            return Err(Refusal::HeadLength);
+        }
+        if self.headers.len() > limits.fields as usize {
+            return Err(Refusal::FieldCount);
+        }
+        if limits.body.0 > 0 && self.headers.get(header::CONTENT_LENGTH).is_some_and(is_longer) {
+            return Err(Refusal::BodyLength);
+        }
+        Ok(())
+    }
+
     /// Reads a head as Pingora parsed it.
     ///
     /// # Errors
@@ -98,6 +125,9 @@ impl Head {
         let (host, authority) = host_of(&line, &headers, tls)?;
         if !is_framed(&headers) {
             return Err(Refusal::Framing);
+        }
+        if line.version == Version::HTTP_2 && headers.values().any(has_space_around) {
+            return Err(Refusal::Field);
         }
         let path_and_query = match line.path_and_query {
             Some(target) if target.starts_with('/') => target.to_owned(),
@@ -142,6 +172,12 @@ fn is_written_well(path_and_query: &str) -> bool {
 pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
     let values = headers.get_all(field).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(member))
+}
+
+/// Whether space stands at either end of a value, where HTTP/2 and HTTP/3 allow none (RFC 9113 section 8.2.1, RFC 9114 section 4.2).
+fn has_space_around(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// Whether at most one thing says where the body ends: a single number, or chunks without any other coding.
@@ -203,6 +239,7 @@ fn split_authority(text: &str, tls: bool) -> Option<(String, String)> {
     };
     let authority = match port {
         Some(port) if port != if tls { 443 } else { 80 } => format!("{plain}:{port}"),
+        _ if plain.len() == text.len() => return Some((text.clone(), text)),
         _ => plain.to_owned(),
     };
     Some((plain.to_owned(), authority))

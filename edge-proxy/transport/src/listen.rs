@@ -1,11 +1,13 @@
 //! Binding sockets, with errors an operator can act on.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
+/// The bytes asked for as buffer of a UDP socket in each direction.
+const UDP_BUFFER_BYTES: usize = 4 << 20;
 /// The connections of one socket that the kernel keeps until they are accepted; it may itself allow fewer (`net.core.somaxconn`).
 pub const BACKLOG: i32 = 4_096;
 
@@ -15,6 +17,23 @@ pub const BACKLOG: i32 = 4_096;
 /// One sentence naming the address, what it was for and what to do.
 pub async fn bind(address: SocketAddr, purpose: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| refusal(address, purpose, &error))
+}
+
+/// Binds a UDP socket for QUIC. Port 0 chooses a free port.
+///
+/// # Errors
+/// One sentence naming the address, what it was for and what to do.
+pub fn bind_udp(address: SocketAddr, purpose: &str) -> Result<UdpSocket, String> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        // As much of it as the system gives; with the usual 200 KiB, bursts are lost.
+        let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
+        let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| refusal(address, purpose, &error))
 }
 
 /// Binds so many listeners to one address, between which the kernel shares the connections out (`SO_REUSEPORT`), each for an accept loop of its own.

@@ -17,8 +17,8 @@ use crate::h1::Handed;
 use crate::head::Refusal;
 use crate::interim::Interim;
 
-/// The time a client has to take one piece.
-pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
+/// The time a client has to take one piece, where its connection does not see to it itself.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a body is still taken that was refused.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
@@ -70,10 +70,16 @@ pub fn client_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
-/// Why the request's body could not be read, when that was the client's fault.
+/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 leave it among the extensions of the request.
 #[must_use]
 pub fn refusal(session: &Session) -> Option<Refusal> {
-    handed(session)?.refusal()
+    handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
+}
+
+/// Bounds how long a client may take nothing of an answer. A connection of HTTP/1.1 asks for a rate, so that a slow client gets a large piece too.
+pub fn bound_writes(session: &mut Session) {
+    let time = handed(session).is_none().then_some(WRITE_TIME_MAX);
+    session.set_write_timeout(time);
 }
 
 /// Whether another answer follows this one (RFC 9110 section 15.2).
@@ -97,7 +103,7 @@ pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    session.set_write_timeout(Some(WRITE_TIME_MAX));
+    bound_writes(session);
     for interim in interim {
         let head = head_of(interim.status(), interim.headers()).map_err(|_| Unsent::Client)?;
         if session.as_mut().write_response_header(Box::new(head)).await.is_err() {
@@ -119,7 +125,7 @@ pub async fn send(
     body: &mut dyn Pieces,
     head_only: bool,
 ) -> Result<u64, Unsent> {
-    session.set_write_timeout(Some(WRITE_TIME_MAX));
+    bound_writes(session);
     let head = response_head(session, status, headers, head_only).map_err(|_| Unsent::Client)?;
     keep_date(session, &head);
     let written = session.as_mut().write_response_header(head).await;
@@ -163,10 +169,10 @@ pub async fn linger(session: &mut Session) {
 
 /// Has the head that is about to be written keep its `Date`; one without gets the time of sending (RFC 9110 section 6.6.1).
 pub fn keep_date(session: &Session, head: &ResponseHeader) {
-    if !is_interim(head.status) {
-        if let Some(connection) = handed(session) {
-            connection.set_date(head.headers.get(header::DATE).cloned());
-        }
+    if !is_interim(head.status)
+        && let Some(connection) = handed(session)
+    {
+        connection.set_date(head.headers.get(header::DATE).cloned());
     }
 }
 

@@ -5,11 +5,17 @@ use std::sync::Arc;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
 
 /// Protocols offered by ALPN, in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// The protocol over QUIC.
+const ALPN_H3: &[u8] = b"h3";
+
+/// TLS sessions over QUIC that can be resumed; beyond, the oldest are forgotten.
+const QUIC_SESSIONS_MAX: usize = 16_384;
 
 /// The ring provider.
 #[must_use]
@@ -17,7 +23,8 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// For clients: certificates by server name, TLS 1.2 and 1.3, tickets whose keys rotate.
+/// For clients: certificates by server name, TLS 1.2 and 1.3. Session tickets are encrypted under keys of this process that change every 6 hours; the key
+/// before still opens tickets, so that a session is resumed for 6 to 12 hours (RFC 8446 section 4.6.1 allows 7 days).
 ///
 /// # Errors
 /// When the provider has no randomness.
@@ -27,6 +34,23 @@ pub fn for_clients(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<Serv
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| format!("no session tickets: {error}"))?;
+    Ok(Arc::new(config))
+}
+
+/// For clients over QUIC: the same certificates, TLS 1.3, and early data. Its sessions are kept here and each is used once, so that what a client
+/// sends ahead of a handshake is taken once (RFC 8446 section 8.1): tickets, which keep a session at the client, could not see to that.
+///
+/// # Errors
+/// When the provider does not have TLS 1.3.
+pub fn for_quic(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, String> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| error.to_string())?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = vec![ALPN_H3.to_vec()];
+    config.session_storage = ServerSessionMemoryCache::new(QUIC_SESSIONS_MAX);
+    // QUIC has a bound of its own on early data, and knows no other value (RFC 9001 section 4.6.1).
+    config.max_early_data_size = u32::MAX;
     Ok(Arc::new(config))
 }
 

@@ -329,3 +329,38 @@ async fn the_streams_of_a_connection_are_answered_side_by_side_and_a_stop_ends_i
     tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
     tokio::time::timeout(Duration::from_secs(5), connection).await.expect("the connection goes on").unwrap().unwrap();
 }
+
+/// A TLS client over a connection that is there already.
+async fn secure(socket: TcpStream, ca: &std::path::Path) -> tokio_rustls::client::TlsStream<TcpStream> {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(tls::provider()).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+    tokio_rustls::TlsConnector::from(config).connect("shop.test".try_into().unwrap(), socket).await.unwrap()
+}
+
+/// A client cannot know that it came just before the stop: the kernel had taken its connection, so its request is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_just_before_a_stop_is_answered() {
+    let running = start().await;
+    let mut plain = TcpStream::connect(running.http).await.unwrap();
+    let secured = TcpStream::connect(running.https).await.unwrap();
+    let silent = TcpStream::connect(running.http).await.unwrap();
+    running.stop.send(true).unwrap();
+    let mut secured = secure(secured, &running.dir.path().join("ca.pem")).await;
+    let request = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n";
+    plain.write_all(request).await.unwrap();
+    secured.write_all(request).await.unwrap();
+    let mut answers = [Vec::new(), Vec::new()];
+    let [in_clear, over_tls] = &mut answers;
+    let both = async { tokio::join!(plain.read_to_end(in_clear), secured.read_to_end(over_tls)) };
+    let _ = tokio::time::timeout(Duration::from_secs(5), both).await.expect("a connection is kept after a stop");
+    for answer in &answers {
+        let answer = String::from_utf8_lossy(answer);
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("HTTP/1.1"), "{answer:?}");
+    }
+    tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("who says nothing held up the drain").unwrap();
+    drop(silent);
+    assert!(TcpStream::connect(running.http).await.is_err(), "nobody listens any more");
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::results::{IdleRow, Results, Round, Row, SPREAD_MAX_PERCENT};
+use super::results::{IdleRow, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT};
 
 /// Makes docs/performance.md.
 #[must_use]
@@ -71,6 +71,9 @@ fn write_rows(text: &mut String, results: &Results) {
         if row.is_noisy() {
             let apart = row.ratio().map_or_else(|| "too little work was counted".to_owned(), |ratio| format!("{:.0} %", ratio.percent()));
             let _ = write!(note, ". **Noisy: the ratios of the rounds differ by more than {SPREAD_MAX_PERCENT} % ({apart})**");
+        }
+        if let Some(percent) = row.disturbed_percent() {
+            let _ = write!(note, ". **Disturbed: other programs used {percent:.0} % of a core, where {OTHERS_MAX_PERCENT} % may be**");
         }
         notes.push(note);
     }
@@ -183,7 +186,7 @@ mod tests {
         let text = page(&results(vec![row([0.60, 0.64, 0.62])]));
         let line = "| HTTP/1.1, 1 KB | 6.20 | 10.00 | 0.62 | 0.60-0.64 | 0.65 | yes | 50000 | 50000 | 31, 50 | 50, 50 | 10, 10 |\n";
         assert!(text.contains(line), "{text}");
-        assert!(!text.contains("Noisy"), "{text}");
+        assert!(!text.contains("Noisy") && !text.contains("Disturbed"), "{text}");
         assert!(text.contains("| cleartext | skerry | 10 | 10000 | 8192 | **no** |\n| cleartext | nginx | 10 | 0 |  |  |\n"), "{text}");
         assert!(page(&results(vec![row([0.70, 0.72, 0.71])])).contains("| **no** |"));
     }
@@ -195,6 +198,10 @@ mod tests {
         // A clock that saw no work at all.
         let text = page(&results(vec![row([0.60, 0.0, 0.62])]));
         assert!(text.contains("| - | - | 0.65 | - |") && text.contains("too little work was counted"), "{text}");
+        let mut busy = row([0.60, 0.64, 0.62]);
+        busy.sides[1].rounds.iter_mut().for_each(|round| round.others_s = 0.6);
+        let text = page(&results(vec![busy]));
+        assert!(text.contains("Disturbed: other programs used 30 % of a core, where 20 % may be"), "{text}");
         let absent = Row { absent: Some("skerry has no listener for it".to_owned()), sides: Vec::new(), ..row([1.0; 3]) };
         let text = page(&results(vec![absent]));
         assert!(text.contains("| HTTP/1.1, 1 KB | not measured: skerry has no listener for it |") && !text.contains("Noisy"), "{text}");

@@ -7,6 +7,9 @@ use crate::machine::Machine;
 /// The ratios of the rounds of one row may differ by so much, in percent of their median; beyond that the row is noise.
 pub const SPREAD_MAX_PERCENT: f64 = 15.0;
 
+/// What else ran on the machine may use so much, in percent of one core; beyond that it was in the way.
+pub const OTHERS_MAX_PERCENT: f64 = 20.0;
+
 /// A whole measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
@@ -142,6 +145,13 @@ impl Row {
     #[must_use]
     pub fn is_noisy(&self) -> bool {
         self.absent.is_none() && self.ratio().is_none_or(|ratio| ratio.percent() > SPREAD_MAX_PERCENT)
+    }
+
+    /// How busy the machine was with other things, in percent of one core, if that was too much.
+    #[must_use]
+    pub fn disturbed_percent(&self) -> Option<f64> {
+        let medians = self.sides.iter().filter_map(|side| side.spread(|round| round.others_s * 100.0 / round.seconds));
+        medians.map(|spread| spread.median).max_by(f64::total_cmp).filter(|percent| *percent > OTHERS_MAX_PERCENT)
     }
 
     /// Whether the bound is kept; none if it cannot be told.

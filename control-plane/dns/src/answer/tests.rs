@@ -63,6 +63,9 @@ fn https_names_protocols_and_addresses() {
     let north = "shop.cdn.test. 20 HTTPS 1 . alpn=h2,http/1.1, ipv4hint=192.0.2.1, ipv6hint=2001:db8::1,";
     check("shop.cdn.test.", RecordType::HTTPS, "10.1.9.0/24", &[north], 16);
     check("shop.cdn.test.", RecordType::HTTPS, "10.2.9.0/24", &["shop.cdn.test. 20 HTTPS 1 . alpn=h2,http/1.1, ipv4hint=192.0.2.2,"], 16);
+    let with = Zone::build(std::sync::Arc::new(crate::state::State { h3: true, ..crate::sample::state() }));
+    let reply = answer(&with, &name("shop.cdn.test."), RecordType::HTTPS, &client("10.2.9.0/24"));
+    assert_eq!(lines(&reply.answers), ["shop.cdn.test. 20 HTTPS 1 . alpn=h3,h2,http/1.1, ipv4hint=192.0.2.2,"]);
 }
 
 #[test]

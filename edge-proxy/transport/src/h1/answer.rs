@@ -14,12 +14,25 @@ use super::pace::Pace;
 use crate::connection::Socket;
 use crate::door::{self, Told};
 
+/// An answer of at most so many bytes leaves as one piece: copying it costs less than having the kernel take it in several.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
 /// Pieces given to the kernel at a time.
 const PIECES_MAX: usize = 32;
 /// How long a client that was refused may go on sending until the connection is closed, so that it reads what it is told.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How much it may send meanwhile.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Head and body in one, if they are small.
+pub(super) fn joined(head: [&[u8]; 3], body: &[Bytes]) -> Option<Vec<u8>> {
+    let pieces = || head.iter().copied().chain(body.iter().map(|piece| &piece[..]));
+    let length = pieces().map(<[u8]>::len).sum();
+    (length <= COPIED_BYTES_MAX).then(|| {
+        let mut joined = Vec::with_capacity(length);
+        pieces().for_each(|piece| joined.extend_from_slice(piece));
+        joined
+    })
+}
 
 /// Pieces to be written one behind the other.
 pub(super) struct Pieces<'a> {
@@ -59,7 +72,11 @@ impl<'a> Pieces<'a> {
         if count == 0 {
             return Poll::Ready(Ok(0));
         }
-        match Pin::new(socket).poll_write_vectored(cx, &slices[..count])? {
+        let written = match &slices[..count] {
+            [one] => Pin::new(socket).poll_write(cx, one),
+            several => Pin::new(socket).poll_write_vectored(cx, several),
+        };
+        match written? {
             Poll::Ready(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
             Poll::Ready(written) => {
                 pace.went(written);

@@ -13,7 +13,7 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 /// Counts the waiting and the bytes that ended it. Costs nothing where nobody waits.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Bytes that must come or go in a [`WINDOW`]; 0 for no demand.
+    /// Bytes that must come or go in a [`WINDOW`], at least one.
     least: u64,
     bytes: u64,
     waited: Duration,
@@ -22,9 +22,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// `rate` is in bytes per second.
+    /// `rate` is in bytes per second; who is asked for none must still do something in a [`WINDOW`].
     pub(super) fn new(rate: u64) -> Self {
-        Self { least: rate.saturating_mul(WINDOW.as_secs()), ..Self::default() }
+        Self { least: rate.saturating_mul(WINDOW.as_secs()).max(1), ..Self::default() }
     }
 
     /// So many bytes came or went.
@@ -42,9 +42,6 @@ impl Pace {
 
     /// While waiting: ready as soon as it went too slowly.
     pub(super) fn poll_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.least == 0 {
-            return Poll::Pending;
-        }
         loop {
             let now = Instant::now();
             let since = *self.since.get_or_insert(now);

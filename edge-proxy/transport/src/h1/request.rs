@@ -173,15 +173,15 @@ fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     match error {
         // A version that there is, or could be, is told from what is none.
-        httparse::Error::Version => match line.rsplit(|byte| *byte == b' ').next() {
-            Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() => {
+        httparse::Error::Version => match line.split(|byte| *byte == b' ').collect::<Vec<_>>()[..] {
+            [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]] if major.is_ascii_digit() && minor.is_ascii_digit() => {
                 Refusal::Version
             }
             _ => Refusal::Line,
         },
-        httparse::Error::Token => Refusal::Line,
+        // The ends of all lines were looked at before: here it is something between the version and its line's end.
+        httparse::Error::Token | httparse::Error::NewLine => Refusal::Line,
         httparse::Error::TooManyHeaders => Refusal::FieldCount,
-        httparse::Error::NewLine => Refusal::LineEnd,
         _ => Refusal::Field,
     }
 }

@@ -18,11 +18,13 @@ use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::protocols::http::v1::client::http_req_header_to_wire;
-use pingora::protocols::http::v2::write_body;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::{Error, ErrorType, OrErr, Result};
+use skerry_config::process::Limits;
 
+use super::pace::Pace;
 use crate::alarm::{Alarm, Timer};
+use crate::head::Refusal;
 use crate::interim::INTERIM_MAX;
 
 /// The bytes of a request's body kept to send it to another upstream.
@@ -47,6 +49,11 @@ pub(super) struct H2Session {
     request: RequestHeader,
     request_body: RecvStream,
     body_read: usize,
+    /// The longest body of a request, in bytes.
+    body_max: u64,
+    /// How the client sends, and how it takes.
+    coming: Pace,
+    going: Pace,
     /// What was read of the body, for another try.
     retry: Option<FixedBuffer>,
     answer: SendResponse<Bytes>,
@@ -65,13 +72,30 @@ pub(super) struct H2Session {
     drain_timeout: Option<Duration>,
 }
 
+/// `None` when it takes longer than this.
+async fn in_time<F: Future>(time: Option<Duration>, step: F) -> Option<F::Output> {
+    match time {
+        None => Some(step.await),
+        Some(time) => tokio::time::timeout(time, step).await.ok(),
+    }
+}
+
 impl H2Session {
-    pub(super) fn new(request: RequestHeader, request_body: RecvStream, answer: SendResponse<Bytes>, digest: Arc<Digest>) -> Self {
+    pub(super) fn new(
+        request: RequestHeader,
+        request_body: RecvStream,
+        answer: SendResponse<Bytes>,
+        digest: Arc<Digest>,
+        limits: &Limits,
+    ) -> Self {
         let alarm = request.extensions.get::<Arc<Alarm>>().cloned().unwrap_or_default();
         Self {
             request,
             request_body,
             body_read: 0,
+            body_max: if limits.body.0 == 0 { u64::MAX } else { limits.body.0 },
+            coming: Pace::new(limits.rate_min.0),
+            going: Pace::new(limits.rate_min.0),
             retry: None,
             answer,
             interim: 0,
@@ -128,13 +152,36 @@ impl H2Session {
         if self.ended {
             return Ok(());
         }
+        let length = data.len();
+        self.write_data(data, end).await.map_err(|error| error.into_down())?;
+        self.body_sent += length;
+        self.ended = end;
+        Ok(())
+    }
+
+    /// Writes as the client's windows allow it.
+    async fn write_data(&mut self, mut data: Bytes, end: bool) -> Result<()> {
         let Some(writer) = self.answer_body.as_mut() else {
             return Error::e_explain(ErrorType::H2Error, "a body before its head");
         };
-        let length = data.len();
-        write_body(writer, data, end, self.write_timeout).await.map_err(|error| error.into_down())?;
-        self.body_sent += length;
-        self.ended = end;
+        while !data.is_empty() {
+            writer.reserve_capacity(data.len());
+            let room = match writer.capacity() {
+                0 => {
+                    let more = in_time(self.write_timeout, std::future::poll_fn(|cx| writer.poll_capacity(cx)));
+                    match self.going.wait(more).await {
+                        Ok(Some(Some(room))) => room.or_err(ErrorType::WriteError, "writing the body of an answer")?,
+                        Ok(Some(None)) => return Error::e_explain(ErrorType::ConnectionClosed, "the client gave up"),
+                        Ok(None) | Err(_) => return Error::e_explain(ErrorType::WriteTimedout, "the client takes the body too slowly"),
+                    }
+                }
+                room => room,
+            };
+            let piece = data.split_to(room.min(data.len()));
+            self.going.moved(piece.len());
+            let last = end && data.is_empty();
+            writer.send_data(piece, last).or_err(ErrorType::WriteError, "writing the body of an answer")?;
+        }
         Ok(())
     }
 
@@ -179,12 +226,17 @@ impl H2Session {
         .or_err(ErrorType::H2Error, "waiting for the client")
     }
 
-    /// The next piece of the request's body, in the time it may take.
+    /// The next piece of the request's body, in the time it may take. Without a bound on that, there is none on the rate either.
     async fn next_data(&mut self) -> Result<Option<Result<Bytes, h2::Error>>> {
-        let data = self.request_body.data();
-        match self.read_timeout {
-            None => Ok(data.await),
-            Some(time) => tokio::time::timeout(time, data).await.or_err(ErrorType::ReadTimedout, "reading the body of a request"),
+        if self.read_timeout.is_none() {
+            return Ok(self.request_body.data().await);
+        }
+        match self.coming.wait(in_time(self.read_timeout, self.request_body.data())).await {
+            Ok(Some(data)) => Ok(data),
+            Ok(None) | Err(_) => {
+                self.request.extensions_mut().insert(Refusal::BodyTime);
+                Error::e_explain(ErrorType::ReadTimedout, "reading the body of a request")
+            }
         }
     }
 
@@ -229,6 +281,12 @@ impl Session for H2Session {
         let data = self.next_data().await?.transpose().or_err(ErrorType::ReadError, "reading the body of a request")?;
         if let Some(data) = &data {
             self.body_read += data.len();
+            self.coming.moved(data.len());
+            if self.body_read as u64 > self.body_max {
+                self.request.extensions_mut().insert(Refusal::BodyLength);
+                return Error::e_explain(ErrorType::HTTPStatus(413), "the body of a request is too long")
+                    .map_err(|error| error.into_down());
+            }
             if let Some(retry) = &mut self.retry {
                 retry.write_to_buffer(data);
             }

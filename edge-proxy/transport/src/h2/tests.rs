@@ -1,50 +1,58 @@
 //! Connections and streams whose clients fall silent, by a paused clock.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use h2::client::SendRequest;
 use pingora::ErrorType;
+use pingora::http::RequestHeader;
+use pingora::protocols::Digest;
 use pingora::protocols::http::custom::server::Session as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::session::BODY_TIME_MAX;
+use super::pace::PERIOD;
+use super::session::H2Session;
 use super::*;
+use crate::client::{Client, Protocol};
+use crate::connection::{Io, Kernel};
 
 /// A connection that is open on both sides; the client's is driven in the background.
-async fn opened() -> (h2::server::Connection<Stream, Bytes>, SendRequest<Bytes>) {
+async fn opened() -> (h2::server::Connection<DuplexStream, Bytes>, SendRequest<Bytes>) {
     let (near, far) = duplex(64 << 10);
-    let (_stop, mut stopping) = watch::channel(false);
-    let near: Stream = Box::new(near);
-    let (server, client) = tokio::join!(open_connection(near, &mut stopping), h2::client::handshake(far));
+    let limits = Limits::default();
+    let (server, client) = tokio::join!(builder(&limits).handshake(near), h2::client::handshake(far));
     let (client, driven) = client.unwrap();
     tokio::spawn(driven);
     (server.unwrap(), client)
 }
 
-fn silent(said: &[u8]) -> (Stream, DuplexStream) {
-    let (near, mut far) = duplex(64);
-    let sent = futures_util::FutureExt::now_or_never(far.write_all(said));
-    assert!(matches!(sent, Some(Ok(()))));
-    (Box::new(near), far)
+async fn silent(said: &[u8]) -> (Wire, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (near, address) = listener.accept().await.unwrap();
+    far.write_all(said).await.unwrap();
+    let kernel = Kernel::of(&near);
+    let client = Client { address, local: address, protocol: Protocol::Http2, secured: None, measure: None };
+    (Wire::new(Socket::new(Io::Plain(near), kernel, Arc::new(client))), far)
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_never_finishes_the_preface_is_not_waited_for() {
     let (stop, mut stopping) = watch::channel(false);
+    let limits = Limits::default();
+    let time = limits.handshake_time.0;
     for said in [&b""[..], b"PRI * HTTP"] {
-        let (near, _far) = silent(said);
+        let (near, _far) = silent(said).await;
         let since = Instant::now();
-        let opening = tokio::time::timeout(2 * HANDSHAKE_TIME_MAX, open_connection(near, &mut stopping));
+        let opening = tokio::time::timeout(2 * time, open(near, &limits, &mut stopping));
         assert!(opening.await.expect("the connection is kept for nothing").is_none());
-        assert_eq!(since.elapsed(), HANDSHAKE_TIME_MAX);
+        assert_eq!(since.elapsed(), time);
     }
-    let (near, _far) = silent(b"PRI");
+    let (near, _far) = silent(b"PRI").await;
     stop.send(true).unwrap();
     let since = Instant::now();
-    assert!(open_connection(near, &mut stopping).await.is_none());
+    assert!(open(near, &limits, &mut stopping).await.is_none());
     assert_eq!(since.elapsed(), Duration::ZERO, "a stop does not wait for who has said nothing");
 }
 
@@ -57,10 +65,10 @@ async fn a_body_that_stops_coming_is_given_up() {
     let (request, answer) = server.accept().await.unwrap().unwrap();
     tokio::spawn(async move { while server.accept().await.is_some() {} });
     let (head, body) = request.into_parts();
-    let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()));
+    let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()), &Limits::default());
     assert_eq!(session.read_body_bytes().await.unwrap().unwrap(), "half");
     let since = Instant::now();
-    let reading = tokio::time::timeout(2 * BODY_TIME_MAX, session.read_body_or_idle(false));
+    let reading = tokio::time::timeout(2 * PERIOD, session.read_body_or_idle(false));
     let error = reading.await.expect("nobody gives the body up").unwrap_err();
-    assert_eq!((error.etype(), since.elapsed()), (&ErrorType::ReadTimedout, BODY_TIME_MAX));
+    assert_eq!((error.etype(), since.elapsed()), (&ErrorType::ReadTimedout, PERIOD));
 }

@@ -35,11 +35,13 @@ pub enum Refusal {
     HeadTime,
     /// The body came too slowly.
     BodyTime,
+    /// The connection makes more work than its requests account for: frames that move nothing, requests that are taken back.
+    Flood,
 }
 
 impl Refusal {
-    /// All of them.
-    pub const ALL: [Self; 16] = [
+    /// All of them, in their order.
+    pub const ALL: [Self; 17] = [
         Self::Line,
         Self::Version,
         Self::Method,
@@ -56,6 +58,7 @@ impl Refusal {
         Self::BodyLength,
         Self::HeadTime,
         Self::BodyTime,
+        Self::Flood,
     ];
 
     /// Its name in figures and logs.
@@ -78,7 +81,14 @@ impl Refusal {
             Self::BodyLength => "body-length",
             Self::HeadTime => "head-time",
             Self::BodyTime => "body-time",
+            Self::Flood => "flood",
         }
+    }
+
+    /// Whether nothing more is taken from a connection with many streams after this: what is above a limit is the matter of one stream alone.
+    #[must_use]
+    pub fn ends_connection(self) -> bool {
+        !matches!(self, Self::Method | Self::TargetLength | Self::HeadLength | Self::FieldCount | Self::BodyLength | Self::BodyTime)
     }
 
     /// A sentence for the client.
@@ -101,6 +111,21 @@ impl Refusal {
             Self::BodyLength => "the body of the request is too long",
             Self::HeadTime => "the head of the request did not come in time",
             Self::BodyTime => "the body of the request came too slowly",
+            Self::Flood => "the connection makes more work than its requests account for",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_there_in_their_order_and_no_two_have_a_name() {
+        let mut names: Vec<&str> = Refusal::ALL.iter().map(|refusal| refusal.as_str()).collect();
+        assert!(Refusal::ALL.iter().enumerate().all(|(place, refusal)| *refusal as usize == place));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Refusal::ALL.len());
     }
 }

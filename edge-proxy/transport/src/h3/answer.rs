@@ -1,0 +1,198 @@
+//! Writes the answer to one request: field sections and data as frames, bodies as they are in memory. One that is not whole is reset, so that no
+//! client takes it for whole (RFC 9114 section 4.1).
+
+use bytes::{Bytes, BytesMut};
+use h3::error::Code;
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName};
+use quinn::{SendStream, VarInt, WriteError};
+
+use super::adapter::code;
+use super::frames::{self, put_header};
+use super::pace::{self, Pace};
+use super::priority::{Priority, Said, said};
+use super::section;
+
+/// Fields that HTTP/3 has no place for (RFC 9114 section 4.2).
+const OF_HTTP1: [HeaderName; 5] = [
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Why an answer goes no further.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The client took too little of it in the time it had.
+    TooSlow,
+    /// The client gave it up, or is gone.
+    Left(WriteError),
+}
+
+/// One answer.
+pub(super) struct Answer {
+    stream: SendStream,
+    /// Whether the end of the stream was written, or the stream reset.
+    ended: bool,
+    pace: Pace,
+    rate_min: u64,
+    /// What the request said, and what was said of it since.
+    priority: Priority,
+    said: Said,
+    /// Bytes of frames written.
+    written: u64,
+}
+
+impl Answer {
+    pub(super) fn new(stream: SendStream, rate_min: u64, said: Said) -> Self {
+        let answer = Self { stream, ended: false, pace: Pace::new(rate_min), rate_min, priority: Priority::default(), said, written: 0 };
+        answer.prefer(answer.priority);
+        answer
+    }
+
+    /// Has the answer go by this priority.
+    pub(super) fn set_priority(&mut self, priority: Priority) {
+        self.priority = priority;
+        self.prefer(priority);
+    }
+
+    fn prefer(&self, priority: Priority) {
+        let id = u64::from(VarInt::from(self.stream.id()));
+        // Only a stream that has ended has no priority.
+        let _ = self.stream.set_priority(priority.of_stream(id));
+    }
+
+    /// Heeds what the client has said of this request since.
+    fn heed(&mut self) {
+        if let Some(priority) = said(&self.said).filter(|priority| *priority != self.priority) {
+            self.set_priority(priority);
+        }
+    }
+
+    /// Whether the end was written, or the stream reset.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Bytes of frames written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes a head, final or interim.
+    pub(super) async fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Unsent> {
+        self.write(&mut [head_of(status, headers)]).await
+    }
+
+    /// Writes a piece of the body.
+    pub(super) async fn data(&mut self, piece: Bytes) -> Result<(), Unsent> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.write(&mut [header_of(frames::DATA, piece.len()), piece]).await
+    }
+
+    /// Writes trailers.
+    pub(super) async fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unsent> {
+        let section = section::encode_trailers(trailers);
+        self.write(&mut [header_of(frames::HEADERS, section.len()), section]).await
+    }
+
+    /// Writes a whole answer, and ends it.
+    pub(super) async fn whole(&mut self, status: StatusCode, headers: &HeaderMap, body: Vec<Bytes>) -> Result<(), Unsent> {
+        let length: usize = body.iter().map(Bytes::len).sum();
+        let mut head = BytesMut::from(head_of(status, headers));
+        if length > 0 {
+            put_header(&mut head, frames::DATA, length);
+        }
+        let mut pieces = Vec::with_capacity(1 + body.len());
+        pieces.push(head.freeze());
+        pieces.extend(body);
+        self.write(&mut pieces).await?;
+        self.end();
+        Ok(())
+    }
+
+    /// Ends the answer properly.
+    pub(super) fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            // It is not ended, so that it can only be that the client stopped it.
+            let _ = self.stream.finish();
+        }
+    }
+
+    /// Cuts the answer off, unless it is whole.
+    pub(super) fn reset(&mut self, why: Code) {
+        if !std::mem::replace(&mut self.ended, true) {
+            let _ = self.stream.reset(code(why));
+        }
+    }
+
+    /// Waits until the client gives the answer up or, if it has ended, has all of it.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let stopped = self.stream.stopped();
+        async move {
+            let _ = stopped.await;
+        }
+    }
+
+    /// The longest the client may take for what it does not have yet, of which at most `window` bytes wait to be sent.
+    pub(super) fn time_left(&self, window: u64) -> std::time::Duration {
+        pace::time_for(self.rate_min, self.written.min(window))
+    }
+
+    async fn write(&mut self, mut pieces: &mut [Bytes]) -> Result<(), Unsent> {
+        self.heed();
+        while !pieces.is_empty() {
+            let moved = match self.pace.wait(self.stream.write_chunks(pieces)).await {
+                Ok(Ok(moved)) => moved,
+                Ok(Err(error)) => {
+                    self.reset(Code::H3_REQUEST_CANCELLED);
+                    return Err(Unsent::Left(error));
+                }
+                Err(_) => {
+                    self.reset(Code::H3_REQUEST_CANCELLED);
+                    return Err(Unsent::TooSlow);
+                }
+            };
+            self.pace.moved(moved.bytes);
+            self.written += moved.bytes as u64;
+            pieces = &mut pieces[moved.chunks..];
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.reset(Code::H3_INTERNAL_ERROR);
+    }
+}
+
+/// Takes out what belongs to a connection of HTTP/1.1.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    for name in &OF_HTTP1 {
+        headers.remove(name);
+    }
+}
+
+/// Whether a request has a field that HTTP/3 has no place for: such a request is malformed.
+pub(super) fn has_misplaced(headers: &HeaderMap) -> bool {
+    OF_HTTP1.iter().any(|name| headers.contains_key(name)) || headers.get_all(header::TE).iter().any(|value| value != "trailers")
+}
+
+fn head_of(status: StatusCode, headers: &HeaderMap) -> Bytes {
+    let section = section::encode(status, headers);
+    let mut frame = BytesMut::with_capacity(16 + section.len());
+    put_header(&mut frame, frames::HEADERS, section.len());
+    frame.extend_from_slice(&section);
+    frame.freeze()
+}
+
+fn header_of(kind: u64, length: usize) -> Bytes {
+    let mut header = BytesMut::with_capacity(16);
+    put_header(&mut header, kind, length);
+    header.freeze()
+}

@@ -1,0 +1,248 @@
+//! One connection: takes its requests side by side until it ends, is idle for too long, or has drained after a stop.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h3::error::Code;
+use h3::frame::FrameStream;
+use h3::server;
+use h3::stream::BufRecvStream;
+use pingora::proxy::ProxyHttp;
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connecting, VarInt, ZeroRttAccepted};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::adapter::{Quic, Request, code};
+use super::body::Incoming;
+use super::endpoint::Handshaking;
+use super::priority::Priorities;
+use super::request::{Decoder, Exchange};
+use crate::accept::Door;
+use crate::client::{Client, Measure, Protocol, RoundTrip, Secured};
+use crate::gate::{Gate, Place, Refused};
+
+/// The least and the most time in which requests that were under way when a stop was asked for may still arrive.
+const LAST_REQUESTS_TIME: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
+
+/// A connection that is served.
+struct Open<App> {
+    quic: quinn::Connection,
+    http: server::Connection<Quic, Bytes>,
+    door: Door<App>,
+    priorities: Arc<Priorities>,
+    client: Arc<Client>,
+    place: Place,
+    /// True when the handshake is complete.
+    established: watch::Sender<bool>,
+    running: JoinSet<u64>,
+    /// Requests taken.
+    taken: u32,
+}
+
+/// Serves a connection from its first packet.
+pub(super) async fn serve<App>(
+    mut connecting: Connecting,
+    local: SocketAddr,
+    door: Door<App>,
+    gate: Gate,
+    place: Place,
+    handshaking: Handshaking,
+) where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    let deadline = Instant::now() + door.limits.handshake_time.0;
+    let address = connecting.remote_address();
+    let refused = |reason: Refused| {
+        gate.refuse(reason);
+        tracing::debug!(client = %address.ip(), reason = reason.as_str(), "connection refused");
+    };
+    // The client's choice of a name comes with the first message of the handshake, before which nothing can be answered.
+    let agreed = match timeout_at(deadline, connecting.handshake_data()).await {
+        Ok(Ok(agreed)) => agreed.downcast::<HandshakeData>().ok(),
+        Ok(Err(_)) => return refused(Refused::Handshake),
+        Err(_) => return refused(Refused::HandshakeTime),
+    };
+    let Ok((quic, complete)) = connecting.into_0rtt() else { return };
+    let client = client_of(&quic, local, agreed.and_then(|agreed| agreed.server_name));
+    let priorities = Priorities::new(door.limits.streams as usize);
+    let mut settings = server::builder();
+    settings.max_field_section_size(door.limits.head.0).send_grease(false);
+    let opening = settings.build(Quic::new(quic.clone(), Arc::clone(&priorities)));
+    let http = match timeout_at(deadline, opening).await {
+        Ok(Ok(http)) => http,
+        Ok(Err(_)) => return refused(Refused::Handshake),
+        Err(_) => {
+            quic.close(code(Code::H3_NO_ERROR), b"no handshake in time");
+            return refused(Refused::HandshakeTime);
+        }
+    };
+    let established = watch::Sender::new(false);
+    let mut open = Open { quic, http, door, priorities, client, place, established, running: JoinSet::new(), taken: 0 };
+    match open.run(deadline, complete, handshaking).await {
+        Ended::Refused(reason) => refused(reason),
+        Ended::Lost => {}
+        Ended::Enough => open.drain().await,
+    }
+    // What still runs notices by itself that its client is gone, and is counted and logged as any other request.
+    open.running.detach_all();
+}
+
+/// Why no more requests are taken.
+enum Ended {
+    /// There was no handshake, or there are too many connections of this client.
+    Refused(Refused),
+    /// The connection is closed.
+    Lost,
+    /// The connection is to end: a stop, no request for too long, or as many as there may be.
+    Enough,
+}
+
+/// What is known of a connection's client.
+fn client_of(quic: &quinn::Connection, local: SocketAddr, server_name: Option<String>) -> Arc<Client> {
+    let local = SocketAddr::new(quic.local_ip().unwrap_or(local.ip()), local.port());
+    let secured = Secured { version: "TLSv1.3", server_name: server_name.map(|name| name.to_ascii_lowercase().into()) };
+    let measure = Some(Arc::new(Path(quic.clone())) as _);
+    Arc::new(Client { address: quic.remote_address(), local, protocol: Protocol::Http3, secured: Some(secured), measure })
+}
+
+/// The path of a connection, whose round trips QUIC measures.
+#[derive(Debug)]
+struct Path(quinn::Connection);
+
+impl Measure for Path {
+    fn round_trip(&self) -> Option<RoundTrip> {
+        self.0.close_reason().is_none().then(|| RoundTrip { smoothed: self.0.rtt(), least: self.0.min_rtt() })
+    }
+}
+
+impl<App> Open<App>
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    /// Takes requests until there is a reason to take no more.
+    async fn run(&mut self, deadline: Instant, complete: ZeroRttAccepted, handshaking: Handshaking) -> Ended {
+        let limits = Arc::clone(&self.door.limits);
+        let mut stop = self.door.stop.clone();
+        let mut complete = pin!(complete);
+        let mut handshaking = Some(handshaking);
+        while self.taken < limits.requests_per_connection {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ended::Enough,
+                _ = &mut complete, if handshaking.is_some() => {
+                    handshaking = None;
+                    if let Some(refused) = self.establish() {
+                        return refused;
+                    }
+                }
+                reason = too_late(deadline, &mut handshaking), if handshaking.is_some() => {
+                    self.quic.close(code(Code::H3_NO_ERROR), b"no handshake in time");
+                    return Ended::Refused(reason);
+                }
+                Some(ended) = self.running.join_next() => self.forget(ended),
+                accepted = poll_fn(|cx| self.http.poll_accept_request_stream(cx)) => match accepted {
+                    Ok(Some(stream)) => self.begin(stream),
+                    Ok(None) | Err(_) if handshaking.is_some() => return Ended::Refused(Refused::Handshake),
+                    Ok(None) | Err(_) => return Ended::Lost,
+                },
+                () = sleep(limits.idle_time.0), if self.running.is_empty() => return Ended::Enough,
+            }
+        }
+        Ended::Enough
+    }
+
+    /// The handshake is complete, and with it shown whose connection this is: it counts as one of its client's, whom before that anyone could
+    /// have kept out by packets in its name.
+    fn establish(&mut self) -> Option<Ended> {
+        // A connection that was lost completes too.
+        if self.quic.close_reason().is_some() {
+            return Some(Ended::Refused(Refused::Handshake));
+        }
+        self.place.speaks(Protocol::Http3);
+        if self.place.admit(self.client.ip()).is_err() {
+            self.quic.close(code(Code::H3_EXCESSIVE_LOAD), b"too many connections");
+            return Some(Ended::Lost);
+        }
+        self.established.send_replace(true);
+        None
+    }
+
+    /// Answers a request in the background.
+    fn begin(&mut self, mut stream: Request) {
+        let Some((send, receive)) = stream.take() else { return };
+        self.taken += 1;
+        let id = u64::from(VarInt::from(send.id()));
+        let head = stream.head();
+        let decoder = Decoder::new(self.http.create_resolver(FrameStream::new(BufRecvStream::new(stream))), head);
+        let limits = &self.door.limits;
+        let early = receive.is_0rtt();
+        let incoming = Incoming::new(receive, self.quic.clone(), limits.head.0, limits.body.0, limits.rate_min.0);
+        let exchange = Exchange { door: self.door.clone(), client: self.client(), early, established: self.established.subscribe() };
+        let said = self.priorities.begin(id);
+        self.running.spawn(async move {
+            exchange.run(incoming, send, decoder, said).await;
+            id
+        });
+    }
+
+    /// The client, by the address it has moved to (RFC 9000 section 9).
+    fn client(&mut self) -> Arc<Client> {
+        let address = self.quic.remote_address();
+        if address != self.client.address {
+            let Client { local, protocol, ref secured, ref measure, .. } = *self.client;
+            self.client = Arc::new(Client { address, local, protocol, secured: secured.clone(), measure: measure.clone() });
+        }
+        Arc::clone(&self.client)
+    }
+
+    fn forget(&mut self, ended: Result<u64, JoinError>) {
+        if let Ok(id) = ended {
+            self.priorities.end(id);
+        }
+    }
+
+    /// Takes what is under way, lets all of it end in its time, and closes (RFC 9114 section 5.2).
+    async fn drain(&mut self) {
+        let limits = Arc::clone(&self.door.limits);
+        let deadline = Instant::now() + limits.drain_time.0;
+        let last = Instant::now() + (2 * self.quic.rtt()).clamp(LAST_REQUESTS_TIME.start, LAST_REQUESTS_TIME.end);
+        // The first word allows for the requests that are on their way while the client does not have it.
+        let mut is_last = self.taken == 0;
+        let mut said = self.http.shutdown(limits.streams as usize).await;
+        while said.is_ok() && !(is_last && self.running.is_empty()) {
+            tokio::select! {
+                biased;
+                () = sleep_until(deadline) => break,
+                Some(ended) = self.running.join_next() => self.forget(ended),
+                accepted = poll_fn(|cx| self.http.poll_accept_request_stream(cx)) => match accepted {
+                    // The client was told that this one is not taken.
+                    Ok(Some(mut stream)) if is_last => stream.refuse(),
+                    Ok(Some(stream)) => self.begin(stream),
+                    Ok(None) | Err(_) => break,
+                },
+                () = sleep_until(last), if !is_last => {
+                    is_last = true;
+                    said = self.http.shutdown(1).await;
+                }
+            }
+        }
+        self.quic.close(code(Code::H3_NO_ERROR), b"");
+    }
+}
+
+/// Why a handshake has taken long enough: its time is over, or too many came behind it.
+async fn too_late(deadline: Instant, handshaking: &mut Option<Handshaking>) -> Refused {
+    let Some(Handshaking { handshake, .. }) = handshaking else { return std::future::pending().await };
+    tokio::select! {
+        () = sleep_until(deadline) => Refused::HandshakeTime,
+        () = handshake.supplanted() => Refused::Handshakes,
+    }
+}

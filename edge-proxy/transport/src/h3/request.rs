@@ -1,0 +1,281 @@
+//! One request: its head is read and validated, then it is answered at once or becomes a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use h3::error::{Code, StreamError};
+use h3::server::{RequestResolver, RequestStream};
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Scheme;
+use http::{Method, Version, request};
+use pingora::apps::HttpServerApp as _;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::ProxyHttp;
+use quinn::SendStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::adapter::{Head as ForH3, Quic, Request};
+use super::answer::{Answer, has_misplaced};
+use super::body::{Incoming, Unread};
+use super::endpoint::SEND_WINDOW_BYTES;
+use super::frames::{Fault, HEADERS, put_header};
+use super::priority::{Priority, Said};
+use super::section::{self, Malformed};
+use super::session::H3Session;
+use crate::accept::Door;
+use crate::alarm::Alarm;
+use crate::client::Client;
+use crate::door::{Ready, ReadyHead};
+use crate::head::{Head, Line, Refusal};
+
+/// Tells an origin that a request may be a replay (RFC 8470 section 5.1).
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+/// A field section that is malformed whatever follows: it has no field at all.
+const NO_FIELDS: &[u8] = &[0, 0];
+
+/// What is needed to answer a request.
+pub(super) struct Exchange<App> {
+    pub(super) door: Door<App>,
+    pub(super) client: Arc<Client>,
+    /// Whether the request came before the handshake was complete, so that it may be a replay.
+    pub(super) early: bool,
+    /// Turns true when the handshake is complete.
+    pub(super) established: watch::Receiver<bool>,
+}
+
+/// Why a request gets no further.
+enum Refused {
+    /// The client is told.
+    With(Refusal),
+    /// The stream is reset.
+    Reset(Code),
+    /// The connection is closed.
+    Close(Code),
+    /// Nobody is there to be told.
+    Gone,
+}
+
+/// A request that was read.
+struct Asked {
+    parts: request::Parts,
+    head: Head,
+    /// `h3`'s note of the request, kept until it is over.
+    note: RequestStream<Request, Bytes>,
+}
+
+impl<App> Exchange<App>
+where
+    App: ProxyHttp + Send + Sync + 'static,
+    App::CTX: Send + Sync,
+{
+    /// Answers the request, and returns when the client has the answer or is gone.
+    pub(super) async fn run(mut self, mut incoming: Incoming, send: SendStream, decoder: Decoder, said: Said) {
+        let mut answer = Answer::new(send, self.door.limits.rate_min.0, said);
+        let gone = answer.gone();
+        let left = match self.read(&mut incoming, decoder).await {
+            Ok(asked) => self.answer(asked, incoming, answer).await,
+            Err(Refused::With(refusal)) => {
+                self.refuse(refusal, &mut answer).await;
+                incoming.stop(code_of(refusal));
+                answer.time_left(SEND_WINDOW_BYTES)
+            }
+            Err(Refused::Reset(why)) => {
+                answer.reset(why);
+                incoming.stop(why);
+                Duration::ZERO
+            }
+            Err(Refused::Close(why)) => {
+                incoming.close(why);
+                Duration::ZERO
+            }
+            Err(Refused::Gone) => {
+                answer.reset(Code::H3_REQUEST_CANCELLED);
+                Duration::ZERO
+            }
+        };
+        // A connection that is closed takes with it what its client does not have yet.
+        let _ = timeout(left, gone).await;
+    }
+
+    /// Reads the head, and as much of the body as it takes to know whether there is one.
+    async fn read(&self, incoming: &mut Incoming, mut decoder: Decoder) -> Result<Asked, Refused> {
+        let limits = &self.door.limits;
+        let reading = async {
+            let section = incoming.head().await?;
+            let asked = decoder.decode(&section, limits.fields as usize)?;
+            let length = self.check(&asked)?;
+            incoming.tell(length);
+            // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none.
+            if is_fetch(&asked.head.method) && length.is_none() {
+                incoming.is_empty().await?;
+            }
+            Ok(asked)
+        };
+        timeout(limits.head_time.0, reading).await.unwrap_or(Err(Refused::With(Refusal::HeadTime)))
+    }
+
+    /// What `Content-Length` says, if the head is fine.
+    fn check(&self, asked: &Asked) -> Result<Option<u64>, Refused> {
+        let limits = &self.door.limits;
+        let target = asked.parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if target as u64 > limits.target.0 {
+            return Err(Refused::With(Refusal::TargetLength));
+        }
+        let Some(length) = asked.parts.headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+        // That it is one row of digits was seen to when the head was made.
+        match length.to_str().ok().and_then(|length| length.parse().ok()) {
+            None => Err(Refused::With(Refusal::Framing)),
+            Some(length) if limits.body.0 > 0 && length > limits.body.0 => Err(Refused::With(Refusal::BodyLength)),
+            length => Ok(length),
+        }
+    }
+
+    async fn refuse(&self, refusal: Refusal, answer: &mut Answer) {
+        let told = self.door.behind.refused(refusal, &self.client);
+        let _ = answer.whole(told.status, &told.headers, vec![told.body]).await;
+    }
+
+    /// Answers a valid request. Returns how long its client may take for the rest of the answer.
+    async fn answer(&mut self, asked: Asked, incoming: Incoming, mut answer: Answer) -> Duration {
+        let Asked { mut parts, head, note } = asked;
+        if let Some(priority) = Priority::of(&parts.headers) {
+            answer.set_priority(priority);
+        }
+        let safe = is_fetch(&head.method);
+        if safe
+            && incoming.is_known_empty()
+            && let Some(ready) = self.door.behind.at_once(head, &self.client)
+        {
+            self.send(ready, &mut answer).await;
+            return answer.time_left(SEND_WINDOW_BYTES);
+        }
+        if self.early && !*self.established.borrow() {
+            if safe {
+                parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
+            } else if self.established.wait_for(|established| *established).await.is_err() {
+                return Duration::ZERO;
+            }
+        }
+        parts.version = Version::HTTP_2;
+        let alarm: Arc<Alarm> = Arc::default();
+        parts.extensions.insert(Arc::clone(&alarm));
+        let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
+        alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
+        drop(note);
+        super::pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES)
+    }
+
+    async fn send(&self, ready: Ready, answer: &mut Answer) {
+        let Ready { head, body, entry } = ready;
+        let ReadyHead::Fields(status, mut headers) = head else {
+            return tracing::error!("an answer at once that is not for HTTP/3");
+        };
+        super::answer::strip(&mut headers);
+        let length: u64 = body.iter().map(|piece| piece.len() as u64).sum();
+        let whole = answer.whole(status, &headers, body).await.is_ok();
+        let bytes = if whole { length } else { answer.written().min(length) };
+        self.door.behind.ended(&entry, &self.client, bytes, whole);
+    }
+}
+
+/// Why nothing more of a refused request is wanted.
+fn code_of(refusal: Refusal) -> Code {
+    match refusal {
+        Refusal::HeadLength | Refusal::FieldCount => Code::H3_EXCESSIVE_LOAD,
+        Refusal::HeadTime | Refusal::BodyTime => Code::H3_REQUEST_CANCELLED,
+        Refusal::TargetLength | Refusal::BodyLength => Code::H3_NO_ERROR,
+        _ => Code::H3_MESSAGE_ERROR,
+    }
+}
+
+/// Whether the method is one that caches answer, and that does no harm when it is replayed.
+fn is_fetch(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+impl From<Unread> for Refused {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::Frames(Fault::HeadLength) => Self::With(Refusal::HeadLength),
+            Unread::TooLong => Self::With(Refusal::BodyLength),
+            Unread::Malformed => Self::With(Refusal::Field),
+            Unread::NoHead => Self::Reset(Code::H3_REQUEST_INCOMPLETE),
+            Unread::TooSlow => Self::With(Refusal::BodyTime),
+            Unread::Left(_) | Unread::Frames(_) => Self::Gone,
+        }
+    }
+}
+
+/// A request as `h3` makes it, and its note.
+type Resolved = (http::Request<()>, RequestStream<Request, Bytes>);
+
+/// Has `h3` decode the head of a request. `h3` keeps a note of every request until it has decoded it and let go of it, so that one that goes no
+/// further is made to end all the same.
+pub(super) struct Decoder {
+    resolver: Option<RequestResolver<Quic, Bytes>>,
+    head: ForH3,
+}
+
+impl Decoder {
+    pub(super) fn new(resolver: RequestResolver<Quic, Bytes>, head: ForH3) -> Self {
+        Self { resolver: Some(resolver), head }
+    }
+
+    fn decode(&mut self, section: &[u8], fields_max: usize) -> Result<Asked, Refused> {
+        // The pseudo-header fields, which are no fields of the head's own, come on top.
+        match section::inspect(section, fields_max + 4) {
+            Ok(_) => {}
+            Err(Malformed::Many) => return Err(Refused::With(Refusal::FieldCount)),
+            Err(Malformed::Encoding) => return Err(Refused::Close(Code::QPACK_DECOMPRESSION_FAILED)),
+            Err(_) => return Err(Refused::With(Refusal::Field)),
+        }
+        let (request, note) = match self.resolve(section) {
+            Some(Ok(resolved)) => resolved,
+            Some(Err(StreamError::HeaderTooBig { .. })) => return Err(Refused::With(Refusal::HeadLength)),
+            Some(Err(StreamError::StreamError { .. })) => return Err(Refused::With(Refusal::Field)),
+            _ => return Err(Refused::Gone),
+        };
+        let (parts, ()) = request.into_parts();
+        let head = head_of(&parts).map_err(Refused::With)?;
+        Ok(Asked { parts, head, note })
+    }
+
+    /// All that `h3` waits for is there, so that it answers without waiting.
+    fn resolve(&mut self, section: &[u8]) -> Option<Result<Resolved, StreamError>> {
+        let mut frame = BytesMut::with_capacity(16 + section.len());
+        put_header(&mut frame, HEADERS, section.len());
+        frame.put_slice(section);
+        *self.head.lock() = Some(frame.freeze());
+        self.resolver.take()?.resolve_request().now_or_never()
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        self.resolve(NO_FIELDS);
+    }
+}
+
+/// The head, validated as over every other protocol, and by the rules of HTTP/3 (RFC 9114 sections 4.2 and 4.3).
+fn head_of(parts: &request::Parts) -> Result<Head, Refusal> {
+    if has_misplaced(&parts.headers) {
+        return Err(Refusal::Field);
+    }
+    if parts.method == Method::CONNECT {
+        return Err(Refusal::Method);
+    }
+    if parts.uri.scheme() != Some(&Scheme::HTTPS) {
+        return Err(Refusal::Target);
+    }
+    let line = Line {
+        method: parts.method.clone(),
+        version: Version::HTTP_2,
+        authority: parts.uri.authority().map(http::uri::Authority::as_str),
+        path_and_query: parts.uri.path_and_query().map(http::uri::PathAndQuery::as_str),
+    };
+    Head::of(line, parts.headers.clone(), true)
+}

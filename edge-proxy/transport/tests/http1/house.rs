@@ -1,0 +1,264 @@
+//! A front door before a tier that knows a few answers, and an origin that keeps every byte it gets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use parking_lot::Mutex;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use skerry_config::process::Limits;
+use skerry_transport::accept::Front;
+use skerry_transport::client::Client;
+use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::head::{Head, Refusal};
+use skerry_transport::session::{self, Whole};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+
+/// Longer than anything here takes.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// The pieces of `/hit/large` and how many there are.
+pub(crate) const PIECE_BYTES: usize = 64 * 1024;
+pub(crate) const PIECES: usize = 1_000;
+
+/// What the tier knows, and what it was told.
+#[derive(Default)]
+pub(crate) struct Tier {
+    pub(crate) refused: Mutex<Vec<Refusal>>,
+    /// Path, bytes and whether that was all, of what was answered at once.
+    pub(crate) ended: Mutex<Vec<(String, u64, bool)>>,
+    /// Tells that one of them ended.
+    pub(crate) over: Notify,
+    /// Lets `/slow` be answered.
+    pub(crate) go: Notify,
+    /// Tells that `/slow` was asked for.
+    pub(crate) asked: Notify,
+}
+
+impl Behind for Tier {
+    fn at_once(&self, head: Head, _: &Client) -> Option<Ready> {
+        let text = head.path_and_query.strip_prefix("/hit/")?.to_owned();
+        let body = if text == "large" { vec![Bytes::from(vec![b'x'; PIECE_BYTES]); PIECES] } else { vec![Bytes::from(text)] };
+        let length: usize = body.iter().map(Bytes::len).sum();
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, length.into())]);
+        let entry = Entry { started: Instant::now(), method: head.method, target: head.path_and_query, status: StatusCode::OK };
+        let body = if entry.method == Method::HEAD { Vec::new() } else { body };
+        Some(Ready { head: ReadyHead::Text { common: door::text(StatusCode::OK, &headers), own: b"X-At: door\r\n".to_vec() }, body, entry })
+    }
+
+    fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
+        self.ended.lock().push((entry.target.clone(), bytes, whole));
+        self.over.notify_one();
+    }
+
+    fn refused(&self, refusal: Refusal, _: &Client) -> Told {
+        self.refused.lock().push(refusal);
+        let body = Bytes::from(refusal.text());
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, body.len().into())]);
+        Told { status: StatusCode::BAD_REQUEST, headers, body }
+    }
+}
+
+/// The full way: GET is answered here, anything else by the origin.
+struct Sessions(Arc<Tier>, SocketAddr);
+
+#[async_trait]
+impl ProxyHttp for Sessions {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
+        let client = session::client(session).expect("every client is known");
+        assert!(client.address.ip().is_loopback() && session::client_ip(session) == Some(client.ip()));
+        let head = Head::read(session.req_header(), session::is_tls(session)).expect("the front door lets nothing else through");
+        if !session.as_mut().is_body_empty() {
+            return Ok(false);
+        }
+        if head.path_and_query == "/slow" {
+            self.0.asked.notify_one();
+            self.0.go.notified().await;
+        }
+        let text = Bytes::from(head.path_and_query);
+        let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, text.len().into())]);
+        let _ = session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text)), head.method == Method::HEAD).await;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.1, false, String::new())))
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, _: &pingora::Error, (): &mut ()) -> FailToProxy {
+        if let Some(refusal) = session::refusal(session) {
+            self.0.refused.lock().push(refusal);
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, 0.into())]);
+            let _ = session::send(session, StatusCode::BAD_REQUEST, &headers, &mut Whole(None), false).await;
+        }
+        FailToProxy { error_code: 0, can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _: &Session, (): &(), _: &pingora::Error) -> bool {
+        true
+    }
+}
+
+/// What the origin got, connection by connection, and whether they ended.
+#[derive(Default)]
+pub(crate) struct Origin {
+    pub(crate) connections: Mutex<Vec<(Vec<u8>, bool)>>,
+    pub(crate) changed: Notify,
+}
+
+impl Origin {
+    /// Every byte it got.
+    pub(crate) fn got(&self) -> String {
+        String::from_utf8_lossy(&self.connections.lock().iter().flat_map(|(bytes, _)| bytes.clone()).collect::<Vec<u8>>()).into_owned()
+    }
+
+    /// Waits until what it got is as wanted.
+    pub(crate) async fn wait(&self, wanted: impl Fn(&[(Vec<u8>, bool)]) -> bool) {
+        let seen = async {
+            loop {
+                let changed = self.changed.notified();
+                if wanted(&self.connections.lock()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(SOON, seen).await.unwrap_or_else(|_| panic!("the origin got {:?}", self.got()));
+    }
+}
+
+async fn originate(listener: TcpListener, origin: Arc<Origin>) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        let origin = Arc::clone(&origin);
+        let place = {
+            let mut connections = origin.connections.lock();
+            connections.push((Vec::new(), false));
+            connections.len() - 1
+        };
+        tokio::spawn(async move {
+            let mut request = Vec::new();
+            let mut room = [0; 4096];
+            while let Ok(read @ 1..) = socket.read(&mut room).await {
+                request.extend_from_slice(&room[..read]);
+                origin.connections.lock()[place].0.extend_from_slice(&room[..read]);
+                origin.changed.notify_waiters();
+                if let Some(answer) = answer(&request) {
+                    request.clear();
+                    let _ = socket.write_all(answer.as_bytes()).await;
+                }
+            }
+            origin.connections.lock()[place].1 = true;
+            origin.changed.notify_waiters();
+        });
+    }
+}
+
+/// The origin's answer to a whole request: its body; none on `/stalled`.
+fn answer(request: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(request).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let lower = head.to_ascii_lowercase();
+    if lower.contains("/stalled") {
+        return None;
+    }
+    let is_whole = match lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse::<usize>().ok()) {
+        Some(length) => body.len() >= length,
+        None => !lower.contains("chunked") || body.ends_with("0\r\n\r\n"),
+    };
+    is_whole.then(|| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+}
+
+/// All of it, running.
+pub(crate) struct House {
+    pub(crate) http: SocketAddr,
+    pub(crate) tier: Arc<Tier>,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl House {
+    pub(crate) async fn start(limits: Limits) -> Self {
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = upstream.local_addr().unwrap();
+        let (tier, origin) = (Arc::new(Tier::default()), Arc::new(Origin::default()));
+        tokio::spawn(originate(upstream, Arc::clone(&origin)));
+        let (stop, stopped) = watch::channel(false);
+        let front = Front::new(Sessions(Arc::clone(&tier), at), Arc::clone(&tier) as _, limits, stopped);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = listener.local_addr().unwrap();
+        front.listen(listener, None);
+        Self { http, tier, origin, stop }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.http).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+
+    /// Everything that comes back for `text`, until the connection ends. `apart` sends every byte by itself.
+    pub(crate) async fn say(&self, text: &str, apart: bool) -> String {
+        let mut socket = self.connect().await;
+        let (mut read, mut write) = socket.split();
+        let writing = async {
+            for part in text.as_bytes().chunks(if apart { 1 } else { text.len().max(1) }) {
+                // What is refused early is not read to its end.
+                if write.write_all(part).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let mut answer = Vec::new();
+        let reading = tokio::time::timeout(SOON, read.read_to_end(&mut answer));
+        let ((), read) = tokio::join!(writing, reading);
+        read.expect("the connection goes on").unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+/// The bodies of answers that follow each other, each by its length, and the text of their heads.
+pub(crate) fn split(mut answers: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    while let Some((head, rest)) = answers.split_once("\r\n\r\n") {
+        let length =
+            head.to_ascii_lowercase().split("content-length: ").nth(1).map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+        found.push((head.to_owned(), rest[..length].to_owned()));
+        answers = &rest[length..];
+    }
+    assert_eq!(answers, "", "bytes that belong to no answer");
+    found
+}
+
+/// Reads one answer with its body.
+pub(crate) async fn one(socket: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let reading = async {
+        loop {
+            let so_far = String::from_utf8_lossy(&text).into_owned();
+            if let Some((head, body)) = so_far.split_once("\r\n\r\n") {
+                let length = head
+                    .to_ascii_lowercase()
+                    .split("content-length: ")
+                    .nth(1)
+                    .map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+                if body.len() >= length {
+                    return so_far;
+                }
+            }
+            let mut byte = [0];
+            socket.read_exact(&mut byte).await.unwrap();
+            text.push(byte[0]);
+        }
+    };
+    tokio::time::timeout(SOON, reading).await.expect("an answer")
+}

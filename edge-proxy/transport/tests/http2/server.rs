@@ -1,0 +1,130 @@
+//! A front door over cleartext with a tier behind it that has some answers at hand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use parking_lot::Mutex;
+use pingora::proxy::{ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use skerry_config::process::Limits;
+use skerry_transport::accept::Front;
+use skerry_transport::client::Client;
+use skerry_transport::door::{Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::head::{Head, Refusal};
+use skerry_transport::session::{self, Whole};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// The bytes of the body of `/large` and `/second`.
+pub(crate) const LARGE: usize = 24 << 20;
+/// The bytes of the body of `/small`.
+pub(crate) const SMALL: usize = 1000;
+
+/// What became of the requests.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Sessions that Pingora was given.
+    pub(crate) sessions: AtomicUsize,
+    pub(crate) refused: Mutex<Vec<Refusal>>,
+    /// Answers from memory: target, bytes, and whether all of it was sent.
+    pub(crate) ended: Mutex<Vec<(String, u64, bool)>>,
+}
+
+struct Tier {
+    seen: Arc<Seen>,
+    large: Bytes,
+}
+
+impl Behind for Tier {
+    fn at_once(&self, head: Head, _: &Client) -> Option<Ready> {
+        let body = match head.path() {
+            "/small" => self.large.slice(..SMALL),
+            "/large" | "/second" => self.large.clone(),
+            _ => return None,
+        };
+        let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(body.len()))]);
+        let entry = Entry { started: Instant::now(), method: head.method.clone(), target: head.path_and_query, status: StatusCode::OK };
+        let body = if head.method == Method::HEAD { Vec::new() } else { vec![body.slice(..100), body.slice(100..)] };
+        Some(Ready { head: ReadyHead::Fields(StatusCode::OK, fields), body, entry })
+    }
+
+    fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
+        self.seen.ended.lock().push((entry.target.clone(), bytes, whole));
+    }
+
+    fn refused(&self, refusal: Refusal, _: &Client) -> Told {
+        self.seen.refused.lock().push(refusal);
+        let status = match refusal {
+            Refusal::TargetLength => StatusCode::URI_TOO_LONG,
+            Refusal::HeadLength | Refusal::FieldCount => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::BodyLength => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let body = Bytes::from_static(b"no\n");
+        Told { status, headers: HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(body.len()))]), body }
+    }
+}
+
+/// Answers in a session, after the request's body: with its length, or with the large body to `/session`.
+struct Sessions(Arc<Seen>, Bytes);
+
+#[async_trait]
+impl ProxyHttp for Sessions {
+    type CTX = ();
+
+    fn new_ctx(&self) {}
+
+    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
+        Error::e_explain(ErrorType::InternalError, "nothing is passed through here")
+    }
+
+    async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
+        self.0.sessions.fetch_add(1, Ordering::Relaxed);
+        let mut bytes = 0;
+        while let Some(piece) = session.read_request_body().await? {
+            bytes += piece.len();
+        }
+        let body = if session.req_header().uri.path() == "/session" { self.1.clone() } else { bytes.to_string().into() };
+        let _ = session::send(session, StatusCode::OK, &HeaderMap::new(), &mut Whole(Some(body)), false).await;
+        Ok(true)
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) drained: tokio::task::JoinHandle<()>,
+}
+
+pub(crate) async fn start(limits: Limits) -> Server {
+    let (seen, large) = (Arc::<Seen>::default(), Bytes::from(vec![b'x'; LARGE]));
+    let (stop, stopped) = watch::channel(false);
+    let tier = Tier { seen: Arc::clone(&seen), large: large.clone() };
+    let front = Front::new(Sessions(Arc::clone(&seen), large), Arc::new(tier), limits, stopped);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    front.listen(listener, None);
+    Server { address, seen, stop, drained: tokio::spawn(front.drained()) }
+}
+
+impl Server {
+    pub(crate) fn refused(&self) -> Vec<Refusal> {
+        std::mem::take(&mut self.seen.refused.lock())
+    }
+
+    pub(crate) fn ended(&self) -> Vec<(String, u64, bool)> {
+        std::mem::take(&mut self.seen.ended.lock())
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.seen.sessions.load(Ordering::Relaxed)
+    }
+}
