@@ -28,6 +28,15 @@ pub(crate) struct Rates {
     forgotten: IntCounter,
 }
 
+/// A limit that does not allow a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Over {
+    /// Its place in the site.
+    pub(crate) limit: usize,
+    /// After so many seconds it does.
+    pub(crate) seconds: u32,
+}
+
 impl Rates {
     pub(crate) fn new(registry: &Registry) -> Self {
         let limited =
@@ -41,19 +50,24 @@ impl Rates {
         Self { began: Instant::now(), hasher: RandomState::new(), shards, limited, forgotten }
     }
 
-    /// Counts a request in every limit of its site that it matches.
+    /// Takes a request into every limit of its site that it matches.
     ///
     /// # Errors
-    /// The seconds after which it may come again, when one of them does not allow it.
-    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), u32> {
+    /// When one of them does not allow it.
+    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), Over> {
         for rate in served.rates().iter().filter(|rate| rate.is_about(path)) {
             let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
             if let Err(wait) = self.count(self.key(&served.site().name, rate, headers, client), rate, now) {
-                self.limited.with_label_values(&[served.site().name.as_str(), &rate.index.to_string()]).inc();
-                return Err(u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX).max(1));
+                let seconds = u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX).max(1);
+                return Err(Over { limit: rate.index, seconds });
             }
         }
         Ok(())
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refused(&self, site: &str, over: Over) {
+        self.limited.with_label_values(&[site, &over.limit.to_string()]).inc();
     }
 
     fn key(&self, site: &str, rate: &Rate, headers: &HeaderMap, client: IpAddr) -> u64 {
@@ -133,7 +147,7 @@ mod tests {
         let ask = |headers: &HeaderMap, client: &str| rates.admit(&by_field, "/", headers, ip(client)).is_ok();
         assert_eq!([ask(&with("a"), "192.0.2.1"), ask(&with("a"), "192.0.2.2"), ask(&with("b"), "192.0.2.1")], [true, false, true]);
         assert_eq!([ask(&none, "192.0.2.1"), ask(&none, "192.0.2.1"), ask(&none, "192.0.2.2")], [true, false, true]);
-        assert_eq!(rates.admit(&by_field, "/", &none, ip("192.0.2.1")), Err(3600));
+        assert_eq!(rates.admit(&by_field, "/", &none, ip("192.0.2.1")), Err(Over { limit: 0, seconds: 3600 }));
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::forwarded::Came;
 use crate::quic::Announced;
-use crate::rate::Rates;
+use crate::rate::{Over, Rates};
 use crate::shape;
 
 /// What an edge answers with.
@@ -117,9 +117,9 @@ impl Edge {
     }
 
     /// Whether a client may ask now. Each request is counted once: by whoever answers it.
-    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Fault> {
+    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Over> {
         match came.client() {
-            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client).map_err(Fault::Often),
+            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client),
             _ => Ok(()),
         }
     }
@@ -283,8 +283,9 @@ impl ProxyHttp for Sessions {
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
         context.came = self.came(&mut head, &served, session::client_ip(session));
-        if let Err(fault) = self.admit(&served, head.path(), &head.headers, &context.came) {
-            return self.refuse(session, context, &fault).await;
+        if let Err(over) = self.admit(&served, head.path(), &head.headers, &context.came) {
+            self.rates.refused(&served.site().name, over);
+            return self.refuse(session, context, &Fault::Often(over.seconds)).await;
         }
         let safe = head.method == Method::GET || head.method == Method::HEAD;
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {

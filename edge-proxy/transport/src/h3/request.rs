@@ -27,6 +27,7 @@ use super::priority::{Priority, Said};
 use super::section::{self, Malformed};
 use super::session::H3Session;
 use crate::accept::Door;
+use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::door::{Ready, ReadyHead};
 use crate::head::{Head, Line, Refusal};
@@ -160,8 +161,10 @@ where
             }
         }
         parts.version = Version::HTTP_2;
+        let alarm: Arc<Alarm> = Arc::default();
+        parts.extensions.insert(Arc::clone(&alarm));
         let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
-        self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop).await;
+        alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);
         super::pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES)
     }

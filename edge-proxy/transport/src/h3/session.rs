@@ -1,5 +1,6 @@
 //! One request of an HTTP/3 connection, as Pingora takes a session that is not its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::answer::{self, Answer, Unsent};
 use super::body::{Incoming, Unread};
+use crate::alarm::{Alarm, Timer};
 use crate::client::Client;
 use crate::interim::INTERIM_MAX;
 
@@ -185,6 +187,17 @@ fn unread(why: Unread) -> Box<Error> {
     .into_down()
 }
 
+impl H3Session {
+    /// The next piece of the request's body; where there is none, the word that the client left.
+    async fn read_or_leave(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && !self.is_body_done() {
+            return self.read_body_bytes().await;
+        }
+        self.answer.gone().await;
+        Error::e_explain(ErrorType::ConnectionClosed, "the client gave up").map_err(|error| error.into_down())
+    }
+}
+
 #[async_trait]
 impl Session for H3Session {
     fn req_header(&self) -> &RequestHeader {
@@ -311,11 +324,15 @@ impl Session for H3Session {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if !no_body_expected && !self.is_body_done() {
-            return self.read_body_bytes().await;
+        let alarm = self.request.extensions.get::<Arc<Alarm>>().cloned().unwrap_or_default();
+        let mut timer = Timer::default();
+        tokio::select! {
+            biased;
+            read = self.read_or_leave(no_body_expected) => read,
+            () = std::future::poll_fn(|cx| alarm.poll(&mut timer, cx)) => {
+                Error::e_explain(ErrorType::ReadTimedout, "the alarm rang").map_err(|error| error.into_down())
+            }
         }
-        self.answer.gone().await;
-        Error::e_explain(ErrorType::ConnectionClosed, "the client gave up").map_err(|error| error.into_down())
     }
 
     fn body_bytes_sent(&self) -> usize {
