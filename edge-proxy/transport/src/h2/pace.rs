@@ -17,6 +17,8 @@ pub(super) struct Pace {
     bytes_min: u64,
     bytes: u64,
     waited: Duration,
+    /// Since when a step is waited for, over waits that were given up for something else meanwhile.
+    since: Option<Instant>,
 }
 
 /// The client was slower than it may be.
@@ -25,7 +27,7 @@ pub(super) struct TooSlow;
 
 impl Pace {
     pub(super) fn new(rate_min: u64) -> Self {
-        Self { bytes_min: rate_min.saturating_mul(PERIOD.as_secs()), bytes: 0, waited: Duration::ZERO }
+        Self { bytes_min: rate_min.saturating_mul(PERIOD.as_secs()), bytes: 0, waited: Duration::ZERO, since: None }
     }
 
     /// Waits for the client's next step.
@@ -36,12 +38,15 @@ impl Pace {
         let mut step = pin!(step);
         // What is there already costs neither a clock nor a timer.
         if let Poll::Ready(output) = futures_util::poll!(&mut step) {
+            self.since = None;
             return Ok(output);
         }
         loop {
-            let since = Instant::now();
-            let waited = tokio::time::timeout(PERIOD.saturating_sub(self.waited), &mut step).await;
+            let since = *self.since.get_or_insert_with(Instant::now);
+            let left = PERIOD.saturating_sub(self.waited + since.elapsed());
+            let waited = tokio::time::timeout(left, &mut step).await;
             self.waited += since.elapsed();
+            self.since = None;
             if self.waited >= PERIOD {
                 let bytes = std::mem::take(&mut self.bytes);
                 self.waited = Duration::ZERO;
@@ -85,6 +90,19 @@ mod tests {
         let since = Instant::now();
         assert_eq!(pace.wait(std::future::pending::<()>()).await, Err(TooSlow));
         assert!(since.elapsed() <= 2 * PERIOD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_for_something_else_goes_on() {
+        let (mut pace, since) = (Pace::new(10), Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                waited = pace.wait(std::future::pending::<()>()) => break assert_eq!(waited, Err(TooSlow)),
+                () = after(1) => assert!(since.elapsed() < 2 * PERIOD, "the wait begins anew each time"),
+            }
+        }
+        assert_eq!(since.elapsed(), PERIOD);
     }
 
     #[tokio::test(start_paused = true)]

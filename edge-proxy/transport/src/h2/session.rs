@@ -226,9 +226,10 @@ impl H2Session {
         .or_err(ErrorType::H2Error, "waiting for the client")
     }
 
-    /// The next piece of the request's body, in the time it may take. Without a bound on that, there is none on the rate either.
+    /// The next piece of the request's body, in the time it may take. A body of unknown length, as those of calls both ways, has no least rate where
+    /// the tier has times of its own for it.
     async fn next_data(&mut self) -> Result<Option<Result<Bytes, h2::Error>>> {
-        if self.read_timeout.is_none() {
+        if self.read_timeout.is_none() && !self.request.headers.contains_key(header::CONTENT_LENGTH) {
             return Ok(self.request_body.data().await);
         }
         match self.coming.wait(in_time(self.read_timeout, self.request_body.data())).await {
