@@ -22,7 +22,7 @@ fn a_line_tells_protocol_tls_and_round_trips_whichever_way_a_request_took() {
         (2, &["--http1.1", "--tls-max", "1.2"], "HTTP/1.1", Some("TLSv1.2")),
         (3, &["--http1.1"], "HTTP/1.1", Some("TLSv1.3")),
     ] {
-        let path = format!("/page.html?{number_of}");
+        let path = format!("/files/64.bin?{number_of}");
         let secure = ["--cacert", &ca, "--connect-to", &connect];
         let url = if security.is_some() { format!("https://default.cdn.test{path}") } else { format!("http://{http}{path}") };
         let host = ["--header", "Host: default.cdn.test"];

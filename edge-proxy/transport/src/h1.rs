@@ -29,6 +29,7 @@ pub mod request;
 mod wait;
 
 use answer::Pieces;
+pub(crate) use answer::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use handover::Handed;
 use handover::{Back, Slot};
 use pace::Pace;

@@ -19,9 +19,9 @@ const COPIED_BYTES_MAX: usize = 4 * 1024;
 /// Pieces given to the kernel at a time.
 const PIECES_MAX: usize = 32;
 /// How long a client that was refused may go on sending until the connection is closed, so that it reads what it is told.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How much it may send meanwhile.
-const LINGER_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Head and body in one, if they are small.
 pub(super) fn joined(head: [&[u8]; 3], body: &[Bytes]) -> Option<Vec<u8>> {

@@ -32,6 +32,7 @@ use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::connection::Socket;
 use crate::door::{Ready, ReadyHead};
+use crate::h1::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use crate::head::{Head, Line, Refusal};
 
 /// Frames of a client in a [`PERIOD`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
@@ -263,7 +264,7 @@ where
         let (parts, body) = request.into_parts();
         let head = match self.read(&parts) {
             Ok(head) => head,
-            Err(refusal) => return self.refuse(refusal, &parts.method, answer),
+            Err(refusal) => return self.refuse(refusal, &parts.method, body, answer),
         };
         let simple = (parts.method == Method::GET || parts.method == Method::HEAD) && body.is_end_stream();
         if simple && let Some(ready) = self.door.behind.at_once(head, &self.client) {
@@ -297,15 +298,17 @@ where
         tokio::spawn(async move { alarm.bounds(proxy.process_new_http(session, &stop)).await.is_some() });
     }
 
-    fn refuse(&mut self, refusal: Refusal, method: &Method, mut answer: SendResponse<Bytes>) {
+    fn refuse(&mut self, refusal: Refusal, method: &Method, unread: RecvStream, mut answer: SendResponse<Bytes>) {
         let told = self.door.behind.refused(refusal, &self.client);
         let (mut message, body) = (Response::new(()), if *method == Method::HEAD { Bytes::new() } else { told.body });
         (*message.status_mut(), *message.headers_mut()) = (told.status, told.headers);
-        // What is left of the request's body is refused by the reset that follows an answer to half a request (RFC 9113 section 8.1).
         if let Ok(mut stream) = answer.send_response(message, body.is_empty())
             && !body.is_empty()
         {
             let _ = stream.send_data(body, true);
+        }
+        if !unread.is_end_stream() {
+            tokio::spawn(linger(unread));
         }
         if refusal.ends_connection() {
             self.leave();
@@ -336,6 +339,23 @@ where
         let bytes = if sent.is_ok() { length as u64 } else { 0 };
         self.door.behind.ended(&entry, &self.client, bytes, sent.is_ok());
     }
+}
+
+/// Takes for a moment what a refused client goes on sending. The reset that follows an answer to half a request (RFC 9113 section 8.1) makes some
+/// clients forget the answer when they are not done with sending.
+async fn linger(mut body: RecvStream) {
+    let taking = async {
+        let mut taken = 0;
+        while let Some(Ok(data)) = body.data().await {
+            taken += data.len();
+            // A stream that is gone has no window to give back.
+            if taken > LINGER_BYTES_MAX || body.flow_control().release_capacity(data.len()).is_err() {
+                return;
+            }
+        }
+    };
+    // Who goes on for longer is cut off.
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, taking).await;
 }
 
 /// An answer without a date gets the time of sending (RFC 9110 section 6.6.1).
