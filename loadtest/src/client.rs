@@ -221,8 +221,8 @@ impl Connection {
 
     /// Whether it is known to have ended.
     #[must_use]
-    pub fn is_closed(&self) -> bool {
-        match &self.link {
+    pub fn is_closed(&mut self) -> bool {
+        match &mut self.link {
             Link::H1(link) => link.is_closed(),
             Link::H2(link) => link.is_closed(),
             Link::H3(link) => link.is_closed(),

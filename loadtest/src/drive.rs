@@ -1,23 +1,20 @@
 //! The generator: connections whose streams each ask, read the whole answer, check it, and ask again (closed loop).
 //!
-//! Owns the streams and the check of every body. The one lock-free cell shared between streams is the digest of the first body, which all
-//! later ones must have; the lock of a shared connection covers who replaces it when it has ended. Knows nothing of what is behind the
-//! address.
+//! Owns the streams. What every body must be is shared between them; the lock of a shared connection covers who replaces it when it has
+//! ended. Knows nothing of what is behind the address.
 
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Request;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use ring::digest::{Context, SHA256};
 use tokio::sync::{Barrier, Mutex};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::check::{Digest, hex, is_hit};
+use crate::check::{Digest, Expected, is_hit};
 use crate::client::{Client, Connection, Protocol};
 use crate::report::{Report, Tally};
 
@@ -105,7 +102,7 @@ impl Plan {
 /// What the streams of a run share.
 struct Shared {
     plan: Plan,
-    expected: OnceLock<Digest>,
+    expected: Expected,
     /// The request, where it is the same every time.
     request: Request<()>,
     /// Makes the unseen names of this run differ from those of others.
@@ -155,7 +152,7 @@ pub async fn open(plan: Plan) -> Result<Ready, String> {
     for _ in 0..connections {
         lines.push(Arc::new(Line::open(plan.client.clone()).await?));
     }
-    let expected = plan.expected.map_or_else(OnceLock::new, OnceLock::from);
+    let expected = Expected::new(plan.expected);
     let request = plan.client.request(&plan.client.target().path)?;
     let shared = Arc::new(Shared { plan, expected, request, mark: mark(), unseen: AtomicU64::new(0) });
     Ok(Ready { shared, lines })
@@ -210,7 +207,7 @@ impl Line {
     async fn after(&self, used: u64) -> Result<Numbered, String> {
         let mut current = self.current.lock().await;
         let (number, connection) = &mut *current;
-        if *number <= used || connection.as_ref().is_none_or(Connection::is_closed) {
+        if *number <= used || connection.as_mut().is_none_or(Connection::is_closed) {
             *connection = Some(self.client.connect().await?);
             *number += 1;
         }
@@ -246,8 +243,8 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
     while left > 0 && deadline.is_none_or(|deadline| begun.elapsed() < deadline) && failures < FAILURES_IN_A_ROW_MAX {
         left -= 1;
         let connected = match open.take() {
-            Some(connection) if !Connection::is_closed(&connection) => Ok((used, connection)),
-            _ => line.after(used).await,
+            Some(connection) => Ok((used, connection)),
+            None => line.after(used).await,
         };
         let outcome = match connected {
             Ok((number, mut connection)) => {
@@ -281,25 +278,18 @@ async fn ask(shared: &Shared, connection: &mut Connection, tally: &mut Tally) ->
         Objects::Same => shared.request.clone(),
         Objects::Unseen => shared.plan.client.request(&unseen(shared))?,
     };
-    let mut digest = Context::new(&SHA256);
-    let mut octets = 0_u64;
+    let mut check = shared.expected.check();
     let begun = Instant::now();
-    let take = |part: &[u8]| {
-        octets += part.len() as u64;
-        digest.update(part);
-    };
-    let head = connection.ask(request, take).await?;
+    let head = connection.ask(request, |part| check.take(part)).await?;
+    let octets = check.octets();
     tally.answer(head.status.as_u16(), begun.elapsed(), octets, is_hit(&head.headers));
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced != octets) {
         tally.wrong_body(format!("a body has {octets} octets where Content-Length says {}", announced.unwrap_or_default()));
-    } else if head.status.is_success() {
-        let mut seen = [0; 32];
-        seen.copy_from_slice(digest.finish().as_ref());
-        let expected = shared.expected.get_or_init(|| seen);
-        if *expected != seen {
-            tally.wrong_body(format!("a body has SHA-256 {} where {} is expected", hex(&seen), hex(expected)));
-        }
+    } else if head.status.is_success()
+        && let Err(wrong) = check.finish()
+    {
+        tally.wrong_body(wrong);
     }
     Ok(())
 }

@@ -280,7 +280,7 @@ async fn idle_rows(cases: &[&IdleCase], servers: &[&Server], count: usize) -> Re
             let before_bytes = idle::resident(&server.pids).await.map_err(said)?;
             held.extend(idle::hold(&client, count).await.map_err(said)?);
             let after_bytes = idle::resident(&server.pids).await.map_err(said)?;
-            idle::are_open(&held).map_err(said)?;
+            idle::are_open(&mut held).map_err(said)?;
             row.sides.push(IdleSide { name: server.name.to_owned(), connections: count as u64, before_bytes, after_bytes });
         }
     }

@@ -72,8 +72,8 @@ pub(super) async fn resident(pids: &[u32]) -> Result<u64, String> {
 }
 
 /// Whether connections that were held are still there: a server that has closed them has freed their memory.
-pub(super) fn are_open(held: &[Connection]) -> Result<(), String> {
-    match held.iter().filter(|connection| connection.is_closed()).count() {
+pub(super) fn are_open(held: &mut [Connection]) -> Result<(), String> {
+    match held.iter_mut().map(Connection::is_closed).filter(|closed| *closed).count() {
         0 => Ok(()),
         closed => Err(format!("the server closed {closed} of {} idle connections while memory was measured", held.len())),
     }

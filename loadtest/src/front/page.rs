@@ -49,8 +49,8 @@ fn write_rows(text: &mut String, results: &Results) {
         "## Processor time of a hit\n\n\
          Microseconds of the server's processes for one request, user and system, as the operating system accounts for them; medians of the\n\
          rounds. The ratio is taken round by round; its median must be at most the bound. Requests are made in a closed loop over kept\n\
-         connections, and the length and SHA-256 of every body are checked, so the generator may be busier than the server: a rate is what\n\
-         both reached together, not the most that a server can do. `others` is what everything else on the machine used, in percent of one\n\
+         connections, and every body is checked, so the generator may be busier than the server: a rate is what both reached together, not the\n\
+         most that a server can do, and a server that has to wait for requests pays for going to sleep and being woken. `others` is what everything else on the machine used, in percent of one\n\
          core.\n\n\
          | hit | ours, us | beside, us | ratio | from-to | bound | kept | ours/s | beside/s | server busy % | generator busy % | others % |\n\
          |---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|\n",
