@@ -15,6 +15,7 @@ use skerry_transport::client::Client;
 use skerry_transport::door::{self, Behind, Entry, Own, Ready, Told};
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene;
+use skerry_transport::pass::Kind;
 
 use crate::fault::Fault;
 use crate::request::Edge;
@@ -24,7 +25,7 @@ impl Behind for Edge {
     fn at_once(&self, mut head: Head, client: &Client) -> Option<Ready> {
         let started = Instant::now();
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if !safe || head.upgrade || head.check_size().is_err() || self.upstreams.has_looped(&head.headers) {
+        if !safe || Kind::of(&head) != Kind::Request || head.check_size().is_err() || self.upstreams.has_looped(&head.headers) {
             return None;
         }
         hygiene::strip_own(&mut head.headers);
@@ -32,13 +33,15 @@ impl Behind for Edge {
         let served = current.site_for_host(&head.host)?;
         let came = self.came(&mut head, served, Some(client.ip()));
         let policy = served.policy(&head.host, head.path(), &head.headers);
+        // Limits count by the fields that the client sent, as on the full way.
+        let sent = (!served.rates().is_empty()).then(|| head.headers.clone());
         fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let mut request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
         let hit = self.exchange.ready(&mut request, policy, Time::from(SystemTime::now()))?;
         let path = request.path_and_query.split('?').next().unwrap_or_default();
         // The full way says no.
-        self.admit(served, path, &request.headers, &came).ok()?;
+        self.admit(served, path, sent.as_ref().unwrap_or(&request.headers), &came).ok()?;
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
         let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: announced.as_deref() };
         let status = hit.status();

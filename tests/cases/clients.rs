@@ -24,7 +24,8 @@ fn ask(cdn: &Cdn, version: &str, path: &str, fields: &[&str]) -> Got {
 fn who_asks_too_often_is_told_when_to_come_again_hits_and_all() {
     let origin = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: max-age=600\r\n", "ok"));
     let limits = "[[rate_limits]]\npath = \"/few/*\"\nrequests = 3\nperiod = \"1h\"\n\
-                  [[rate_limits]]\npath = \"/keyed/*\"\nby = \"header:x-api-key\"\nrequests = 2\nperiod = \"1h\"";
+                  [[rate_limits]]\npath = \"/keyed/*\"\nby = \"header:x-api-key\"\nrequests = 2\nperiod = \"1h\"\n\
+                  [[rate_limits]]\npath = \"/kept/*\"\nby = \"header:x-original-url\"\nrequests = 2\nperiod = \"1h\"";
     let cdn = cdn(&origin, limits);
     // Whatever the protocol, and from memory or not.
     for (number, version) in ["--http1.1", "--http2-prior-knowledge", "--http1.1"].into_iter().enumerate() {
@@ -46,10 +47,24 @@ fn who_asks_too_often_is_told_when_to_come_again_hits_and_all() {
     for (key, statuses) in [("a", [200, 200, 429]), ("b", [200, 200, 429])] {
         let asked = || ask(&cdn, VERSIONS[0], "/keyed/1", &[&format!("X-Api-Key: {key}")]).status;
         assert_eq!([asked(), asked(), asked()], statuses, "{key}");
+        // A field that never reaches the cache counts for what is stored too.
+        let asked = || ask(&cdn, VERSIONS[0], "/kept/1", &[&format!("X-Original-URL: {key}")]).status;
+        assert_eq!([asked(), asked(), asked()], statuses, "{key}");
     }
     let figures = curl(&[&format!("{}/metrics", cdn.endpoints()["edges"][0]["admin"].as_str().unwrap())]).text();
     assert!(figures.contains("skerry_edge_rate_limited_total{limit=\"0\",site=\"default\"} 4\n"), "{figures}");
     assert!(figures.contains("skerry_edge_rate_limited_total{limit=\"1\",site=\"default\"} 2\n"), "{figures}");
+}
+
+#[test]
+fn who_asks_for_a_stream_of_events_is_not_answered_from_memory() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: max-age=600\r\n", "ok"));
+    let cdn = cdn(&origin, "");
+    for version in VERSIONS {
+        let asked = |more: &[&str]| ask(&cdn, version, "/page", more).is_hit_at("edge-1");
+        asked(&[]);
+        assert_eq!([asked(&[]), asked(&["Accept: text/event-stream"]), asked(&[])], [true, false, true], "{version}");
+    }
 }
 
 /// What the origin was told in a field; several lines joined.
