@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 
@@ -50,10 +51,10 @@ pub struct Shield {
 pub struct Snapshot {
     version: u64,
     shields: Vec<Shield>,
-    sites: HashMap<String, Arc<Served>>,
-    exact: HashMap<String, Arc<Served>>,
+    sites: HashMap<String, Arc<Served>, RandomState>,
+    exact: HashMap<String, Arc<Served>, RandomState>,
     /// By the suffix after `*.`.
-    wildcard: HashMap<String, Arc<Served>>,
+    wildcard: HashMap<String, Arc<Served>, RandomState>,
     any: Option<Arc<Served>>,
 }
 
@@ -185,7 +186,7 @@ impl Snapshot {
         if let Some(served) = self.exact.get(host.as_ref()) {
             return Some(served);
         }
-        let mut rest = host.as_ref();
+        let mut rest = if self.wildcard.is_empty() { "" } else { host.as_ref() };
         while let Some((label, parent)) = rest.split_once('.') {
             // A name that begins with a dot is no name, and no wildcard covers it.
             if !label.is_empty()

@@ -5,6 +5,7 @@
 
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
 use skerry_agent::figures::Outcome;
@@ -30,25 +31,25 @@ impl Behind for Edge {
         }
         hygiene::strip_own(&mut head.headers);
         let current = self.current.load();
-        let served = current.site_for_host(&head.host)?;
+        let served = current.site_for_host(head.host())?;
         let came = self.came(&mut head, served, Some(client.ip()));
-        let policy = served.policy(&head.host, head.path(), &head.headers);
+        let policy = served.policy(head.host(), head.path(), &head.headers);
         // Limits count by the fields that the client sent, as on the full way.
-        let sent = (!served.rates().is_empty()).then(|| head.headers.clone());
+        let sent = (!served.rates().is_empty()).then(|| (head.path().to_owned(), head.headers.clone()));
         fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let mut request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
         let hit = self.exchange.ready(&mut request, policy, Time::from(SystemTime::now()))?;
-        let path = request.path_and_query.split('?').next().unwrap_or_default();
         // The full way says no.
-        self.admit(served, path, sent.as_ref().unwrap_or(&request.headers), &came).ok()?;
+        if let Some((path, headers)) = sent {
+            self.admit(served, &path, &headers, &came).ok()?;
+        }
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
-        let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: announced.as_deref() };
-        let status = hit.status();
-        let text = || hit.prepared(|hit| door::text(hit.status(), &self.common(hit)));
-        let head = own.finish(client.protocol, status, text, || self.common(&hit));
-        let target = request.authority + &request.path_and_query;
-        Some(Ready { head, body: hit.body(), entry: Entry { started, method, target, status } })
+        let own = Own { age: hit.age, cache_status: hit.status_of_cache.text(&self.name), alt_svc: announced.as_deref() };
+        let (status, body) = (hit.status(), hit.body());
+        let head = own.finish(client.protocol, status, &Common { edge: self, hit: &hit }, &body);
+        let Request { authority, path_and_query, .. } = request;
+        Some(Ready { head, body, entry: Entry { started, method, authority, path_and_query, status } })
     }
 
     fn ended(&self, entry: &Entry, client: &Client, bytes: u64, whole: bool) {
@@ -62,7 +63,7 @@ impl Behind for Edge {
             target: "skerry::access",
             client = %client.ip(),
             method = %entry.method,
-            uri = entry.target,
+            uri = format_args!("{}{}", entry.authority, entry.path_and_query),
             status = entry.status.as_u16(),
             bytes,
             seconds,
@@ -90,13 +91,26 @@ impl Behind for Edge {
     }
 }
 
-impl Edge {
-    /// The header fields of a stored answer that are the same for everyone.
-    fn common(&self, hit: &Hit) -> HeaderMap {
-        let mut headers = hit.headers().clone();
+/// What of a stored answer's head is the same for everyone.
+struct Common<'a> {
+    edge: &'a Edge,
+    hit: &'a Hit,
+}
+
+impl door::Common for Common<'_> {
+    fn text(&self) -> Bytes {
+        self.hit.text(|| door::text(self.hit.status(), &self.fields()))
+    }
+
+    fn section(&self) -> Bytes {
+        self.hit.section(|| door::section(self.hit.status(), self.fields()))
+    }
+
+    fn fields(&self) -> HeaderMap {
+        let mut headers = self.hit.headers().clone();
         shape::strip(&mut headers);
-        shape::sign(&mut headers, &self.name);
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(hit.length()));
+        shape::sign(&mut headers, &self.edge.name);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.hit.length()));
         headers
     }
 }

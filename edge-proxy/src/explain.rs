@@ -25,12 +25,12 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, countries: &Countri
     hygiene::strip_own(&mut head.headers);
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
-        located: snapshot.locate(&head.host, head.path(), &head.headers),
+        located: snapshot.locate(head.host(), head.path(), &head.headers),
         explanation: None,
         upstream: Vec::new(),
     };
-    if let Some(served) = snapshot.site_for_host(&head.host) {
-        let policy = served.policy(&head.host, head.path(), &head.headers);
+    if let Some(served) = snapshot.site_for_host(head.host()) {
+        let policy = served.policy(head.host(), head.path(), &head.headers);
         fields::prepare(&mut head.headers, &policy.key, || countries.of(None));
         fields::imagine(&mut head.headers, &said);
         let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path()).into_iter();

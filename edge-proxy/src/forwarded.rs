@@ -12,8 +12,10 @@ const HOPS_MAX: usize = 16;
 /// Where a request came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Came {
-    /// The client, and the load balancers it came through, the last one connected to the edge. Empty where nothing is known.
-    hops: Vec<IpAddr>,
+    /// The client, where one is known.
+    client: Option<IpAddr>,
+    /// The load balancers it came through, the last one connected to the edge.
+    through: Vec<IpAddr>,
     /// The scheme that a load balancer was asked by.
     pub(crate) scheme: Option<&'static str>,
 }
@@ -24,22 +26,28 @@ impl Came {
         let Some(peer) = peer else { return Self::default() };
         let is_trusted = |ip: IpAddr| forwarding.trust.iter().any(|range| range.contains(&ip));
         if !is_trusted(peer) {
-            return Self { hops: vec![peer], scheme: None };
+            return Self { client: Some(peer), through: Vec::new(), scheme: None };
         }
         let (said, scheme) = said(headers);
-        let mut hops = vec![peer];
+        let (mut client, mut through) = (peer, Vec::new());
         for ip in said.into_iter().rev().take(HOPS_MAX) {
             // What is before a word that is no address was said by nobody who is known.
-            let Some(ip) = ip.filter(|_| hops.last().is_some_and(|last| is_trusted(*last))) else { break };
-            hops.push(ip);
+            let Some(ip) = ip.filter(|_| is_trusted(client)) else { break };
+            through.push(client);
+            client = ip;
         }
-        hops.reverse();
-        Self { hops, scheme }
+        through.reverse();
+        Self { client: Some(client), through, scheme }
     }
 
     /// The client's address.
     pub(crate) fn client(&self) -> Option<IpAddr> {
-        self.hops.first().copied()
+        self.client
+    }
+
+    /// The client, then whom it came through.
+    fn hops(&self) -> impl Iterator<Item = IpAddr> {
+        self.client.into_iter().chain(self.through.iter().copied())
     }
 
     /// Tells the origin. A host and a scheme that are in the fields stay: the site's key has them.
@@ -51,11 +59,11 @@ impl Came {
                     if let Ok(host) = HeaderValue::from_str(authority) {
                         headers.entry(X_FORWARDED_HOST).or_insert(host);
                     }
-                    let hops: Vec<String> = self.hops.iter().map(IpAddr::to_string).collect();
+                    let hops: Vec<String> = self.hops().map(|ip| ip.to_string()).collect();
                     insert(headers, X_FORWARDED_FOR, &hops.join(", "));
                 }
                 ForwardedAs::Forwarded => {
-                    let hops: Vec<String> = self.hops.iter().map(|ip| format!("for={}", node(*ip))).collect();
+                    let hops: Vec<String> = self.hops().map(|ip| format!("for={}", node(ip))).collect();
                     let hops = if hops.is_empty() { "for=unknown".to_owned() } else { hops.join(", ") };
                     insert(headers, FORWARDED, &format!("{hops};host=\"{authority}\";proto={scheme}"));
                 }
@@ -127,7 +135,7 @@ mod tests {
     }
 
     fn hops(came: &Came) -> String {
-        came.hops.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+        came.hops().map(|ip| ip.to_string()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -148,7 +156,7 @@ mod tests {
             assert_eq!(hops(&came(peer, fields)), expected, "{peer} {fields:?}");
         }
         let many: &'static str = Box::leak(["10.0.0.9"; 100].join(",").into_boxed_str());
-        assert_eq!(came("10.0.0.1", &[("x-forwarded-for", many)]).hops.len(), HOPS_MAX + 1);
+        assert_eq!(came("10.0.0.1", &[("x-forwarded-for", many)]).hops().count(), HOPS_MAX + 1);
         let scheme = |peer, fields| came(peer, fields).scheme;
         assert_eq!(scheme("10.0.0.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http, HTTPS")]), Some("https"));
         assert_eq!(scheme("10.0.0.1", &[("forwarded", "for=1.1.1.1;proto=https")]), Some("https"));

@@ -102,10 +102,10 @@ impl Edge {
             return Err(Fault::Loop);
         }
         hygiene::strip_own(&mut head.headers);
-        let served = self.current.load().site_for_host(&head.host).cloned();
+        let served = self.current.load().site_for_host(head.host()).cloned();
         match served {
             Some(served) => Ok((head, served)),
-            None => Err(Fault::NoSite(head.host)),
+            None => Err(Fault::NoSite(head.host().to_owned())),
         }
     }
 
@@ -131,7 +131,7 @@ impl Edge {
         mut head: Head,
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
-        let policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
+        let policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
         let came = std::mem::take(&mut context.came);
         fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
         let fill = Fill {
@@ -227,7 +227,7 @@ impl Edge {
     /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
     fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
         let site = served.site();
-        let key = &served.policy(&head.host, head.path(), &head.headers).key;
+        let key = &served.policy(head.host(), head.path(), &head.headers).key;
         let host = fill::ranking_host(key, &head.authority);
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
@@ -408,7 +408,12 @@ impl ProxyHttp for Sessions {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
+            self.exchange.invalidate(
+                &request,
+                &served.site().name,
+                served.policy(head.host(), head.path(), &head.headers),
+                &answer.headers,
+            );
         }
         session::bound_writes(session);
         if let Some(watch) = &mut context.watch {

@@ -21,13 +21,13 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) ->
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
-        located: snapshot.locate(&head.host, head.path(), &head.headers),
+        located: snapshot.locate(head.host(), head.path(), &head.headers),
         explanation: None,
         upstream: Vec::new(),
     };
-    if let Some(served) = snapshot.site_for_host(&head.host) {
+    if let Some(served) = snapshot.site_for_host(head.host()) {
         told.upstream.clone_from(&served.site().origin.urls);
-        let policy = served.policy(&head.host, head.path(), &head.headers);
+        let policy = served.policy(head.host(), head.path(), &head.headers);
         as_of_an_edge(&mut head, policy);
         let request = Request {
             head_only: false,

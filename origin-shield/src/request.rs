@@ -81,7 +81,7 @@ impl Shield {
         if self.origins.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
-        let served = self.current.load().site_for_host(&head.host).cloned().ok_or(Fault::NoSite)?;
+        let served = self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)?;
         Ok((head, served))
     }
 
@@ -99,7 +99,7 @@ impl Shield {
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
         let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
-        let mut policy = Arc::clone(served.policy(&head.host, head.path(), &head.headers));
+        let mut policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
         if !self.caught_up(wanted).await {
             tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
             policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
@@ -310,7 +310,12 @@ impl ProxyHttp for Shield {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(&request, &served.site().name, served.policy(&head.host, head.path(), &head.headers), &answer.headers);
+            self.exchange.invalidate(
+                &request,
+                &served.site().name,
+                served.policy(head.host(), head.path(), &head.headers),
+                &answer.headers,
+            );
         }
         session::bound_writes(session);
         if let Some(watch) = &mut context.watch {

@@ -155,9 +155,15 @@ impl CacheStatus {
         Self { fwd: Some(reason), ..Self::default() }
     }
 
-    /// The member as it is sent, with the cache's name as a token where it is one, else as a string (RFC 9211 section 2).
+    /// The member as the value of a field, see [`Self::text`].
     #[must_use]
     pub fn render(&self, name: &str) -> HeaderValue {
+        HeaderValue::try_from(self.text(name)).unwrap_or(HeaderValue::from_static("cache"))
+    }
+
+    /// The member as it is sent, with the cache's name as a token where it is one, else as a string (RFC 9211 section 2).
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
         let mut text = String::with_capacity(96);
         text.push_str(&item(name));
         if self.hit {
@@ -177,7 +183,8 @@ impl CacheStatus {
         }
         if let Some(ttl) = self.ttl {
             // RFC 9651 section 3.3.1: at most 15 digits.
-            let _ = write!(text, "; ttl={}", ttl.clamp(-999_999_999_999_999, 999_999_999_999_999));
+            text.push_str("; ttl=");
+            text.push_str(itoa::Buffer::new().format(ttl.clamp(-999_999_999_999_999, 999_999_999_999_999)));
         }
         if let Some(key) = &self.key {
             let _ = write!(text, "; key={}", string(key));
@@ -185,13 +192,14 @@ impl CacheStatus {
         if let Some(detail) = self.detail {
             let _ = write!(text, "; detail={}", item(detail));
         }
-        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("cache"))
+        text
     }
 }
 
 /// A structured token where the text is one, else a string.
 fn item(text: &str) -> Cow<'_, str> {
-    let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:/".contains(&byte);
+    let is_mark = |byte| matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-'..=b'/' | b':' | b'^'..=b'`' | b'|' | b'~');
+    let token_byte = |byte: u8| byte.is_ascii_alphanumeric() || is_mark(byte);
     let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
     if starts && text.bytes().all(token_byte) {
         return Cow::Borrowed(text);

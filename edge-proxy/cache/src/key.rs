@@ -152,8 +152,9 @@ fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
 /// Path and query of a request target; `None` without a question mark.
 #[must_use]
 pub fn split(path_and_query: &str) -> (&str, Option<&str>) {
-    match path_and_query.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
+    // Shorter than what a search by vectors pays off for.
+    match path_and_query.bytes().position(|byte| byte == b'?') {
+        Some(mark) => (&path_and_query[..mark], Some(&path_and_query[mark + 1..])),
         None => (path_and_query, None),
     }
 }

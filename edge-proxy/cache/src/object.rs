@@ -24,8 +24,10 @@ pub(crate) use parts::{Combined, Parts};
 
 /// What an object costs beside key, head and body, in bytes: its own fields, its list of purge hashes, its place in the store.
 const OBJECT_COST: u64 = 1_024;
-/// What a header field costs beside name and value, in bytes: its place in the map, and its line in the prepared head.
-const FIELD_COST: u64 = 192;
+/// What a header field costs beside its text, in bytes: its place in the map.
+const FIELD_COST: u64 = 128;
+/// How often the text of a header field is there: in the map, and in each of the prepared heads.
+const FIELD_TEXTS: u64 = 3;
 
 /// See the module.
 #[derive(Debug)]
@@ -55,8 +57,16 @@ pub(crate) struct Object {
     pub(crate) body: Arc<Growing>,
     /// When a failed refresh may be tried again; see [`crate::lookup`].
     pub(crate) retry: AtomicU64,
-    /// The head as the tier writes it, once it has been written; its bytes are weighed from the start.
-    pub(crate) prepared: OnceLock<Bytes>,
+    pub(crate) prepared: Prepared,
+}
+
+/// The head as the tier writes it, once it has been written; its bytes are weighed from the start.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// As lines of text.
+    pub(crate) text: OnceLock<Bytes>,
+    /// As a field section.
+    pub(crate) section: OnceLock<Bytes>,
 }
 
 impl Object {
@@ -99,7 +109,7 @@ impl Object {
             head_only: false,
             body,
             retry: AtomicU64::new(0),
-            prepared: OnceLock::new(),
+            prepared: Prepared::default(),
         }
     }
 
@@ -111,7 +121,8 @@ impl Object {
 
     /// What it costs in memory, in bytes.
     pub(crate) fn weight(&self) -> u64 {
-        let head: u64 = self.headers.iter().map(|(name, value)| FIELD_COST + (name.as_str().len() + value.len()) as u64).sum();
+        let head: u64 =
+            self.headers.iter().map(|(name, value)| FIELD_COST + FIELD_TEXTS * (name.as_str().len() + value.len()) as u64).sum();
         OBJECT_COST + head + self.body.cost() + self.key.text_len() as u64 + self.identity.weight() + self.mark.weight()
     }
 }

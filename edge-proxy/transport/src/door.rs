@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 
 use crate::client::{Client, Protocol};
+use crate::h3;
 use crate::head::{Head, Refusal};
 
 /// A tier, as the front door knows it.
@@ -45,15 +46,23 @@ pub struct Ready {
 /// A head, ready to be written.
 #[derive(Debug)]
 pub enum ReadyHead {
-    /// For HTTP/1.1: two pieces of text, one behind the other. What belongs to the connection, and the empty line, are still to be written.
-    Text {
-        /// The status line and the fields that are the same for everyone, see [`text`].
-        common: Bytes,
-        /// The fields of this answer alone.
-        own: Vec<u8>,
-    },
-    /// For HTTP/2 and HTTP/3.
+    /// For HTTP/1.1: the status line and the fields, every line with its end. What belongs to the connection, and the empty line, are still to be
+    /// written behind it.
+    Text(Vec<u8>),
+    /// For HTTP/2.
     Fields(StatusCode, HeaderMap),
+    /// For HTTP/3: a whole field section.
+    Section(Bytes),
+}
+
+/// What of a stored answer's head is the same for everyone, as one protocol writes it. Made once, it serves every later answer.
+pub trait Common {
+    /// As [`text`] writes it.
+    fn text(&self) -> Bytes;
+    /// As [`section`] writes it.
+    fn section(&self) -> Bytes;
+    /// As it is.
+    fn fields(&self) -> HeaderMap;
 }
 
 /// What is counted and logged of a request that was answered at once.
@@ -63,8 +72,10 @@ pub struct Entry {
     pub started: Instant,
     /// The method.
     pub method: Method,
-    /// Authority, path and query.
-    pub target: String,
+    /// The authority that was asked.
+    pub authority: String,
+    /// Path and query.
+    pub path_and_query: String,
     /// The status of the answer.
     pub status: StatusCode,
 }
@@ -100,49 +111,76 @@ pub fn text(status: StatusCode, headers: &HeaderMap) -> Bytes {
     text.freeze()
 }
 
+/// Status and fields as HTTP/3 writes them, without those that it has no place for.
+#[must_use]
+pub fn section(status: StatusCode, mut headers: HeaderMap) -> Bytes {
+    h3::strip(&mut headers);
+    h3::section::encode(status, &headers)
+}
+
 /// The fields of an answer's own, to be written into its head.
 pub struct Own<'a> {
     /// `Age`, in seconds.
     pub age: u64,
     /// `Cache-Status`.
-    pub cache_status: &'a HeaderValue,
+    pub cache_status: String,
     /// `Alt-Svc`.
     pub alt_svc: Option<&'a HeaderValue>,
 }
 
+/// Room for the fields of an answer's own, and for what the front door writes behind them, in bytes.
+const OWN_BYTES: usize = 256;
+/// An answer over HTTP/1.1 of at most so many bytes leaves as one piece: copying its body behind the head costs less than having the kernel take
+/// it in several.
+pub(crate) const COPIED_BYTES_MAX: usize = 4 * 1024;
+
 impl Own<'_> {
-    /// Makes the head for a protocol: `common` the text of the fields for everyone, `fields` these fields one by one.
-    pub fn finish(
-        &self,
-        protocol: Protocol,
-        status: StatusCode,
-        common: impl FnOnce() -> Bytes,
-        fields: impl FnOnce() -> HeaderMap,
-    ) -> ReadyHead {
-        if protocol == Protocol::Http1 {
-            return ReadyHead::Text { common: common(), own: self.text() };
+    /// Makes the head of an answer with this body for a protocol.
+    pub fn finish(self, protocol: Protocol, status: StatusCode, common: &impl Common, body: &[Bytes]) -> ReadyHead {
+        match protocol {
+            Protocol::Http1 => ReadyHead::Text(self.text(&common.text(), body)),
+            Protocol::Http2 => ReadyHead::Fields(status, self.fields(common.fields())),
+            Protocol::Http3 => ReadyHead::Section(self.section(&common.section())),
         }
-        let mut fields = fields();
-        fields.insert(header::AGE, HeaderValue::from(self.age));
-        fields.insert(crate::hygiene::CACHE_STATUS, self.cache_status.clone());
-        if let Some(alt_svc) = self.alt_svc {
-            fields.insert(header::ALT_SVC, alt_svc.clone());
-        }
-        ReadyHead::Fields(status, fields)
     }
 
-    fn text(&self) -> Vec<u8> {
-        use std::io::Write as _;
-        let mut text = Vec::with_capacity(192);
-        // Writing into memory does not fail.
-        let _ = write!(text, "Age: {}\r\nCache-Status: ", self.age);
-        text.extend_from_slice(self.cache_status.as_bytes());
+    fn text(&self, common: &[u8], body: &[Bytes]) -> Vec<u8> {
+        let (head_bytes, body_bytes) = (common.len() + OWN_BYTES, body.iter().map(Bytes::len).sum::<usize>());
+        let is_small = head_bytes + body_bytes <= COPIED_BYTES_MAX;
+        let mut text = Vec::with_capacity(if is_small { head_bytes + body_bytes } else { head_bytes });
+        for piece in
+            [common, b"Age: ", itoa::Buffer::new().format(self.age).as_bytes(), b"\r\nCache-Status: ", self.cache_status.as_bytes()]
+        {
+            text.extend_from_slice(piece);
+        }
         if let Some(alt_svc) = self.alt_svc {
             text.extend_from_slice(b"\r\nAlt-Svc: ");
             text.extend_from_slice(alt_svc.as_bytes());
         }
         text.extend_from_slice(b"\r\n");
         text
+    }
+
+    fn fields(self, mut fields: HeaderMap) -> HeaderMap {
+        fields.insert(header::AGE, HeaderValue::from(self.age));
+        if let Ok(cache_status) = HeaderValue::try_from(self.cache_status) {
+            fields.insert(crate::hygiene::CACHE_STATUS, cache_status);
+        }
+        if let Some(alt_svc) = self.alt_svc {
+            fields.insert(header::ALT_SVC, alt_svc.clone());
+        }
+        fields
+    }
+
+    fn section(&self, common: &[u8]) -> Bytes {
+        let mut section = BytesMut::with_capacity(common.len() + OWN_BYTES);
+        section.extend_from_slice(common);
+        h3::section::put_field(&mut section, "age", itoa::Buffer::new().format(self.age).as_bytes());
+        h3::section::put_field(&mut section, "cache-status", self.cache_status.as_bytes());
+        if let Some(alt_svc) = self.alt_svc {
+            h3::section::put_field(&mut section, "alt-svc", alt_svc.as_bytes());
+        }
+        section.freeze()
     }
 }
 

@@ -117,7 +117,7 @@ where
                 }
             }
             // One that is only half an empty line is not looked into yet.
-            if self.buffer[..] != b"\r"[..] {
+            if !matches!(self.buffer[..], [] | [b'\r']) {
                 match finder.find(&self.buffer, limits) {
                     Ok(Some(length)) => return Next::Head(self.take(length)),
                     Ok(None) => {}
@@ -125,11 +125,12 @@ where
                 }
             }
             let is_idle = self.buffer.is_empty();
-            let until = if is_idle {
+            if is_idle {
                 self.buffer = BytesMut::new();
-                Instant::now() + limits.idle_time.0
-            } else {
-                *due.get_or_insert_with(|| Instant::now() + limits.head_time.0)
+            }
+            let until = || {
+                let now = Instant::now();
+                if is_idle { now + limits.idle_time.0 } else { *due.get_or_insert(now + limits.head_time.0) }
             };
             match self.wait.more(&mut self.socket, &mut self.buffer, until, is_idle).await {
                 Came::Bytes => {}
@@ -169,19 +170,17 @@ where
 
     async fn send(&mut self, mut ready: Ready, closes: bool, is_old: bool) -> bool {
         // The front door of HTTP/1.1 asks as a client of HTTP/1.1, and gets its heads as text.
-        let ReadyHead::Text { common, own } = &ready.head else { return false };
-        let last: &[u8] = match (closes, is_old) {
+        let ReadyHead::Text(mut head) = ready.head else { return false };
+        head.extend_from_slice(match (closes, is_old) {
             (true, _) => b"Connection: close\r\n\r\n",
             (false, true) => b"Connection: keep-alive\r\n\r\n",
             (false, false) => b"\r\n",
-        };
-        let head = [&common[..], own, last];
-        let head_bytes = head.iter().map(|piece| piece.len() as u64).sum();
-        let joined = answer::joined(head, &ready.body);
-        let mut pieces = match &joined {
-            Some(joined) => Pieces::new([joined, &[], &[]], &mut []),
-            None => Pieces::new(head, &mut ready.body),
-        };
+        });
+        let head_bytes = head.len() as u64;
+        if answer::join(&mut head, &ready.body) {
+            ready.body.clear();
+        }
+        let mut pieces = Pieces::new(&head, &mut ready.body);
         let mut pace = Pace::new(self.limits().rate_min.0);
         let (sent, is_whole) = pieces.write(&mut self.socket, &mut pace).await;
         self.door.behind.ended(&ready.entry, self.socket.client(), sent.saturating_sub(head_bytes), is_whole);

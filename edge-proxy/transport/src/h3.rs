@@ -20,4 +20,5 @@ mod request;
 pub mod section;
 mod session;
 
+pub(crate) use answer::strip;
 pub use endpoint::Listener;

@@ -26,12 +26,14 @@ pub struct Head {
     pub method: Method,
     /// `http` or `https`, as the connection was.
     pub scheme: &'static str,
-    /// The host, lower case, without port and final dot.
-    pub host: String,
-    /// The host, with a port only if it is not the scheme's own.
+    /// The host, lower case, without final dot, and with a port only if it is not the scheme's own.
     pub authority: String,
+    /// So much of the authority is the host.
+    host_bytes: usize,
     /// Path and query as sent; starts with `/`.
     pub path_and_query: String,
+    /// So much of that is the path.
+    path_bytes: usize,
     /// End-to-end header fields, without `Host`.
     pub headers: HeaderMap,
     /// Whether the client asks for a WebSocket. Offers of any other protocol are not taken up (RFC 9110 section 7.8), least of all `h2c`, behind which
@@ -53,10 +55,16 @@ pub struct Line<'a> {
 }
 
 impl Head {
+    /// The host, lower case, without port and final dot.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.authority[..self.host_bytes]
+    }
+
     /// The path, without query.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.path_and_query.split_once('?').map_or(&self.path_and_query, |(path, _)| path)
+        &self.path_and_query[..self.path_bytes]
     }
 
     /// Whether a client may send so much.
@@ -118,12 +126,27 @@ impl Head {
     /// # Errors
     /// When host, target or framing are not what RFC 9110 and 9112 ask for.
     pub fn of(line: Line<'_>, mut headers: HeaderMap, tls: bool) -> Result<Self, Refusal> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (host, second) = (hosts.next().cloned(), hosts.next());
+        if second.is_some() {
+            return Err(Refusal::Host);
+        }
+        if host.is_some() {
+            headers.remove(header::HOST);
+        }
+        Self::hosted(line, host.as_ref().map(HeaderValue::as_bytes), headers, tls)
+    }
+
+    /// Makes a head of what was parsed of it: `host` is the one `Host` field, which is not among the others.
+    pub(crate) fn hosted(line: Line<'_>, host: Option<&[u8]>, mut headers: HeaderMap, tls: bool) -> Result<Self, Refusal> {
         if line.method == Method::CONNECT {
             return Err(Refusal::Method);
         }
         let scheme = if tls { "https" } else { "http" };
-        let (host, authority) = host_of(&line, &headers, tls)?;
-        if !is_framed(&headers) {
+        let Authority { text: authority, host_bytes } = host_of(&line, host, tls)?;
+        // Most requests have none of these, and one look at the names costs less than asking for each.
+        let of_connection = hygiene::has_hop_by_hop(&headers);
+        if !is_framed(&headers, of_connection) {
             return Err(Refusal::Framing);
         }
         if line.version == Version::HTTP_2 && headers.values().any(has_space_around) {
@@ -135,19 +158,23 @@ impl Head {
             None => "/".to_owned(),
             Some(_) => return Err(Refusal::Target),
         };
-        if !is_written_well(&path_and_query) {
+        let path_bytes = path_and_query.bytes().position(|byte| byte == b'?').unwrap_or(path_and_query.len());
+        let (path, query) = path_and_query.split_at(path_bytes);
+        if !is_written_well(path, query) {
             return Err(Refusal::Target);
         }
         if path_and_query.len() > TARGET_BYTES_MAX {
             return Err(Refusal::TargetLength);
         }
         let upgrade = line.version == Version::HTTP_11
+            && of_connection
             && names(&headers, &header::CONNECTION, "upgrade")
             && names(&headers, &header::UPGRADE, "websocket");
-        headers.remove(header::HOST);
-        hygiene::strip_hop_by_hop(&mut headers);
+        if of_connection {
+            hygiene::strip_hop_by_hop(&mut headers);
+        }
         join_cookies(&mut headers);
-        Ok(Self { method: line.method, scheme, host, authority, path_and_query, headers, upgrade })
+        Ok(Self { method: line.method, scheme, authority, host_bytes, path_and_query, path_bytes, headers, upgrade })
     }
 }
 
@@ -160,13 +187,32 @@ fn is_target(raw: &[u8]) -> bool {
 
 /// Whether path and query have only characters that every reader takes for the same (RFC 3986 section 2). Browsers send some that are none of a
 /// URI's, which are let pass; what begins a fragment, what no parser of URIs reads, and what is not ASCII is not.
-fn is_written_well(path_and_query: &str) -> bool {
-    let mut in_query = false;
-    path_and_query.bytes().all(|byte| {
-        in_query |= byte == b'?';
-        byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>') && (in_query || byte != b'`')
-    })
+fn is_written_well(path: &str, query: &str) -> bool {
+    let stands = |byte: u8| WRITTEN_WELL[usize::from(byte)];
+    path.bytes().all(|byte| stands(byte) == Well::Anywhere) && query.bytes().all(|byte| stands(byte) != Well::Nowhere)
 }
+
+/// Where in a target a byte may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Well {
+    Anywhere,
+    InQueries,
+    Nowhere,
+}
+
+const WRITTEN_WELL: [Well; 256] = {
+    let mut table = [Well::Nowhere; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        table[byte as usize] = match byte {
+            b'#' | b'<' | b'>' => Well::Nowhere,
+            b'`' => Well::InQueries,
+            _ => Well::Anywhere,
+        };
+        byte += 1;
+    }
+    table
+};
 
 /// Whether a list field has this member, whatever its case.
 pub(crate) fn names(headers: &HeaderMap, field: &HeaderName, member: &str) -> bool {
@@ -180,13 +226,15 @@ fn has_space_around(value: &HeaderValue) -> bool {
     is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
-/// Whether at most one thing says where the body ends: a single number, or chunks without any other coding.
-fn is_framed(headers: &HeaderMap) -> bool {
+/// Whether at most one thing says where the body ends: a single number, or chunks without any other coding. `of_connection` says whether there are
+/// fields of the connection at all, `Transfer-Encoding` among them.
+fn is_framed(headers: &HeaderMap, of_connection: bool) -> bool {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         (values.next().map(HeaderValue::as_bytes), values.next().is_some())
     };
-    match (only(header::TRANSFER_ENCODING), only(header::CONTENT_LENGTH)) {
+    let coding = if of_connection { only(header::TRANSFER_ENCODING) } else { (None, false) };
+    match (coding, only(header::CONTENT_LENGTH)) {
         ((None, _), (None, _)) => true,
         ((Some(coding), false), (None, _)) => coding.eq_ignore_ascii_case(b"chunked"),
         ((None, _), (Some(length), false)) => !length.is_empty() && length.iter().all(u8::is_ascii_digit),
@@ -194,59 +242,60 @@ fn is_framed(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Host and authority: of the target when it has one (RFC 9112 section 3.2.2), else of the one `Host` field.
-fn host_of(line: &Line<'_>, headers: &HeaderMap, tls: bool) -> Result<(String, String), Refusal> {
-    let mut fields = headers.get_all(header::HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
-        return Err(Refusal::Host);
-    }
-    let text = match (line.authority, field) {
-        (Some(authority), _) => authority,
-        (None, Some(value)) => value.to_str().map_err(|_| Refusal::Host)?,
-        (None, None) => return Err(Refusal::Host),
-    };
-    let found = split_authority(text, tls).ok_or(Refusal::Host)?;
-    // RFC 9113 section 8.3.1: over HTTP/2 both may be there, and must then be the same.
-    match field {
-        Some(value)
-            if line.version == Version::HTTP_2
-                && value.to_str().ok().and_then(|text| split_authority(text, tls)) != Some(found.clone()) =>
-        {
-            Err(Refusal::Host)
-        }
-        _ => Ok(found),
-    }
+/// Host and port, as [`Head`] has them.
+#[derive(Debug, PartialEq, Eq)]
+struct Authority {
+    text: String,
+    host_bytes: usize,
 }
 
-/// Splits `host[:port]`, lower-cased, and drops a port that is the scheme's own. `None` for anything that is not a host.
-fn split_authority(text: &str, tls: bool) -> Option<(String, String)> {
-    let text = text.to_ascii_lowercase();
-    let (host, port) = match text.rfind(':') {
-        Some(colon) if !text[colon..].contains(']') => (&text[..colon], Some(&text[colon + 1..])),
-        _ => (text.as_str(), None),
-    };
-    let plain = host.strip_suffix('.').unwrap_or(host);
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    let is_v6 =
-        plain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|rest| rest.parse::<std::net::Ipv6Addr>().is_ok());
-    if plain.is_empty() || plain.len() > 253 || !(is_v6 || plain.bytes().all(is_name)) {
-        return None;
+/// Host and authority: of the target when it has one (RFC 9112 section 3.2.2), else of the `Host` field.
+fn host_of(line: &Line<'_>, field: Option<&[u8]>, tls: bool) -> Result<Authority, Refusal> {
+    let said = || field.and_then(|field| Authority::of(std::str::from_utf8(field).ok()?, tls));
+    let Some(authority) = line.authority else { return said().ok_or(Refusal::Host) };
+    let found = Authority::of(authority, tls).ok_or(Refusal::Host)?;
+    // RFC 9113 section 8.3.1: over HTTP/2 both may be there, and must then be the same.
+    if line.version == Version::HTTP_2 && field.is_some() && said().as_ref() != Some(&found) {
+        return Err(Refusal::Host);
     }
-    let port = match port {
-        None | Some("") => None,
-        Some(digits) => Some(digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u16>().ok())??),
-    };
-    let authority = match port {
-        Some(port) if port != if tls { 443 } else { 80 } => format!("{plain}:{port}"),
-        _ if plain.len() == text.len() => return Some((text.clone(), text)),
-        _ => plain.to_owned(),
-    };
-    Some((plain.to_owned(), authority))
+    Ok(found)
+}
+
+impl Authority {
+    /// Reads `host[:port]`, lower-cased, and drops a port that is the scheme's own. `None` for anything that is not a host.
+    fn of(text: &str, tls: bool) -> Option<Self> {
+        let (host, port) = match memchr::memrchr(b':', text.as_bytes()) {
+            Some(colon) if !text[colon..].contains(']') => (&text[..colon], Some(&text[colon + 1..])),
+            _ => (text, None),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let is_v6 = || {
+            host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|rest| rest.parse::<std::net::Ipv6Addr>().is_ok())
+        };
+        if host.is_empty() || host.len() > 253 || !(host.bytes().all(is_name) || is_v6()) {
+            return None;
+        }
+        let port = match port {
+            None | Some("") => None,
+            Some(digits) => Some(digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u16>().ok())??),
+        };
+        let mut text = String::with_capacity(host.len() + ":65535".len());
+        text.push_str(host);
+        text.make_ascii_lowercase();
+        if let Some(port) = port.filter(|port| *port != if tls { 443 } else { 80 }) {
+            text.push(':');
+            text.push_str(itoa::Buffer::new().format(port));
+        }
+        Some(Self { text, host_bytes: host.len() })
+    }
 }
 
 /// Joins the `Cookie` fields that HTTP/2 allows to be split (RFC 9113 section 8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() > 1
         && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
@@ -280,14 +329,15 @@ mod tests {
             ("[::1]:8080", false, "[::1]", "[::1]:8080"),
             ("[::1]", false, "[::1]", "[::1]"),
         ] {
-            assert_eq!(split_authority(text, tls), Some((host.to_owned(), authority.to_owned())), "{text}");
+            let expected = Authority { text: authority.to_owned(), host_bytes: host.len() };
+            assert_eq!(Authority::of(text, tls), Some(expected), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_host_is_refused() {
         for text in ["", ".", "a b", "a/b", "user@host", "host:port", "host:99999", "host:+80", "[::1", "ho\u{e9}st", "a,b"] {
-            assert_eq!(split_authority(text, false), None, "{text}");
+            assert_eq!(Authority::of(text, false), None, "{text}");
         }
         assert_eq!(Head::read(&request("/", &[]), false).unwrap_err(), Refusal::Host);
         assert_eq!(Head::read(&request("/", &["a", "b"]), false).unwrap_err(), Refusal::Host);
@@ -299,7 +349,7 @@ mod tests {
         assert_eq!(Head::read(&request("/a?b", &["h"]), false).unwrap().path(), "/a");
         let mut absolute = request("/", &["h"]);
         absolute.set_uri("http://Other/a".parse().unwrap());
-        assert_eq!(Head::read(&absolute, false).unwrap().host, "other");
+        assert_eq!(Head::read(&absolute, false).unwrap().host(), "other");
         for target in ["*", "a", "other.test", "other.test:80"] {
             assert_eq!(Head::read(&request(target, &["h"]), false).unwrap_err(), Refusal::Target, "{target}");
         }

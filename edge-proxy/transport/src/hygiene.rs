@@ -40,10 +40,16 @@ const OWN: [&str; 2] = ["skerry-", "skerry_"];
 const CLIENT_MAY_NOT_SAY: [HeaderName; 5] =
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
+/// Whether there are fields of one connection.
+#[must_use]
+pub fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| HOP_BY_HOP.contains(name))
+}
+
 /// Removes the fields of one connection, those named by `Connection` among them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // Most requests have none of them, and looking is cheaper than removing.
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+    // Most heads have none of them, and looking is cheaper than removing.
+    if !has_hop_by_hop(headers) {
         return;
     }
     for name in named_by_connection(headers).iter().chain(&HOP_BY_HOP) {
@@ -94,6 +100,9 @@ pub fn strip_unkeyed(headers: &mut HeaderMap, keyed: &[String]) {
 }
 
 fn strip_where(headers: &mut HeaderMap, goes: impl Fn(&str) -> bool) {
+    if !headers.keys().any(|name| goes(name.as_str())) {
+        return;
+    }
     let names: Vec<HeaderName> = headers.keys().filter(|name| goes(name.as_str())).cloned().collect();
     for name in names {
         headers.remove(name);
@@ -124,6 +133,9 @@ pub fn loop_id(name: &str, ca: &[u8]) -> String {
 /// Whether `CDN-Loop` already names `me` (RFC 8586 section 2).
 #[must_use]
 pub fn has_looped(headers: &HeaderMap, me: &str) -> bool {
+    if !headers.contains_key(CDN_LOOP) {
+        return false;
+    }
     headers
         .get_all(CDN_LOOP)
         .iter()

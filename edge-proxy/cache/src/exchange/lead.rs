@@ -2,8 +2,8 @@
 //!
 //! Runs as a task of its own, so that no client's leaving stops what others wait for or what is to be stored.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use skerry_config::site::SetCookie;
@@ -21,7 +21,7 @@ use crate::flight::{FlightKey, Lead, Outcome, Scope};
 use crate::key::Key;
 use crate::lookup::note_failure;
 use crate::no_vary_search;
-use crate::object::{Cursor, Growing, Object, Parts, storable};
+use crate::object::{Cursor, Growing, Object, Parts, Prepared, storable};
 use crate::purge::Tags;
 use crate::range::{self, Wanted};
 use crate::request::Request;
@@ -294,7 +294,7 @@ impl Trip {
             head_only,
             body,
             retry: AtomicU64::new(0),
-            prepared: OnceLock::new(),
+            prepared: Prepared::default(),
         });
         if !head_only {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });

@@ -66,8 +66,13 @@ impl Hit {
     }
 
     /// The text that a tier makes of the head once, and finds here ever after.
-    pub fn prepared(&self, make: impl FnOnce(&Self) -> Bytes) -> Bytes {
-        self.object.prepared.get_or_init(|| make(self)).clone()
+    pub fn text(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        self.object.prepared.text.get_or_init(make).clone()
+    }
+
+    /// The same for a field section.
+    pub fn section(&self, make: impl FnOnce() -> Bytes) -> Bytes {
+        self.object.prepared.section.get_or_init(make).clone()
     }
 
     /// The body, shared with the store; nothing for HEAD.

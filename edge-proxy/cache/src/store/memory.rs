@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
@@ -21,7 +22,7 @@ const HEAVY_BYTES: u64 = 1 << 20;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    entries: Cache<u128, (Key, Entry)>,
+    entries: Cache<u128, (Key, Entry), RandomState>,
     evictions: Arc<AtomicU64>,
 }
 
@@ -37,7 +38,7 @@ impl Memory {
                     evicted.fetch_add(1, Ordering::Relaxed);
                 }
             })
-            .build();
+            .build_with_hasher(RandomState::default());
         Self { entries, evictions }
     }
 

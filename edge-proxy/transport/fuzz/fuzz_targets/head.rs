@@ -51,5 +51,5 @@ fuzz_target!(|data: &[u8]| {
     assert!(words.len() == 3 && words.iter().all(|word| !word.is_empty()));
     assert_eq!(words[0], request.head.method.as_str().as_bytes());
     assert!(request.head.path_and_query.starts_with('/') && request.head.path_and_query.bytes().all(|byte| byte.is_ascii_graphic()));
-    assert!(!request.head.host.is_empty() && !request.head.headers.contains_key("host"));
+    assert!(!request.head.host().is_empty() && !request.head.headers.contains_key("host"));
 });

@@ -12,10 +12,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use super::pace::Pace;
 use crate::connection::Socket;
-use crate::door::{self, Told};
+use crate::door::{self, COPIED_BYTES_MAX, Told};
 
-/// An answer of at most so many bytes leaves as one piece: copying it costs less than having the kernel take it in several.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
 /// Pieces given to the kernel at a time.
 const PIECES_MAX: usize = 32;
 /// How long a client that was refused may go on sending until the connection is closed, so that it reads what it is told.
@@ -23,26 +21,25 @@ pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How much it may send meanwhile.
 pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Head and body in one, if they are small.
-pub(super) fn joined(head: [&[u8]; 3], body: &[Bytes]) -> Option<Vec<u8>> {
-    let pieces = || head.iter().copied().chain(body.iter().map(|piece| &piece[..]));
-    let length = pieces().map(<[u8]>::len).sum();
-    (length <= COPIED_BYTES_MAX).then(|| {
-        let mut joined = Vec::with_capacity(length);
-        pieces().for_each(|piece| joined.extend_from_slice(piece));
-        joined
-    })
+/// Puts the body behind the head, if both are small.
+pub(super) fn join(head: &mut Vec<u8>, body: &[Bytes]) -> bool {
+    let length = body.iter().map(Bytes::len).sum::<usize>();
+    let is_small = head.len() + length <= COPIED_BYTES_MAX;
+    if is_small {
+        body.iter().for_each(|piece| head.extend_from_slice(piece));
+    }
+    is_small
 }
 
 /// Pieces to be written one behind the other.
 pub(super) struct Pieces<'a> {
-    head: [&'a [u8]; 3],
+    head: &'a [u8],
     body: &'a mut [Bytes],
     at: usize,
 }
 
 impl<'a> Pieces<'a> {
-    pub(super) fn new(head: [&'a [u8]; 3], body: &'a mut [Bytes]) -> Self {
+    pub(super) fn new(head: &'a [u8], body: &'a mut [Bytes]) -> Self {
         Self { head, body, at: 0 }
     }
 
@@ -62,19 +59,16 @@ impl<'a> Pieces<'a> {
 
     /// One write; 0 when nothing is left.
     fn poll_some(&mut self, socket: &mut Socket, pace: &mut Pace, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-        let left = self.head.iter().copied().chain(self.body[self.at..].iter().map(|piece| &piece[..]));
-        let mut count = 0;
-        for (slot, piece) in slices.iter_mut().zip(left.filter(|piece| !piece.is_empty())) {
-            *slot = IoSlice::new(piece);
-            count += 1;
-        }
-        if count == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        let written = match &slices[..count] {
-            [one] => Pin::new(socket).poll_write(cx, one),
-            several => Pin::new(socket).poll_write_vectored(cx, several),
+        let body = &self.body[self.at..];
+        let written = match (self.head, body) {
+            ([], []) => return Poll::Ready(Ok(0)),
+            (head, []) => Pin::new(socket).poll_write(cx, head),
+            (head, body) => {
+                let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+                let left = [head].into_iter().chain(body.iter().map(|piece| &piece[..])).filter(|piece| !piece.is_empty());
+                let count = slices.iter_mut().zip(left).map(|(slot, piece)| *slot = IoSlice::new(piece)).count();
+                Pin::new(socket).poll_write_vectored(cx, &slices[..count])
+            }
         };
         match written? {
             Poll::Ready(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
@@ -88,19 +82,17 @@ impl<'a> Pieces<'a> {
     }
 
     fn advance(&mut self, mut written: usize) {
-        for piece in &mut self.head {
-            let gone = written.min(piece.len());
-            *piece = &piece[gone..];
-            written -= gone;
-        }
-        while written > 0 && self.at < self.body.len() {
-            let piece = &mut self.body[self.at];
+        let gone = written.min(self.head.len());
+        self.head = &self.head[gone..];
+        written -= gone;
+        while let Some(piece) = self.body.get_mut(self.at) {
             let gone = written.min(piece.len());
             piece.advance(gone);
             written -= gone;
-            if piece.is_empty() {
-                self.at += 1;
+            if !piece.is_empty() {
+                break;
             }
+            self.at += 1;
         }
     }
 }
@@ -119,14 +111,14 @@ fn poll_flush(socket: &mut Socket, pace: &mut Pace, cx: &mut Context<'_>) -> Pol
 
 /// Tells a client that its request goes no further, and closes the connection so that it reads that.
 pub(super) async fn refuse(socket: &mut Socket, told: Told, head_only: bool, pace: &mut Pace) {
-    let common = door::text(told.status, &told.headers);
-    let mut own = Vec::with_capacity(80);
+    let mut head = door::text(told.status, &told.headers).to_vec();
     if !told.headers.contains_key(header::DATE) {
         // Writing into memory does not fail.
-        let _ = write!(own, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+        let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
     }
+    head.extend_from_slice(b"Connection: close\r\n\r\n");
     let mut body = [if head_only { Bytes::new() } else { told.body }];
-    let (_, is_whole) = Pieces::new([&common, &own, b"Connection: close\r\n\r\n"], &mut body).write(socket, pace).await;
+    let (_, is_whole) = Pieces::new(&head, &mut body).write(socket, pace).await;
     if is_whole {
         linger(socket).await;
     }

@@ -36,7 +36,8 @@ impl Finder {
     /// When a line does not end with CR and LF, or a bound is passed.
     pub fn find(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
         for at in memchr::memchr_iter(b'\n', bytes.get(self.seen..).unwrap_or_default()).map(|at| self.seen + at) {
-            if at == self.line || bytes[at - 1] != b'\r' {
+            // No other CR but before its LF: no two readers take the line for different ones.
+            if memchr::memchr(b'\r', &bytes[self.line..=at]).is_none_or(|end| self.line + end + 1 != at) {
                 return Err(Refusal::LineEnd);
             }
             let is_empty = at == self.line + 1;
@@ -109,16 +110,13 @@ impl Request {
     /// # Errors
     /// When it is not what RFC 9112 asks for, could be read in two ways, or is over a bound.
     pub fn read(bytes: &Bytes, limits: &Limits, tls: bool) -> Result<Self, Refusal> {
-        let lines = memchr::memchr_iter(b'\n', bytes).count();
-        if memchr::memchr_iter(b'\r', bytes).count() != lines {
-            return Err(Refusal::LineEnd);
-        }
-        if lines.saturating_sub(2) <= FIELDS_AT_HAND {
-            let mut room = [const { MaybeUninit::uninit() }; FIELDS_AT_HAND];
-            Self::read_into(bytes, &mut room, limits, tls)
-        } else {
-            let mut room = vec![MaybeUninit::uninit(); lines];
-            Self::read_into(bytes, &mut room, limits, tls)
+        let mut room = [const { MaybeUninit::uninit() }; FIELDS_AT_HAND];
+        match Self::read_into(bytes, &mut room, limits, tls) {
+            Err(Refusal::FieldCount) => {
+                let mut room = vec![MaybeUninit::uninit(); memchr::memchr_iter(b'\n', bytes).count()];
+                Self::read_into(bytes, &mut room, limits, tls)
+            }
+            read => read,
         }
     }
 
@@ -139,20 +137,19 @@ impl Request {
         if target.len() > bound(limits.target.0) {
             return Err(Refusal::TargetLength);
         }
-        let (headers, size) = fields(bytes, parsed.headers)?;
+        let Fields { host, headers, size } = Fields::of(bytes, parsed.headers)?;
         // As HTTP/2 counts: 32 bytes a field, and the target one among them (RFC 9113 section 6.5.2).
         if size + ":path".len() + target.len() + 32 > bound(limits.head.0) {
             return Err(Refusal::HeadLength);
         }
         let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
-        Self::of(Line { method, version, ..target_of(target)? }, headers, limits, tls)
+        Self::of(Line { method, version, ..target_of(target)? }, host, headers, limits, tls)
     }
 
-    fn of(line: Line<'_>, headers: HeaderMap, limits: &Limits, tls: bool) -> Result<Self, Refusal> {
+    fn of(line: Line<'_>, host: Option<&[u8]>, headers: HeaderMap, limits: &Limits, tls: bool) -> Result<Self, Refusal> {
         if let Some(authority) = line.authority {
             // RFC 9112 section 3.2: a client says the same in both, so that no two readers can go by different ones.
-            let host = headers.get(header::HOST);
-            if host.is_some_and(|host| host.as_bytes() != authority.as_bytes()) || (host.is_none() && line.version == Version::HTTP_11) {
+            if host.is_some_and(|host| host != authority.as_bytes()) || (host.is_none() && line.version == Version::HTTP_11) {
                 return Err(Refusal::Host);
             }
         }
@@ -167,7 +164,7 @@ impl Request {
         let connection = |option| head::names(&headers, &header::CONNECTION, option);
         let keeps_alive = if is_old { connection("keep-alive") && !connection("close") } else { !connection("close") };
         let waits = body != Body::None && !is_old && head::names(&headers, &header::EXPECT, "100-continue");
-        let head = Head::of(line, headers, tls)?;
+        let head = Head::hosted(line, host, headers, tls)?;
         Ok(Self { rest: Rest { body, waits, upgrade: head.upgrade }, head, keeps_alive, is_old })
     }
 }
@@ -190,17 +187,33 @@ fn refusal_of(error: httparse::Error, bytes: &[u8]) -> Refusal {
     }
 }
 
-/// The fields, their values shared with `bytes`, and their size as HTTP/2 counts it.
-fn fields(bytes: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<(HeaderMap, usize), Refusal> {
-    let mut headers = HeaderMap::with_capacity(parsed.len());
-    let mut size = 0;
-    for field in parsed {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::Field)?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice(within(bytes, field.value))).map_err(|_| Refusal::Field)?;
-        size += field.name.len() + field.value.len() + 32;
-        headers.append(name, value);
+/// The fields of a head.
+struct Fields<'a> {
+    /// `Host`, which is not among the others.
+    host: Option<&'a [u8]>,
+    /// Their values are shared with the head's bytes.
+    headers: HeaderMap,
+    /// The size of all, as HTTP/2 counts it.
+    size: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn of(bytes: &'a Bytes, parsed: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
+        let mut fields = Self { host: None, headers: HeaderMap::with_capacity(parsed.len().saturating_sub(1)), size: 0 };
+        for field in parsed {
+            fields.size += field.name.len() + field.value.len() + 32;
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::Field)?;
+            if name == header::HOST {
+                if fields.host.replace(field.value).is_some() {
+                    return Err(Refusal::Host);
+                }
+                continue;
+            }
+            let value = HeaderValue::from_maybe_shared(bytes.slice(within(bytes, field.value))).map_err(|_| Refusal::Field)?;
+            fields.headers.append(name, value);
+        }
+        Ok(fields)
     }
-    Ok((headers, size))
 }
 
 /// Where `part`, a slice of `whole`, is in it.

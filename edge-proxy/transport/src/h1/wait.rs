@@ -51,15 +51,20 @@ impl Wait {
         Self { sleep, stop: door.stop.clone(), stopping, woken: None }
     }
 
-    /// Waits for bytes until `due`; while `idle`, until a stop too.
-    pub(super) async fn more(&mut self, socket: &mut Socket, buffer: &mut BytesMut, due: Instant, idle: bool) -> Came {
-        let mut is_armed = !self.sleep.is_elapsed() && self.sleep.deadline() <= due;
+    /// Waits for bytes until `due`, which is asked only if there is a wait; while `idle`, until a stop too.
+    pub(super) async fn more(&mut self, socket: &mut Socket, buffer: &mut BytesMut, mut due: impl FnMut() -> Instant, idle: bool) -> Came {
+        let mut until = None;
         poll_fn(|cx| {
             let mut room = [MaybeUninit::uninit(); READ_BYTES];
             let mut room = ReadBuf::uninit(&mut room);
             match Pin::new(&mut *socket).poll_read(cx, &mut room) {
                 Poll::Ready(Ok(())) if !room.filled().is_empty() => {
-                    buffer.extend_from_slice(room.filled());
+                    // A head that comes whole has a piece of memory of its own size.
+                    if buffer.is_empty() {
+                        *buffer = BytesMut::from(room.filled());
+                    } else {
+                        buffer.extend_from_slice(room.filled());
+                    }
                     return Poll::Ready(Came::Bytes);
                 }
                 Poll::Ready(_) => return Poll::Ready(Came::End),
@@ -68,8 +73,11 @@ impl Wait {
             if idle && *self.stop.borrow() {
                 return Poll::Ready(Came::End);
             }
+            let is_first = until.is_none();
+            let due = *until.get_or_insert_with(&mut due);
             // Both would wake this very task already; what else it is woken by, they are asked about.
-            if std::mem::take(&mut is_armed) && self.woken.as_ref().is_some_and(|woken| woken.will_wake(cx.waker())) {
+            let is_armed = is_first && !self.sleep.is_elapsed() && self.sleep.deadline() <= due;
+            if is_armed && self.woken.as_ref().is_some_and(|woken| woken.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
             self.poll_late(cx, due, idle)

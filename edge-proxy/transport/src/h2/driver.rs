@@ -321,7 +321,7 @@ where
         match head {
             ReadyHead::Fields(status, fields) => (*message.status_mut(), *message.headers_mut()) = (status, fields),
             // Nobody is asked for the head of another protocol.
-            ReadyHead::Text { .. } => *message.status_mut() = entry.status,
+            ReadyHead::Text(_) | ReadyHead::Section(_) => *message.status_mut() = entry.status,
         }
         keep_date(message.headers_mut());
         let length: usize = body.iter().map(Bytes::len).sum();

@@ -22,6 +22,11 @@ const OF_HTTP1: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// A body of at most so many bytes is copied behind its head: that costs less than having QUIC keep one piece more.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+/// The header of a frame.
+const HEADER_BYTES_MAX: usize = 16;
+
 /// Why an answer goes no further.
 #[derive(Debug)]
 pub(super) enum Unsent {
@@ -31,11 +36,38 @@ pub(super) enum Unsent {
     Left(WriteError),
 }
 
-/// One answer.
-pub(super) struct Answer {
-    stream: SendStream,
+/// The stream of an answer. One that has no end when it is dropped is reset.
+pub(super) struct Stream {
+    inner: SendStream,
     /// Whether the end of the stream was written, or the stream reset.
     ended: bool,
+}
+
+impl Stream {
+    fn reset(&mut self, why: Code) {
+        if !std::mem::replace(&mut self.ended, true) {
+            let _ = self.inner.reset(code(why));
+        }
+    }
+
+    /// Waits until the client gives the answer up or, if it has ended, has all of it.
+    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let stopped = self.inner.stopped();
+        async move {
+            let _ = stopped.await;
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.reset(Code::H3_INTERNAL_ERROR);
+    }
+}
+
+/// One answer.
+pub(super) struct Answer {
+    stream: Stream,
     pace: Pace,
     rate_min: u64,
     /// What the request said, and what was said of it since.
@@ -47,9 +79,15 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(stream: SendStream, rate_min: u64, said: Said) -> Self {
-        let answer = Self { stream, ended: false, pace: Pace::new(rate_min), rate_min, priority: Priority::default(), said, written: 0 };
+        let stream = Stream { inner: stream, ended: false };
+        let answer = Self { stream, pace: Pace::new(rate_min), rate_min, priority: Priority::default(), said, written: 0 };
         answer.prefer(answer.priority);
         answer
+    }
+
+    /// The stream, with what was written to it.
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Has the answer go by this priority.
@@ -59,9 +97,9 @@ impl Answer {
     }
 
     fn prefer(&self, priority: Priority) {
-        let id = u64::from(VarInt::from(self.stream.id()));
+        let id = u64::from(VarInt::from(self.stream.inner.id()));
         // Only a stream that has ended has no priority.
-        let _ = self.stream.set_priority(priority.of_stream(id));
+        let _ = self.stream.inner.set_priority(priority.of_stream(id));
     }
 
     /// Heeds what the client has said of this request since.
@@ -73,7 +111,7 @@ impl Answer {
 
     /// Whether the end was written, or the stream reset.
     pub(super) fn is_ended(&self) -> bool {
-        self.ended
+        self.stream.ended
     }
 
     /// Bytes of frames written.
@@ -100,42 +138,41 @@ impl Answer {
         self.write(&mut [header_of(frames::HEADERS, section.len()), section]).await
     }
 
-    /// Writes a whole answer, and ends it.
-    pub(super) async fn whole(&mut self, status: StatusCode, headers: &HeaderMap, body: Vec<Bytes>) -> Result<(), Unsent> {
+    /// Writes a whole answer of this field section, and ends it.
+    pub(super) async fn whole(&mut self, section: &[u8], body: &mut Vec<Bytes>) -> Result<(), Unsent> {
         let length: usize = body.iter().map(Bytes::len).sum();
-        let mut head = BytesMut::from(head_of(status, headers));
+        let small = if length <= COPIED_BYTES_MAX { length } else { 0 };
+        let mut head = BytesMut::with_capacity(HEADER_BYTES_MAX * 2 + section.len() + small);
+        put_header(&mut head, frames::HEADERS, section.len());
+        head.extend_from_slice(section);
         if length > 0 {
             put_header(&mut head, frames::DATA, length);
         }
-        let mut pieces = Vec::with_capacity(1 + body.len());
-        pieces.push(head.freeze());
-        pieces.extend(body);
-        self.write(&mut pieces).await?;
+        if small > 0 {
+            body.drain(..).for_each(|piece| head.extend_from_slice(&piece));
+        }
+        body.insert(0, head.freeze());
+        self.write(body).await?;
         self.end();
         Ok(())
     }
 
     /// Ends the answer properly.
     pub(super) fn end(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) {
+        if !std::mem::replace(&mut self.stream.ended, true) {
             // It is not ended, so that it can only be that the client stopped it.
-            let _ = self.stream.finish();
+            let _ = self.stream.inner.finish();
         }
     }
 
     /// Cuts the answer off, unless it is whole.
     pub(super) fn reset(&mut self, why: Code) {
-        if !std::mem::replace(&mut self.ended, true) {
-            let _ = self.stream.reset(code(why));
-        }
+        self.stream.reset(why);
     }
 
-    /// Waits until the client gives the answer up or, if it has ended, has all of it.
+    /// See [`Stream::gone`].
     pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
-        let stopped = self.stream.stopped();
-        async move {
-            let _ = stopped.await;
-        }
+        self.stream.gone()
     }
 
     /// The longest the client may take for what it does not have yet, of which at most `window` bytes wait to be sent.
@@ -146,7 +183,7 @@ impl Answer {
     async fn write(&mut self, mut pieces: &mut [Bytes]) -> Result<(), Unsent> {
         self.heed();
         while !pieces.is_empty() {
-            let moved = match self.pace.wait(self.stream.write_chunks(pieces)).await {
+            let moved = match self.pace.wait(self.stream.inner.write_chunks(pieces)).await {
                 Ok(Ok(moved)) => moved,
                 Ok(Err(error)) => {
                     self.reset(Code::H3_REQUEST_CANCELLED);
@@ -165,14 +202,8 @@ impl Answer {
     }
 }
 
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.reset(Code::H3_INTERNAL_ERROR);
-    }
-}
-
 /// Takes out what belongs to a connection of HTTP/1.1.
-pub(super) fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     for name in &OF_HTTP1 {
         headers.remove(name);
     }
@@ -185,14 +216,14 @@ pub(super) fn has_misplaced(headers: &HeaderMap) -> bool {
 
 fn head_of(status: StatusCode, headers: &HeaderMap) -> Bytes {
     let section = section::encode(status, headers);
-    let mut frame = BytesMut::with_capacity(16 + section.len());
+    let mut frame = BytesMut::with_capacity(HEADER_BYTES_MAX + section.len());
     put_header(&mut frame, frames::HEADERS, section.len());
     frame.extend_from_slice(&section);
     frame.freeze()
 }
 
 fn header_of(kind: u64, length: usize) -> Bytes {
-    let mut header = BytesMut::with_capacity(16);
+    let mut header = BytesMut::with_capacity(HEADER_BYTES_MAX);
     put_header(&mut header, kind, length);
     header.freeze()
 }

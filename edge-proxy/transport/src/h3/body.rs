@@ -1,5 +1,7 @@
 //! What comes on a request's stream: its head, then its body within its bounds.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use h3::error::Code;
 use quinn::{ReadError, RecvStream};
@@ -29,7 +31,7 @@ pub(super) enum Unread {
 /// The bytes of one request.
 pub(super) struct Incoming {
     stream: RecvStream,
-    connection: quinn::Connection,
+    connection: Arc<quinn::Connection>,
     frames: Frames,
     input: Bytes,
     pace: Pace,
@@ -47,7 +49,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// With heads of at most `head_max` bytes and bodies of `body_max`, if that is not 0.
-    pub(super) fn new(stream: RecvStream, connection: quinn::Connection, head_max: u64, body_max: u64, rate_min: u64) -> Self {
+    pub(super) fn new(stream: RecvStream, connection: Arc<quinn::Connection>, head_max: u64, body_max: u64, rate_min: u64) -> Self {
         Self {
             stream,
             connection,

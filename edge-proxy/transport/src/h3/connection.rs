@@ -1,9 +1,11 @@
 //! One connection: takes its requests side by side until it ends, is idle for too long, or has drained after a stop.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use super::adapter::{Quic, Request, code};
 use super::body::Incoming;
 use super::endpoint::Handshaking;
 use super::priority::Priorities;
-use super::request::{Decoder, Exchange};
+use super::request::{Decoder, Exchange, Sent};
 use crate::accept::Door;
 use crate::client::{Client, Measure, Protocol, RoundTrip, Secured};
 use crate::gate::{Gate, Place, Refused};
@@ -30,19 +32,27 @@ use crate::gate::{Gate, Place, Refused};
 /// The least and the most time in which requests that were under way when a stop was asked for may still arrive.
 const LAST_REQUESTS_TIME: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
 
+/// Requests that are taken before other connections have their turn.
+const REQUESTS_PER_TURN: usize = 64;
+
 /// A connection that is served.
 struct Open<App> {
-    quic: quinn::Connection,
+    quic: Arc<quinn::Connection>,
     http: server::Connection<Quic, Bytes>,
-    door: Door<App>,
+    door: Arc<Door<App>>,
     priorities: Arc<Priorities>,
     client: Arc<Client>,
     place: Place,
     /// True when the handshake is complete.
     established: watch::Sender<bool>,
-    running: JoinSet<u64>,
+    running: JoinSet<(u64, Option<Sent>)>,
+    /// The last answers from memory, of which the client may not have all: no more than it may have requests at once, because one that it has not
+    /// is one of these.
+    sent: VecDeque<Sent>,
     /// Requests taken.
     taken: u32,
+    /// When there last was one.
+    busy: Instant,
 }
 
 /// Serves a connection from its first packet.
@@ -83,8 +93,19 @@ pub(super) async fn serve<App>(
             return refused(Refused::HandshakeTime);
         }
     };
-    let established = watch::Sender::new(false);
-    let mut open = Open { quic, http, door, priorities, client, place, established, running: JoinSet::new(), taken: 0 };
+    let mut open = Open {
+        quic: Arc::new(quic),
+        http,
+        door: Arc::new(door),
+        priorities,
+        client,
+        place,
+        established: watch::Sender::new(false),
+        running: JoinSet::new(),
+        sent: VecDeque::new(),
+        taken: 0,
+        busy: Instant::now(),
+    };
     match open.run(deadline, complete, handshaking).await {
         Ended::Refused(reason) => refused(reason),
         Ended::Lost => {}
@@ -129,14 +150,16 @@ where
 {
     /// Takes requests until there is a reason to take no more.
     async fn run(&mut self, deadline: Instant, complete: ZeroRttAccepted, handshaking: Handshaking) -> Ended {
-        let limits = Arc::clone(&self.door.limits);
+        let idle_time = self.door.limits.idle_time.0;
         let mut stop = self.door.stop.clone();
+        let mut stopping = pin!(stop.wait_for(|stop| *stop));
         let mut complete = pin!(complete);
+        let mut idle = pin!(sleep(idle_time));
         let mut handshaking = Some(handshaking);
-        while self.taken < limits.requests_per_connection {
+        loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return Ended::Enough,
+                _ = &mut stopping => return Ended::Enough,
                 _ = &mut complete, if handshaking.is_some() => {
                     handshaking = None;
                     if let Some(refused) = self.establish() {
@@ -147,16 +170,40 @@ where
                     self.quic.close(code(Code::H3_NO_ERROR), b"no handshake in time");
                     return Ended::Refused(reason);
                 }
-                Some(ended) = self.running.join_next() => self.forget(ended),
-                accepted = poll_fn(|cx| self.http.poll_accept_request_stream(cx)) => match accepted {
-                    Ok(Some(stream)) => self.begin(stream),
-                    Ok(None) | Err(_) if handshaking.is_some() => return Ended::Refused(Refused::Handshake),
-                    Ok(None) | Err(_) => return Ended::Lost,
+                ended = poll_fn(|cx| self.poll(cx)) => return match ended {
+                    Ended::Lost if handshaking.is_some() => Ended::Refused(Refused::Handshake),
+                    ended => ended,
                 },
-                () = sleep(limits.idle_time.0), if self.running.is_empty() => return Ended::Enough,
+                () = &mut idle => {
+                    if self.running.is_empty() && self.busy.elapsed() >= idle_time {
+                        return Ended::Enough;
+                    }
+                    let since = if self.running.is_empty() { self.busy } else { Instant::now() };
+                    idle.as_mut().reset(since + idle_time);
+                }
             }
         }
-        Ended::Enough
+    }
+
+    /// Takes the requests that are there. Ready when no more are to be taken.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        while let Poll::Ready(Some(ended)) = self.running.poll_join_next(cx) {
+            self.forget(ended);
+            self.busy = Instant::now();
+        }
+        for _ in 0..REQUESTS_PER_TURN {
+            match self.http.poll_accept_request_stream(cx) {
+                Poll::Ready(Ok(Some(stream))) => self.begin(stream, cx),
+                Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Ended::Lost),
+                Poll::Pending => return Poll::Pending,
+            }
+            if self.taken >= self.door.limits.requests_per_connection {
+                return Poll::Ready(Ended::Enough);
+            }
+        }
+        // Other connections have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// The handshake is complete, and with it shown whose connection this is: it counts as one of its client's, whom before that anyone could
@@ -175,22 +222,23 @@ where
         None
     }
 
-    /// Answers a request in the background.
-    fn begin(&mut self, mut stream: Request) {
+    /// Answers a request: on the spot if that can be done without waiting, else in the background.
+    fn begin(&mut self, mut stream: Request, cx: &mut Context<'_>) {
         let Some((send, receive)) = stream.take() else { return };
         self.taken += 1;
+        self.busy = Instant::now();
         let id = u64::from(VarInt::from(send.id()));
         let head = stream.head();
         let decoder = Decoder::new(self.http.create_resolver(FrameStream::new(BufRecvStream::new(stream))), head);
         let limits = &self.door.limits;
-        let early = receive.is_0rtt();
-        let incoming = Incoming::new(receive, self.quic.clone(), limits.head.0, limits.body.0, limits.rate_min.0);
-        let exchange = Exchange { door: self.door.clone(), client: self.client(), early, established: self.established.subscribe() };
-        let said = self.priorities.begin(id);
-        self.running.spawn(async move {
-            exchange.run(incoming, send, decoder, said).await;
-            id
-        });
+        let early = receive.is_0rtt().then(|| self.established.subscribe());
+        let incoming = Incoming::new(receive, Arc::clone(&self.quic), limits.head.0, limits.body.0, limits.rate_min.0);
+        let exchange = Exchange { door: Arc::clone(&self.door), client: self.client(), early };
+        let mut running = Box::pin(exchange.run(incoming, send, decoder, self.priorities.begin(id)));
+        match running.as_mut().poll(cx) {
+            Poll::Ready(sent) => self.over(id, sent),
+            Poll::Pending => drop(self.running.spawn(async move { (id, running.await) })),
+        }
     }
 
     /// The client, by the address it has moved to (RFC 9000 section 9).
@@ -203,10 +251,19 @@ where
         Arc::clone(&self.client)
     }
 
-    fn forget(&mut self, ended: Result<u64, JoinError>) {
-        if let Ok(id) = ended {
-            self.priorities.end(id);
+    fn forget(&mut self, ended: Result<(u64, Option<Sent>), JoinError>) {
+        if let Ok((id, sent)) = ended {
+            self.over(id, sent);
         }
+    }
+
+    /// A request is over.
+    fn over(&mut self, id: u64, sent: Option<Sent>) {
+        self.priorities.end(id);
+        if self.sent.len() >= self.door.limits.streams as usize {
+            self.sent.pop_front();
+        }
+        self.sent.extend(sent);
     }
 
     /// Takes what is under way, lets all of it end in its time, and closes (RFC 9114 section 5.2).
@@ -221,20 +278,31 @@ where
             tokio::select! {
                 biased;
                 () = sleep_until(deadline) => break,
-                Some(ended) = self.running.join_next() => self.forget(ended),
-                accepted = poll_fn(|cx| self.http.poll_accept_request_stream(cx)) => match accepted {
-                    // The client was told that this one is not taken.
-                    Ok(Some(mut stream)) if is_last => stream.refuse(),
-                    Ok(Some(stream)) => self.begin(stream),
-                    Ok(None) | Err(_) => break,
-                },
+                lost = poll_fn(|cx| self.poll_last(cx, is_last)) => if lost { break },
                 () = sleep_until(last), if !is_last => {
                     is_last = true;
                     said = self.http.shutdown(1).await;
                 }
             }
         }
+        for sent in self.sent.drain(..) {
+            let _ = timeout_at(deadline, sent.delivered()).await;
+        }
         self.quic.close(code(Code::H3_NO_ERROR), b"");
+    }
+
+    /// Sees a request off, or takes one more, or refuses it, as its client was told. Ready with whether the connection is lost.
+    fn poll_last(&mut self, cx: &mut Context<'_>, is_last: bool) -> Poll<bool> {
+        if let Poll::Ready(Some(ended)) = self.running.poll_join_next(cx) {
+            self.forget(ended);
+            return Poll::Ready(false);
+        }
+        match ready!(self.http.poll_accept_request_stream(cx)) {
+            Ok(Some(mut stream)) if is_last => stream.refuse(),
+            Ok(Some(stream)) => self.begin(stream, cx),
+            Ok(None) | Err(_) => return Poll::Ready(true),
+        }
+        Poll::Ready(false)
     }
 }
 

@@ -16,10 +16,10 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::ProxyHttp;
 use quinn::SendStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::adapter::{Head as ForH3, Quic, Request};
-use super::answer::{Answer, has_misplaced};
+use super::answer::{Answer, Stream, has_misplaced};
 use super::body::{Incoming, Unread};
 use super::endpoint::SEND_WINDOW_BYTES;
 use super::frames::{Fault, HEADERS, put_header};
@@ -39,12 +39,23 @@ const NO_FIELDS: &[u8] = &[0, 0];
 
 /// What is needed to answer a request.
 pub(super) struct Exchange<App> {
-    pub(super) door: Door<App>,
+    pub(super) door: Arc<Door<App>>,
     pub(super) client: Arc<Client>,
-    /// Whether the request came before the handshake was complete, so that it may be a replay.
-    pub(super) early: bool,
-    /// Turns true when the handshake is complete.
-    pub(super) established: watch::Receiver<bool>,
+    /// For a request that came before the handshake was complete, so that it may be a replay: turns true when it is.
+    pub(super) early: Option<watch::Receiver<bool>>,
+}
+
+/// What an answer from memory leaves behind: its stream, and until when its client may take to have all of it.
+pub(super) struct Sent {
+    stream: Stream,
+    until: Instant,
+}
+
+impl Sent {
+    /// Waits until the client has it, or its time is over.
+    pub(super) async fn delivered(self) {
+        let _ = timeout_at(self.until, self.stream.gone()).await;
+    }
 }
 
 /// Why a request gets no further.
@@ -62,7 +73,6 @@ enum Refused {
 /// A request that was read.
 struct Asked {
     parts: request::Parts,
-    head: Head,
     /// `h3`'s note of the request, kept until it is over.
     note: RequestStream<Request, Bytes>,
 }
@@ -72,48 +82,71 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// Answers the request, and returns when the client has the answer or is gone.
-    pub(super) async fn run(mut self, mut incoming: Incoming, send: SendStream, decoder: Decoder, said: Said) {
+    /// Answers the request. One that is answered from memory returns at once, if its head is there; any other when the client has the answer or is
+    /// gone, because a connection that is closed takes with it what its client does not have yet.
+    pub(super) async fn run(self, mut incoming: Incoming, send: SendStream, decoder: Decoder, said: Said) -> Option<Sent> {
         let mut answer = Answer::new(send, self.door.limits.rate_min.0, said);
+        let (asked, ready) = match self.read(&mut incoming, decoder).await {
+            Ok((asked, head)) => {
+                if let Some(priority) = Priority::of(&asked.parts.headers) {
+                    answer.set_priority(priority);
+                }
+                let from_memory = is_fetch(&asked.parts.method) && incoming.is_known_empty();
+                (asked, if from_memory { self.door.behind.at_once(head, &self.client) } else { None })
+            }
+            Err(refused) => {
+                Box::pin(self.turn_away(refused, incoming, answer)).await;
+                return None;
+            }
+        };
+        let Some(ready) = ready else {
+            Box::pin(self.pass(asked, incoming, answer)).await;
+            return None;
+        };
+        self.send(ready, &mut answer).await;
+        let until = Instant::now() + answer.time_left(SEND_WINDOW_BYTES);
+        Some(Sent { stream: answer.into_stream(), until })
+    }
+
+    /// Ends a request that gets no further.
+    async fn turn_away(&self, refused: Refused, mut incoming: Incoming, mut answer: Answer) {
         let gone = answer.gone();
-        let left = match self.read(&mut incoming, decoder).await {
-            Ok(asked) => self.answer(asked, incoming, answer).await,
-            Err(Refused::With(refusal)) => {
+        let left = match refused {
+            Refused::With(refusal) => {
                 self.refuse(refusal, &mut answer).await;
                 incoming.stop(code_of(refusal));
                 answer.time_left(SEND_WINDOW_BYTES)
             }
-            Err(Refused::Reset(why)) => {
+            Refused::Reset(why) => {
                 answer.reset(why);
                 incoming.stop(why);
                 Duration::ZERO
             }
-            Err(Refused::Close(why)) => {
+            Refused::Close(why) => {
                 incoming.close(why);
                 Duration::ZERO
             }
-            Err(Refused::Gone) => {
+            Refused::Gone => {
                 answer.reset(Code::H3_REQUEST_CANCELLED);
                 Duration::ZERO
             }
         };
-        // A connection that is closed takes with it what its client does not have yet.
         let _ = timeout(left, gone).await;
     }
 
     /// Reads the head, and as much of the body as it takes to know whether there is one.
-    async fn read(&self, incoming: &mut Incoming, mut decoder: Decoder) -> Result<Asked, Refused> {
+    async fn read(&self, incoming: &mut Incoming, mut decoder: Decoder) -> Result<(Asked, Head), Refused> {
         let limits = &self.door.limits;
         let reading = async {
             let section = incoming.head().await?;
-            let asked = decoder.decode(&section, limits.fields as usize)?;
+            let (asked, head) = decoder.decode(&section, limits.fields as usize)?;
             let length = self.check(&asked)?;
             incoming.tell(length);
             // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none.
-            if is_fetch(&asked.head.method) && length.is_none() {
+            if is_fetch(&head.method) && length.is_none() {
                 incoming.is_empty().await?;
             }
-            Ok(asked)
+            Ok((asked, head))
         };
         timeout(limits.head_time.0, reading).await.unwrap_or(Err(Refused::With(Refusal::HeadTime)))
     }
@@ -136,28 +169,18 @@ where
 
     async fn refuse(&self, refusal: Refusal, answer: &mut Answer) {
         let told = self.door.behind.refused(refusal, &self.client);
-        let _ = answer.whole(told.status, &told.headers, vec![told.body]).await;
+        let _ = answer.whole(&section::encode(told.status, &told.headers), &mut vec![told.body]).await;
     }
 
-    /// Answers a valid request. Returns how long its client may take for the rest of the answer.
-    async fn answer(&mut self, asked: Asked, incoming: Incoming, mut answer: Answer) -> Duration {
-        let Asked { mut parts, head, note } = asked;
-        if let Some(priority) = Priority::of(&parts.headers) {
-            answer.set_priority(priority);
-        }
-        let safe = is_fetch(&head.method);
-        if safe
-            && incoming.is_known_empty()
-            && let Some(ready) = self.door.behind.at_once(head, &self.client)
-        {
-            self.send(ready, &mut answer).await;
-            return answer.time_left(SEND_WINDOW_BYTES);
-        }
-        if self.early && !*self.established.borrow() {
-            if safe {
+    /// Has Pingora answer a request.
+    async fn pass(mut self, asked: Asked, incoming: Incoming, answer: Answer) {
+        let Asked { mut parts, note } = asked;
+        let gone = answer.gone();
+        if let Some(established) = self.early.as_mut().filter(|established| !*established.borrow()) {
+            if is_fetch(&parts.method) {
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
-            } else if self.established.wait_for(|established| *established).await.is_err() {
-                return Duration::ZERO;
+            } else if established.wait_for(|established| *established).await.is_err() {
+                return;
             }
         }
         parts.version = Version::HTTP_2;
@@ -166,17 +189,16 @@ where
         let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
         alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);
-        super::pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES)
+        let _ = timeout(super::pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), gone).await;
     }
 
     async fn send(&self, ready: Ready, answer: &mut Answer) {
-        let Ready { head, body, entry } = ready;
-        let ReadyHead::Fields(status, mut headers) = head else {
+        let Ready { head, mut body, entry } = ready;
+        let ReadyHead::Section(section) = head else {
             return tracing::error!("an answer at once that is not for HTTP/3");
         };
-        super::answer::strip(&mut headers);
         let length: u64 = body.iter().map(|piece| piece.len() as u64).sum();
-        let whole = answer.whole(status, &headers, body).await.is_ok();
+        let whole = answer.whole(&section, &mut body).await.is_ok();
         let bytes = if whole { length } else { answer.written().min(length) };
         self.door.behind.ended(&entry, &self.client, bytes, whole);
     }
@@ -225,7 +247,7 @@ impl Decoder {
         Self { resolver: Some(resolver), head }
     }
 
-    fn decode(&mut self, section: &[u8], fields_max: usize) -> Result<Asked, Refused> {
+    fn decode(&mut self, section: &[u8], fields_max: usize) -> Result<(Asked, Head), Refused> {
         // The pseudo-header fields, which are no fields of the head's own, come on top.
         match section::inspect(section, fields_max + 4) {
             Ok(_) => {}
@@ -241,7 +263,7 @@ impl Decoder {
         };
         let (parts, ()) = request.into_parts();
         let head = head_of(&parts).map_err(Refused::With)?;
-        Ok(Asked { parts, head, note })
+        Ok((Asked { parts, note }, head))
     }
 
     /// All that `h3` waits for is there, so that it answers without waiting.

@@ -197,13 +197,16 @@ pub fn encode_trailers(headers: &HeaderMap) -> Bytes {
 }
 
 fn put_fields(section: &mut BytesMut, headers: &HeaderMap) {
-    for (name, value) in headers {
-        match names::of_field(name.as_str()) {
-            Some(index) => put_integer(section, 0x50, 4, index),
-            None => put_string(section, 0x20, 3, name.as_str().as_bytes()),
-        }
-        put_string(section, 0, 7, value.as_bytes());
+    headers.iter().for_each(|(name, value)| put_field(section, name.as_str(), value.as_bytes()));
+}
+
+/// Appends a line to a section. The name is in lower case.
+pub fn put_field(section: &mut BytesMut, name: &str, value: &[u8]) {
+    match names::of_field(name) {
+        Some(index) => put_integer(section, 0x50, 4, index),
+        None => put_string(section, 0x20, 3, name.as_bytes()),
     }
+    put_string(section, 0, 7, value);
 }
 
 /// Text as it is: Huffman codes would save a fourth of it and cost more than the rest of an answer from memory.

@@ -22,7 +22,7 @@ use skerry_config::process::{self, Limits};
 use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
 use skerry_transport::client::{Client, Protocol};
-use skerry_transport::door::{Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Told};
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::session::{self, Pieces, Whole};
 use skerry_transport::{listen, tls};
@@ -153,8 +153,9 @@ impl Behind for Counting {
         headers.insert("content-length", HeaderValue::from(HIT.len()));
         headers.insert("x-name", HeaderValue::from(client.secured.as_ref()?.server_name.as_ref()?.len()));
         let body = if head.method == Method::HEAD { Vec::new() } else { HIT.split_inclusive(' ').map(Bytes::from).collect() };
-        let entry = Entry { started: Instant::now(), method: head.method, target: head.path_and_query, status: StatusCode::OK };
-        Some(Ready { head: ReadyHead::Fields(StatusCode::OK, headers), body, entry })
+        let Head { method, authority, path_and_query, .. } = head;
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
+        Some(Ready { head: ReadyHead::Section(door::section(StatusCode::OK, headers)), body, entry })
     }
 
     fn ended(&self, _: &Entry, _: &Client, bytes: u64, whole: bool) {

@@ -47,13 +47,15 @@ impl Behind for Tier {
         let body = if text == "large" { vec![Bytes::from(vec![b'x'; PIECE_BYTES]); PIECES] } else { vec![Bytes::from(text)] };
         let length: usize = body.iter().map(Bytes::len).sum();
         let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, length.into())]);
-        let entry = Entry { started: Instant::now(), method: head.method, target: head.path_and_query, status: StatusCode::OK };
+        let Head { method, authority, path_and_query, .. } = head;
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
         let body = if entry.method == Method::HEAD { Vec::new() } else { body };
-        Some(Ready { head: ReadyHead::Text { common: door::text(StatusCode::OK, &headers), own: b"X-At: door\r\n".to_vec() }, body, entry })
+        let text = [&door::text(StatusCode::OK, &headers)[..], b"X-At: door\r\n"].concat();
+        Some(Ready { head: ReadyHead::Text(text), body, entry })
     }
 
     fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
-        self.ended.lock().push((entry.target.clone(), bytes, whole));
+        self.ended.lock().push((entry.path_and_query.clone(), bytes, whole));
         self.over.notify_one();
     }
 

@@ -50,13 +50,14 @@ impl Behind for Tier {
             _ => return None,
         };
         let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(body.len()))]);
-        let entry = Entry { started: Instant::now(), method: head.method.clone(), target: head.path_and_query, status: StatusCode::OK };
-        let body = if head.method == Method::HEAD { Vec::new() } else { vec![body.slice(..100), body.slice(100..)] };
+        let Head { method, authority, path_and_query, .. } = head;
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
+        let body = if entry.method == Method::HEAD { Vec::new() } else { vec![body.slice(..100), body.slice(100..)] };
         Some(Ready { head: ReadyHead::Fields(StatusCode::OK, fields), body, entry })
     }
 
     fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
-        self.seen.ended.lock().push((entry.target.clone(), bytes, whole));
+        self.seen.ended.lock().push((entry.path_and_query.clone(), bytes, whole));
     }
 
     fn refused(&self, refusal: Refusal, _: &Client) -> Told {

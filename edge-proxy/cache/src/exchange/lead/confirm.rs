@@ -1,7 +1,7 @@
 //! What a 304, or an answer to HEAD, makes of the stored answer it is about (RFC 9111 sections 4.3.4 and 4.3.5).
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -14,7 +14,7 @@ use crate::fetch::Fetched;
 use crate::flight::Outcome;
 use crate::freshness::Freshness;
 use crate::groups::CACHE_GROUPS;
-use crate::object::{Object, storable};
+use crate::object::{Object, Prepared, storable};
 use crate::purge::{Mark, Tags};
 
 impl Trip {
@@ -97,7 +97,7 @@ impl Trip {
             head_only: stale.head_only,
             body: Arc::clone(&stale.body),
             retry: AtomicU64::new(0),
-            prepared: OnceLock::new(),
+            prepared: Prepared::default(),
         };
         (object, may_be_stored)
     }
