@@ -1,0 +1,28 @@
+//! What belongs to one hop ends there, whichever way a request takes, and every client gets what its protocol has.
+
+use crate::house::{Cdn, Reply, Scripted, curl};
+
+/// With its shield, and with none that can be reached.
+fn both_ways(origin: &Scripted, check: impl Fn(&Cdn)) {
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    check(&cdn);
+    cdn.kill("shield-1");
+    check(&cdn);
+}
+
+#[test]
+fn fields_of_the_origins_connection_reach_no_client() {
+    let of_hop = "Connection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authenticate: Basic\r\n\
+        Upgrade: h2, h2c\r\nTE: gzip\r\nX-Kept: 1\r\n";
+    let origin = Scripted::start(move |_| Reply::whole("200 OK", of_hop, "hello"));
+    both_ways(&origin, |cdn| {
+        let url = format!("http://{}/hop", cdn.edge(1));
+        for (version, method) in [("--http1.1", "GET"), ("--http1.1", "POST"), ("--http2-prior-knowledge", "POST")] {
+            let got = curl(&[version, "--request", method, &url]);
+            assert_eq!((got.status, got.field("x-kept").as_str(), got.text().as_str()), (200, "1", "hello"), "{version} {method}: {got:?}");
+            for name in ["x-hop", "keep-alive", "proxy-connection", "proxy-authenticate", "upgrade", "te"] {
+                assert_eq!(got.field(name), "", "{version} {method}: {name}");
+            }
+        }
+    });
+}
