@@ -1,6 +1,20 @@
 //! What belongs to one hop ends there, whichever way a request takes, and every client gets what its protocol has.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::house::cdn::SOON;
 use crate::house::{Cdn, Reply, Scripted, curl};
+
+/// Everything the edge says to `text`, until it closes the connection.
+fn say(cdn: &Cdn, text: &str) -> String {
+    let mut stream = TcpStream::connect(cdn.edge(1)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(text.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    String::from_utf8(said).unwrap()
+}
 
 /// With its shield, and with none that can be reached.
 fn both_ways(origin: &Scripted, check: impl Fn(&Cdn)) {
@@ -23,6 +37,17 @@ fn fields_of_the_origins_connection_reach_no_client() {
             for name in ["x-hop", "keep-alive", "proxy-connection", "proxy-authenticate", "upgrade", "te"] {
                 assert_eq!(got.field(name), "", "{version} {method}: {name}");
             }
+        }
+    });
+}
+
+#[test]
+fn an_origin_is_asked_for_a_path_whatever_form_the_target_had() {
+    let origin = Scripted::start(|seen| Reply::whole("200 OK", "", seen.line()));
+    both_ways(&origin, |cdn| {
+        for (target, path) in [("http://a.test/up?q", "/up?q"), ("HTTPS://a.test?q", "/?q"), ("http://a.test", "/")] {
+            let said = say(cdn, &format!("POST {target} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"));
+            assert!(said.ends_with(&format!("\r\n\r\nPOST {path} HTTP/1.1")), "{target}: {said}");
         }
     });
 }
