@@ -51,3 +51,20 @@ fn an_origin_is_asked_for_a_path_whatever_form_the_target_had() {
         }
     });
 }
+
+#[test]
+fn rfc9112_6_1_a_client_of_http_1_0_gets_no_chunks() {
+    let origin = Scripted::start(|_| Reply::bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+    both_ways(&origin, |cdn| {
+        for method in ["GET", "POST"] {
+            for connection in ["close", "keep-alive"] {
+                let said =
+                    say(cdn, &format!("{method} /old HTTP/1.0\r\nHost: a.test\r\nConnection: {connection}\r\nContent-Length: 0\r\n\r\n"));
+                let (head, body) = said.split_once("\r\n\r\n").unwrap();
+                let head = head.to_ascii_lowercase();
+                assert!(head.contains("connection: close") && !head.contains("transfer-encoding"), "{method} {connection}: {said}");
+                assert_eq!(body, "hello", "{method} {connection}");
+            }
+        }
+    });
+}

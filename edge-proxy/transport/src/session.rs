@@ -187,8 +187,13 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Result<ResponseHeader, ()
 fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
     let mut head = head_of(status, headers)?;
     let bodiless = head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) && session.req_header().version == Version::HTTP_11 {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?;
+    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
+        match session.req_header().version {
+            Version::HTTP_11 => head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?,
+            // There are no chunks to end it (RFC 9112 section 6.1): the end of the connection does.
+            Version::HTTP_10 => session.set_keepalive(None),
+            _ => {}
+        }
     }
     Ok(Box::new(head))
 }
