@@ -443,6 +443,8 @@ impl ProxyHttp for Sessions {
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
         {
+            // Pingora ends the connection after a failure, so that the client is told.
+            session.set_keepalive(None);
             let _ = self.refuse(session, context, &fault).await;
         }
         context.outcome = Outcome::Error;

@@ -68,3 +68,13 @@ fn rfc9112_6_1_a_client_of_http_1_0_gets_no_chunks() {
         }
     });
 }
+
+#[test]
+fn who_is_told_of_a_failure_is_told_that_the_connection_ends_with_it() {
+    let origin = Scripted::start(|_| Reply::bytes("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    cdn.kill("shield-1");
+    let said = say(&cdn, "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
+    let head = said.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 502 ") && head.contains("detail=unasked-101") && head.contains("connection: close"), "{said}");
+}
