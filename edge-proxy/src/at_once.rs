@@ -42,6 +42,7 @@ impl Behind for Edge {
         let path = request.path_and_query.split('?').next().unwrap_or_default();
         // The full way says no.
         self.admit(served, path, sent.as_ref().unwrap_or(&request.headers), &came).ok()?;
+        self.exchange.hit();
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
         let own = Own { age: hit.age, cache_status: &hit.status_of_cache.render(&self.name), alt_svc: announced.as_deref() };
         let status = hit.status();
