@@ -82,6 +82,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Authority, path and query, once the head is known to be valid.
+    target: Option<String>,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -95,8 +97,9 @@ impl Context {
 
 impl Edge {
     /// The site of a valid request, or why there is none.
-    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
+    fn route(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
+        context.target = Some([&*head.authority, &head.path_and_query].concat());
         head.check_size().map_err(Fault::Head)?;
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
@@ -258,6 +261,7 @@ impl ProxyHttp for Sessions {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            target: None,
             permit: None,
         }
     }
@@ -278,7 +282,7 @@ impl ProxyHttp for Sessions {
             return self.refuse(session, context, &Fault::Busy).await;
         };
         context.permit = Some(permit);
-        let (mut head, served) = match self.route(session) {
+        let (mut head, served) = match self.route(session, context) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
@@ -467,11 +471,12 @@ impl ProxyHttp for Sessions {
         // Asked of the kernel, so only where it is logged.
         let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
         let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
+        let target = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
         tracing::debug!(
             target: "skerry::access",
-            client = ?session::client_ip(session),
+            client = session::client_ip(session).map(tracing::field::display),
             method = %session.req_header().method,
-            uri = %session.req_header().uri,
+            uri = target,
             status = status.as_u16(),
             bytes,
             seconds,
