@@ -34,7 +34,7 @@ use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
 use crate::country::Countries;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::forwarded::Came;
@@ -84,6 +84,8 @@ pub(crate) struct Context {
     bytes: u64,
     /// Authority, path and query, once the head is known to be valid.
     target: Option<String>,
+    /// The status of an answer that could not be given: nobody was there, or the stream was reset.
+    untold: StatusCode,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -189,6 +191,7 @@ impl Edge {
             self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
+        context.untold = fault.status();
         context.status_of_cache.detail = Some(fault.detail());
         let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
         shape::announce(&mut headers, session::is_tls(session), &self.announced);
@@ -262,6 +265,7 @@ impl ProxyHttp for Sessions {
             outcome: Outcome::Error,
             bytes: 0,
             target: None,
+            untold: StatusCode::BAD_GATEWAY,
             permit: None,
         }
     }
@@ -444,6 +448,7 @@ impl ProxyHttp for Sessions {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
         let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(failure));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
+        context.untold = fault.as_ref().map_or_else(fault::of_nobody, Fault::status);
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
         {
@@ -463,7 +468,7 @@ impl ProxyHttp for Sessions {
         if let Some(watch) = &context.watch {
             watch.end();
         }
-        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let status = session.response_written().filter(|head| !is_interim(head.status)).map_or(context.untold, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();
         self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
