@@ -339,6 +339,15 @@ async fn who_gives_no_window_or_reads_nothing_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_may_be_as_slow_as_it_likes_must_take_something_all_the_same() {
+    let server = start(Limits { rate_min: Size(0), ..Limits::default() }).await;
+    let mut client = Raw::open(server.address, &[(INITIAL_WINDOW, 0)]).await;
+    client.ask(1, &get("/large", &[])).await;
+    let told = tokio::time::timeout(Duration::from_secs(60), client.answer(1)).await;
+    assert_eq!(told.expect("nothing is taken and nothing ends"), (200, Err(ENHANCE_YOUR_CALM)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_takes_little_but_enough_is_served() {
     let server = start(Limits { rate_min: Size(256), ..Limits::default() }).await;
     let mut client = Raw::open(server.address, &[(INITIAL_WINDOW, 0)]).await;
