@@ -191,6 +191,7 @@ async fn bodies_are_what_their_heads_say() {
         ("5", vec![data(b"four"), data(b"")], malformed()),
         ("3", vec![data(b"four")], malformed()),
         ("5", vec![], malformed()),
+        ("0", vec![data(b"four")], refused(400)),
         ("4", vec![data(b"fo"), data(b""), frame(0x21, b"grease"), data(b"ur"), trailers.clone()], answered(4)),
         ("", vec![data(b"fo"), data(b""), data(b"ur")], answered(4)),
         ("", vec![data(b"x"), frame(frames::HEADERS, b"\0\0\xc1")], malformed()),
