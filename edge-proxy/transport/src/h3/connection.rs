@@ -26,6 +26,7 @@ use super::request::{Decoder, Exchange};
 use crate::accept::Door;
 use crate::client::{Client, Measure, Protocol, RoundTrip, Secured};
 use crate::gate::{Gate, Place, Refused};
+use crate::head::Refusal;
 
 /// The least and the most time in which requests that were under way when a stop was asked for may still arrive.
 const LAST_REQUESTS_TIME: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
@@ -151,12 +152,20 @@ where
                 accepted = poll_fn(|cx| self.http.poll_accept_request_stream(cx)) => match accepted {
                     Ok(Some(stream)) => self.begin(stream),
                     Ok(None) | Err(_) if handshaking.is_some() => return Ended::Refused(Refused::Handshake),
-                    Ok(None) | Err(_) => return Ended::Lost,
+                    Ok(None) | Err(_) => return self.lost(),
                 },
                 () = sleep(limits.idle_time.0), if self.running.is_empty() => return Ended::Enough,
             }
         }
         Ended::Enough
+    }
+
+    /// The connection is closed: for what the client sent, if it was closed from here.
+    fn lost(&self) -> Ended {
+        if matches!(self.quic.close_reason(), Some(quinn::ConnectionError::LocallyClosed)) {
+            self.door.behind.refused(Refusal::Field, &self.client);
+        }
+        Ended::Lost
     }
 
     /// The handshake is complete, and with it shown whose connection this is: it counts as one of its client's, whom before that anyone could

@@ -84,6 +84,7 @@ where
                 answer.time_left(SEND_WINDOW_BYTES)
             }
             Err(Refused::Reset(why)) => {
+                self.door.behind.refused(Refusal::Field, &self.client);
                 answer.reset(why);
                 incoming.stop(why);
                 Duration::ZERO

@@ -231,6 +231,8 @@ async fn frames_out_of_place_end_the_connection() {
     let connection = running.connect().await;
     assert_eq!(say(&connection, &frame(0x21, b"nothing else"), true).await, End::Reset(Code::H3_REQUEST_INCOMPLETE));
     is_well(&running).await;
+    // Each of them is counted, and once.
+    until(|| running.counts.refused.load(Ordering::Relaxed) == 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
