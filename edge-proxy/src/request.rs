@@ -23,7 +23,7 @@ use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::gate::{Gate, Permit};
-use skerry_transport::head::Head;
+use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
 use skerry_transport::pass::{Kind, Watch, Way};
@@ -238,6 +238,7 @@ impl Edge {
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
         context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
+        agree(session.req_header_mut(), head.upgrade)?;
         context.shields = shields.len();
         context.way = Way::new(shields.into_iter().chain(target::of_origin(site)).collect());
         context.outcome = Outcome::Pass;
@@ -495,6 +496,17 @@ impl ProxyHttp for Sessions {
             "answered"
         );
     }
+}
+
+/// Leaves of a request's `Connection` and `Upgrade` what was made of them: Pingora has rules of its own for them, by which it would refuse lists of
+/// options that the cache's way takes, and ask an origin for an upgrade that `Connection` does not name. What the options name is gone by then.
+fn agree(request: &mut RequestHeader, upgrade: bool) -> Result<(), Fault> {
+    request.remove_header(&header::CONNECTION);
+    if !upgrade {
+        request.remove_header(&header::UPGRADE);
+        return Ok(());
+    }
+    request.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Fault::Head(Refusal::Field))
 }
 
 fn left() -> Box<Error> {
