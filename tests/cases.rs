@@ -20,6 +20,7 @@ mod front_door;
 mod grpc;
 mod handshakes;
 mod hits;
+mod hops;
 mod http2;
 mod http3;
 mod interim;

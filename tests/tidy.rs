@@ -38,6 +38,7 @@ const TOP_LEVEL: &[&str] = &[
 const POLLERS: &[(&str, &str)] = &[
     ("tests/house/wait.rs", "looks at a condition, rests, looks again, until a deadline"),
     ("edge-proxy/transport/tests/h3/house.rs", "the same, without blocking the runtime"),
+    ("edge-proxy/transport/tests/http2/server.rs", "the same, without blocking the runtime"),
     ("edge-proxy/cache/src/exchange/tests/house.rs", "the same, without blocking the runtime"),
 ];
 

@@ -44,6 +44,7 @@ impl Behind for Edge {
         if let Some((path, headers)) = sent {
             self.admit(served, &path, &headers, &came).ok()?;
         }
+        self.exchange.hit();
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
         let own = Own { age: hit.age, cache_status: hit.status_of_cache.text(&self.name), alt_svc: announced.as_deref() };
         let (status, body) = (hit.status(), hit.body());

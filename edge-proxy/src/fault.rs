@@ -105,6 +105,11 @@ impl Fault {
     }
 }
 
+/// The status that is counted where nobody was there to be told one, by the convention of other servers: a client's leaving is no failure of upstream.
+pub(crate) fn of_nobody() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 fn status_of(refusal: Refusal) -> StatusCode {
     match refusal {
         Refusal::Line | Refusal::LineEnd | Refusal::Field | Refusal::Host | Refusal::Target | Refusal::Framing | Refusal::Chunk => {

@@ -23,10 +23,12 @@ pub(crate) struct Rates {
     began: Instant,
     hasher: RandomState,
     /// By the hash of site, limit and client: when it is back at rest, in nanoseconds since `began`.
-    shards: Vec<Mutex<HashMap<u64, u64>>>,
+    shards: Vec<Mutex<Shard>>,
     limited: IntCounterVec,
     forgotten: IntCounter,
 }
+
+type Shard = HashMap<u64, u64>;
 
 /// A limit that does not allow a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +52,27 @@ impl Rates {
         Self { began: Instant::now(), hasher: RandomState::new(), shards, limited, forgotten }
     }
 
-    /// Takes a request into every limit of its site that it matches.
+    /// Takes a request into every limit of its site that it matches. One that a limit does not allow is taken into none.
     ///
     /// # Errors
     /// When one of them does not allow it.
     pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, client: IpAddr) -> Result<(), Over> {
-        for rate in served.rates().iter().filter(|rate| rate.is_about(path)) {
-            let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            if let Err(wait) = self.count(self.key(&served.site().name, rate, headers, client), rate, now) {
-                let seconds = u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX).max(1);
-                return Err(Over { limit: rate.index, seconds });
+        let limits = || {
+            let limits = served.rates().iter().filter(|rate| rate.is_about(path));
+            limits.map(|rate| (rate, self.key(&served.site().name, rate, headers, client)))
+        };
+        let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let over = |(rate, wait): (&Rate, u64)| {
+            let seconds = u32::try_from(wait.div_ceil(1_000_000_000)).unwrap_or(u32::MAX).max(1);
+            Over { limit: rate.index, seconds }
+        };
+        // One limit is asked and counted in one look; of several the last may refuse what the first has counted.
+        if served.rates().len() > 1 {
+            for (rate, key) in limits() {
+                rest(&self.shard(key).lock(), key, rate, now).map_err(|wait| over((rate, wait)))?;
             }
         }
-        Ok(())
+        limits().try_for_each(|(rate, key)| self.count(key, rate, now).map_err(|wait| over((rate, wait))))
     }
 
     /// Counts a refusal.
@@ -80,14 +90,14 @@ impl Rates {
         }
     }
 
+    fn shard(&self, key: u64) -> &Mutex<Shard> {
+        &self.shards[key as usize % SHARDS]
+    }
+
     /// The nanoseconds to wait, when the request is not allowed.
     fn count(&self, key: u64, rate: &Rate, now: u64) -> Result<(), u64> {
-        let mut shard = self.shards[key as usize % SHARDS].lock();
-        let rest = shard.get(&key).map_or(now, |rest| now.max(*rest)) + rate.interval;
-        let ahead = rest - now;
-        if ahead > rate.tolerance {
-            return Err(ahead - rate.tolerance);
-        }
+        let mut shard = self.shard(key).lock();
+        let rest = rest(&shard, key, rate, now)?;
         if shard.len() >= CLIENTS_PER_SHARD_MAX && !shard.contains_key(&key) {
             shard.retain(|_, rest| *rest > now);
             if shard.len() >= CLIENTS_PER_SHARD_MAX {
@@ -98,6 +108,13 @@ impl Rates {
         shard.insert(key, rest);
         Ok(())
     }
+}
+
+/// When a client is back at rest after a request more, or the nanoseconds to wait when that is not allowed.
+fn rest(shard: &Shard, key: u64, rate: &Rate, now: u64) -> Result<u64, u64> {
+    let rest = shard.get(&key).map_or(now, |rest| now.max(*rest)) + rate.interval;
+    let ahead = rest - now;
+    if ahead > rate.tolerance { Err(ahead - rate.tolerance) } else { Ok(rest) }
 }
 
 /// What counts as one client: an IPv4 address, or a /64 of IPv6.
@@ -148,6 +165,16 @@ mod tests {
         assert_eq!([ask(&with("a"), "192.0.2.1"), ask(&with("a"), "192.0.2.2"), ask(&with("b"), "192.0.2.1")], [true, false, true]);
         assert_eq!([ask(&none, "192.0.2.1"), ask(&none, "192.0.2.1"), ask(&none, "192.0.2.2")], [true, false, true]);
         assert_eq!(rates.admit(&by_field, "/", &none, ip("192.0.2.1")), Err(Over { limit: 0, seconds: 3600 }));
+    }
+
+    #[test]
+    fn what_one_limit_refuses_no_other_counts() {
+        let limit = |path: &str, requests: u32| json!({"path": path, "requests": requests, "period": "1h"});
+        let site = json!({"name": "a", "hosts": ["*"], "origin": {"urls": ["http://a"]}, "rate_limits": [limit("*", 3), limit("/one", 1)]});
+        let (rates, served) = (Rates::new(&Registry::new()), Served::new(serde_json::from_value(site).unwrap()));
+        let ask = |path: &str| rates.admit(&served, path, &HeaderMap::new(), IpAddr::from([192, 0, 2, 1])).map_err(|over| over.limit);
+        assert_eq!(["/one", "/one", "/one", "/one"].map(ask), [Ok(()), Err(1), Err(1), Err(1)]);
+        assert_eq!(["/", "/", "/"].map(ask), [Ok(()), Ok(()), Err(0)]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::gate::{Gate, Permit};
-use skerry_transport::head::Head;
+use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
 use skerry_transport::pass::{Kind, Watch, Way};
@@ -34,7 +34,7 @@ use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
 use crate::country::Countries;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::fields;
 use crate::fill::{self, Fill, Upstreams};
 use crate::forwarded::Came;
@@ -82,6 +82,10 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Authority, path and query, once the head is known to be valid.
+    target: Option<String>,
+    /// The status of an answer that could not be given: nobody was there, or the stream was reset.
+    untold: StatusCode,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -95,8 +99,9 @@ impl Context {
 
 impl Edge {
     /// The site of a valid request, or why there is none.
-    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
+    fn route(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
+        context.target = Some([&*head.authority, &head.path_and_query].concat());
         head.check_size().map_err(Fault::Head)?;
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
@@ -186,6 +191,7 @@ impl Edge {
             self.figures.refused(*refusal);
         }
         context.outcome = Outcome::Error;
+        context.untold = fault.status();
         context.status_of_cache.detail = Some(fault.detail());
         let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
         shape::announce(&mut headers, session::is_tls(session), &self.announced);
@@ -232,6 +238,7 @@ impl Edge {
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
         context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
+        agree(session.req_header_mut(), head.upgrade)?;
         context.shields = shields.len();
         context.way = Way::new(shields.into_iter().chain(target::of_origin(site)).collect());
         context.outcome = Outcome::Pass;
@@ -258,6 +265,8 @@ impl ProxyHttp for Sessions {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            target: None,
+            untold: StatusCode::BAD_GATEWAY,
             permit: None,
         }
     }
@@ -278,7 +287,7 @@ impl ProxyHttp for Sessions {
             return self.refuse(session, context, &Fault::Busy).await;
         };
         context.permit = Some(permit);
-        let (mut head, served) = match self.route(session) {
+        let (mut head, served) = match self.route(session, context) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
@@ -367,7 +376,7 @@ impl ProxyHttp for Sessions {
         if let Some(head) = &context.head {
             sound::check_passed(answer, head)?;
         }
-        hygiene::strip_named_by_connection(answer);
+        hygiene::strip_passed(answer);
         Ok(())
     }
 
@@ -445,9 +454,12 @@ impl ProxyHttp for Sessions {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
         let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(failure));
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
+        context.untold = fault.as_ref().map_or_else(fault::of_nobody, Fault::status);
         if let Some(fault) = fault
             && session.response_written().is_none_or(|head| is_interim(head.status))
         {
+            // Pingora ends the connection after a failure, so that the client is told.
+            session.set_keepalive(None);
             let _ = self.refuse(session, context, &fault).await;
         }
         context.outcome = Outcome::Error;
@@ -462,7 +474,7 @@ impl ProxyHttp for Sessions {
         if let Some(watch) = &context.watch {
             watch.end();
         }
-        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let status = session.response_written().filter(|head| !is_interim(head.status)).map_or(context.untold, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let seconds = context.started.elapsed().as_secs_f64();
         self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
@@ -470,11 +482,12 @@ impl ProxyHttp for Sessions {
         // Asked of the kernel, so only where it is logged.
         let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
         let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
+        let target = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
         tracing::debug!(
             target: "skerry::access",
-            client = ?session::client_ip(session),
+            client = session::client_ip(session).map(tracing::field::display),
             method = %session.req_header().method,
-            uri = %session.req_header().uri,
+            uri = target,
             status = status.as_u16(),
             bytes,
             seconds,
@@ -488,6 +501,17 @@ impl ProxyHttp for Sessions {
             "answered"
         );
     }
+}
+
+/// Leaves of a request's `Connection` and `Upgrade` what was made of them: Pingora has rules of its own for them, by which it would refuse lists of
+/// options that the cache's way takes, and ask an origin for an upgrade that `Connection` does not name. What the options name is gone by then.
+fn agree(request: &mut RequestHeader, upgrade: bool) -> Result<(), Fault> {
+    request.remove_header(&header::CONNECTION);
+    if !upgrade {
+        request.remove_header(&header::UPGRADE);
+        return Ok(());
+    }
+    request.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Fault::Head(Refusal::Field))
 }
 
 fn left() -> Box<Error> {

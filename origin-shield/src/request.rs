@@ -275,7 +275,7 @@ impl ProxyHttp for Shield {
         if let Some(head) = &context.head {
             sound::check_passed(answer, head)?;
         }
-        hygiene::strip_named_by_connection(answer);
+        hygiene::strip_passed(answer);
         Ok(())
     }
 

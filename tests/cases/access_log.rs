@@ -21,6 +21,7 @@ fn a_line_tells_protocol_tls_and_round_trips_whichever_way_a_request_took() {
         (1, &["--http1.1"][..], "HTTP/1.1", None),
         (2, &["--http1.1", "--tls-max", "1.2"], "HTTP/1.1", Some("TLSv1.2")),
         (3, &["--http1.1"], "HTTP/1.1", Some("TLSv1.3")),
+        (4, &["--http2"], "HTTP/2", Some("TLSv1.3")),
     ] {
         let path = format!("/files/64.bin?{number_of}");
         let secure = ["--cacert", &ca, "--connect-to", &connect];
@@ -34,10 +35,13 @@ fn a_line_tells_protocol_tls_and_round_trips_whichever_way_a_request_took() {
             wait_until("the line", SOON, || log().lines().any(|line| is_it(&line)));
             let log = log();
             let line = log.lines().find(is_it).unwrap();
+            assert!(line.contains(" client=127.0.0.1 ") && line.contains(&format!(" uri=\"default.cdn.test{path}\" ")), "{line}");
             assert!(line.contains(&format!("protocol=\"{protocol}\"")), "{line}");
             assert!(line.contains(&format!("tls=\"{}\"", security.unwrap_or("-"))), "{line}");
             let (smoothed, least) = (number(line, "rtt_us"), number(line, "rtt_min_us"));
-            assert!(smoothed.is_some_and(|time| time > 0) && least.is_some_and(|time| time > 0), "{line}");
+            // A connection of HTTP/2 may be closed when its request's line is written, and says nothing any more.
+            let is_closed = protocol == "HTTP/2" && smoothed.is_none() && least.is_none();
+            assert!(is_closed || (smoothed.is_some_and(|time| time > 0) && least.is_some_and(|time| time > 0)), "{line}");
         }
     }
 }

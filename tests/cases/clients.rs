@@ -54,6 +54,9 @@ fn who_asks_too_often_is_told_when_to_come_again_hits_and_all() {
     let figures = curl(&[&format!("{}/metrics", cdn.endpoints()["edges"][0]["admin"].as_str().unwrap())]).text();
     assert!(figures.contains("skerry_edge_rate_limited_total{limit=\"0\",site=\"default\"} 4\n"), "{figures}");
     assert!(figures.contains("skerry_edge_rate_limited_total{limit=\"1\",site=\"default\"} 2\n"), "{figures}");
+    // What is stored and not sent is no hit.
+    let figure = |name: &str| figures.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {figures}"));
+    assert_eq!(figure("skerry_cache_hits_total "), figure("skerry_edge_requests_total{cache=\"hit\",status=\"200\"} "));
 }
 
 #[test]

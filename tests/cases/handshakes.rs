@@ -52,6 +52,8 @@ fn the_protocol_is_the_clients_choice_and_old_versions_are_refused() {
         let said = exchange(&cdn, &["-alpn", offered]);
         assert!(said.contains(agreed), "{offered}: {said}");
     }
+    // Who agreed on HTTP/2 and sends HTTP/1.1 is refused, and counted.
+    assert_eq!(cdn.metric(1, "skerry_edge_refused_total{reason=\"line\"}"), 2.0);
     assert!(exchange(&cdn, &[]).contains("No ALPN negotiated"));
     let old = exchange(&cdn, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
     assert!(!old.contains("HTTP/1.1 200") && old.contains("Cipher is (NONE)"), "{old}");

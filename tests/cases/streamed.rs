@@ -204,6 +204,19 @@ fn an_origin_that_dies_in_an_upload_is_a_502() {
 }
 
 #[test]
+fn a_client_that_leaves_in_an_upload_is_no_failure_of_the_origin() {
+    let origin = Origin::start();
+    let cdn = Cdn::start(&["--origin", &origin.url]);
+    let mut stream = client(&cdn, "Content-Length: 1000000\r\n");
+    stream.write_all(&[b'a'; 1000]).unwrap();
+    let _at_origin = origin.next();
+    drop(stream);
+    let figures = || curl(&[&format!("{}/metrics", cdn.at("/edges/0/admin"))]).text();
+    wait_until("the count", SOON, || figures().contains("skerry_edge_requests_total{cache=\"error\","));
+    assert!(figures().contains("skerry_edge_requests_total{cache=\"error\",status=\"4xx\"} 1\n"), "{}", figures());
+}
+
+#[test]
 fn a_client_that_stops_sending_is_told_so() {
     let origin = Origin::start();
     let place = tempfile::tempdir().unwrap();

@@ -139,6 +139,8 @@ async def malformed():
         # A body that is not what its head says.
         short = await client.ask("POST", "/api/version", [("content-length", "5")], body=b"four")
         check(short.reset, ErrorCode.H3_MESSAGE_ERROR)
+        none = await client.ask("GET", "/style.css", [("content-length", "0")], body=b"four")
+        check(none.status, 400, none.heads)
         check(client.closed, None)
 
 

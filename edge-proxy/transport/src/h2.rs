@@ -6,7 +6,6 @@
 //! those here, `config::process::Limits`, the bounds of the driver and the [`pace`] of bodies.
 
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::accept::Door;
 use crate::connection::Socket;
+use crate::head::Refusal;
 
 mod bodies;
 mod driver;
@@ -66,21 +66,26 @@ where
     let client = std::sync::Arc::clone(socket.client());
     let wire = Wire::new(socket);
     let mut stopping = door.stop.clone();
-    let Some(connection) = open(wire.clone(), &door.limits, &mut stopping).await else { return };
+    let connection = match open(wire.clone(), &door.limits, &mut stopping).await {
+        Some(Ok(connection)) => connection,
+        // Another protocol than the handshake agreed on; a client that only leaves is none.
+        Some(Err(error)) if error.is_library() => {
+            door.behind.refused(Refusal::Line, &client);
+            return;
+        }
+        Some(Err(_)) | None => return,
+    };
     Driver::new(door, client, digest, connection, wire).run(stopping).await;
 }
 
 /// Takes the client's preface; `None` when it does not come in time, or not before a stop.
-async fn open(wire: Wire, limits: &Limits, stopping: &mut watch::Receiver<bool>) -> Option<Connection> {
+async fn open(wire: Wire, limits: &Limits, stopping: &mut watch::Receiver<bool>) -> Option<Result<Connection, h2::Error>> {
     let mut handshake = pin!(builder(limits).handshake::<Wire, Bytes>(wire.clone()));
     let opened = std::future::poll_fn(|cx| {
         let opened = handshake.as_mut().poll(cx);
         // A client that is gone is noticed by the next read.
         let _ = wire.poll_drain(cx);
-        match opened {
-            Poll::Ready(opened) => Poll::Ready(opened.ok()),
-            Poll::Pending => Poll::Pending,
-        }
+        opened.map(Some)
     });
     tokio::select! {
         biased;

@@ -1,6 +1,7 @@
 //! What may not cross a hop: hop-by-hop fields, loops, and header fields that only Skerry's own tiers may speak.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 use skerry_config::fields::only_if_keyed;
@@ -57,11 +58,15 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes from an answer that is passed through the fields that its `Connection` names; what Pingora needs for the hop itself stays.
-pub fn strip_named_by_connection(answer: &mut ResponseHeader) {
-    for name in named_by_connection(&answer.headers) {
-        if !HOP_BY_HOP.contains(&name) && name != header::CONTENT_LENGTH {
-            answer.remove_header(&name);
+/// Removes from an answer that is passed through the fields of one connection, those that its `Connection` names among them. What Pingora needs for
+/// the hop itself stays, and what a 101 and a 426 are about (RFC 9110 section 15.5.22); so does `Trailer`, because trailers go along.
+pub fn strip_passed(answer: &mut ResponseHeader) {
+    let upgrades = matches!(answer.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let of_this_hop =
+        |name: &HeaderName| matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING) || (upgrades && *name == header::UPGRADE);
+    for name in named_by_connection(&answer.headers).iter().chain(&HOP_BY_HOP) {
+        if !of_this_hop(name) && *name != header::CONTENT_LENGTH && *name != header::TRAILER {
+            answer.remove_header(name);
         }
     }
 }

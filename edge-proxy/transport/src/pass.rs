@@ -81,6 +81,11 @@ impl Way {
         let host = self.targets.get(self.given_up).and_then(|target| target.host_header.as_deref());
         upstream.insert_header(header::HOST, host.unwrap_or(&head.authority))?;
         hygiene::replace_end_to_end(upstream, signed)?;
+        // RFC 9112 section 3.2.1: only proxies are asked with an absolute target. This one would say a scheme that is not the request's, and another
+        // path than was routed by where it has none.
+        if upstream.raw_path() != head.path_and_query.as_bytes() {
+            upstream.set_raw_path(head.path_and_query.as_bytes())?;
+        }
         // RFC 9113 section 8.2.2: the one member of TE that HTTP/2 has. gRPC servers look for it.
         if upstream.version == Version::HTTP_2 && watch.takes_trailers() {
             upstream.insert_header(header::TE, "trailers")?;

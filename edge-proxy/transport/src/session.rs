@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -154,8 +154,12 @@ pub async fn send(
             }
         }
     }
-    session.as_mut().finish_body().await.map_err(|_| Unsent::Client)?;
-    Ok(sent)
+    // Over HTTP/2 and HTTP/3 the end is a word of its own, which a client that has all it was told of may not wait for.
+    let has_all = headers.get(header::CONTENT_LENGTH).is_some_and(|length| *length == HeaderValue::from(sent));
+    match session.as_mut().finish_body().await {
+        Err(_) if !has_all => Err(Unsent::Client),
+        _ => Ok(sent),
+    }
 }
 
 /// Takes for a moment what a client goes on to send of a body that was refused: over HTTP/2 many clients look at the answer only then. HTTP/1.1's
@@ -187,8 +191,13 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Result<ResponseHeader, ()
 fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
     let mut head = head_of(status, headers)?;
     let bodiless = head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) && session.req_header().version == Version::HTTP_11 {
-        head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?;
+    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
+        match session.req_header().version {
+            Version::HTTP_11 => head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?,
+            // There are no chunks to end it (RFC 9112 section 6.1): the end of the connection does.
+            Version::HTTP_10 => session.set_keepalive(None),
+            _ => {}
+        }
     }
     Ok(Box::new(head))
 }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,14 +23,30 @@ use skerry_transport::session::{self, Pieces, Whole};
 use skerry_transport::tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What the answer to `/old` has for its `Date`.
 const OLD: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 
-/// Answers every request from the front itself: `/cut` with a body that breaks off, everything else with what it saw, `/early` and `/many` after
-/// interim answers.
+/// For `/late`: told when the client has left, and the bytes that it had then.
+static LEFT: Notify = Notify::const_new();
+static HAD: LazyLock<watch::Sender<Option<u64>>> = LazyLock::new(|| watch::Sender::new(None));
+
+/// Answers every request from the front itself: `/cut` with a body that breaks off, `/late` with one whose end comes when its client has left,
+/// everything else with what it saw, `/early` and `/many` after interim answers.
 struct Echo;
+
+struct Late(Option<Bytes>);
+
+#[async_trait]
+impl Pieces for Late {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        if self.0.is_none() {
+            LEFT.notified().await;
+        }
+        Ok(self.0.take())
+    }
+}
 
 struct Broken(bool);
 
@@ -61,6 +77,11 @@ impl ProxyHttp for Echo {
         }
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from(text.len()));
+        if head.path_and_query == "/late" {
+            let sent = session::send(session, StatusCode::OK, &headers, &mut Late(Some(text.into())), false).await;
+            HAD.send_replace(Some(sent.unwrap_or(0)));
+            return Ok(true);
+        }
         if head.path_and_query == "/old" {
             headers.insert("date", HeaderValue::from_static(OLD));
             headers.append("date", HeaderValue::from_static("Sun, 02 Jan 2000 00:00:00 GMT"));
@@ -328,6 +349,23 @@ async fn the_streams_of_a_connection_are_answered_side_by_side_and_a_stop_ends_i
     running.stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(5), running.drained).await.expect("an idle connection held up the drain").unwrap();
     tokio::time::timeout(Duration::from_secs(5), connection).await.expect("the connection goes on").unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_with_all_of_an_answer_has_had_it_whole() {
+    let running = start().await;
+    let (client, _connection) = connect_h2(running.http).await;
+    let mut client = client.ready().await.unwrap();
+    let (answer, mut asking) = client.send_request(request_h2("http://a.test/late"), true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    let text = body.data().await.unwrap().unwrap();
+    asking.send_reset(h2::Reason::CANCEL);
+    // When this is answered, the server has seen the reset.
+    client.send_request(request_h2("http://a.test/next"), true).unwrap().0.await.unwrap();
+    LEFT.notify_one();
+    let mut had = HAD.subscribe();
+    let had = tokio::time::timeout(Duration::from_secs(5), had.wait_for(Option::is_some)).await.unwrap().unwrap().unwrap();
+    assert_eq!(had, text.len() as u64);
 }
 
 /// A TLS client over a connection that is there already.

@@ -200,8 +200,7 @@ async fn floods_end_the_connection_and_nobody_elses() {
         let opening = if why == "WINDOW_UPDATE" { &open[..] } else { opening };
         let reason = flood(&server, opening, &bytes, 200_000).await;
         assert!(reason.is_none_or(|reason| reason == ENHANCE_YOUR_CALM), "{why}: {reason:?}");
-        let refused = server.refused();
-        assert!(refused.contains(&Refusal::Flood), "{why}: {refused:?}");
+        server.has_refused(Refusal::Flood).await;
         is_well(&server).await;
     }
 }
@@ -228,7 +227,7 @@ async fn requests_that_are_taken_back_at_once_are_bounded() {
             }
         };
         assert!(closed.is_none_or(|reason| reason == ENHANCE_YOUR_CALM), "{closed:?}");
-        assert!(server.refused().contains(&Refusal::Flood));
+        server.has_refused(Refusal::Flood).await;
         is_well(&server).await;
     }
 }
@@ -337,6 +336,15 @@ async fn who_gives_no_window_or_reads_nothing_is_cut_off() {
         is_well(&server).await;
     }
     assert!(server.ended().iter().all(|(path, _, whole)| *whole == (path == "/small")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_be_as_slow_as_it_likes_must_take_something_all_the_same() {
+    let server = start(Limits { rate_min: Size(0), ..Limits::default() }).await;
+    let mut client = Raw::open(server.address, &[(INITIAL_WINDOW, 0)]).await;
+    client.ask(1, &get("/large", &[])).await;
+    let told = tokio::time::timeout(Duration::from_secs(60), client.answer(1)).await;
+    assert_eq!(told.expect("nothing is taken and nothing ends"), (200, Err(ENHANCE_YOUR_CALM)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,8 +20,8 @@ pub struct Hit {
 }
 
 impl Exchange {
-    /// The stored answer to a request, if it is fresh, whole, and to be sent as it is. It counts as a hit. `None` says nothing about what
-    /// [`Exchange::run`] would find. Takes out of the request the cookies that the policy takes out.
+    /// The stored answer to a request, if it is fresh, whole, and to be sent as it is; whoever sends it says so with [`Exchange::hit`]. `None` says
+    /// nothing about what [`Exchange::run`] would find. Takes out of the request the cookies that the policy takes out.
     #[must_use]
     pub fn ready(&self, request: &mut Request, policy: &Policy, now: Time) -> Option<Hit> {
         let directives = Directives::of(&request.headers, policy);
@@ -37,12 +37,16 @@ impl Exchange {
             _ => return None,
         };
         object.length()?;
-        self.counters.hits.inc();
         let now = now.max(object.freshness.responded_at);
         let status_of_cache =
             CacheStatus { hit: true, ttl: Some(object.freshness.ttl(now)), detail: found.detail, ..CacheStatus::default() };
         let age = object.freshness.age(now).as_secs();
         Some(Hit { object, head_only, age, status_of_cache })
+    }
+
+    /// Counts an answer of [`Exchange::ready`].
+    pub fn hit(&self) {
+        self.counters.hits.inc();
     }
 }
 

@@ -130,7 +130,8 @@ impl Bodies {
             }
             let moved = body.sent - body.before;
             (body.since, body.before) = (now, body.sent);
-            body.starved && moved < rate_min * PERIOD.as_secs()
+            // Who is asked for no rate must take something all the same.
+            body.starved && moved < rate_min.saturating_mul(PERIOD.as_secs()).max(1)
         };
         for mut body in self.all.extract_if(.., slow) {
             body.stream.send_reset(Reason::ENHANCE_YOUR_CALM);

@@ -248,7 +248,7 @@ where
             let Self { door, client, bodies, .. } = self;
             bodies.cut_slow(now, door.limits.rate_min.0, &mut |Ended(entry, bytes, whole)| door.behind.ended(&entry, client, bytes, whole));
             // Nothing can be told to who reads nothing.
-            if self.wire.is_blocked() && sent < self.door.limits.rate_min.0.saturating_mul(PERIOD.as_secs()) {
+            if self.wire.is_blocked() && sent < self.door.limits.rate_min.0.saturating_mul(PERIOD.as_secs()).max(1) {
                 return Poll::Ready(());
             }
         }

@@ -10,6 +10,7 @@ use super::adapter::{code, fail};
 use super::frames::{self, Fault, Found, Frames, Stream};
 use super::pace::Pace;
 use super::section;
+use crate::head::Refusal;
 
 /// Why no more of a request is read.
 #[derive(Debug)]
@@ -26,6 +27,19 @@ pub(super) enum Unread {
     Frames(Fault),
     /// The stream ended before a head.
     NoHead,
+}
+
+impl Unread {
+    /// What the client is told, counted and logged for, if it is at fault.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::TooSlow => Some(Refusal::BodyTime),
+            Self::TooLong => Some(Refusal::BodyLength),
+            Self::Malformed => Some(Refusal::Field),
+            // The connection is closed, and counted.
+            Self::Frames(_) | Self::NoHead | Self::Left(_) => None,
+        }
+    }
 }
 
 /// The bytes of one request.

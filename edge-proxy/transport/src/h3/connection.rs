@@ -28,6 +28,7 @@ use super::request::{Decoder, Exchange, Sent};
 use crate::accept::Door;
 use crate::client::{Client, Measure, Protocol, RoundTrip, Secured};
 use crate::gate::{Gate, Place, Refused};
+use crate::head::Refusal;
 
 /// The least and the most time in which requests that were under way when a stop was asked for may still arrive.
 const LAST_REQUESTS_TIME: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(1);
@@ -172,6 +173,7 @@ where
                 }
                 ended = poll_fn(|cx| self.poll(cx)) => return match ended {
                     Ended::Lost if handshaking.is_some() => Ended::Refused(Refused::Handshake),
+                    Ended::Lost => self.lost(),
                     ended => ended,
                 },
                 () = &mut idle => {
@@ -204,6 +206,14 @@ where
         // Other connections have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The connection is closed: for what the client sent, if it was closed from here.
+    fn lost(&self) -> Ended {
+        if matches!(self.quic.close_reason(), Some(quinn::ConnectionError::LocallyClosed)) {
+            self.door.behind.refused(Refusal::Field, &self.client);
+        }
+        Ended::Lost
     }
 
     /// The handshake is complete, and with it shown whose connection this is: it counts as one of its client's, whom before that anyone could

@@ -118,6 +118,7 @@ where
                 answer.time_left(SEND_WINDOW_BYTES)
             }
             Refused::Reset(why) => {
+                self.door.behind.refused(Refusal::Field, &self.client);
                 answer.reset(why);
                 incoming.stop(why);
                 Duration::ZERO
@@ -142,8 +143,9 @@ where
             let (asked, head) = decoder.decode(&section, limits.fields as usize)?;
             let length = self.check(&asked)?;
             incoming.tell(length);
-            // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none.
-            if is_fetch(&head.method) && length.is_none() {
+            // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none. One that is said to have none
+            // is not believed unseen.
+            if length == Some(0) || (is_fetch(&head.method) && length.is_none()) {
                 incoming.is_empty().await?;
             }
             Ok((asked, head))

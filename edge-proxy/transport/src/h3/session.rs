@@ -212,6 +212,9 @@ impl Session for H3Session {
         let read = match self.body.next().await {
             Ok(read) => read,
             Err(why) => {
+                if let Some(refusal) = why.refusal() {
+                    self.request.extensions_mut().insert(refusal);
+                }
                 // A request that is malformed gets no answer that looks like one.
                 if matches!(why, Unread::Malformed) {
                     self.answer.reset(Code::H3_MESSAGE_ERROR);

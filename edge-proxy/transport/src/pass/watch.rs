@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{self, HeaderMap};
+use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -41,6 +41,8 @@ pub struct Watch {
     body_max: u64,
     expects_continue: bool,
     takes_trailers: bool,
+    /// Whether the client speaks HTTP/1.0.
+    is_old: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +77,16 @@ impl Watch {
             body_max: if kind == Kind::WebSocket { 0 } else { body_max },
             expects_continue: sent.headers.contains_key(header::EXPECT),
             takes_trailers: takes_trailers(&sent.headers),
+            is_old: sent.version < Version::HTTP_11,
         };
         watch.set();
         Some(watch)
     }
 
-    /// Whether the way upstream has to be HTTP/1.1: for an upgrade; and for a body that waits to be asked for, because Pingora's HTTP/2 client shows
-    /// no interim answers.
+    /// Whether the way upstream has to be HTTP/1.1: for an upgrade; for a body that waits to be asked for, because Pingora's HTTP/2 client shows
+    /// no interim answers; and for a client of HTTP/1.0, because behind it Pingora sends chunks whatever the client speaks.
     pub(super) fn http1_only(&self) -> bool {
-        self.kind == Kind::WebSocket || (self.expects_continue && self.kind != Kind::Grpc)
+        self.kind == Kind::WebSocket || self.is_old || (self.expects_continue && self.kind != Kind::Grpc)
     }
 
     /// Whether the client takes trailers.
@@ -115,8 +118,12 @@ impl Watch {
         Ok(())
     }
 
-    /// The final head of the answer. A client whose body is no longer wanted is told that the connection ends.
-    pub fn of_head(&mut self, session: &mut Session, head: &ResponseHeader) {
+    /// The final head of the answer. A client whose body is no longer wanted is told that the connection ends, and so is one of HTTP/1.0 where
+    /// only that ends the answer: chunks it cannot read (RFC 9112 section 6.1).
+    pub fn of_head(&mut self, session: &mut Session, head: &mut ResponseHeader) {
+        if self.is_old && head.remove_header(&header::TRANSFER_ENCODING).is_some() {
+            session.set_keepalive(None);
+        }
         self.kind = self.kind.answered(&head.headers);
         if self.kind == Kind::Events {
             self.bounds = self.of_events;

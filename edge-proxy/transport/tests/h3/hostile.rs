@@ -191,6 +191,7 @@ async fn bodies_are_what_their_heads_say() {
         ("5", vec![data(b"four"), data(b"")], malformed()),
         ("3", vec![data(b"four")], malformed()),
         ("5", vec![], malformed()),
+        ("0", vec![data(b"four")], refused(400)),
         ("4", vec![data(b"fo"), data(b""), frame(0x21, b"grease"), data(b"ur"), trailers.clone()], answered(4)),
         ("", vec![data(b"fo"), data(b""), data(b"ur")], answered(4)),
         ("", vec![data(b"x"), frame(frames::HEADERS, b"\0\0\xc1")], malformed()),
@@ -230,6 +231,8 @@ async fn frames_out_of_place_end_the_connection() {
     let connection = running.connect().await;
     assert_eq!(say(&connection, &frame(0x21, b"nothing else"), true).await, End::Reset(Code::H3_REQUEST_INCOMPLETE));
     is_well(&running).await;
+    // Each of them is counted, and once.
+    until(|| running.counts.refused.load(Ordering::Relaxed) == 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -119,6 +119,16 @@ pub(crate) async fn start(limits: Limits) -> Server {
 impl Server {
     pub(crate) fn refused(&self) -> Vec<Refusal> {
         std::mem::take(&mut self.seen.refused.lock())
+    }
+
+    /// Waits until a refusal for this reason is counted: a client may see the end of its connection before.
+    pub(crate) async fn has_refused(&self, reason: Refusal) {
+        let counted = async {
+            while !self.refused().contains(&reason) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), counted).await.expect("it is not counted");
     }
 
     pub(crate) fn ended(&self) -> Vec<(String, u64, bool)> {
