@@ -183,6 +183,30 @@ async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<Tcp
     Ok(stream)
 }
 
+/// Why there was no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The server takes no further requests on this connection, and nothing was done with this one: it is to be asked on another.
+    NotTaken,
+    /// A sentence.
+    Failed(String),
+}
+
+impl From<String> for Unanswered {
+    fn from(sentence: String) -> Self {
+        Self::Failed(sentence)
+    }
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotTaken => f.write_str("the server takes no further requests on this connection"),
+            Self::Failed(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -201,11 +225,11 @@ impl Connection {
     /// Asks, hands every part of the body to `take`, and gives the head when the whole answer is there.
     ///
     /// # Errors
-    /// A sentence: there was no whole answer.
-    pub async fn ask(&mut self, request: Request<()>, take: impl FnMut(&[u8])) -> Result<Parts, String> {
+    /// There was no whole answer.
+    pub async fn ask(&mut self, request: Request<()>, take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
         match &mut self.link {
-            Link::H1(link) => link.ask(request, take).await,
-            Link::H2(link) => link.ask(request, take).await,
+            Link::H1(link) => link.ask(request, take).await.map_err(Unanswered::Failed),
+            Link::H2(link) => link.ask(request, take).await.map_err(Unanswered::Failed),
             Link::H3(link) => link.ask(request, take).await,
         }
     }

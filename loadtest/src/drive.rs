@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::check::{Digest, Expected, is_hit};
-use crate::client::{Client, Connection, Protocol};
+use crate::client::{Client, Connection, Protocol, Unanswered};
 use crate::report::{Report, Tally};
 
 /// The most connections of one run.
@@ -250,17 +250,25 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
             Ok((number, mut connection)) => {
                 used = number;
                 let asked = timeout(Duration::from_secs(ANSWER_TIMEOUT_S), ask(&shared, &mut connection, &mut tally)).await;
-                let outcome = asked.unwrap_or_else(|_| Err(format!("no whole answer within {ANSWER_TIMEOUT_S} s")));
+                let outcome = asked.unwrap_or_else(|_| Err(format!("no whole answer within {ANSWER_TIMEOUT_S} s").into()));
                 if outcome.is_ok() && connection.is_ready().await {
                     open = Some(connection);
                 }
                 outcome
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         failures = match outcome {
             Ok(()) => 0,
-            Err(error) => {
+            // It was no request yet; but who takes none at all is no server.
+            Err(error @ Unanswered::NotTaken) => {
+                left += 1;
+                if failures + 1 == FAILURES_IN_A_ROW_MAX {
+                    tally.error(error.to_string());
+                }
+                failures + 1
+            }
+            Err(Unanswered::Failed(error)) => {
                 tally.error(error);
                 failures + 1
             }
@@ -273,7 +281,7 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
 }
 
 /// One request and its whole answer.
-async fn ask(shared: &Shared, connection: &mut Connection, tally: &mut Tally) -> Result<(), String> {
+async fn ask(shared: &Shared, connection: &mut Connection, tally: &mut Tally) -> Result<(), Unanswered> {
     let request = match shared.plan.objects {
         Objects::Same => shared.request.clone(),
         Objects::Unseen => shared.plan.client.request(&unseen(shared))?,

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Buf, Bytes};
 use h3::client::SendRequest;
+use h3::error::{Code, StreamError};
 use h3_quinn::OpenStreams;
 use http::Request;
 use http::response::Parts;
 use quinn::crypto::rustls::QuicClientConfig;
 
-use super::told;
+use super::{Unanswered, told};
 use crate::target::Target;
 
 /// The one that asks; a clone asks on the same connection.
@@ -19,6 +21,8 @@ use crate::target::Target;
 pub(super) struct Link {
     sender: SendRequest<OpenStreams, Bytes>,
     connection: quinn::Connection,
+    /// Whether the server takes no further requests.
+    left: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Link {
@@ -43,14 +47,14 @@ pub(super) async fn open(target: &Target, source: Option<IpAddr>, configuration:
         h3::client::builder().build(h3_quinn::Connection::new(connection.clone())).await.map_err(|error| told(&error))?;
     // Ends with the connection, which the last sender closes; what goes wrong shows at the next request.
     tokio::spawn(async move { std::future::poll_fn(|context| driver.poll_close(context)).await });
-    Ok(Link { sender, connection })
+    Ok(Link { sender, connection, left: Arc::default() })
 }
 
 impl Link {
-    pub(super) async fn ask(&mut self, request: Request<()>, mut take: impl FnMut(&[u8])) -> Result<Parts, String> {
-        let mut stream = self.sender.send_request(request).await.map_err(|error| told(&error))?;
-        stream.finish().await.map_err(|error| told(&error))?;
-        let (head, ()) = stream.recv_response().await.map_err(|error| told(&error))?.into_parts();
+    pub(super) async fn ask(&mut self, request: Request<()>, mut take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
+        let mut stream = self.sender.send_request(request).await.map_err(|error| self.unanswered(&error))?;
+        stream.finish().await.map_err(|error| self.unanswered(&error))?;
+        let (head, ()) = stream.recv_response().await.map_err(|error| self.unanswered(&error))?.into_parts();
         while let Some(mut data) = stream.recv_data().await.map_err(|error| told(&error))? {
             while data.has_remaining() {
                 let part = data.chunk();
@@ -62,7 +66,18 @@ impl Link {
         Ok(head)
     }
 
+    /// A request that the server's GOAWAY has left out may be asked elsewhere (RFC 9114 section 5.2).
+    fn unanswered(&self, error: &StreamError) -> Unanswered {
+        match error {
+            StreamError::RemoteClosing | StreamError::RemoteTerminate { code: Code::H3_REQUEST_REJECTED } => {
+                self.left.store(true, Ordering::Relaxed);
+                Unanswered::NotTaken
+            }
+            error => Unanswered::Failed(told(error)),
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
-        self.connection.close_reason().is_some()
+        self.left.load(Ordering::Relaxed) || self.connection.close_reason().is_some()
     }
 }
