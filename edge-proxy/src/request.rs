@@ -26,7 +26,7 @@ use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Interim};
-use skerry_transport::pass::{Kind, Watch, Way};
+use skerry_transport::pass::{Kind, Watch, Way, call};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -317,8 +317,12 @@ impl ProxyHttp for Sessions {
         context: &mut Context,
     ) -> pingora::Result<()> {
         let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
+        let kind = Kind::of(&head);
         let mut signed = head.headers.clone();
         self.upstreams.sign(&mut signed);
+        if kind == Kind::Grpc {
+            return call::pass(self, self.upstreams.client(), session, context).await;
+        }
         if let Some(served) = &context.served {
             context.came.tell(&mut signed, &served.site().forwarding.send, head.scheme, &head.authority);
         }

@@ -18,8 +18,10 @@ use crate::accept::Door;
 use crate::connection::Socket;
 
 mod bodies;
+mod coming;
 mod driver;
 mod frames;
+mod going;
 mod pace;
 mod priority;
 mod session;

@@ -25,7 +25,7 @@ mod failure;
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
 use failure::{connect_failure, failure, is_unreachable};
 
-/// Idle connections kept for all upstreams together.
+/// Idle connections kept for all upstreams together, for what is fetched and for gRPC calls each.
 const POOL_CONNECTIONS_MAX: usize = 256;
 /// Addresses of one target tried for one request.
 const ADDRESSES_TRIED_MAX: usize = 3;
@@ -70,12 +70,20 @@ pub struct Client {
     connector: Connector,
     resolver: Resolver,
 }
+    /// Those of gRPC calls: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
+    calls: Connector,
 
 impl Client {
     /// A client with an empty pool.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { connector: Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX))), resolver: Resolver::default() })
+        let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
+        Arc::new(Self { connector: connector(), calls: connector(), resolver: Resolver::default() })
+    }
+
+    /// The connections of gRPC calls.
+    pub(crate) fn calls(&self) -> &Connector {
+        &self.calls
     }
 
     /// The addresses of a target.
