@@ -14,7 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use crate::hygiene;
-use crate::interim::{self, Arrived, INTERIM, INTERIM_MAX, Interim};
+use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
@@ -41,6 +41,8 @@ pub struct Outgoing {
     pub authority: String,
     /// End-to-end header fields.
     pub headers: HeaderMap,
+    /// Where interim answers go as they come; without it, and where it has no room, they come with the final head.
+    pub early: Option<Arc<Early>>,
 }
 
 /// The head of an answer; the body is read from `body`.
@@ -49,7 +51,7 @@ pub struct Incoming {
     pub status: StatusCode,
     /// End-to-end header fields.
     pub headers: HeaderMap,
-    /// The interim answers that came before, at most [`INTERIM_MAX`].
+    /// The interim answers that came before and did not go ahead, at most [`INTERIM_MAX`].
     pub interim: Vec<Interim>,
     /// The body.
     pub body: IncomingBody,
@@ -68,10 +70,10 @@ pub struct IncomingBody {
 /// Pooled connections to upstreams.
 pub struct Client {
     connector: Connector,
-    resolver: Resolver,
-}
     /// Those of gRPC calls: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
     calls: Connector,
+    resolver: Resolver,
+}
 
 impl Client {
     /// A client with an empty pool.
@@ -231,6 +233,9 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
             return Ok((session, arrived.into_heads()));
         }
         arrived.add(head.status, head.headers.clone());
+        if let Some(early) = &request.early {
+            arrived.hand_on(early);
+        }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
 }
