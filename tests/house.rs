@@ -3,6 +3,7 @@
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
+pub(crate) mod held;
 pub(crate) mod live;
 pub(crate) mod mmdb;
 pub(crate) mod origins;
@@ -13,6 +14,7 @@ pub(crate) mod wait;
 pub(crate) use cdn::Cdn;
 pub(crate) use clients::{curl, dig, get};
 pub(crate) use command::{kill, run, skerry};
+pub(crate) use held::Held;
 pub(crate) use origins::{Nginx, Python};
 pub(crate) use scripted::{Reply, Scripted};
 pub(crate) use wait::wait_until;

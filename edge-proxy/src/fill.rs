@@ -13,6 +13,7 @@ use skerry_cache::time::Time;
 use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
 use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME};
+use skerry_transport::interim::Early;
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
@@ -99,6 +100,8 @@ pub(crate) struct Fill {
     /// The host by which shields are ranked, see [`ranking_host`].
     pub(crate) host: String,
     pub(crate) came: Came,
+    /// Takes interim answers of an origin to the client while the final one is waited for. Those of a shield come with its final head.
+    pub(crate) early: Arc<Early>,
 }
 
 #[async_trait]
@@ -113,6 +116,7 @@ impl Fetch for Fill {
             path_and_query: request.path_and_query,
             authority: request.authority,
             headers: request.headers,
+            early: None,
         };
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
@@ -121,7 +125,10 @@ impl Fetch for Fill {
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
         let answered = match self.ask_shields(&shields, &to_shield).await {
             Some(answered) => answered,
-            None => self.upstreams.client.request(&target::of_origin(site), &outgoing).await,
+            None => {
+                outgoing.early = Some(Arc::clone(&self.early));
+                self.upstreams.client.request(&target::of_origin(site), &outgoing).await
+            }
         };
         answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
     }

@@ -4,6 +4,7 @@
 //! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -25,8 +26,8 @@ use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
-use skerry_transport::interim::{self, Interim};
-use skerry_transport::pass::{Kind, Watch, Way};
+use skerry_transport::interim::{self, Early, Interim};
+use skerry_transport::pass::{Kind, Watch, Way, call};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -139,7 +140,9 @@ impl Edge {
         let policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
         let came = std::mem::take(&mut context.came);
         fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
+        let early = Arc::new(Early::default());
         let fill = Fill {
+            early: Arc::clone(&early),
             upstreams: Arc::clone(&self.upstreams),
             snapshot: self.current.load_full(),
             served: Arc::clone(served),
@@ -155,13 +158,31 @@ impl Edge {
             headers: head.headers,
         };
         let now = Time::from(SystemTime::now());
-        match self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill)).await {
+        let answering = self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill));
+        match self.ahead_of(answering, session, &early).await? {
             Ok(answer) => self.send(session, context, answer, head_only).await,
             Err(failed) => {
                 context.status_of_cache = failed.status_of_cache;
                 tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from upstream");
                 self.refuse(session, context, &Fault::Upstream(failed.error.kind)).await
             }
+        }
+    }
+
+    /// Waits for an answer, and sends on what comes ahead of it.
+    async fn ahead_of<T>(&self, answering: impl Future<Output = T>, session: &mut Session, early: &Early) -> pingora::Result<T> {
+        let mut answering = pin!(answering);
+        loop {
+            let interim = tokio::select! {
+                biased;
+                interim = early.next() => interim,
+                answered = &mut answering => {
+                    // Some may have come together with it.
+                    let rest = std::iter::from_fn(|| early.take()).collect();
+                    return self.send_interim(session, rest).await.map_err(|_| left()).map(|()| answered);
+                }
+            };
+            self.send_interim(session, vec![interim]).await.map_err(|_| left())?;
         }
     }
 
@@ -305,8 +326,12 @@ impl ProxyHttp for Sessions {
         if let Err(fault) = self.pass(session, context, &served, &head) {
             return self.refuse(session, context, &fault).await;
         }
+        let kind = Kind::of(&head);
         context.head = Some(head);
         context.served = Some(served);
+        if kind == Kind::Grpc {
+            return call::pass(self, self.upstreams.client(), session, context).await;
+        }
         Ok(false)
     }
 

@@ -58,6 +58,8 @@ impl Fetch for FromOrigin {
             path_and_query: request.path_and_query,
             authority: request.authority,
             headers: request.headers,
+            // To the edge is HTTP/2, whose client in Pingora would not see them.
+            early: None,
         };
         self.origins.sign(&mut outgoing.headers);
         let requested_at = Time::from(SystemTime::now());

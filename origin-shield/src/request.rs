@@ -24,7 +24,7 @@ use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
-use skerry_transport::pass::{Kind, Watch, Way};
+use skerry_transport::pass::{Kind, Watch, Way, call};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -214,8 +214,12 @@ impl ProxyHttp for Shield {
         context.outcome = Outcome::Pass;
         context.status_of_cache =
             CacheStatus { fwd: Some(if safe { Forwarded::Bypass } else { Forwarded::Method }), ..CacheStatus::default() };
+        let kind = Kind::of(&head);
         context.head = Some(head);
         context.served = Some(served);
+        if kind == Kind::Grpc {
+            return call::pass(self, self.origins.client(), session, context).await;
+        }
         Ok(false)
     }
 

@@ -36,7 +36,7 @@ fn cdn(url: &str, origin: &str, more: &str) -> Cdn {
         &file,
         format!(
             "name = \"default\"
-hosts = [\"grpc.test\"]
+hosts = [\"grpc.test\", \"www.example.com\"]
 [origin]
 urls = [\"{url}\"]
 {origin}
@@ -75,6 +75,44 @@ fn every_kind_of_call_reaches_an_origin_over_tls() {
     let origin = Script::start("grpc_server.py", &[&cert, &key]);
     let cdn = cdn(&format!("https://127.0.0.1:{}", origin.address()), "verify_tls = false", "");
     python("grpc_client.py", &[cdn.edge(1), "grpc.test", "kinds"]).fine();
+}
+
+#[test]
+fn a_call_with_every_window_full_both_ways_goes_on_when_its_client_reads() {
+    let place = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(place.path());
+    let origin = Script::start("grpc_server.py", &[&cert, &key]);
+    let cdn = cdn(&format!("https://127.0.0.1:{}", origin.address()), "verify_tls = false", "");
+    python("grpc_client.py", &[cdn.edge(1), "grpc.test", "full"]).fine();
+    cdn.kill("shield-1");
+    python("grpc_client.py", &[cdn.edge(1), "grpc.test", "full"]).fine();
+}
+
+#[test]
+fn trailers_of_a_request_reach_the_origin_of_a_call_and_stop_nothing_else() {
+    let origin = Script::start("h2_trailers.py", &["serve"]);
+    let cdn = cdn(&format!("http://127.0.0.1:{}", origin.address()), "http_version = \"2\"", "");
+    for way in ["through the shield", "past it"] {
+        if way == "past it" {
+            cdn.kill("shield-1");
+        }
+        for kind in ["application/grpc", "text/plain"] {
+            python("h2_trailers.py", &["ask", cdn.edge(1), "grpc.test", kind]).fine();
+        }
+        let notes: Vec<String> = origin.notes().into_iter().filter(|note| !note.starts_with("None")).collect();
+        let last = &notes[notes.len() - 2..];
+        assert_eq!(last, ["application/grpc 1000 x-sum=42", "text/plain 1000"], "{way}");
+    }
+}
+
+/// `limits.rate_min` is for who sends a body, not for who has nothing to say.
+#[test]
+fn a_client_that_is_silent_while_the_origin_speaks_is_not_too_slow() {
+    let (_origin, cdn) = cleartext("");
+    std::thread::scope(|scope| {
+        scope.spawn(|| python("grpc_client.py", &[cdn.edge(1), "grpc.test", "silent"]).fine());
+        scope.spawn(|| python("h3_client.py", &[cdn.at("/edges/0/h3"), cdn.at("/control/ca"), "silent"]).fine());
+    });
 }
 
 #[test]

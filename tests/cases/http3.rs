@@ -18,6 +18,7 @@ fn secure(cdn: &Cdn, protocol: &str, path: &str) -> Got {
 fn a_client_gets_over_http3_what_it_gets_over_the_others() {
     let cdn = Cdn::start(&[]);
     ask(&cdn, &["fetch"]);
+    ask(&cdn, &["head"]);
     ask(&cdn, &["early"]);
     let hit = secure(&cdn, "--http2", "/style.css");
     assert!(hit.is_hit_at("edge-1"), "what came over HTTP/3 is stored for all: {hit:?}");
@@ -61,6 +62,20 @@ fn answers_over_tls_say_that_there_is_http3() {
         }
     }
     assert_eq!(get(cdn.edge(1), "www.example.com", "/style.css").field("alt-svc"), "", "in cleartext nobody knows who says so");
+}
+
+#[test]
+fn origins_are_told_of_what_came_ahead_of_the_handshake() {
+    let origin = Scripted::start(|seen| {
+        let early = seen.head.to_ascii_lowercase().contains("\r\nearly-data: 1\r\n");
+        if early { Reply::whole("425 Too Early", "", "later") } else { Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", "fine") }
+    });
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    ask(&cdn, &["told"]);
+    for path in ["/missed", "/passed"] {
+        let early: Vec<bool> = origin.seen(path).iter().map(|seen| seen.head.to_ascii_lowercase().contains("\r\nearly-data:")).collect();
+        assert_eq!(early, [true, false], "{path}");
+    }
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Interim answers (1xx) of an origin through both tiers, to the one client whose request reached it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::house::{Cdn, Reply, Scripted, run};
+use crate::house::cdn::SOON;
+use crate::house::{Cdn, Held, Reply, Scripted, run};
 
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 const EARLY: &str = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nConnection: x-hop\r\nX-Hop: 1\r\nCache-Tag: t\r\nX-Early: 1\r\n\r\n";
@@ -132,4 +133,61 @@ fn on_the_wire_they_are_heads_of_their_own() {
     let codes: Vec<&str> = lines.iter().map(|line| &line[9..12]).collect();
     assert_eq!(codes, ["102", "103", "200", "200"], "{answers}");
     assert_eq!(answers.matches("hello").count(), 2, "{answers}");
+}
+
+/// A client that shows what it gets as it gets it: one head.
+fn shown(from: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && from.read_line(&mut head).unwrap() > 0 {}
+    head.to_ascii_lowercase()
+}
+
+/// Asks edge 1, over each version, and has the origin send the final head only when the client has shown the interim one.
+#[track_caller]
+fn assert_early(origin: &Held, edge: &str, path: &str, more: &[&str], about: &str) {
+    for version in VERSIONS {
+        let mut command = Command::new("curl");
+        let time = SOON.as_secs().to_string();
+        command.args([
+            "--silent",
+            "--show-error",
+            "--no-buffer",
+            "--dump-header",
+            "-",
+            "--max-time",
+            &time,
+            version,
+            "--header",
+            "Host: a.test",
+        ]);
+        let mut client = command.args(more).arg(format!("http://{edge}{path}/{version}")).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(client.stdout.take().unwrap());
+        let (asked, reader) = origin.next();
+        let mut origin_says = reader.get_ref();
+        origin_says.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n").unwrap();
+        let early = shown(&mut said);
+        assert!(early.contains(" 103") && early.contains("link: </a.css>; rel=preload"), "{about} {version}: {early:?}\n{asked}");
+        let last = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+        origin_says.write_all(last.as_bytes()).unwrap();
+        let last = shown(&mut said);
+        assert!(last.contains(" 200") && !last.contains("link:"), "{about} {version}: {last:?}");
+        let mut body = String::new();
+        said.read_to_string(&mut body).unwrap();
+        assert_eq!(body, "hello", "{about} {version}");
+        assert!(client.wait().unwrap().success(), "{about} {version}");
+    }
+}
+
+#[test]
+fn they_go_ahead_of_the_final_head_where_the_origin_is_asked_over_http_1_1() {
+    let origin = Held::start();
+    let cdn = Cdn::start(&["--origin", &origin.url]);
+    let sent = ["--header", "Expect: 100-continue", "--expect100-timeout", "0.001", "--data-binary", "x"];
+    assert_early(&origin, cdn.edge(1), "/sent", &sent, "sent with an expectation, through the shield");
+    cdn.kill("shield-1");
+    assert_early(&origin, cdn.edge(1), "/passed", &["--data-binary", "x"], "passed, past the shield");
+    assert_early(&origin, cdn.edge(1), "/missed", &[], "missed, past the shield");
+    // What is stored by now has none.
+    let stored = heads(cdn.edge(1), VERSIONS[0], &format!("/missed/{}", VERSIONS[0]), &[]);
+    assert_eq!(statuses(&stored), ["200"], "{stored:#?}");
 }

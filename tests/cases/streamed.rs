@@ -1,51 +1,12 @@
 //! Uploads as they go: slowed down by a slow origin, held by nobody, asked for before they are sent, refused early, cut off late.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::house::cdn::SOON;
-use crate::house::{Cdn, curl, wait_until};
-
-/// An origin whose connections are in the hands of the test, each with the head of its request read.
-struct Origin {
-    url: String,
-    requests: Receiver<(String, BufReader<TcpStream>)>,
-}
-
-impl Origin {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (sender, requests) = channel();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let sender = sender.clone();
-                std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream);
-                    let mut head = String::new();
-                    while !head.ends_with("\r\n\r\n") {
-                        if reader.read_line(&mut head).is_ok_and(|read| read > 0) {
-                            continue;
-                        }
-                        return;
-                    }
-                    if head.to_ascii_lowercase().contains("\r\nhost: a.test\r\n") {
-                        let _ = sender.send((head.to_ascii_lowercase(), reader));
-                    }
-                });
-            }
-        });
-        Self { url, requests }
-    }
-
-    #[track_caller]
-    fn next(&self) -> (String, BufReader<TcpStream>) {
-        self.requests.recv_timeout(SOON).unwrap()
-    }
-}
+use crate::house::{Cdn, Held, curl, wait_until};
 
 /// The memory of a process that is in use, in KiB.
 fn resident(pid: u64) -> u64 {
@@ -77,7 +38,7 @@ fn head(stream: &mut TcpStream) -> String {
 #[test]
 fn a_stalled_origin_stalls_the_client_and_nobody_keeps_the_rest() {
     const SIZE: u64 = 200 << 20;
-    let origin = Origin::start();
+    let origin = Held::start();
     let cdn = Cdn::start(&["--origin", &origin.url]);
     let file = cdn.file("upload", "");
     std::fs::File::options().write(true).open(&file).unwrap().set_len(SIZE).unwrap();
@@ -133,7 +94,7 @@ fn a_stalled_origin_stalls_the_client_and_nobody_keeps_the_rest() {
 
 #[test]
 fn a_body_that_waits_to_be_asked_for_is_asked_for_by_the_origin() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let cdn = Cdn::start(&["--origin", &origin.url]);
     for way in ["through the shield", "past it"] {
         let expect = "Expect: 100-continue\r\nContent-Length: 5\r\n";
@@ -172,7 +133,7 @@ fn a_body_that_waits_to_be_asked_for_is_asked_for_by_the_origin() {
 
 #[test]
 fn an_early_answer_ends_the_upload_soon() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let cdn = Cdn::start(&["--origin", &origin.url]);
     let mut stream = client(&cdn, "Content-Length: 1000000\r\n");
     stream.write_all(&[b'a'; 1000]).unwrap();
@@ -189,7 +150,7 @@ fn an_early_answer_ends_the_upload_soon() {
 
 #[test]
 fn an_origin_that_dies_in_an_upload_is_a_502() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let cdn = Cdn::start(&["--origin", &origin.url]);
     for way in ["through the shield", "past it"] {
         let mut stream = client(&cdn, "Content-Length: 1000000\r\n");
@@ -205,7 +166,7 @@ fn an_origin_that_dies_in_an_upload_is_a_502() {
 
 #[test]
 fn a_client_that_leaves_in_an_upload_is_no_failure_of_the_origin() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let cdn = Cdn::start(&["--origin", &origin.url]);
     let mut stream = client(&cdn, "Content-Length: 1000000\r\n");
     stream.write_all(&[b'a'; 1000]).unwrap();
@@ -218,7 +179,7 @@ fn a_client_that_leaves_in_an_upload_is_no_failure_of_the_origin() {
 
 #[test]
 fn a_client_that_stops_sending_is_told_so() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("site.toml");
     let times = "[pass]\nrequest_idle_timeout = \"2s\"";
@@ -233,7 +194,7 @@ fn a_client_that_stops_sending_is_told_so() {
 
 #[test]
 fn a_body_above_the_limit_is_refused_whether_its_length_was_told_or_not() {
-    let origin = Origin::start();
+    let origin = Held::start();
     let mut cdn = Cdn::start(&["--origin", &origin.url]);
     let (_, config) = cdn.process("edge-1");
     cdn.kill("edge-1");

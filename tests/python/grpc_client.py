@@ -7,7 +7,9 @@ import time
 import grpc
 
 address, host, what = sys.argv[1:4]
-channel = grpc.insecure_channel(address, options=[("grpc.default_authority", host), ("grpc.max_receive_message_length", -1)])
+WINDOW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10)]
+OPTIONS = [("grpc.default_authority", host), ("grpc.max_receive_message_length", -1)]
+channel = grpc.insecure_channel(address, options=OPTIONS)
 
 
 def check(got, expected):
@@ -49,8 +51,38 @@ def kinds():
     check(list(chat), [])
     check(chat.code(), grpc.StatusCode.OK)
     # And all at once, both ways.
-    pieces = [bytes([number]) * 100_000 for number in range(15)]
-    check([len(piece) for piece in channel.stream_stream("/test.Echo/Chat")(iter(pieces), timeout=50)], [100_001] * 15)
+    pieces = [bytes([number]) * 100_000 for number in range(100)]
+    answers = channel.stream_stream("/test.Echo/Chat")(iter(pieces), timeout=50)
+    for piece in pieces:
+        check(next(answers) == piece + b"!", True)
+    check(list(answers), [])
+
+
+def full():
+    """Sends 10 MB that come back late, and reads nothing until no more of them is taken: every window on the way is full then, both ways."""
+    sent = []
+
+    def pieces():
+        for number in range(100):
+            sent.append(time.monotonic())
+            yield bytes([number]) * 100_000
+
+    small = grpc.insecure_channel(address, options=OPTIONS + WINDOW)
+    answers = small.stream_stream("/test.Echo/Late")(pieces(), timeout=50)
+    while not sent or time.monotonic() - sent[-1] < 1:
+        time.sleep(0.01)
+    assert len(sent) < 100, "the windows on the way hold all of it"
+    for number in range(100):
+        check(next(answers) == bytes([number]) * 100_000 + b"!", True)
+    check(list(answers), [])
+    check(answers.code(), grpc.StatusCode.OK)
+
+
+def silent():
+    said = queue.Queue()
+    said.put(b"go")
+    check(list(channel.stream_stream("/test.Echo/Count")(iter(said.get, None), timeout=50)), [b"go"] + [b"%d" % number for number in range(12)])
+    said.put(None)
 
 
 def deadline():
@@ -78,4 +110,4 @@ def idle():
         print(f"{time.monotonic() - began:.1f} {error.code().name}")
 
 
-{"kinds": kinds, "deadline": deadline, "cancel": cancel, "idle": idle}[what]()
+{"kinds": kinds, "full": full, "silent": silent, "deadline": deadline, "cancel": cancel, "idle": idle}[what]()

@@ -4,6 +4,7 @@ Arguments: nothing for cleartext, or the files of a certificate and its key."""
 
 import sys
 import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -40,6 +41,23 @@ def chat(requests, context):
         yield request + b"!"
 
 
+def count(requests, context):
+    """A message a second, longer than a client may be silent that sends a body; until then the client's side is open."""
+    yield next(requests)
+    for number in range(12):
+        time.sleep(1)
+        yield b"%d" % number
+
+
+def late(requests, context):
+    """Answers nothing before it has 5 MB; from then on one for each request, as `chat`."""
+    held = []
+    while sum(map(len, held)) < 5_000_000:
+        held.append(next(requests))
+    yield from (request + b"!" for request in held)
+    yield from chat(requests, context)
+
+
 def wait(request, context):
     """Answers nothing, and notices how the call ends."""
     ended = threading.Event()
@@ -63,10 +81,15 @@ HANDLERS = {
     "Trickle": grpc.unary_stream_rpc_method_handler(trickle),
     "Collect": grpc.stream_unary_rpc_method_handler(collect),
     "Spread": grpc.unary_stream_rpc_method_handler(spread),
+    "Count": grpc.stream_stream_rpc_method_handler(count),
+    "Late": grpc.stream_stream_rpc_method_handler(late),
     "Chat": grpc.stream_stream_rpc_method_handler(chat),
 }
 
-server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
+# As small as it can be, so that a client's messages wait where they should.
+WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10))
+
+server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1), *WINDOW])
 server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", HANDLERS),))
 if len(sys.argv) == 3:
     chain, key = (open(name, "rb").read() for name in sys.argv[1:])

@@ -32,10 +32,23 @@ class Answer:
             self.done.set_result(self)
 
 
+class Http(H3Connection):
+    """Does not take the length in an answer to HEAD, which is that of the answer to GET (RFC 9110 section 8.6), for its own. aioquic does, and
+    closes the connection."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.bodiless = set()
+
+    def _check_content_length(self, stream):
+        if stream.stream_id not in self.bodiless:
+            super()._check_content_length(stream)
+
+
 class Client(QuicConnectionProtocol):
     def __init__(self, *arguments, **more):
         super().__init__(*arguments, **more)
-        self.http = H3Connection(self._quic)
+        self.http = Http(self._quic)
         self.answers, self.closed = {}, None
 
     def send(self, method, path, fields=(), body=None, ends=True, head=None):
@@ -43,6 +56,8 @@ class Client(QuicConnectionProtocol):
         begin = [(":method", method), (":scheme", "https"), (":authority", SITE), (":path", path)]
         lines = head if head is not None else begin + list(fields)
         self.answers[stream] = Answer()
+        if method == "HEAD":
+            self.http.bodiless.add(stream)
         self.http.send_headers(stream, [(name.encode(), value.encode()) for name, value in lines], end_stream=ends and body is None)
         if body is not None:
             self.http.send_data(stream, body, end_stream=ends)
@@ -166,6 +181,65 @@ async def early():
         check((answer.status, client._quic.tls.early_data_accepted), (200, True))
 
 
+async def head():
+    """HEAD for a miss, a hit, what is not there, and what has no length."""
+    async with to() as client:
+        for path, status in (("/style.css", 200), ("/style.css", 200), ("/nothing-here", 404), ("/files/100000.bin", 200), ("/api/version", 200)):
+            answer = await client.ask("HEAD", path)
+            check((answer.status, answer.body, answer.reset, client.closed), (status, b"", None, None), path)
+        check(answer.heads != [], True)
+        length = (await client.ask("HEAD", "/files/100000.bin")).field("content-length")
+        check((length, len((await client.ask("GET", "/files/100000.bin")).body)), ("100000", 100_000))
+
+
+async def silent():
+    """A gRPC call whose client says nothing more after its first message, while the other side goes on."""
+    async with to() as client:
+        fields = [("content-type", "application/grpc"), ("te", "trailers")]
+        answer = client.send("POST", "/test.Echo/Count", fields, body=b"\0\0\0\0\x02go", ends=False)
+        await asyncio.wait_for(answer.done, 50)
+        check((dict(answer.heads[0])[b":status"], answer.field("grpc-status"), answer.reset), (b"200", "0", None), answer.heads)
+        messages = [b"go"] + [b"%d" % number for number in range(12)]
+        check(answer.body, b"".join(b"\0" + len(message).to_bytes(4, "big") + message for message in messages))
+
+
+class Unfinished(Client):
+    """A client that does not end its handshake: it sends nothing any more once the server has spoken, until it is let go."""
+
+    held, spoken = True, False
+
+    def datagram_received(self, data, addr):
+        self.spoken = True
+        super().datagram_received(data, addr)
+
+    def transmit(self):
+        if not (self.held and self.spoken):
+            super().transmit()
+
+
+async def told():
+    """The origin is told what came ahead of the handshake, and its 425 comes back; asked again behind it, the answers are others."""
+    tickets = []
+    async with to(tickets=tickets) as client:
+        check((await client.ask("GET", "/first")).status, 200)
+        while not tickets:
+            await asyncio.sleep(0.01)
+    asked = [("/missed", []), ("/passed", [("accept", "text/event-stream")])]
+    wanted = configuration(session_ticket=tickets[0])
+    async with connect(HOST, int(PORT), configuration=wanted, create_protocol=Unfinished, wait_connected=False) as client:
+        early = [client.send("GET", path, fields) for path, fields in asked]
+        for answer in early:
+            await asyncio.wait_for(answer.done, 50)
+            check((answer.status, answer.body), (425, b"later"), answer.heads)
+        client.held = False
+        client.transmit()
+        while not client._quic._handshake_confirmed:
+            await asyncio.sleep(0.01)
+        check(client._quic.tls.early_data_accepted, True)
+        for path, fields in asked:
+            check((await client.ask("GET", path, fields)).status, 200)
+
+
 async def forced():
     """What HTTP/3 forbids ends the connection."""
     async with to() as client:
@@ -176,4 +250,4 @@ async def forced():
         check(client.closed, ErrorCode.H3_FRAME_UNEXPECTED)
 
 
-asyncio.run({"fetch": fetch, "malformed": malformed, "cut": cut, "early": early, "forced": forced}[what]())
+asyncio.run({"fetch": fetch, "head": head, "silent": silent, "told": told, "malformed": malformed, "cut": cut, "early": early, "forced": forced}[what]())

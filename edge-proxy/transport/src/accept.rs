@@ -28,7 +28,7 @@ use crate::{h1, h2, h3};
 /// How long an idle connection is kept between two requests.
 pub const KEEPALIVE_SECONDS: u64 = 60;
 /// Upstreams tried for a request that is passed through.
-const PASS_TRIES_MAX: usize = 20;
+pub(crate) const PASS_TRIES_MAX: usize = 20;
 /// Idle connections to upstreams kept for requests that are passed through.
 const PASS_POOL_CONNECTIONS_MAX: usize = 128;
 /// The pause after `accept` failed, as it does when file descriptors run out.

@@ -18,8 +18,10 @@ use crate::connection::Socket;
 use crate::head::Refusal;
 
 mod bodies;
+mod coming;
 mod driver;
 mod frames;
+mod going;
 mod pace;
 mod priority;
 mod session;

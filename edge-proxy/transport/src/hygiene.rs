@@ -78,6 +78,16 @@ pub fn strip_interim(answer: &mut ResponseHeader) {
     }
 }
 
+/// Removes from the trailers of a request what no trailer may say (RFC 9110 section 6.5.1): what belongs to the hop, frames or routes the message, or
+/// is for Skerry's tiers alone.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_own(trailers);
+    for name in [header::CONTENT_LENGTH, header::HOST, header::AUTHORIZATION, header::COOKIE] {
+        trailers.remove(name);
+    }
+}
+
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()

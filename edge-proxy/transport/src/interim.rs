@@ -3,10 +3,14 @@
 //! Between the tiers is HTTP/2, whose client in Pingora shows none of them. So a shield writes them into a field of the final head, which an
 //! edge takes out again: they arrive with the final head and not before it.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::hygiene;
 use crate::sound::{HEAD_BYTES_MAX, head_bytes};
@@ -52,10 +56,56 @@ impl Arrived {
         self.heads.push(head);
     }
 
+    /// Hands on what came as far as there is room for it; what finds none stays, and what comes behind it.
+    pub(crate) fn hand_on(&mut self, early: &Early) {
+        if let [_] = self.heads.as_slice() {
+            self.heads = self.heads.pop().and_then(|head| early.put(head)).into_iter().collect();
+        }
+    }
+
     /// In the order they came in.
     #[must_use]
     pub fn into_heads(self) -> Vec<Interim> {
         self.heads
+    }
+}
+
+/// Interim answers on their way to the one client whose request they answer, ahead of the final head.
+///
+/// The lock covers the queue and is held for as long as it takes to put a head in or to take one out.
+#[derive(Debug, Default)]
+pub struct Early {
+    /// At most [`INTERIM_MAX`].
+    heads: Mutex<VecDeque<Interim>>,
+    come: Notify,
+}
+
+impl Early {
+    /// Puts one in; gives it back when there is no room.
+    fn put(&self, head: Interim) -> Option<Interim> {
+        let mut heads = self.heads.lock();
+        if heads.len() == INTERIM_MAX {
+            return Some(head);
+        }
+        heads.push_back(head);
+        drop(heads);
+        self.come.notify_one();
+        None
+    }
+
+    /// The next one, if there is one.
+    pub fn take(&self) -> Option<Interim> {
+        self.heads.lock().pop_front()
+    }
+
+    /// The next one. Nothing is lost when it is not waited for to the end.
+    pub async fn next(&self) -> Interim {
+        loop {
+            if let Some(head) = self.take() {
+                return head;
+            }
+            self.come.notified().await;
+        }
     }
 }
 
@@ -147,6 +197,22 @@ mod tests {
             said(&heads),
             [(103, HeaderMap::from_iter([(header::LINK, HeaderValue::from_static("</a.css>"))])), (199, HeaderMap::new())]
         );
+    }
+
+    #[tokio::test]
+    async fn they_are_handed_on_in_their_order_as_long_as_there_is_room() {
+        let early = Early::default();
+        let mut left = Arrived::default();
+        for status in 102..102 + INTERIM_MAX as u16 + 2 {
+            let mut came = Arrived { heads: std::mem::take(&mut left.heads), bytes: 0 };
+            came.add(StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            came.hand_on(&early);
+            left = came;
+        }
+        assert_eq!(early.next().await.status().as_u16(), 102);
+        assert_eq!(said(&left.into_heads()).iter().map(|(status, _)| *status).collect::<Vec<_>>(), [110, 111]);
+        let rest: Vec<u16> = std::iter::from_fn(|| early.take()).map(|head| head.status().as_u16()).collect();
+        assert_eq!(rest, (103..110).collect::<Vec<_>>());
     }
 
     #[test]

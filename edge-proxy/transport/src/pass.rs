@@ -1,6 +1,6 @@
 //! The way of a request that Pingora passes through: its targets, tried one after the other until one can be reached.
 //!
-//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size.
+//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora.
 
 use http::Version;
 use http::header::{self, HeaderMap};
@@ -13,6 +13,7 @@ use crate::hygiene;
 use crate::target::Target;
 use crate::upstream::Client;
 
+pub mod call;
 mod kind;
 mod watch;
 

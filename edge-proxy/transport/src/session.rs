@@ -76,6 +76,10 @@ pub fn refusal(session: &Session) -> Option<Refusal> {
     handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
 }
 
+/// The trailers of a request, which the sessions of HTTP/2 leave among its extensions when its body has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Trailers(pub(crate) HeaderMap);
+
 /// Bounds how long a client may take nothing of an answer. A connection of HTTP/1.1 asks for a rate, so that a slow client gets a large piece too.
 pub fn bound_writes(session: &mut Session) {
     let time = handed(session).is_none().then_some(WRITE_TIME_MAX);

@@ -14,7 +14,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use crate::hygiene;
-use crate::interim::{self, Arrived, INTERIM, INTERIM_MAX, Interim};
+use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
@@ -25,7 +25,7 @@ mod failure;
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
 use failure::{connect_failure, failure, is_unreachable};
 
-/// Idle connections kept for all upstreams together.
+/// Idle connections kept for all upstreams together, for what is fetched and for gRPC calls each.
 const POOL_CONNECTIONS_MAX: usize = 256;
 /// Addresses of one target tried for one request.
 const ADDRESSES_TRIED_MAX: usize = 3;
@@ -41,6 +41,8 @@ pub struct Outgoing {
     pub authority: String,
     /// End-to-end header fields.
     pub headers: HeaderMap,
+    /// Where interim answers go as they come; without it, and where it has no room, they come with the final head.
+    pub early: Option<Arc<Early>>,
 }
 
 /// The head of an answer; the body is read from `body`.
@@ -49,7 +51,7 @@ pub struct Incoming {
     pub status: StatusCode,
     /// End-to-end header fields.
     pub headers: HeaderMap,
-    /// The interim answers that came before, at most [`INTERIM_MAX`].
+    /// The interim answers that came before and did not go ahead, at most [`INTERIM_MAX`].
     pub interim: Vec<Interim>,
     /// The body.
     pub body: IncomingBody,
@@ -68,6 +70,8 @@ pub struct IncomingBody {
 /// Pooled connections to upstreams.
 pub struct Client {
     connector: Connector,
+    /// Those of gRPC calls: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
+    calls: Connector,
     resolver: Resolver,
 }
 
@@ -75,7 +79,13 @@ impl Client {
     /// A client with an empty pool.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { connector: Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX))), resolver: Resolver::default() })
+        let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
+        Arc::new(Self { connector: connector(), calls: connector(), resolver: Resolver::default() })
+    }
+
+    /// The connections of gRPC calls.
+    pub(crate) fn calls(&self) -> &Connector {
+        &self.calls
     }
 
     /// The addresses of a target.
@@ -223,6 +233,9 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
             return Ok((session, arrived.into_heads()));
         }
         arrived.add(head.status, head.headers.clone());
+        if let Some(early) = &request.early {
+            arrived.hand_on(early);
+        }
     }
     Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
 }

@@ -27,8 +27,13 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
     });
     let times = Times { connect: TIME, first_byte: TIME, between_bytes: TIME, events_idle: TIME, events: TIME };
     let target = Target { host: "127.0.0.1".to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times };
-    let request =
-        Outgoing { method: Method::GET, path_and_query: "/".to_owned(), authority: "shop.test".to_owned(), headers: HeaderMap::new() };
+    let request = Outgoing {
+        method: Method::GET,
+        path_and_query: "/".to_owned(),
+        authority: "shop.test".to_owned(),
+        headers: HeaderMap::new(),
+        early: None,
+    };
     Client::new().request(&[target], &request).await
 }
 

@@ -75,12 +75,15 @@ pub(super) struct Answer {
     said: Said,
     /// Bytes of frames written.
     written: u64,
+    /// What is to be written.
+    waiting: Vec<Bytes>,
 }
 
 impl Answer {
     pub(super) fn new(stream: SendStream, rate_min: u64, said: Said) -> Self {
         let stream = Stream { inner: stream, ended: false };
-        let answer = Self { stream, pace: Pace::new(rate_min), rate_min, priority: Priority::default(), said, written: 0 };
+        let pace = Pace::new(rate_min);
+        let answer = Self { stream, pace, rate_min, priority: Priority::default(), said, written: 0, waiting: Vec::new() };
         answer.prefer(answer.priority);
         answer
     }
@@ -119,27 +122,8 @@ impl Answer {
         self.written
     }
 
-    /// Writes a head, final or interim.
-    pub(super) async fn head(&mut self, status: StatusCode, headers: &HeaderMap) -> Result<(), Unsent> {
-        self.write(&mut [head_of(status, headers)]).await
-    }
-
-    /// Writes a piece of the body.
-    pub(super) async fn data(&mut self, piece: Bytes) -> Result<(), Unsent> {
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.write(&mut [header_of(frames::DATA, piece.len()), piece]).await
-    }
-
-    /// Writes trailers.
-    pub(super) async fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Unsent> {
-        let section = section::encode_trailers(trailers);
-        self.write(&mut [header_of(frames::HEADERS, section.len()), section]).await
-    }
-
     /// Writes a whole answer of this field section, and ends it.
-    pub(super) async fn whole(&mut self, section: &[u8], body: &mut Vec<Bytes>) -> Result<(), Unsent> {
+    pub(super) async fn whole(&mut self, section: &[u8], body: Vec<Bytes>) -> Result<(), Unsent> {
         let length: usize = body.iter().map(Bytes::len).sum();
         let small = if length <= COPIED_BYTES_MAX { length } else { 0 };
         let mut head = BytesMut::with_capacity(HEADER_BYTES_MAX * 2 + section.len() + small);
@@ -149,10 +133,12 @@ impl Answer {
             put_header(&mut head, frames::DATA, length);
         }
         if small > 0 {
-            body.drain(..).for_each(|piece| head.extend_from_slice(&piece));
+            body.iter().for_each(|piece| head.extend_from_slice(piece));
+            self.give([head.freeze()]);
+        } else {
+            self.give([head.freeze()].into_iter().chain(body));
         }
-        body.insert(0, head.freeze());
-        self.write(body).await?;
+        self.flush().await?;
         self.end();
         Ok(())
     }
@@ -180,10 +166,38 @@ impl Answer {
         pace::time_for(self.rate_min, self.written.min(window))
     }
 
-    async fn write(&mut self, mut pieces: &mut [Bytes]) -> Result<(), Unsent> {
+    fn give(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
         self.heed();
-        while !pieces.is_empty() {
-            let moved = match self.pace.wait(self.stream.inner.write_chunks(pieces)).await {
+        self.waiting.extend(pieces);
+    }
+
+    /// Has a head written by [`Answer::flush`].
+    pub(super) fn give_head(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.give([head_of(status, headers)]);
+    }
+
+    /// Has a piece of the body written by [`Answer::flush`].
+    pub(super) fn give_data(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.give([header_of(frames::DATA, piece.len()), piece]);
+        }
+    }
+
+    /// Has trailers written by [`Answer::flush`].
+    pub(super) fn give_trailers(&mut self, trailers: &HeaderMap) {
+        let section = section::encode_trailers(trailers);
+        self.give([header_of(frames::HEADERS, section.len()), section]);
+    }
+
+    /// Whether something is still to be written.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Writes what waits, as the client takes it. What is given up in between goes on with the next call.
+    pub(super) async fn flush(&mut self) -> Result<(), Unsent> {
+        while !self.waiting.is_empty() {
+            let moved = match self.pace.wait(self.stream.inner.write_chunks(&mut self.waiting)).await {
                 Ok(Ok(moved)) => moved,
                 Ok(Err(error)) => {
                     self.reset(Code::H3_REQUEST_CANCELLED);
@@ -196,7 +210,7 @@ impl Answer {
             };
             self.pace.moved(moved.bytes);
             self.written += moved.bytes as u64;
-            pieces = &mut pieces[moved.chunks..];
+            self.waiting.drain(..moved.chunks);
         }
         Ok(())
     }

@@ -113,11 +113,11 @@ impl Incoming {
         Ok(self.read == 0 && self.ahead.is_none())
     }
 
-    /// The next piece of the body, never empty; `None` at its proper end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Unread> {
+    /// The next piece of the body, never empty; `None` at its proper end. With `paced` the client has to send at the least rate.
+    pub(super) async fn next(&mut self, paced: bool) -> Result<Option<Bytes>, Unread> {
         match self.ahead.take() {
             Some(piece) => Ok(Some(piece)),
-            None => self.piece(true).await,
+            None => self.piece(paced).await,
         }
     }
 

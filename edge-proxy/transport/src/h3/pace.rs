@@ -21,23 +21,27 @@ pub(super) struct Pace {
     floor: u64,
     waited: Duration,
     moved: u64,
+    /// Since when the client is waited for, over waits that were given up for something else meanwhile.
+    since: Option<Instant>,
 }
 
 impl Pace {
     /// At least `rate` bytes per second.
     pub(super) fn new(rate: u64) -> Self {
-        Self { floor: rate.saturating_mul(WINDOW.as_secs()), waited: Duration::ZERO, moved: 0 }
+        Self { floor: rate.saturating_mul(WINDOW.as_secs()), waited: Duration::ZERO, moved: 0, since: None }
     }
 
     /// Waits for the client. Where there is nothing to wait for, no clock is asked.
     pub(super) async fn wait<T>(&mut self, moving: impl Future<Output = T>) -> Result<T, TooSlow> {
         let mut moving = pin!(moving);
         if let Poll::Ready(moved) = poll_fn(|cx| Poll::Ready(moving.as_mut().poll(cx))).await {
+            self.waited += self.since.take().map_or(Duration::ZERO, |began| began.elapsed());
             return Ok(moved);
         }
-        let began = Instant::now();
-        let waited = timeout(WINDOW.saturating_sub(self.waited), moving).await;
+        let began = *self.since.get_or_insert_with(Instant::now);
+        let waited = timeout(WINDOW.saturating_sub(self.waited + began.elapsed()), moving).await;
         self.waited += began.elapsed();
+        self.since = None;
         waited.map_err(|_| TooSlow)
     }
 
@@ -74,6 +78,19 @@ mod tests {
         let since = Instant::now();
         assert_eq!(pace.wait(std::future::pending::<()>()).await, Err(TooSlow));
         assert_eq!(since.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_for_something_else_goes_on() {
+        let (mut pace, since) = (Pace::new(100), Instant::now());
+        loop {
+            tokio::select! {
+                biased;
+                waited = pace.wait(std::future::pending::<()>()) => break assert_eq!(waited, Err(TooSlow)),
+                () = pass(1) => assert!(since.elapsed() < 2 * WINDOW, "the wait begins anew each time"),
+            }
+        }
+        assert_eq!(since.elapsed(), WINDOW);
     }
 
     #[tokio::test(start_paused = true)]

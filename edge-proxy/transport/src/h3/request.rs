@@ -171,7 +171,7 @@ where
 
     async fn refuse(&self, refusal: Refusal, answer: &mut Answer) {
         let told = self.door.behind.refused(refusal, &self.client);
-        let _ = answer.whole(&section::encode(told.status, &told.headers), &mut vec![told.body]).await;
+        let _ = answer.whole(&section::encode(told.status, &told.headers), vec![told.body]).await;
     }
 
     /// Has Pingora answer a request.
@@ -195,12 +195,12 @@ where
     }
 
     async fn send(&self, ready: Ready, answer: &mut Answer) {
-        let Ready { head, mut body, entry } = ready;
+        let Ready { head, body, entry } = ready;
         let ReadyHead::Section(section) = head else {
             return tracing::error!("an answer at once that is not for HTTP/3");
         };
         let length: u64 = body.iter().map(|piece| piece.len() as u64).sum();
-        let whole = answer.whole(&section, &mut body).await.is_ok();
+        let whole = answer.whole(&section, body).await.is_ok();
         let bytes = if whole { length } else { answer.written().min(length) };
         self.door.behind.ended(&entry, &self.client, bytes, whole);
     }

@@ -26,6 +26,9 @@ use crate::alarm::{Alarm, Timer};
 use crate::client::Client;
 use crate::interim::INTERIM_MAX;
 
+/// How long a client may send nothing of a body, unless the tier says otherwise. Here that is for the least rate to see to.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// The bytes of a request's body kept to send it to another upstream.
 const RETRY_BYTES_MAX: usize = 64 * 1024;
 
@@ -39,6 +42,9 @@ pub(super) struct H3Session {
     /// What was read of the body, for another try.
     retry: Option<FixedBuffer>,
     answer: Answer,
+    /// A step of the answer that is still to be begun, and whether the answer ends with what waits of it.
+    task: Option<HttpTask>,
+    ends: bool,
     /// Interim heads sent.
     interim: usize,
     written: Option<Box<ResponseHeader>>,
@@ -57,67 +63,59 @@ impl H3Session {
             body_read: 0,
             retry: None,
             answer,
+            task: None,
+            ends: false,
             interim: 0,
             written: None,
             body_sent: 0,
             digest: digest(client),
-            read_timeout: None,
+            read_timeout: Some(BODY_TIME_MAX),
             write_timeout: None,
             drain_timeout: None,
         }
     }
 
-    /// Sends the head, with the `Date` it has.
-    async fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
+    /// Begins with the head, which has the `Date` it comes with.
+    fn give_head(&mut self, mut head: Box<ResponseHeader>) -> Result<()> {
         if self.answer.is_ended() || self.written.is_some() {
             return Ok(());
         }
-        if head.status.is_informational() {
-            return self.send_interim(&head).await;
-        }
-        // The first of several, as over HTTP/1.1: an answer has one date (RFC 9110 section 5.3).
-        let date = head.headers.get(header::DATE).cloned().unwrap_or_else(get_cached_date);
-        head.insert_header(header::DATE, date)?;
-        let mut headers = head.headers.clone();
-        answer::strip(&mut headers);
-        self.answer.head(head.status, &headers).await.map_err(unsent)?;
-        self.written = Some(head);
-        if end {
-            self.answer.end();
-        }
-        Ok(())
-    }
-
-    /// Sends an interim head. There is no 101 in HTTP/3 (RFC 9114 section 4.5), and a bound on the number of the others.
-    async fn send_interim(&mut self, head: &ResponseHeader) -> Result<()> {
-        if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim == INTERIM_MAX {
+        let is_interim = head.status.is_informational();
+        // There is no 101 in HTTP/3 (RFC 9114 section 4.5), and a bound on the number of the others.
+        if is_interim && (head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim == INTERIM_MAX) {
             return Ok(());
         }
+        if !is_interim {
+            // The first of several, as over HTTP/1.1: an answer has one date (RFC 9110 section 5.3).
+            let date = head.headers.get(header::DATE).cloned().unwrap_or_else(get_cached_date);
+            head.insert_header(header::DATE, date)?;
+        }
         let mut headers = head.headers.clone();
         answer::strip(&mut headers);
-        headers.remove(header::CONTENT_LENGTH);
-        self.answer.head(head.status, &headers).await.map_err(unsent)?;
-        self.interim += 1;
+        if is_interim {
+            headers.remove(header::CONTENT_LENGTH);
+            self.interim += 1;
+        }
+        self.answer.give_head(head.status, &headers);
+        if !is_interim {
+            self.written = Some(head);
+        }
         Ok(())
     }
 
-    async fn send_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+    fn give_body(&mut self, data: Bytes) -> Result<()> {
         if self.answer.is_ended() {
             return Ok(());
         }
         if self.written.is_none() {
             return Error::e_explain(ErrorType::InternalError, "a body before its head");
         }
-        let length = data.len();
-        self.answer.data(data).await.map_err(unsent)?;
-        self.body_sent += length;
-        if end {
-            self.answer.end();
-        }
+        self.body_sent += data.len();
+        self.answer.give_data(data);
         Ok(())
     }
 
-    async fn send_trailers(&mut self, mut trailers: HeaderMap) -> Result<()> {
+    fn give_trailers(&mut self, mut trailers: HeaderMap) -> Result<()> {
         if self.answer.is_ended() {
             return Ok(());
         }
@@ -125,9 +123,48 @@ impl H3Session {
             return Error::e_explain(ErrorType::InternalError, "trailers before the head");
         }
         answer::strip(&mut trailers);
-        self.answer.trailers(&trailers).await.map_err(unsent)?;
-        self.answer.end();
+        self.answer.give_trailers(&trailers);
         Ok(())
+    }
+
+    /// Begins with a step of an answer, which [`H3Session::flush`] ends. Whether the answer ends with it.
+    fn give(&mut self, task: HttpTask) -> Result<bool> {
+        let end = match task {
+            HttpTask::Header(head, end) => self.give_head(head).map(|()| end),
+            HttpTask::Body(Some(data), end) if !data.is_empty() => self.give_body(data).map(|()| end),
+            HttpTask::Body(_, end) => Ok(end),
+            HttpTask::UpgradedBody(..) => Error::e_explain(ErrorType::InternalError, "an upgraded body over HTTP/3"),
+            HttpTask::Trailer(Some(trailers)) => self.give_trailers(*trailers).map(|()| true),
+            HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
+            HttpTask::Failed(error) => Err(error),
+        }?;
+        self.ends |= end;
+        Ok(end)
+    }
+
+    /// Begins with the step that waits, if there is one.
+    fn begin(&mut self) -> Result<bool> {
+        let Some(task) = self.task.take() else { return Ok(false) };
+        self.give(task)?;
+        if self.ends && !self.answer.is_waiting() {
+            self.end();
+        }
+        Ok(true)
+    }
+
+    /// Writes what waits of the answer, and its end if that is all.
+    async fn flush(&mut self) -> Result<()> {
+        self.answer.flush().await.map_err(unsent)?;
+        if self.ends {
+            self.end();
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, task: HttpTask) -> Result<bool> {
+        let end = self.give(task)?;
+        self.flush().await?;
+        Ok(end)
     }
 
     /// Ends the answer properly. One without head is reset when the session is dropped.
@@ -140,18 +177,6 @@ impl H3Session {
     async fn drain(&mut self) -> Result<()> {
         while self.read_body_bytes().await?.is_some() {}
         Ok(())
-    }
-
-    async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
-        match task {
-            HttpTask::Header(head, end) => self.send_head(head, end).await.map(|()| end),
-            HttpTask::Body(Some(data), end) if !data.is_empty() => self.send_body(data, end).await.map(|()| end),
-            HttpTask::Body(_, end) => Ok(end),
-            HttpTask::UpgradedBody(..) => Error::e_explain(ErrorType::InternalError, "an upgraded body over HTTP/3"),
-            HttpTask::Trailer(Some(trailers)) => self.send_trailers(*trailers).await.map(|()| true),
-            HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
-            HttpTask::Failed(error) => Err(error),
-        }
     }
 }
 
@@ -188,10 +213,59 @@ fn unread(why: Unread) -> Box<Error> {
 }
 
 impl H3Session {
-    /// The next piece of the request's body; where there is none, the word that the client left.
-    async fn read_or_leave(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        if !no_body_expected && !self.is_body_done() {
-            return self.read_body_bytes().await;
+    /// The next piece of the request's body. One of unknown length, as those of calls both ways, has no least rate where the tier has times of its own
+    /// for it.
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        let paced = self.read_timeout.is_some() || self.request.headers.contains_key(header::CONTENT_LENGTH);
+        let read = self.body.next(paced).await;
+        self.took(read)
+    }
+
+    fn took(&mut self, read: Result<Option<Bytes>, Unread>) -> Result<Option<Bytes>> {
+        let read = read.map_err(|why| {
+            if let Some(refusal) = why.refusal() {
+                self.request.extensions_mut().insert(refusal);
+            }
+            // A request that is malformed gets no answer that looks like one.
+            if matches!(why, Unread::Malformed) {
+                self.answer.reset(Code::H3_MESSAGE_ERROR);
+            }
+            unread(why)
+        })?;
+        if let Some(data) = &read {
+            self.body_read += data.len();
+            if let Some(retry) = &mut self.retry {
+                retry.write_to_buffer(data);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The next piece of the request's body; where there is none, the word that the client left. Meanwhile what waits of the answer is written: an
+    /// empty piece says that nothing waits any longer.
+    async fn read_and_flush(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if self.begin()? && !self.answer.is_waiting() {
+            return Ok(Some(Bytes::new()));
+        }
+        let wants_body = !no_body_expected && !self.is_body_done();
+        if self.answer.is_waiting() {
+            let paced = self.read_timeout.is_some() || self.request.headers.contains_key(header::CONTENT_LENGTH);
+            let Self { body, answer, .. } = self;
+            let read = tokio::select! {
+                biased;
+                flushed = answer.flush() => Err(flushed),
+                read = body.next(paced), if wants_body => Ok(read),
+            };
+            return match read {
+                Ok(read) => self.took(read),
+                Err(flushed) => {
+                    flushed.map_err(unsent)?;
+                    self.flush().await.map(|()| Some(Bytes::new()))
+                }
+            };
+        }
+        if wants_body {
+            return self.read().await;
         }
         self.answer.gone().await;
         Error::e_explain(ErrorType::ConnectionClosed, "the client gave up").map_err(|error| error.into_down())
@@ -209,26 +283,7 @@ impl Session for H3Session {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        let read = match self.body.next().await {
-            Ok(read) => read,
-            Err(why) => {
-                if let Some(refusal) = why.refusal() {
-                    self.request.extensions_mut().insert(refusal);
-                }
-                // A request that is malformed gets no answer that looks like one.
-                if matches!(why, Unread::Malformed) {
-                    self.answer.reset(Code::H3_MESSAGE_ERROR);
-                }
-                return Err(unread(why));
-            }
-        };
-        if let Some(data) = &read {
-            self.body_read += data.len();
-            if let Some(retry) = &mut self.retry {
-                retry.write_to_buffer(data);
-            }
-        }
-        Ok(read)
+        self.read().await
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -245,19 +300,19 @@ impl Session for H3Session {
     }
 
     async fn write_response_header(&mut self, head: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.send_head(head, end).await
+        self.write(HttpTask::Header(head, end)).await.map(drop)
     }
 
     async fn write_response_header_ref(&mut self, head: &ResponseHeader, end: bool) -> Result<()> {
-        self.send_head(Box::new(head.clone()), end).await
+        self.write(HttpTask::Header(Box::new(head.clone()), end)).await.map(drop)
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.send_body(data, end).await
+        self.write(HttpTask::Body(Some(data), end)).await.map(drop)
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.send_trailers(trailers).await
+        self.write(HttpTask::Trailer(Some(Box::new(trailers)))).await.map(drop)
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
@@ -266,13 +321,28 @@ impl Session for H3Session {
             end |= match task {
                 // An error of upstream's, handed through.
                 HttpTask::Failed(error) => return Err(error),
-                task => self.write_task(task).await.map_err(|error| error.into_down())?,
+                task => self.write(task).await.map_err(|error| error.into_down())?,
             };
         }
         if end {
             self.end();
         }
         Ok(end)
+    }
+
+    /// Takes one step at a time, which [`Session::read_body_or_idle`] writes as well while it waits for the client.
+    fn send_proxy_task(&mut self, task: HttpTask) {
+        self.task = Some(task);
+    }
+
+    fn has_pending_proxy_tasks(&self) -> bool {
+        self.task.is_some() || self.answer.is_waiting()
+    }
+
+    async fn write_proxy_tasks(&mut self) -> Result<bool> {
+        self.begin()?;
+        self.flush().await?;
+        Ok(self.answer.is_ended())
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {
@@ -331,7 +401,7 @@ impl Session for H3Session {
         let mut timer = Timer::default();
         tokio::select! {
             biased;
-            read = self.read_or_leave(no_body_expected) => read,
+            read = self.read_and_flush(no_body_expected) => read,
             () = std::future::poll_fn(|cx| alarm.poll(&mut timer, cx)) => {
                 Error::e_explain(ErrorType::ReadTimedout, "the alarm rang").map_err(|error| error.into_down())
             }
