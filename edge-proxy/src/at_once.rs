@@ -60,11 +60,12 @@ impl Behind for Edge {
         // Asked of the kernel, so only where it is logged.
         let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
         let round_trip = is_logged.then(|| client.round_trip()).flatten();
+        let uri = is_logged.then(|| format!("{}{}", entry.authority, entry.path_and_query));
         tracing::debug!(
             target: "skerry::access",
             client = %client.ip(),
             method = %entry.method,
-            uri = format_args!("{}{}", entry.authority, entry.path_and_query),
+            uri = uri.as_deref(),
             status = entry.status.as_u16(),
             bytes,
             seconds,
