@@ -2,7 +2,7 @@
 //!
 //! Owns what an object weighs. A head never changes: a 304 makes another object around the same body.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
@@ -57,6 +57,8 @@ pub(crate) struct Object {
     pub(crate) retry: AtomicU64,
     /// The head as the tier writes it, once it has been written; its bytes are weighed from the start.
     pub(crate) prepared: OnceLock<Bytes>,
+    /// It was asked for after it came.
+    pub(crate) asked_again: AtomicBool,
 }
 
 impl Object {
@@ -100,6 +102,7 @@ impl Object {
             body,
             retry: AtomicU64::new(0),
             prepared: OnceLock::new(),
+            asked_again: AtomicBool::new(false),
         }
     }
 
