@@ -116,6 +116,72 @@ fn a_directory_in_use_and_one_that_is_not_ours_are_refused_with_a_reason() {
     assert!(most.contains("its file system has"), "{most}");
 }
 
+/// An edge whose disk tier is in a file system of its own, which is full once `full` is there.
+const ON_A_SMALL_DISK: &str = r#"
+mount -t tmpfs -o size=80m none "$1" || exit 1
+exec 3<&0
+"$2" edge --config "$3" <&3 &
+until [ -e "$4" ]; do sleep 0.1; done
+head -c 100m /dev/zero > "$1/filler" 2>/dev/null
+touch "$5"
+wait
+"#;
+
+#[test]
+fn a_full_disk_is_taken_out_and_memory_goes_on_alone() {
+    let origin = Scripted::start(|seen| {
+        let number: usize = seen.line().split(' ').nth(1).and_then(|path| path.get(1..)?.parse().ok()).unwrap_or(0);
+        let mut reply = Reply::bytes(&format!(
+            "HTTP/1.1 200 OK\r\nCache-Control: max-age=3600\r\nETag: \"{number}\"\r\nContent-Length: {}\r\n\r\n",
+            body(number).len()
+        ));
+        reply.bytes.extend(body(number));
+        reply
+    });
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let (pid, config) = cdn.process("edge-1");
+    cdn.kill("edge-1");
+    assert!(!crate::house::command::is_running(pid));
+    let disk = cdn.data("small-disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mut settings: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+    settings["disk"]["path"] = disk.join("cache").to_str().unwrap().into();
+    settings["disk"]["size"] = "64MiB".into();
+    settings["cache"]["object_max"] = "16MiB".into();
+    let file = cdn.file("small.toml", &settings.to_string());
+    let (fill, filled) = (cdn.data("fill"), cdn.data("filled"));
+    // A file system of its own, for whoever may not mount one as well: in a namespace.
+    let mut edge = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", ON_A_SMALL_DISK, "sh"])
+        .args([disk.as_os_str(), crate::house::command::binary().as_os_str(), file.as_ref(), fill.as_os_str(), filled.as_os_str()])
+        .env("SKERRY_STOP_WITH_STDIN", "1")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("the disk to serve", SOON, || {
+        assert!(edge.try_wait().unwrap().is_none(), "the edge ended");
+        TcpStream::connect(cdn.edge(1)).is_ok() && serves_from_disk(&cdn, 1)
+    });
+    let ask = |number: usize| fetch(cdn.edge(1), &format!("/{number}"), "");
+    for number in 0..8 {
+        assert!(ask(number) == Some((200, Some(body(number)))), "/{number}");
+    }
+    settled(&cdn, 1);
+    std::fs::write(&fill, "").unwrap();
+    wait_until("the disk to be full", SOON, || filled.exists());
+    let mut number = 8;
+    wait_until("the disk to be taken out", SOON, || {
+        assert!(ask(number) == Some((200, Some(body(number)))), "/{number}");
+        number += 1;
+        cdn.metric(1, "skerry_disk_state{state=\"out\"}") > 0.0
+    });
+    let last = number - 1;
+    assert!(ask(last) == Some((200, Some(body(last)))));
+    assert_eq!(origin.seen(&format!("/{last}")).len(), 1, "memory has it");
+    drop(edge.stdin.take());
+    edge.wait().unwrap();
+}
+
 /// A data directory without what a running process holds.
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     let _ = std::fs::remove_dir_all(to);

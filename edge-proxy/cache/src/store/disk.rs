@@ -211,7 +211,10 @@ impl Disk {
                 tracing::info!(entries = counts.entries, bytes = counts.bytes, millis, "the disk tier is open");
                 let _ = self.state.compare_exchange(State::Opening as u8, State::Serving as u8, Ordering::AcqRel, Ordering::Acquire);
                 let ended = self.queue.write(Arc::clone(&log)).await;
-                log.close().await;
+                // What failed is left as it is: nobody knows how long its end would take.
+                if ended.is_ok() {
+                    log.close().await;
+                }
                 ended
             }
             Err(trouble) => Err(trouble),

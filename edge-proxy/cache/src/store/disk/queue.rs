@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -21,6 +21,8 @@ use crate::figures::Counter;
 const NOTHINGS_MAX: usize = 65_536;
 /// The most of these that are written at once.
 const NOTHINGS_PER_BATCH: usize = 64;
+/// How long one batch may take; a device that takes longer counts as failed.
+const WRITE_MAX: Duration = Duration::from_secs(30);
 /// What waiting costs beside the value, in bytes.
 const WAITING_COST: u64 = 128;
 /// So many places in line are never looked through for ones that are left behind.
@@ -272,7 +274,7 @@ impl Queue {
             }
             let values: Vec<(Slot, Bytes)> = batch.iter().map(|(slot, _, value)| (*slot, value.clone())).collect();
             let began = Instant::now();
-            log.store(&values).await?;
+            tokio::time::timeout(WRITE_MAX, log.store(&values)).await.unwrap_or(Err(Trouble::Stuck))?;
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.write_micros.fetch_add(micros, Ordering::Relaxed);
             self.done(&batch);

@@ -37,6 +37,7 @@ struct Inner {
     random: u64,
     held: bool,
     loads: usize,
+    stuck: bool,
 }
 
 impl Shaky {
@@ -45,7 +46,7 @@ impl Shaky {
     }
 
     pub(crate) fn of_batches(seed: u64, faults: Faults, batch_bytes: u64) -> Arc<Self> {
-        let inner = Inner { device: Vec::new(), index: HashMap::new(), faults, random: seed | 1, held: false, loads: 0 };
+        let inner = Inner { device: Vec::new(), index: HashMap::new(), faults, random: seed | 1, held: false, loads: 0, stuck: false };
         Arc::new(Self { inner: Mutex::new(inner), batch_bytes })
     }
 
@@ -68,6 +69,11 @@ impl Shaky {
     /// Writes wait while it is held.
     pub(crate) fn hold(&self, held: bool) {
         self.inner.lock().held = held;
+    }
+
+    /// Writes never end from here on.
+    pub(crate) fn stick(&self) {
+        self.inner.lock().stuck = true;
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
@@ -128,6 +134,9 @@ impl Log for Shaky {
 
     async fn store(&self, values: &[(Slot, Bytes)]) -> Result<(), Trouble> {
         self.delay().await;
+        if self.inner.lock().stuck {
+            std::future::pending::<()>().await;
+        }
         if self.happens(|faults| faults.write_fails) {
             return Err(Trouble::Write(values.len()));
         }

@@ -116,6 +116,16 @@ async fn room_is_waited_for_and_given_up_when_the_device_fails() {
     assert_eq!(queue.bytes(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_device_that_answers_no_more_counts_as_failed() {
+    let log = Shaky::new(1, Faults::default());
+    let (queue, writer) = start(&log, 1_000);
+    log.stick();
+    assert!(queue.store_when_room(Slot(1), version(Slot(1), 1, 500)).await);
+    assert!(!queue.store_when_room(Slot(2), version(Slot(2), 1, 500)).await);
+    assert_eq!(writer.await.unwrap(), Err(Trouble::Stuck));
+}
+
 #[tokio::test]
 async fn too_many_slots_to_empty_one_by_one_give_up_everything_before() {
     let log = Shaky::new(1, Faults::default());
