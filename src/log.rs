@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged when `RUST_LOG` says nothing. The libraries repeat on their own what our lines say with the site and the node.
 const DEFAULT_FILTER: &str = "info,hickory_proto=warn,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,tower=warn,\
-     pingora_proxy=error,pingora_core=error,pingora_pool=error";
+     pingora_proxy=error,pingora_core=error,pingora_pool=error,foyer_storage=error";
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

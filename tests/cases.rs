@@ -11,6 +11,7 @@ mod collapse;
 mod crowds;
 mod dates;
 mod dev;
+mod disk;
 mod dns;
 mod drain;
 mod events;

@@ -79,6 +79,14 @@ pub const CERTIFICATES_MAX: usize = 1_024;
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of the smallest memory tier.
 pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of the smallest memory that a node may be limited to.
+pub const MEMORY_LIMIT_MIN: u64 = 64 << 20;
+/// Bytes of the smallest disk tier.
+pub const DISK_BYTES_MIN: u64 = 64 << 20;
+/// Bytes of the smallest slice.
+pub const SLICE_BYTES_MIN: u64 = 256 << 10;
+/// Bytes of the largest slice.
+pub const SLICE_BYTES_MAX: u64 = 2 << 20;
 /// Address ranges of load balancers of one listener.
 pub const PROXIES_MAX: usize = 256;
 /// The largest head of a request that may be allowed, in bytes. What an edge adds to it must still fit into the 64 KiB that a shield takes, or the

@@ -111,6 +111,12 @@ pub struct Edge {
     /// The memory tier.
     #[serde(default)]
     pub cache: Memory,
+    /// The disk tier: what is stored beyond memory, and is there again after a restart. Without it memory is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    /// What the process may take of memory, such as `2GiB`. The tiers get shares of it that leave room for connections and bookkeeping; a size in `cache` that is larger than its share is cut down to it. By default only the sizes in `cache` count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Size>,
     /// Certificates for clients.
     #[serde(default)]
     pub tls: Tls,
@@ -250,6 +256,12 @@ pub struct Shield {
     /// The memory tier.
     #[serde(default)]
     pub cache: Memory,
+    /// The disk tier: what is stored beyond memory, and is there again after a restart. Without it memory is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    /// What the process may take of memory, such as `2GiB`. The tiers get shares of it that leave room for connections and bookkeeping; a size in `cache` that is larger than its share is cut down to it. By default only the sizes in `cache` count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Size>,
 }
 
 /// Where a shield listens: IP addresses with ports, such as `0.0.0.0:8402`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
@@ -279,15 +291,66 @@ pub struct ControlLink {
 pub struct Memory {
     /// The bytes of stored answers kept in memory, heads and bookkeeping included.
     pub memory: Size,
-    /// The largest answer that is stored; larger ones are passed on.
+    /// The largest answer that is stored; larger ones are passed on. Without a disk tier at most `memory`, with one at most a quarter of its size.
     pub object_max: Size,
-    /// The bytes of answers being fetched at once that may still become stored ones; over it further answers are passed on.
+    /// The bytes of answers being fetched at once that may still become stored ones; over it further answers go to disk while they come, or are passed on where there is none.
     pub filling_max: Size,
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Self { memory: Size::from_mib(128), object_max: Size::from_mib(32), filling_max: Size::from_mib(64) }
+    }
+}
+
+/// The disk tier. It has its directory for itself; what a failed disk held is not used again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Its directory, such as `/var/cache/skerry`; made if missing, mode 0700. Nothing but Skerry may put files there.
+    pub path: PathBuf,
+    /// The bytes it takes there; the file system must have them.
+    pub size: Size,
+    /// The size of the slices in which bodies are stored and read, `256KiB` to `2MiB`; smaller bodies are stored with their heads.
+    #[serde(default = "slice")]
+    pub slice: Size,
+    /// Answers with a smaller body are written only when they are asked for a second time; `0B` writes all at once, so that all is there again after a crash.
+    #[serde(default)]
+    pub second_hit_below: Size,
+}
+
+/// What the parts of a node may take of memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Stored answers.
+    pub stored: u64,
+    /// Answers being fetched.
+    pub filling: u64,
+    /// What waits to be written to disk.
+    pub waiting: u64,
+    /// What is written at once; twice that is taken.
+    pub buffer: u64,
+    /// What readers hold of bodies on disk.
+    pub reading: u64,
+}
+
+impl Shares {
+    /// With a limit: a quarter for stored answers beside a disk, whose index of up to 94 bytes an answer needs room too, and half of it without
+    /// one; an eighth for what is fetched; what the disk needs; the rest is for connections and bookkeeping.
+    #[must_use]
+    pub fn of(cache: &Memory, disk: Option<&Disk>, limit: Option<Size>) -> Self {
+        const MIB: u64 = 1 << 20;
+        let Some(Size(limit)) = limit else {
+            return Self { stored: cache.memory.0, filling: cache.filling_max.0, waiting: 64 * MIB, buffer: 16 * MIB, reading: 64 * MIB };
+        };
+        let stored = if disk.is_some() { limit / 4 } else { limit / 2 };
+        Self {
+            stored: cache.memory.0.min(stored),
+            filling: cache.filling_max.0.min(limit / 8),
+            waiting: (limit / 32).clamp(4 * MIB, 256 * MIB),
+            buffer: (limit / 32).clamp(4 * MIB, 32 * MIB),
+            reading: (limit / 32).clamp(4 * MIB, 256 * MIB),
+        }
     }
 }
 
@@ -332,6 +395,10 @@ impl Process {
             }
         }
     }
+}
+
+pub(crate) fn slice() -> Size {
+    Size::from_mib(1)
 }
 
 pub(crate) fn dns_ttl() -> Period {

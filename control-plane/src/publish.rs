@@ -61,8 +61,6 @@ struct Standing {
     snapshot: Option<u64>,
     /// The last purge in force on it.
     purge_seq: Option<u64>,
-    /// The term that it was told these in.
-    log: String,
 }
 
 /// The service.
@@ -132,7 +130,6 @@ impl Door {
         let standing = Standing {
             snapshot: hello.snapshot.filter(|version| reach.is_some_and(|reach| *version <= reach.snapshot)),
             purge_seq: Some(hello.purge_seq).filter(|seq| reach.is_some_and(|reach| *seq <= reach.purge_seq.min(head))),
-            log: hello.log.clone(),
         };
         let ahead = standing.purge_seq.is_none() && !hello.log.is_empty() && hello.purge_seq >= head;
         if ahead && hello.purge_seq - head <= LIFT_MAX {

@@ -41,6 +41,14 @@ impl skerry_agent::Duties for Duties {
         self.exchange.purge_all_through(seq);
     }
 
+    fn settle(&self) -> Result<(), String> {
+        self.exchange.sync_purges()
+    }
+
+    fn caught_up(&self) {
+        self.exchange.caught_up();
+    }
+
     fn load(&self) -> Load {
         self.figures.load()
     }

@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
-use skerry_cache::exchange::{Bounds, Exchange};
+use skerry_cache::exchange::Exchange;
 use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
@@ -68,12 +68,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
 
     let registry = Registry::new();
     let figures = Arc::new(Figures::new(Role::Edge, &registry));
-    let exchange = Exchange::new(Bounds {
-        memory: settings.cache.memory.0,
-        object_max: settings.cache.object_max.0,
-        filling_max: settings.cache.filling_max.0,
-    });
-    exchange.resume_at(agent.purge_seq());
+    let exchange = Exchange::open(&settings.cache, settings.disk.as_ref(), settings.memory_limit, &settings.data, agent.purge_seq())?;
     skerry_cache::collect::register(&exchange, &registry);
 
     let certificates = {
@@ -109,7 +104,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
-    let following = agent.follow(Arc::new(Duties::new(snapshot, exchange, figures, Arc::clone(&countries))), stop.clone());
+    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, Arc::clone(&countries));
+    let following = agent.follow(Arc::new(duties), stop.clone());
     let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
     let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
@@ -121,6 +117,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
 
     front.drained().await;
     let _ = tokio::join!(following, living, relearning, admin);
+    exchange.close().await;
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
 }

@@ -202,7 +202,7 @@ impl Live {
 
 /// The fields that differ and cannot change live. A join token is none: it may go once it has been used.
 fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'static str> {
-    let process::Edge { name, data, control, listen, public_addresses, cache, tls, geo, limits: _ } = started;
+    let process::Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits: _ } = started;
     let fields = [
         ("name", *name == settings.name),
         ("data", *data == settings.data),
@@ -210,6 +210,8 @@ fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'st
         ("listen.admin", listen.admin == settings.listen.admin),
         ("public_addresses", *public_addresses == settings.public_addresses),
         ("cache", *cache == settings.cache),
+        ("disk", *disk == settings.disk),
+        ("memory_limit", *memory_limit == settings.memory_limit),
         ("tls.issuer", tls.issuer == settings.tls.issuer),
         ("geo", *geo == settings.geo),
     ];

@@ -43,6 +43,14 @@ impl skerry_agent::Duties for Duties {
         self.caught_up.send_replace(self.exchange.purge_seq());
     }
 
+    fn settle(&self) -> Result<(), String> {
+        self.exchange.sync_purges()
+    }
+
+    fn caught_up(&self) {
+        self.exchange.caught_up();
+    }
+
     fn load(&self) -> Load {
         self.figures.load()
     }

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use prometheus::Registry;
 use skerry_agent::figures::Figures;
 use skerry_agent::{Agent, Role, Settings};
-use skerry_cache::exchange::{Bounds, Exchange};
+use skerry_cache::exchange::Exchange;
 use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
@@ -54,12 +54,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
 
     let registry = Registry::new();
     let figures = Arc::new(Figures::new(Role::Shield, &registry));
-    let exchange = Exchange::new(Bounds {
-        memory: settings.cache.memory.0,
-        object_max: settings.cache.object_max.0,
-        filling_max: settings.cache.filling_max.0,
-    });
-    exchange.resume_at(agent.purge_seq());
+    let exchange = Exchange::open(&settings.cache, settings.disk.as_ref(), settings.memory_limit, &settings.data, agent.purge_seq())?;
     skerry_cache::collect::register(&exchange, &registry);
 
     let identity = agent.identity();
@@ -73,7 +68,8 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let following = agent.follow(Arc::new(Duties::new(current, exchange, figures, caught_up)), stop.clone());
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, caught_up);
+    let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });
     skerry_agent::ready::write(&settings.data, &addresses)
@@ -82,6 +78,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
 
     front.drained().await;
     let _ = tokio::join!(following, admin);
+    exchange.close().await;
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
 }

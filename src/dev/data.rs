@@ -34,6 +34,11 @@ impl Data {
         Ok(data)
     }
 
+    /// Whether it is there after this run.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.ours
+    }
+
     /// A path inside.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

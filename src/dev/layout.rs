@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process, Shield,
-    ShieldListen, Tls,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process,
+    Shield, ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -67,6 +67,12 @@ pub(crate) struct Node {
 /// Room enough that the sample origin's 100 MB file is stored and served from memory.
 fn memory() -> Memory {
     Memory { memory: Size::from_mib(192), object_max: Size::from_mib(128), filling_max: Size::from_mib(192) }
+}
+
+/// A disk tier for what a given data directory keeps between runs.
+fn disk(data: &Data, node: &Node) -> Option<Disk> {
+    let at = data.file(&node.name).join("cache");
+    data.is_kept().then(|| Disk { path: at, size: Size::from_mib(512), slice: Size::from_mib(1), second_hit_below: Size::default() })
 }
 
 /// The region of edge or shield `number`, from 1.
@@ -153,6 +159,8 @@ pub(crate) fn shield_settings(data: &Data, ports: &Ports, node: &Node, join_toke
         listen: ShieldListen { tier: node.address, admin: node.admin },
         advertise: None,
         cache: memory(),
+        disk: disk(data, node),
+        memory_limit: None,
     })
 }
 
@@ -171,6 +179,8 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         },
         public_addresses: vec![node.address.ip()],
         cache: memory(),
+        disk: disk(data, node),
+        memory_limit: None,
         geo: Geo::default(),
         limits: Limits::default(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },

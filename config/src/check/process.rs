@@ -7,11 +7,11 @@ use std::path::Path;
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
-    ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN,
-    HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, NAMES_MAX, NAMESERVERS_MAX, PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, STREAMS_MAX,
-    TOKEN_BYTES_MAX,
+    ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
+    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, PREFIXES_MAX,
+    PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{Control, ControlLink, Coverage, Dns, Edge, Limits, Memory, Process, Proxied, Shield, Tls};
+use crate::process::{Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Process, Proxied, Shield, Tls};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -120,7 +120,9 @@ fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet:
 }
 
 fn edge(edge: &Edge, findings: &mut Findings) {
-    node(&edge.name, &edge.data, &edge.control, &edge.cache, findings);
+    node(&edge.name, &edge.data, &edge.control, findings);
+    tiers(&edge.cache, edge.disk.as_ref(), edge.memory_limit, findings);
+    distinct_from_data(&edge.data, edge.disk.as_ref(), findings);
     let listen = &edge.listen;
     if listen.http.is_empty() && listen.https.is_empty() && listen.proxied.is_empty() {
         findings.add("listen", "neither http nor https is there; write at least one address for clients, such as http = [\"0.0.0.0:80\"]");
@@ -223,7 +225,9 @@ fn tls(tls: &Tls, used: Option<&str>, findings: &mut Findings) {
 }
 
 fn shield(shield: &Shield, findings: &mut Findings) {
-    node(&shield.name, &shield.data, &shield.control, &shield.cache, findings);
+    node(&shield.name, &shield.data, &shield.control, findings);
+    tiers(&shield.cache, shield.disk.as_ref(), shield.memory_limit, findings);
+    distinct_from_data(&shield.data, shield.disk.as_ref(), findings);
     distinct(&[("listen.tier", shield.listen.tier), ("listen.admin", shield.listen.admin)], findings);
     match shield.advertise {
         None if shield.listen.tier.ip().is_unspecified() => {
@@ -240,7 +244,7 @@ fn shield(shield: &Shield, findings: &mut Findings) {
     }
 }
 
-fn node(name: &str, directory: &Path, link: &ControlLink, memory: &Memory, findings: &mut Findings) {
+fn node(name: &str, directory: &Path, link: &ControlLink, findings: &mut Findings) {
     if let Err(why) = names::label(name) {
         findings.add("name", format!("{} is not the name of a node; {why}", quoted(name)));
     }
@@ -256,16 +260,21 @@ fn node(name: &str, directory: &Path, link: &ControlLink, memory: &Memory, findi
     {
         findings.add("control.join_token", "this is not a token; write what `skerry node token create` printed, or leave the field out");
     }
-    cache(memory, findings);
 }
 
-fn cache(memory: &Memory, findings: &mut Findings) {
-    let Memory { memory, object_max, filling_max } = *memory;
+fn tiers(cache: &Memory, tier: Option<&Disk>, limit: Option<Size>, findings: &mut Findings) {
+    let Memory { memory, object_max, filling_max } = *cache;
+    if let Some(limit) = limit.filter(|limit| limit.0 < MEMORY_LIMIT_MIN) {
+        findings.add("memory_limit", format!("\"{limit}\" is too little for a node; write at least \"{}\"", Size(MEMORY_LIMIT_MIN)));
+    }
     if memory.0 < MEMORY_BYTES_MIN {
         findings.add("cache.memory", format!("\"{memory}\" is too little; write at least \"{}\"", Size(MEMORY_BYTES_MIN)));
     }
     if object_max.0 == 0 {
         findings.add("cache.object_max", "\"0B\" would store nothing; write the size of the largest answer to store");
+    }
+    if let Some(tier) = tier {
+        return disk(tier, object_max, findings);
     }
     if object_max > memory {
         let says = format!("\"{object_max}\" is more than cache.memory, \"{memory}\"; write at most that");
@@ -274,6 +283,34 @@ fn cache(memory: &Memory, findings: &mut Findings) {
     if filling_max < object_max {
         let says = format!("\"{filling_max}\" is less than cache.object_max, \"{object_max}\"; write at least that");
         findings.add_because("cache.filling_max", &["cache.object_max"], says);
+    }
+}
+
+fn disk(disk: &Disk, object_max: Size, findings: &mut Findings) {
+    if disk.path.as_os_str().is_empty() {
+        findings.add("disk.path", "the path is empty; write a directory of its own, such as \"/var/cache/skerry\"");
+    }
+    if disk.size.0 < DISK_BYTES_MIN {
+        findings.add("disk.size", format!("\"{}\" is too little; write at least \"{}\"", disk.size, Size(DISK_BYTES_MIN)));
+    } else if object_max.0 > disk.size.0 / 4 {
+        let most = Size(disk.size.0 / 4);
+        let says = format!("\"{object_max}\" is more than a quarter of disk.size, \"{most}\"; write at most that");
+        findings.add_because("cache.object_max", &["disk.size"], says);
+    }
+    if !(SLICE_BYTES_MIN..=SLICE_BYTES_MAX).contains(&disk.slice.0) || !disk.slice.0.is_multiple_of(4 << 10) {
+        let (least, most) = (Size(SLICE_BYTES_MIN), Size(SLICE_BYTES_MAX));
+        findings.add("disk.slice", format!("\"{}\" is out of bounds; write whole pages of 4KiB, \"{least}\" to \"{most}\"", disk.slice));
+    }
+}
+
+/// Each of the two locks its directory and removes what it knows to be its own.
+fn distinct_from_data(data: &Path, disk: Option<&Disk>, findings: &mut Findings) {
+    if let Some(disk) = disk
+        && !data.as_os_str().is_empty()
+        && disk.path == data
+    {
+        let says = format!("\"{}\" is data already; write a directory of its own, such as \"{}/cache\"", data.display(), data.display());
+        findings.add_because("disk.path", &["data"], says);
     }
 }
 

@@ -6,9 +6,10 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process, Proxied,
-    Shield, ShieldListen, Tls, dns_ttl,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process,
+    Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
 };
+use crate::units::Size;
 
 /// The roles a process may have.
 const ROLES: &[&str] = &["control", "shield", "edge"];
@@ -87,6 +88,8 @@ record!(Edge {
     listen = "listen": required("the table of listeners: http, https, admin"),
     public_addresses = "public_addresses": required("the addresses DNS answers with, such as [\"192.0.2.1\"]"),
     cache = "cache": or(Memory::default()),
+    disk = "disk": optional,
+    memory_limit = "memory_limit": optional,
     tls = "tls": or(Tls::default()),
     geo = "geo": or(Geo::default()),
     limits = "limits": or(Limits::default()),
@@ -97,6 +100,8 @@ record!(Edge {
     listen: EdgeListen::stand_in(),
     public_addresses: Vec::new(),
     cache: Memory::default(),
+    disk: None,
+    memory_limit: None,
     tls: Tls::default(),
     geo: Geo::default(),
     limits: Limits::default(),
@@ -141,6 +146,8 @@ record!(Shield {
     listen = "listen": required("the table of listeners: tier, admin"),
     advertise = "advertise": optional,
     cache = "cache": or(Memory::default()),
+    disk = "disk": optional,
+    memory_limit = "memory_limit": optional,
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
@@ -148,6 +155,8 @@ record!(Shield {
     listen: ShieldListen::stand_in(),
     advertise: None,
     cache: Memory::default(),
+    disk: None,
+    memory_limit: None,
 });
 
 record!(ShieldListen {
@@ -165,6 +174,13 @@ record!(Memory {
     object_max = "object_max": or(Self::default().object_max),
     filling_max = "filling_max": or(Self::default().filling_max),
 } else Self::default());
+
+record!(Disk {
+    path = "path": required("a directory of its own, such as \"/var/cache/skerry\""),
+    size = "size": required("the bytes it takes there, such as \"100GiB\""),
+    slice = "slice": or(slice()),
+    second_hit_below = "second_hit_below": or(Size::default()),
+} else Self { path: PathBuf::new(), size: Size::default(), slice: slice(), second_hit_below: Size::default() });
 
 record!(Tls {
     certificates = "certificates": or(Vec::new()),

@@ -73,6 +73,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<ShieldListen>(&mut process, "ShieldListen");
     agrees::<ControlLink>(&mut process, "ControlLink");
     agrees::<Memory>(&mut process, "Memory");
+    agrees::<Disk>(&mut process, "Disk");
     agrees::<Limits>(&mut process, "Limits");
     agrees::<Proxied>(&mut process, "Proxied");
     agrees::<Geo>(&mut process, "Geo");
@@ -291,9 +292,18 @@ fn edge() -> impl Strategy<Value = Process> {
     let limits = (any::<u32>(), any::<u64>()).prop_map(|(streams, head)| Limits { streams, head: Size(head), ..Limits::default() });
     let link = (text(), of(text())).prop_map(|(address, join_token)| ControlLink { address, join_token });
     let geo = of(text()).prop_map(|path| Geo { database: path.map(Into::into) });
+    let sizes = (any::<u64>(), any::<u64>(), any::<u64>());
+    let disk = (text(), sizes).prop_map(|(path, (size, slice, second))| Disk {
+        path: path.into(),
+        size: Size(size),
+        slice: Size(slice),
+        second_hit_below: Size(second),
+    });
+    let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
     (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, limits).prop_map(
-        |(name, data, control, listen, public_addresses, cache, tls, geo, limits)| {
-            Process::Edge(Edge { name, data: data.into(), control, listen, public_addresses, cache, tls, geo, limits })
+        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, limits)| {
+            let data = data.into();
+            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits })
         },
     )
 }

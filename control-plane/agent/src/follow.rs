@@ -104,7 +104,7 @@ async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
 /// One stream, from connecting to its end.
 async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
     let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
-    let orders = match open(inner, &reports, outgoing).await {
+    let orders = match open(inner, duties, &reports, outgoing).await {
         Ok(orders) => orders,
         Err(end) => return end,
     };
@@ -112,14 +112,19 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
     let moved = Notify::new();
     tokio::select! {
         end = carry_out(inner, duties, orders, &reports, &moved) => end,
-        end = confirm(inner, &reports, &moved) => end,
+        end = confirm(inner, duties, &reports, &moved) => end,
         end = beat(duties, &reports) => end,
     }
 }
 
 /// Connects and says where the node stands. The position is brought to disk first: what a hello says counts as confirmed.
-async fn open(inner: &Arc<Inner>, reports: &mpsc::Sender<Report>, outgoing: mpsc::Receiver<Report>) -> Result<Streaming<Order>, End> {
-    let place = blocking(inner, |inner| inner.position.store()).await.map_err(End::Lost)?;
+async fn open(
+    inner: &Arc<Inner>,
+    duties: &Arc<dyn Duties>,
+    reports: &mpsc::Sender<Report>,
+    outgoing: mpsc::Receiver<Report>,
+) -> Result<Streaming<Order>, End> {
+    let place = store_position(inner, duties).await.map_err(End::Lost)?;
     let tls = connect::known(&inner.identity).map_err(End::Refused)?;
     let channel = connect::channel(&inner.settings.control.address, tls).await.map_err(|failure| match failure {
         Failure::Unreachable(why) => End::Lost(why),
@@ -191,11 +196,11 @@ async fn carry_out(
 }
 
 /// Confirms purges once the position is on disk.
-async fn confirm(inner: &Arc<Inner>, reports: &mpsc::Sender<Report>, moved: &Notify) -> End {
+async fn confirm(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>, moved: &Notify) -> End {
     loop {
         moved.notified().await;
         loop {
-            match blocking(inner, |inner| inner.position.store()).await {
+            match store_position(inner, duties).await {
                 Ok(place) => {
                     if let Err(end) = say(reports, report::What::Purged(Purged { seq: place.seq })).await {
                         return end;
@@ -209,6 +214,12 @@ async fn confirm(inner: &Arc<Inner>, reports: &mpsc::Sender<Report>, moved: &Not
             }
         }
     }
+}
+
+/// Brings what is in force to disk, and then the position that says so.
+async fn store_position(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Result<crate::keep::Place, String> {
+    let duties = Arc::clone(duties);
+    blocking(inner, move |inner| inner.position.store(|| duties.settle())).await
 }
 
 /// Reports the load, the sign of life.

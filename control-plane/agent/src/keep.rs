@@ -87,10 +87,11 @@ impl Position {
         *self.applied.lock() = place;
     }
 
-    /// Brings the position in force to disk and returns it. Blocks.
-    pub(crate) fn store(&self) -> Result<Place, String> {
+    /// Brings the position in force to disk and returns it, once `settle` has brought there what is in force by then. Blocks.
+    pub(crate) fn store(&self, settle: impl FnOnce() -> Result<(), String>) -> Result<Place, String> {
         let mut stored = self.stored.lock();
         let place = self.applied();
+        settle()?;
         if stored.as_ref() != Some(&place) {
             let json = serde_json::to_vec(&place).map_err(|error| error.to_string())?;
             disk::write(&self.path, &json, 0o600).map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
@@ -112,7 +113,9 @@ mod tests {
         assert_eq!(position.applied(), Place::default());
         assert!(data.path().join("purge.json.damaged").exists());
         position.advance(Place { log: "a".into(), seq: 7 });
-        position.store().unwrap();
+        position.store(|| Ok(())).unwrap();
+        position.advance(Place { log: "a".into(), seq: 8 });
+        assert!(position.store(|| Err("full".to_owned())).is_err());
         assert_eq!(Position::load(data.path()).unwrap().applied(), Place { log: "a".into(), seq: 7 });
     }
 

@@ -69,6 +69,18 @@ pub trait Duties: Send + Sync + 'static {
     /// Drops everything and takes `seq` as the purge number in force: the control plane's log no longer reaches back to where this node stood.
     fn purge_all_through(&self, seq: u64);
 
+    /// Brings the purges in force to the node's own disk, where it keeps any; the position that says so is written afterwards. Called where
+    /// blocking is allowed.
+    ///
+    /// # Errors
+    /// One sentence, when they would not outlive a restart: they are not confirmed then.
+    fn settle(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The node has heard of every purge that it missed. Must not block.
+    fn caught_up(&self) {}
+
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
 

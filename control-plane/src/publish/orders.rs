@@ -20,8 +20,9 @@ pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: 
         Role::Edge => plane.purges.releases(),
     };
     let mut published = plane.intent.published();
-    // What the node is told from here on is of the present term, and it has to say so when it comes back.
-    let mut told_term = standing.log == plane.purges.lineage.name();
+    // That it missed none, or no more: before it hears so it serves nothing that an earlier run stored. What it is told from here on is of the
+    // present term, and it has to say so when it comes back.
+    let mut told_all = false;
     let mut told_snapshot = standing.snapshot;
     // `None` means that the node stands nowhere in this log.
     let mut told_purges = standing.purge_seq;
@@ -29,7 +30,10 @@ pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: 
     loop {
         let through = *limits.borrow_and_update();
         let what = match next_purges(plane, told_purges, through).await {
-            Ok(None) if !told_term => Some(purges(plane, Vec::new())),
+            Ok(None) if !told_all => {
+                told_all = true;
+                Some(purges(plane, Vec::new()))
+            }
             Ok(Some((order, seq))) => {
                 told_purges = Some(seq);
                 Some(order)
@@ -37,7 +41,6 @@ pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: 
             Ok(None) => next_part(&mut snapshot, &mut published, &mut told_snapshot).map(order::What::Snapshot),
             Err(why) => return why,
         };
-        told_term = true;
         match what {
             Some(what) => {
                 if orders.send(Ok(Order { what: Some(what) })).await.is_err() {

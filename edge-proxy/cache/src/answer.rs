@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::fetch::{Body, FetchError, FetchErrorKind, Interim};
 use crate::object::Cursor;
+use crate::store::Mend;
 
 /// An answer to send.
 pub struct Answer {
@@ -69,6 +71,19 @@ impl Reader {
     /// `length` is what `Content-Length` promises.
     pub(crate) fn of_upstream(body: Box<dyn Body>, length: Option<u64>) -> Self {
         Self { source: Source::Upstream { body, owed: length, ended: false } }
+    }
+
+    /// Lets what is lost on disk of the objects it reads come from `mend`.
+    pub(crate) fn mend_with(&mut self, mend: &Arc<dyn Mend>) {
+        match &mut self.source {
+            Source::Object(cursor) => cursor.mend_with(mend),
+            Source::Multipart(pieces) => pieces.iter_mut().for_each(|piece| {
+                if let Piece::Part(cursor) = piece {
+                    cursor.mend_with(mend);
+                }
+            }),
+            Source::Empty | Source::Upstream { .. } => {}
+        }
     }
 
     /// The next piece, never empty; `None` at the proper end. An error means the answer must be cut off visibly.

@@ -9,6 +9,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use crate::exchange::Exchange;
 use crate::figures::Figures;
 
+mod disk;
+
 type Reading = fn(&Figures) -> u64;
 
 /// Name, help and source of each counter.
@@ -46,6 +48,7 @@ struct Scrape {
     gauges: Vec<(IntGauge, Reading)>,
     forwarded: IntCounterVec,
     uncacheable: IntCounterVec,
+    disk: disk::Disk,
 }
 
 /// Registers the figures of `exchange`.
@@ -59,6 +62,7 @@ pub fn register(exchange: &Arc<Exchange>, registry: &Registry) {
         gauges: GAUGES.iter().map(|(name, help, reading)| (IntGauge::new(*name, *help).expect("valid"), *reading)).collect(),
         forwarded: IntCounterVec::new(forwarded, &["reason"]).expect("valid"),
         uncacheable: IntCounterVec::new(uncacheable, &["reason"]).expect("valid"),
+        disk: disk::Disk::new(),
     };
     registry.register(Box::new(scrape)).expect("registered once");
 }
@@ -67,7 +71,7 @@ impl Collector for Scrape {
     fn desc(&self) -> Vec<&Desc> {
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
-        counters.chain(gauges).chain(self.forwarded.desc()).chain(self.uncacheable.desc()).collect()
+        counters.chain(gauges).chain(self.forwarded.desc()).chain(self.uncacheable.desc()).chain(self.disk.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -86,7 +90,8 @@ impl Collector for Scrape {
         }
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.collect());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.collect());
-        counters.chain(gauges).chain(self.forwarded.collect()).chain(self.uncacheable.collect()).collect()
+        let disk = self.disk.collect(figures.disk.as_ref());
+        counters.chain(gauges).chain(self.forwarded.collect()).chain(self.uncacheable.collect()).chain(disk).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 //! 1. *bypass*: the policy, one of its cookies, or a request directive that it obeys, keeps the request away from the cache: upstream, unchanged.
 //! 2. *key*: without the cookies that the policy takes out: scheme, host, path, query, fields and cookies by the site's key rules, and by
 //!    what answers said of queries (`search`).
-//! 3. *lookup*: by key, then by the key of the variant; a hard purge makes a find a miss, a soft one stale; of parts, those that hold
+//! 3. *lookup*: by key, then by the key of the variant, in memory, then on disk (`stored`); a hard purge makes a find a miss, a soft one stale; of parts, those that hold
 //!    the range. Request directives that the policy obeys make it staler or fresher (`directives`).
 //! 4. *fresh*: a hit, conditional and range applied.
 //! 5. *stale, but within stale-while-revalidate*: a hit; one refresh per key goes on behind it.
@@ -38,19 +38,21 @@ use crate::lookup::{self, Found, State};
 use crate::object::{Filling, Object};
 use crate::purge::{Identity, Table, Verdict};
 use crate::request::Request;
-use crate::store::Memory;
+use crate::store::{Disk, Memory};
 use crate::time::Time;
 
 mod directives;
 mod explain;
 mod invalidate;
 mod lead;
+mod mend;
 mod pass;
 mod ready;
 mod remember;
 mod scope;
 mod search;
 mod serve;
+mod stored;
 
 use directives::Directives;
 use lead::{Led, Trip};
@@ -58,6 +60,7 @@ use pass::failed;
 pub use ready::Hit;
 use remember::Remembered;
 use serve::Served;
+use stored::Turns;
 
 /// How often one request starts again at the lookup.
 const ROUNDS: usize = 4;
@@ -78,13 +81,18 @@ pub struct Bounds {
 pub struct Exchange {
     bounds: Bounds,
     store: Memory,
+    /// What is stored beyond memory, and over restarts.
+    disk: Option<Arc<Disk>>,
+    /// The largest body that is stored where a disk takes it, in bytes.
+    sliced_max: u64,
+    turns: Turns,
     flights: Arc<Flights>,
-    purges: Table,
+    purges: Arc<Table>,
     remembered: Remembered,
     filling: Arc<Filling>,
     counters: Counters,
     /// Counts markers and heads.
-    order: AtomicU64,
+    order: Arc<AtomicU64>,
 }
 
 /// One request on its way through the steps.
@@ -108,18 +116,25 @@ impl Exchange {
     /// An empty cache.
     #[must_use]
     pub fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self::empty(bounds, Arc::default(), 1))
+    }
+
+    fn empty(bounds: Bounds, purges: Arc<Table>, order: u64) -> Self {
         // What is heavier than the store, or than a weight can say, is never kept.
         let object_max = bounds.object_max.min(bounds.memory).min(crate::store::ENTRY_MAX - (1 << 20));
-        Arc::new(Self {
+        Self {
             bounds: Bounds { object_max, ..bounds },
             store: Memory::new(bounds.memory),
+            disk: None,
+            sliced_max: 0,
+            turns: Turns::new(),
             flights: Arc::default(),
-            purges: Table::default(),
+            purges,
             remembered: Remembered::new(),
             filling: Arc::default(),
             counters: Counters::default(),
-            order: AtomicU64::new(1),
-        })
+            order: Arc::new(AtomicU64::new(order)),
+        }
     }
 
     /// Answers a request, from the store if it may, through `fetch` if it must.
@@ -163,15 +178,19 @@ impl Exchange {
         now: Time,
         fetch: Arc<dyn Fetch>,
     ) -> Result<Answer, Failed> {
+        if policy.no_vary_search {
+            self.load_search_rules(&request, policy, now).await;
+        }
         let primary = self.primary(&request, policy);
-        let found = self.find(&primary, &request, &directives, now);
+        let found = self.find_stored(&primary, &request, &directives, now).await;
         // The common case first: it needs none of what follows.
         if found.state == State::Fresh
             && let Some(object) = &found.object
             && let Some(answer) = serve::answer(object, &request, now, Served { detail: found.detail, ..Served::hit() })
         {
             self.counters.hits.inc();
-            return Ok(answer);
+            self.note_hit(object);
+            return Ok(self.with_mend(answer, object, &request, &fetch));
         }
         let identity = Arc::new(identity(&request, site, policy));
         let asked = Asked { request, policy, primary, identity, directives, now, fetch };
@@ -238,7 +257,7 @@ impl Exchange {
                     break;
                 }
             }
-            found = self.find(&asked.primary, &asked.request, &asked.directives, asked.now);
+            found = self.find_stored(&asked.primary, &asked.request, &asked.directives, asked.now).await;
         }
         self.pass_remembered(asked, status).await
     }
@@ -260,7 +279,7 @@ impl Exchange {
             State::StaleIfError => Some("stale-if-error"),
             State::Stale | State::Missing => return None,
         };
-        let answer = serve::answer(object, &asked.request, asked.now, Served { detail, ..Served::hit() })?;
+        let answer = self.of_object(asked, object, Served { detail, ..Served::hit() })?;
         self.counters.hits.inc();
         if detail.is_some() {
             self.counters.stale_hits.inc();
@@ -288,6 +307,10 @@ impl Exchange {
             let again = self.find(&asked.primary, &asked.request, &asked.directives, asked.now);
             let same =
                 |one: &Option<Arc<Object>>, other: &Option<Arc<Object>>| one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr);
+            if found.from_disk {
+                // Memory need not have it, or the marker that leads there.
+                return again.object.is_some() && !same(&again.object, &found.object);
+            }
             again.key != found.key || !same(&again.object, &found.object)
         };
         self.flights.join(&key(scope), || self.flight(asked, found), usable, changed)
@@ -329,7 +352,7 @@ impl Exchange {
                 status.stored = true;
                 status.fwd_status = fwd_status;
                 let served = Served { status, cursor, first: fwd_status.is_none(), detail: None };
-                let mut answer = serve::answer(&object, &asked.request, asked.now, served)?;
+                let mut answer = self.of_object(asked, &object, served)?;
                 answer.headers.extend(own);
                 answer.interim = interim;
                 Some(Ok(answer))
@@ -338,7 +361,7 @@ impl Exchange {
                 status.fwd_status = fwd_status;
                 status.detail = Some(detail);
                 let served = Served { status, cursor: None, first: false, detail: None };
-                serve::answer(&object, &asked.request, asked.now, served).map(|answer| Ok(Answer { interim, ..answer }))
+                self.of_object(asked, &object, served).map(|answer| Ok(Answer { interim, ..answer }))
             }
             Led::Direct { fetched, refusal } => {
                 // The whole was asked for upstream, this client asked for less: let it ask for itself.
@@ -375,7 +398,8 @@ impl Exchange {
                     return None;
                 }
                 status.detail = Some(detail);
-                return serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None })
+                return self
+                    .of_object(asked, &object, Served { status, cursor: None, first: false, detail: None })
                     .inspect(|_| self.counters.collapsed.inc())
                     .map(Ok);
             }
@@ -385,9 +409,15 @@ impl Exchange {
         if !self.fits(asked, &object) {
             return None;
         }
-        let answer = serve::answer(&object, &asked.request, asked.now, Served { status, cursor: None, first: false, detail: None })?;
+        let answer = self.of_object(asked, &object, Served { status, cursor: None, first: false, detail: None })?;
         self.counters.collapsed.inc();
         Some(Ok(answer))
+    }
+
+    /// Answers from an object, with what can be done for what the disk lost of it.
+    fn of_object(&self, asked: &Asked<'_>, object: &Object, served: Served) -> Option<Answer> {
+        let answer = serve::answer(object, &asked.request, asked.now, served)?;
+        Some(self.with_mend(answer, object, &asked.request, &asked.fetch))
     }
 
     /// Whether another request's answer is also this one's: the query, by what the answer says of it, and the variant; not purged; usable
@@ -416,7 +446,8 @@ impl Exchange {
         self.store.clear();
     }
 
-    /// Takes up the purge position of an earlier run. The store is empty then, so nothing is purged.
+    /// Takes up the purge position of an earlier run. In memory nothing is stored then; what is on disk is dropped when the table that was kept
+    /// with it does not reach so far.
     pub fn resume_at(&self, seq: u64) {
         self.purges.resume(seq);
     }
@@ -438,6 +469,7 @@ impl Exchange {
             filling_bytes: self.filling.bytes(),
             flights: self.flights.len() as u64,
             remembered: self.remembered.len(),
+            disk: self.disk.as_ref().map(|disk| disk.figures()),
             ..self.counters.figures()
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::answer::Forwarded;
 use crate::cacheable::Refusal;
+use crate::disk::DiskFigures;
 
 /// The figures of one cache at one moment. Counters rise only; gauges say what is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Figures {
     pub flights: u64,
     /// Gauge: keys remembered as uncacheable.
     pub remembered: u64,
+    /// Those of the disk tier, where there is one.
+    pub disk: Option<DiskFigures>,
 }
 
 /// The counters behind [`Figures`].

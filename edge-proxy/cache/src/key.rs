@@ -103,7 +103,12 @@ impl Key {
         self.text.len()
     }
 
-    fn from_text(text: Vec<u8>) -> Self {
+    /// The text: what tells one key from another.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) fn from_text(text: Vec<u8>) -> Self {
         Self { hash: xxh3_128(&text), text: text.into() }
     }
 }

@@ -21,6 +21,7 @@ pub mod request;
 pub mod time;
 pub mod vary;
 
+mod codec;
 mod cookies;
 mod flight;
 mod lists;
@@ -29,6 +30,11 @@ mod object;
 mod purge;
 mod shape;
 mod store;
+
+/// The disk tier, as far as a node sets it up and looks at it.
+pub mod disk {
+    pub use crate::store::disk::{DiskFigures, Settings, State};
+}
 
 #[cfg(test)]
 mod second_opinion;

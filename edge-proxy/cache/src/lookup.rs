@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) detail: Option<&'static str>,
     /// Where the node stood in purges before it looked.
     pub(crate) position: Position,
+    /// Some of what led here was read from disk, and memory may not have it.
+    pub(crate) from_disk: bool,
 }
 
 /// What may be done with what was found.
@@ -53,18 +55,23 @@ pub(crate) enum State {
     Missing,
 }
 
-/// Looks a request up.
+/// Looks a request up in memory.
 pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Request, now: Time) -> Found {
+    find_by(|key| store.get(key), purges, primary, request, now)
+}
+
+/// Looks a request up in what `get` gets.
+pub(crate) fn find_by(get: impl Fn(&Key) -> Option<Entry>, purges: &Table, primary: &Key, request: &Request, now: Time) -> Found {
     let position = purges.position();
     let mut key = primary.clone();
     let mut reason = Forwarded::UriMiss;
-    let mut entry = store.get(primary);
+    let mut entry = get(primary);
     if let Some(Entry::Marker(marker)) = &entry {
         key = vary::key(primary, marker.generation, &marker.fields, &request.headers);
         reason = Forwarded::VaryMiss;
-        entry = store.get(&key);
+        entry = get(&key);
     }
-    let mut found = Found { key, object: None, parts: None, state: State::Missing, reason, detail: None, position };
+    let mut found = Found { key, object: None, parts: None, state: State::Missing, reason, detail: None, position, from_disk: false };
     match entry {
         Some(Entry::Object(object)) => found.take(object, purges, now),
         Some(Entry::Parts(parts)) => found.take_parts(parts, purges, request, now),
@@ -72,7 +79,7 @@ pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Requ
     }
     if request.head_only
         && found.object.is_none()
-        && let Some(Entry::Object(head)) = store.get(&found.key.head())
+        && let Some(Entry::Object(head)) = get(&found.key.head())
     {
         found.take(head, purges, now);
     }
@@ -81,6 +88,10 @@ pub(crate) fn find(store: &Memory, purges: &Table, primary: &Key, request: &Requ
 
 impl Found {
     fn take(&mut self, object: Arc<Object>, purges: &Table, now: Time) {
+        if object.body.is_gone() {
+            self.detail = Some("lost");
+            return;
+        }
         match purges.verdict(&object.identity, &object.mark) {
             Verdict::Gone => self.detail = Some("purged"),
             verdict => {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use sfv::{BareItem, Dictionary, InnerList, ListEntry};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::codec::{Reader, Writer};
 use crate::key::decoded;
 use crate::lists::structured;
 
@@ -61,16 +62,43 @@ impl Rules {
 
     /// Tells rules apart that are not the same.
     pub(crate) fn hash(&self) -> u128 {
-        let (kind, names) = match &self.params {
-            Params::AllBut(names) => (0, names),
-            Params::Only(names) => (1, names),
-        };
+        let (kind, names) = self.parts();
         let mut text = vec![kind, u8::from(self.key_order)];
         for name in names {
             text.extend_from_slice(&(name.len() as u64).to_be_bytes());
             text.extend_from_slice(name);
         }
         xxh3_128(&text)
+    }
+
+    fn parts(&self) -> (u8, &[Vec<u8>]) {
+        match &self.params {
+            Params::AllBut(names) => (0, names),
+            Params::Only(names) => (1, names),
+        }
+    }
+
+    /// Writes them for the disk.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        let (kind, names) = self.parts();
+        out.byte(kind);
+        out.byte(u8::from(self.key_order));
+        names.iter().for_each(|name| out.bytes(name));
+    }
+
+    /// Reads them back.
+    pub(crate) fn read(from: &mut Reader) -> Option<Self> {
+        let (kind, key_order) = (from.byte()?, from.byte()? != 0);
+        let mut names = Vec::new();
+        while !from.is_empty() {
+            names.push(from.bytes()?.to_vec());
+        }
+        let params = match kind {
+            0 => Params::AllBut(names),
+            1 => Params::Only(names),
+            _ => return None,
+        };
+        Some(Self { params, key_order })
     }
 
     /// What they cost in memory, in bytes.

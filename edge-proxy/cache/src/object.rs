@@ -2,7 +2,7 @@
 //!
 //! Owns what an object weighs. A head never changes: a 304 makes another object around the same body.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
@@ -58,6 +58,8 @@ pub(crate) struct Object {
     /// When a failed refresh may be tried again; see [`crate::lookup`].
     pub(crate) retry: AtomicU64,
     pub(crate) prepared: Prepared,
+    /// It was asked for after it came.
+    pub(crate) asked_again: AtomicBool,
 }
 
 /// The head as the tier writes it, once it has been written; its bytes are weighed from the start.
@@ -110,6 +112,7 @@ impl Object {
             body,
             retry: AtomicU64::new(0),
             prepared: Prepared::default(),
+            asked_again: AtomicBool::new(false),
         }
     }
 

@@ -4,6 +4,8 @@
 //! when its fetch began; it may be used only if no hard epoch that matches it is higher, and is stale if a soft one is. Nothing walks the
 //! store. Names are kept as hashes: two names with one hash purge too much, never too little.
 //!
+//! Where answers are stored on disk, `journal` has every change before it is in force, and `kept` makes the table of it again.
+//!
 //! The lock covers all epochs; a lookup takes it to read, briefly, and only for an object that was not compared since the last change.
 
 use std::collections::HashMap;
@@ -15,14 +17,18 @@ use skerry_config::snapshot::Snapshot;
 
 mod compared;
 mod identity;
+mod journal;
+mod kept;
 mod local;
 mod prefixes;
 mod tags;
 mod url;
 
 pub(crate) use identity::{Identity, group_name};
+pub(crate) use kept::Life;
 pub(crate) use tags::Tags;
 
+use journal::{Change, Journal, Of};
 use local::Local;
 use prefixes::Prefixes;
 use url::{Location, named};
@@ -112,6 +118,20 @@ impl Mark {
         Self { order, ..self }
     }
 
+    /// The numbers of it: the last purge in force, the invalidations and the drops when the fetch began, and its place among all heads.
+    pub(crate) fn numbers(&self) -> [u64; 4] {
+        [self.began.seq, self.began.invalidations, self.began.drops, self.order]
+    }
+
+    /// What these numbers were of.
+    pub(crate) fn of_numbers([seq, invalidations, drops, order]: [u64; 4], tags: Tags, groups: Box<[u128]>) -> Self {
+        Self { order, ..Self::new(Position { seq, invalidations, drops }, tags, groups) }
+    }
+
+    pub(crate) fn groups(&self) -> &[u128] {
+        &self.groups
+    }
+
     /// Grows with what an answer can know: the purges in force when it was asked for, and when its head came.
     pub(crate) fn recency(&self) -> (u64, u64) {
         (self.began.seq, self.order)
@@ -143,6 +163,13 @@ pub(crate) struct Table {
     seq: AtomicU64,
     /// Counts the times at which everything was dropped.
     drops: AtomicU64,
+    /// Below this no drop of this run is counted.
+    drops_from: u64,
+    /// What is on disk of heads up to this place does not count.
+    given_up: AtomicU64,
+    /// Where every change is written before it is in force, where the table outlives its process.
+    journal: Option<Journal>,
+    life: Option<Life>,
 }
 
 #[derive(Debug)]
@@ -205,27 +232,49 @@ impl Table {
 
     /// Puts purges in force; when this returns, every lookup sees them.
     pub(crate) fn raise(&self, purges: &[Purge], snapshot: &Snapshot) {
-        let mut epochs = self.epochs.write();
+        let seq = purges.iter().map(|purge| purge.seq).max().unwrap_or(0);
+        let mut changes = Vec::new();
         for purge in purges {
-            epochs.raise(purge.seq, &purge.targets, snapshot);
+            of(&purge.targets, purge.seq, snapshot, |of| changes.push(Change::Raised { of, seq: purge.seq, soft: purge.targets.soft }));
         }
-        self.changed(purges.iter().map(|purge| purge.seq).max().unwrap_or(0));
+        changes.push(Change::InForce(seq));
+        let mut epochs = self.epochs.write();
+        self.note(&changes);
+        for change in changes {
+            if let Change::Raised { of, seq, soft } = change {
+                epochs.raise_one(of, seq, soft);
+            }
+        }
+        epochs.fold();
+        self.changed(seq);
+    }
+
+    fn note(&self, changes: &[Change]) {
+        if let Some(journal) = &self.journal {
+            journal.append(changes);
+        }
     }
 
     /// Takes out of use everything that was asked for before, and begins anew at `seq`: in place of purges that were missed, or of another
     /// count of them, whose numbers compare nothing with the ones before.
     pub(crate) fn drop_all(&self, seq: u64) {
         let mut epochs = self.epochs.write();
-        self.drops.fetch_add(1, Ordering::AcqRel);
+        let drops = self.drops.load(Ordering::Acquire).max(self.drops_from);
+        self.note(&[Change::Dropped { drops: drops + 2, seq }]);
+        self.drops.store(drops + 1, Ordering::Release);
         *epochs = Epochs { names_max: epochs.names_max, ..Epochs::default() };
         self.seq.store(seq, Ordering::Release);
         // Once more, for who began to look in between.
-        self.drops.fetch_add(1, Ordering::AcqRel);
+        self.drops.store(drops + 2, Ordering::Release);
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Takes up the position of an earlier run.
+    /// Takes up the position of an earlier run. A table that outlived its process and does not reach there missed purges, as when it was not
+    /// kept for a while: everything is dropped.
     pub(crate) fn resume(&self, seq: u64) {
+        if self.journal.is_some() && seq > self.seq() {
+            return self.drop_all(seq);
+        }
         self.seq.fetch_max(seq, Ordering::AcqRel);
     }
 
@@ -237,7 +286,7 @@ impl Table {
     /// Takes everything with these identities or in these groups out of use that was asked for before.
     pub(crate) fn invalidate(&self, targets: &[Identity], groups: &[u128]) {
         let names: Vec<u128> = targets.iter().flat_map(|target| &target.resources).chain(groups).copied().collect();
-        self.local.invalidate(&names);
+        self.local.invalidate(&names, |count| self.note(&[Change::Invalidated { count, names: names.clone() }]));
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -294,45 +343,36 @@ fn judged(epoch: Epoch, stamp: u64) -> Verdict {
     }
 }
 
-impl Epochs {
-    fn raise(&mut self, seq: u64, targets: &Targets, snapshot: &Snapshot) {
-        let soft = targets.soft;
-        if targets.all {
-            self.all.raise(seq, soft);
-        }
-        for site in &targets.sites {
-            self.sites.entry(named("site", site)).or_default().raise(seq, soft);
-        }
-        for host in targets.hosts.iter().flat_map(|host| url::with_aliases(host, snapshot)) {
-            self.hosts.entry(named("host", &host)).or_default().raise(seq, soft);
-        }
-        for tag in &targets.tags {
-            self.tags.entry(named("tag", tag)).or_default().raise(seq, soft);
-            self.any_tag.raise(seq, soft);
-        }
-        for text in &targets.urls {
-            match Location::of(text) {
-                Some(location) => {
-                    for name in location.names(snapshot) {
-                        self.urls.entry(name).or_default().raise(seq, soft);
-                    }
-                }
-                None => tracing::warn!(seq, url = text, "purge names no URL"),
-            }
-        }
-        for text in &targets.prefixes {
-            match Location::of(text) {
-                Some(location) => {
-                    for host in url::with_aliases(&location.host, snapshot) {
-                        self.prefixes.raise(&host, &location.path_and_query, seq, soft);
-                    }
-                }
-                None => tracing::warn!(seq, prefix = text, "purge names no URL prefix"),
-            }
-        }
-        self.fold();
+/// What the targets of a purge are epochs of.
+fn of(targets: &Targets, seq: u64, snapshot: &Snapshot, mut each: impl FnMut(Of)) {
+    if targets.all {
+        each(Of::All);
     }
+    targets.sites.iter().for_each(|site| each(Of::Site(named("site", site))));
+    for host in targets.hosts.iter().flat_map(|host| url::with_aliases(host, snapshot)) {
+        each(Of::Host(named("host", &host)));
+    }
+    targets.tags.iter().for_each(|tag| each(Of::Tag(named("tag", tag))));
+    for text in &targets.urls {
+        match Location::of(text) {
+            Some(location) => location.names(snapshot).into_iter().for_each(|name| each(Of::Url(name))),
+            None => tracing::warn!(seq, url = text, "purge names no URL"),
+        }
+    }
+    for text in &targets.prefixes {
+        match Location::of(text) {
+            Some(location) => {
+                for host in url::with_aliases(&location.host, snapshot) {
+                    let (hash, host, length) = Prefixes::hashed(&host, &location.path_and_query);
+                    each(Of::Prefix { hash, host, length });
+                }
+            }
+            None => tracing::warn!(seq, prefix = text, "purge names no URL prefix"),
+        }
+    }
+}
 
+impl Epochs {
     /// The highest epochs that match.
     fn matching(&self, identity: &Identity, tags: &Tags) -> Epoch {
         let mut epoch = Epoch::default();

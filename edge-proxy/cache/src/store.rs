@@ -1,4 +1,4 @@
-//! Where answers are kept: in memory.
+//! Where answers are kept: in memory, and behind it on disk.
 //!
 //! Owns what an entry is. A lookup compares the whole key, so that two keys with one hash are two misses, never one wrong answer.
 
@@ -8,8 +8,10 @@ use crate::no_vary_search;
 use crate::object::{Object, Parts};
 use crate::vary;
 
+pub(crate) mod disk;
 mod memory;
 
+pub(crate) use disk::{Disk, Mend, Reading, Slices};
 pub(crate) use memory::{ENTRY_MAX, Memory};
 
 /// What is stored under a key.

@@ -28,9 +28,11 @@ impl Desk {
         Self { inner, duties, arriving: None }
     }
 
-    /// Puts purges in force, and takes the name of their log. Those in force already are left out; a gap is an error.
+    /// Puts purges in force, and takes the name of their log. Those in force already are left out; a gap is an error. None say that there are no
+    /// more for now.
     pub(super) fn purges(&self, purges: Purges) -> Result<(), String> {
         let Place { mut seq, .. } = self.inner.position.applied();
+        let is_last = purges.purges.is_empty();
         let mut fresh = Vec::with_capacity(purges.purges.len());
         for purge in purges.purges {
             if purge.seq <= seq {
@@ -47,6 +49,9 @@ impl Desk {
             self.duties.purge(&fresh);
         }
         self.inner.position.advance(Place { log: purges.log, seq });
+        if is_last {
+            self.duties.caught_up();
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Runs as a task of its own, so that no client's leaving stops what others wait for or what is to be stored.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use skerry_config::site::SetCookie;
@@ -33,6 +33,8 @@ mod complete;
 mod confirm;
 mod fill;
 mod keep;
+
+pub(super) use complete::{open, ranged};
 
 /// What the leader tells its own client.
 pub(super) enum Led {
@@ -223,7 +225,8 @@ impl Trip {
 
     /// The largest body that is stored, in bytes.
     fn object_max(&self) -> u64 {
-        self.exchange.bounds.object_max.min(self.policy.object_max.unwrap_or(u64::MAX))
+        let most = if self.scope == Scope::Whole { self.exchange.object_max() } else { self.exchange.bounds.object_max };
+        most.min(self.policy.object_max.unwrap_or(u64::MAX))
     }
 
     /// An answer that may not be stored: everybody goes upstream alone, and later requests do so at once.
@@ -235,10 +238,10 @@ impl Trip {
         if !matches!(fetched.status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::TOO_EARLY) {
             self.remember(is_error, fetched.responded_at);
             if !is_error && self.stale.is_some() {
-                exchange.store.remove(&self.key.head());
+                exchange.take_away(&self.key.head());
                 // What an origin says to HEAD alone is no word about GET.
                 if self.scope != Scope::Head {
-                    exchange.store.remove(&self.key);
+                    exchange.take_away(&self.key);
                 }
             }
         }
@@ -295,6 +298,7 @@ impl Trip {
             body,
             retry: AtomicU64::new(0),
             prepared: Prepared::default(),
+            asked_again: AtomicBool::new(false),
         });
         if !head_only {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });
@@ -330,7 +334,8 @@ impl Trip {
             Some(Entry::Marker(marker)) if marker.fields == *fields => marker.generation,
             _ => {
                 let generation = self.exchange.next_in_order();
-                self.exchange.store.insert(primary.clone(), Entry::Marker(Arc::new(Marker { fields: Arc::clone(fields), generation })));
+                let marker = Marker { fields: Arc::clone(fields), generation };
+                self.exchange.put_in_turn(primary.clone(), Entry::Marker(Arc::new(marker)));
                 generation
             }
         };

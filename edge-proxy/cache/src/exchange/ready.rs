@@ -30,13 +30,14 @@ impl Exchange {
         }
         cookies::strip(&mut request.headers, &policy.cookies);
         let found = self.find(&self.primary(request, policy), request, &directives, now);
-        let object = found.object.filter(|object| found.state == State::Fresh && object.body.is_whole())?;
+        let object = found.object.filter(|object| found.state == State::Fresh && object.body.is_resident())?;
         let head_only = match shape::of(&object, request)? {
             Shape::Whole => false,
             Shape::Head => true,
             _ => return None,
         };
         object.length()?;
+        self.note_hit(&object);
         let now = now.max(object.freshness.responded_at);
         let status_of_cache =
             CacheStatus { hit: true, ttl: Some(object.freshness.ttl(now)), detail: found.detail, ..CacheStatus::default() };

@@ -31,8 +31,8 @@ impl Exchange {
         let there = self.store.get(&place);
         match (rules, &there) {
             (Some(rules), Some(Entry::Search(known))) if **known == *rules => {}
-            (Some(rules), _) => self.store.insert(place, Entry::Search(Arc::new(rules.clone()))),
-            (None, Some(_)) => self.store.remove(&place),
+            (Some(rules), _) => self.put_in_turn(place, Entry::Search(Arc::new(rules.clone()))),
+            (None, Some(_)) => self.take_away(&place),
             (None, None) => {}
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn key_under(request: &Request, policy: &Policy, rules: Option<&Rules
 }
 
 /// Where the rules of a path are kept.
-fn place(request: &Request, policy: &Policy) -> Key {
+pub(super) fn place(request: &Request, policy: &Policy) -> Key {
     let path = split(&request.path_and_query).0.to_owned();
     Key::of(&Request { path_and_query: path, ..request.clone() }, &policy.key).search()
 }

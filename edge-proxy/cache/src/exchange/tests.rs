@@ -2,6 +2,7 @@
 
 mod collapse;
 mod directives;
+mod disk;
 mod explain;
 mod groups;
 mod heads;

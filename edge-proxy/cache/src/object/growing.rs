@@ -5,6 +5,8 @@
 //!
 //! A body that is not to be stored turns into a window: it takes no further readers, forgets what all of them have passed, and its writer
 //! waits while it is more than [`WINDOW_BYTES`] ahead of the slowest.
+//!
+//! A body that is too large for memory has its beginning, or all of it, in slices on disk: readers get from there what is not here.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::fetch::{FetchError, FetchErrorKind};
+use crate::store::{Mend, Reading, Slices};
 
 /// How far, in bytes, the writer of a window runs ahead of its slowest reader.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
@@ -24,6 +27,9 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// What one piece costs beside its bytes: its place in the list and its reference count.
 pub(crate) const PIECE_COST: u64 = 96;
+
+/// What slices cost beside their bytes, which are on disk: their key, and who has them.
+const SLICES_COST: u64 = 512;
 
 /// Bytes of all bodies that are being fetched, bookkeeping included.
 #[derive(Debug, Default)]
@@ -53,6 +59,8 @@ pub(crate) struct Growing {
     /// Told to the writer: a reader moved or left.
     moved: Notify,
     filling: Arc<Filling>,
+    /// Where on disk it is, or is being put.
+    slices: OnceLock<Slices>,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +71,8 @@ struct State {
     window: bool,
     readers: HashMap<u64, u64>,
     next_reader: u64,
+    /// So many bytes from the start are in slices, and not here.
+    sliced: u64,
 }
 
 /// Some bytes and where they start.
@@ -83,11 +93,35 @@ impl Piece {
 struct Whole {
     pieces: Box<[Piece]>,
     len: u64,
+    /// The bytes before this one are in slices alone.
+    first: u64,
 }
 
 impl Growing {
     pub(crate) fn new(filling: Arc<Filling>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling })
+        Arc::new(Self::empty(filling))
+    }
+
+    fn empty(filling: Arc<Filling>) -> Self {
+        Self {
+            state: Mutex::default(),
+            whole: OnceLock::new(),
+            grown: Notify::new(),
+            moved: Notify::new(),
+            filling,
+            slices: OnceLock::new(),
+        }
+    }
+
+    /// A body that is whole and in slices on disk.
+    pub(crate) fn of_slices(filling: Arc<Filling>, slices: Slices) -> Arc<Self> {
+        let body = Self::empty(filling);
+        body.state.lock().end = Some(Ok(()));
+        let len = slices.length;
+        // The cells are new, so that they take the values.
+        let _ = body.slices.set(slices);
+        let _ = body.whole.set(Whole { pieces: Box::default(), len, first: len });
+        Arc::new(body)
     }
 
     /// A body that is whole from the start. Small pieces are joined.
@@ -99,10 +133,10 @@ impl Growing {
             Piece { start, bytes }
         };
         let pieces = joined(pieces.into_iter().filter(|bytes| !bytes.is_empty()).map(place).collect());
-        let body = Self { state: Mutex::default(), whole: OnceLock::new(), grown: Notify::new(), moved: Notify::new(), filling };
+        let body = Self::empty(filling);
         body.state.lock().end = Some(Ok(()));
         // The cell is new, so that it takes the value.
-        let _ = body.whole.set(Whole { pieces, len });
+        let _ = body.whole.set(Whole { pieces, len, first: 0 });
         Arc::new(body)
     }
 
@@ -143,7 +177,7 @@ impl Growing {
             for piece in &pieces {
                 self.filling.sub(&piece.bytes);
             }
-            let whole = Whole { pieces: joined(pieces), len: state.len };
+            let whole = Whole { pieces: joined(pieces), len: state.len, first: state.sliced };
             // Only the writer finishes, and only once; a second call would find the same bytes.
             let _ = self.whole.set(whole);
         }
@@ -179,7 +213,65 @@ impl Growing {
 
     /// What a whole body costs in memory.
     pub(crate) fn cost(&self) -> u64 {
-        self.whole.get().map_or(0, |whole| whole.len + PIECE_COST * whole.pieces.len() as u64)
+        let slices = if self.slices.get().is_some() { SLICES_COST } else { 0 };
+        slices + self.whole.get().map_or(0, |whole| whole.len - whole.first + PIECE_COST * whole.pieces.len() as u64)
+    }
+
+    /// Whether all of a whole body is in memory.
+    pub(crate) fn is_resident(&self) -> bool {
+        self.whole.get().is_some_and(|whole| whole.first == 0)
+    }
+
+    /// Where on disk it is, or is being put.
+    pub(crate) fn slices(&self) -> Option<&Slices> {
+        self.slices.get()
+    }
+
+    /// Whether some of it cannot be had any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.slices.get().is_some_and(Slices::is_gone)
+    }
+
+    /// Puts the body into these slices from here on; nothing when it is in others already.
+    pub(crate) fn put_into(&self, slices: Slices) {
+        let _ = self.slices.set(slices);
+    }
+
+    /// Whether everything that has come, or all of it but less than a slice, is to go to disk before more comes.
+    pub(crate) fn is_spilling(&self) -> bool {
+        self.slices.get().is_some() && !self.is_whole()
+    }
+
+    /// The next slice that has come whole, or at the end what is left: its number and its bytes.
+    pub(crate) fn next_slice(&self, at_end: bool) -> Option<(u32, Vec<Bytes>)> {
+        let slice_bytes = self.slices.get()?.slice_bytes;
+        let state = self.state.lock();
+        let (start, stop) = (state.sliced, state.len.min(state.sliced + slice_bytes));
+        if start == stop || (!at_end && stop - start < slice_bytes) {
+            return None;
+        }
+        let cut = |piece: &Piece| (piece.start < stop && piece.end() > start).then(|| slice(piece, start.max(piece.start), stop));
+        Some((u32::try_from(start / slice_bytes).ok()?, state.pieces.iter().filter_map(cut).collect()))
+    }
+
+    /// The slice is on disk, or on its way there, and can be read: its bytes need not stay here.
+    pub(crate) fn slice_is_put(&self) {
+        let Some(slices) = self.slices.get() else { return };
+        let mut state = self.state.lock();
+        state.sliced = state.len.min(state.sliced + slices.slice_bytes);
+        while state.pieces.front().is_some_and(|piece| piece.end() <= state.sliced) {
+            if let Some(piece) = state.pieces.pop_front() {
+                self.filling.sub(&piece.bytes);
+            }
+        }
+        drop(state);
+        // Who waited for bytes that are no longer here finds them there.
+        self.grown.notify_waiters();
+    }
+
+    /// Where in the body the bytes are that are in slices alone: from the start up to this one.
+    fn sliced(&self) -> u64 {
+        self.whole.get().map_or_else(|| self.state.lock().sliced, |whole| whole.first)
     }
 
     /// Waits until the writer may go on; `false` when it is a window that nobody reads any more.
@@ -206,7 +298,7 @@ impl Growing {
     /// A reader at the start; `None` when the body takes no more readers.
     pub(crate) fn cursor(self: &Arc<Self>) -> Option<Cursor> {
         if self.is_whole() {
-            return Some(Cursor { body: Arc::clone(self), at: 0, end: u64::MAX, ticket: None });
+            return Some(Cursor::new(self, None));
         }
         let mut state = self.state.lock();
         if state.window {
@@ -216,7 +308,7 @@ impl Growing {
         state.next_reader += 1;
         state.readers.insert(ticket, 0);
         drop(state);
-        Some(Cursor { body: Arc::clone(self), at: 0, end: u64::MAX, ticket: Some(ticket) })
+        Some(Cursor::new(self, Some(ticket)))
     }
 
     fn forget_passed(&self, state: &mut State) {
@@ -278,15 +370,33 @@ fn slice(piece: &Piece, at: u64, end: u64) -> Bytes {
 }
 
 /// One reader of a body.
-#[derive(Debug)]
 pub(crate) struct Cursor {
     body: Arc<Growing>,
     at: u64,
     end: u64,
     ticket: Option<u64>,
+    /// What is read from disk.
+    reading: Option<Box<Reading>>,
+    /// Gets what was lost there.
+    mend: Option<Arc<dyn Mend>>,
+}
+
+impl std::fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cursor").field("at", &self.at).field("end", &self.end).field("ticket", &self.ticket).finish_non_exhaustive()
+    }
 }
 
 impl Cursor {
+    fn new(body: &Arc<Growing>, ticket: Option<u64>) -> Self {
+        Self { body: Arc::clone(body), at: 0, end: u64::MAX, ticket, reading: None, mend: None }
+    }
+
+    /// What of the body is lost on disk comes from here.
+    pub(crate) fn mend_with(&mut self, mend: &Arc<dyn Mend>) {
+        self.mend = Some(Arc::clone(mend));
+    }
+
     /// Reads only from `start` up to `end`.
     pub(crate) fn limit(&mut self, start: u64, end: u64) {
         self.at = start;
@@ -307,8 +417,26 @@ impl Cursor {
             if let Some(answer) = self.ready() {
                 return answer;
             }
+            let sliced = self.body.sliced();
+            if self.at < sliced
+                && let Some(slices) = self.body.slices.get()
+            {
+                return self.next_on_disk(slices.clone(), sliced).await.map(Some);
+            }
             grown.await;
         }
+    }
+
+    async fn next_on_disk(&mut self, slices: Slices, sliced: u64) -> Result<Bytes, FetchError> {
+        let slices = self.body.whole_len().map_or_else(|| slices.clone(), |length| slices.of_length(length));
+        let reading = self.reading.get_or_insert_with(|| Box::new(Reading::new(slices)));
+        let bytes = reading.next(self.at, self.end, sliced, self.mend.as_ref()).await?;
+        self.at += bytes.len() as u64;
+        if let Some(ticket) = self.ticket {
+            let mut state = self.body.state.lock();
+            self.body.moved_to(&mut state, ticket, self.at);
+        }
+        Ok(bytes)
     }
 
     /// What can be answered without waiting.
@@ -328,6 +456,9 @@ impl Cursor {
         if self.at >= whole.len {
             return Some(Ok(None));
         }
+        if self.at < whole.first {
+            return None;
+        }
         let index = whole.pieces.partition_point(|piece| piece.end() <= self.at);
         let bytes = slice(whole.pieces.get(index)?, self.at, self.end);
         self.at += bytes.len() as u64;
@@ -335,6 +466,9 @@ impl Cursor {
     }
 
     fn ready_in(&mut self, state: &mut State) -> Option<Result<Option<Bytes>, FetchError>> {
+        if self.at < state.sliced {
+            return None;
+        }
         if self.at < state.len {
             let index = state.pieces.partition_point(|piece| piece.end() <= self.at);
             let Some(piece) = state.pieces.get(index).filter(|piece| piece.start <= self.at) else {

@@ -4,11 +4,12 @@ use http::HeaderMap;
 use skerry_config::site::Key as Rules;
 
 use super::url::{host, named, without_port};
+use crate::codec::{Reader, Writer};
 use crate::key::{canonical, split};
 use crate::request::Request;
 
 /// The names of one answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(super) site: u128,
     /// The host, with its port if it has one, and then without too: a purge that names no port means all. Then the host in the key, when
@@ -60,6 +61,24 @@ impl Identity {
         self.urls.extend(self.hosts.iter().map(|(_, host)| any_query(host, path)));
         self.resources.push(any_query(&origin(request, rules), path));
         self
+    }
+
+    /// Writes it for the disk.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.name(self.site);
+        out.word(u32::try_from(self.hosts.len()).unwrap_or(u32::MAX));
+        self.hosts.iter().for_each(|(_, host)| out.bytes(host.as_bytes()));
+        out.names(self.urls.iter());
+        out.names(self.resources.iter());
+        out.bytes(self.path_and_query.as_bytes());
+    }
+
+    /// Reads it back.
+    pub(crate) fn read(from: &mut Reader) -> Option<Self> {
+        let site = from.name()?;
+        let hosts =
+            (0..from.word()?).map(|_| from.text().map(|host| (named("host", &host), host.into_boxed_str()))).collect::<Option<_>>()?;
+        Some(Self { site, hosts, urls: from.names()?, resources: from.names()?, path_and_query: from.text()?.into() })
     }
 
     /// In bytes.

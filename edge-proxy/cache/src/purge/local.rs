@@ -16,15 +16,31 @@ const NAMES_MAX: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Local {
     /// Invalidations so far.
-    count: AtomicU64,
-    names: RwLock<Names>,
+    pub(super) count: AtomicU64,
+    pub(super) names: RwLock<Names>,
 }
 
 #[derive(Debug, Default)]
-struct Names {
-    at: HashMap<u128, u64>,
+pub(super) struct Names {
+    pub(super) at: HashMap<u128, u64>,
     /// What was fetched before this is out of date, whatever its names.
-    floor: u64,
+    pub(super) floor: u64,
+}
+
+impl Names {
+    /// Notes that these were invalidated at this count.
+    pub(super) fn put(&mut self, names: &[u128], count: u64) {
+        for &name in names {
+            self.at.insert(name, count);
+        }
+        if self.at.len() > NAMES_MAX {
+            let mut counts: Vec<u64> = self.at.values().copied().collect();
+            let middle = counts.len() / 2;
+            let (_, &mut median, _) = counts.select_nth_unstable(middle);
+            self.at.retain(|_, at| *at > median);
+            self.floor = self.floor.max(median);
+        }
+    }
 }
 
 impl Local {
@@ -33,20 +49,13 @@ impl Local {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Invalidates everything that has one of these names and was asked for before.
-    pub(super) fn invalidate(&self, invalid: &[u128]) {
+    /// Invalidates everything that has one of these names and was asked for before. `note` hears of it before it is in force.
+    pub(super) fn invalidate(&self, invalid: &[u128], note: impl FnOnce(u64)) {
         let mut names = self.names.write();
-        let count = self.count.fetch_add(1, Ordering::AcqRel) + 1;
-        for &name in invalid {
-            names.at.insert(name, count);
-        }
-        if names.at.len() > NAMES_MAX {
-            let mut counts: Vec<u64> = names.at.values().copied().collect();
-            let middle = counts.len() / 2;
-            let (_, &mut median, _) = counts.select_nth_unstable(middle);
-            names.at.retain(|_, at| *at > median);
-            names.floor = names.floor.max(median);
-        }
+        let count = self.count() + 1;
+        note(count);
+        self.count.store(count, Ordering::Release);
+        names.put(invalid, count);
     }
 
     /// Whether something with these names, fetched when the count was `since`, is out of date.

@@ -34,12 +34,21 @@ impl Prefixes {
         self.by_hash.len()
     }
 
-    pub(super) fn raise(&mut self, host: &str, prefix: &str, seq: u64, soft: bool) {
+    /// The hashes of a prefix and its host, and its length, which are all that is kept of it.
+    pub(super) fn hashed(host: &str, prefix: &str) -> (u64, u64, u32) {
         let host = rolled(FNV_START, host.as_bytes());
-        let length = u32::try_from(prefix.len()).unwrap_or(u32::MAX);
+        (rolled(host, prefix.as_bytes()), host, u32::try_from(prefix.len()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn raise_hashed(&mut self, hash: u64, host: u64, length: u32, seq: u64, soft: bool) {
         let new = Prefix { epoch: Epoch::default(), host, length };
-        self.by_hash.entry(rolled(host, prefix.as_bytes())).or_insert(new).epoch.raise(seq, soft);
+        self.by_hash.entry(hash).or_insert(new).epoch.raise(seq, soft);
         self.note_length(host, length);
+    }
+
+    /// Every prefix: its hash, that of its host, its length, its epoch.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, u64, u32, Epoch)> {
+        self.by_hash.iter().map(|(hash, prefix)| (*hash, prefix.host, prefix.length, prefix.epoch))
     }
 
     fn note_length(&mut self, host: u64, length: u32) {

@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::identity::values;
 use super::url::named_bytes;
+use crate::codec::{Reader, Writer};
 
 /// The most tags of one answer that are told apart.
 pub(crate) const TAGS_MAX: usize = 256;
@@ -29,6 +30,17 @@ impl Tags {
             names.push(named_bytes("tag", tag));
         }
         Self { names: names.into(), overflowed }
+    }
+
+    /// Writes them for the disk.
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.byte(u8::from(self.overflowed));
+        out.names(self.names.iter());
+    }
+
+    /// Reads them back.
+    pub(crate) fn read(from: &mut Reader) -> Option<Self> {
+        Some(Self { overflowed: from.byte()? != 0, names: from.names()?.into() })
     }
 
     /// How many are kept.

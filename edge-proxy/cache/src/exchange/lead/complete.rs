@@ -131,7 +131,7 @@ impl Body for Assembled {
     }
 }
 
-fn ranged(template: &Request, start: u64, end: u64) -> Result<Request, FetchError> {
+pub(in crate::exchange) fn ranged(template: &Request, start: u64, end: u64) -> Result<Request, FetchError> {
     let wanted = Wanted::From { first: start, last: Some(end - 1) };
     let range = HeaderValue::from_str(&wanted.to_string()).map_err(|_| refused(FetchErrorKind::WrongRange, "no range"))?;
     let mut request = template.clone();
@@ -140,7 +140,7 @@ fn ranged(template: &Request, start: u64, end: u64) -> Result<Request, FetchErro
 }
 
 /// The body of a gap.
-async fn open(
+pub(in crate::exchange) async fn open(
     fetch: Arc<dyn Fetch>,
     forward: Forward,
     (start, end): (u64, u64),

@@ -1,7 +1,7 @@
 //! What a 304, or an answer to HEAD, makes of the stored answer it is about (RFC 9111 sections 4.3.4 and 4.3.5).
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use http::{HeaderMap, StatusCode, header};
 
@@ -36,7 +36,7 @@ impl Trip {
             return self.hand_on(&stored, fetched, status);
         }
         // RFC 9111 section 4.3.5: what differs is not to be used any more.
-        self.exchange.store.remove(&self.key);
+        self.exchange.take_away(&self.key);
         self.stale = None;
         self.receive(fetched).await;
     }
@@ -49,7 +49,7 @@ impl Trip {
             self.store(&object);
             self.lead.publish(Outcome::Confirmed(Arc::clone(&object)));
         } else {
-            self.exchange.store.remove(&object.key);
+            self.exchange.take_away(&object.key);
             self.remember(false, fetched.responded_at);
             self.lead.publish(Outcome::Private);
         }
@@ -98,6 +98,7 @@ impl Trip {
             body: Arc::clone(&stale.body),
             retry: AtomicU64::new(0),
             prepared: Prepared::default(),
+            asked_again: AtomicBool::new(false),
         };
         (object, may_be_stored)
     }

@@ -28,6 +28,11 @@ impl Trip {
     /// Reads `body` into `object` to its end and stores it, if it is still to be stored.
     pub(super) async fn fill(&mut self, object: Arc<Object>, mut body: Box<dyn Body>) {
         let _guard = Guard(Arc::clone(&object));
+        if let Some(length) = object.body_length()
+            && self.exchange.goes_to_disk(&object, length)
+        {
+            self.exchange.put_on_disk(&object);
+        }
         let mut resumes = 0;
         let mut len = 0;
         let mut promised = object.body_length();
@@ -48,9 +53,31 @@ impl Trip {
                 },
             }
         }
+        self.spill(&object, true).await;
         object.body.finish();
-        self.store(&object);
+        let stored = self.store(&object);
         self.lead.land();
+        if stored {
+            self.exchange.write_behind(&object).await;
+        }
+    }
+
+    /// Puts on disk what has come of a body that is too large for memory. Waits for room there: upstream waits with it.
+    async fn spill(&mut self, object: &Object, at_end: bool) {
+        while object.body.is_spilling()
+            && !object.body.is_window()
+            && let Some((number, pieces)) = object.body.next_slice(at_end)
+            && let Some(slices) = object.body.slices()
+        {
+            if !slices.store(number, &pieces).await {
+                // The disk is out; what comes goes to those who read it, and no further.
+                self.exchange.counters.windows.inc();
+                self.lead.land();
+                object.body.make_window();
+                return;
+            }
+            object.body.slice_is_put();
+        }
     }
 
     /// Appends one body to the object, whose first `len` bytes are there, up to the length that a head promised.
@@ -76,6 +103,7 @@ impl Trip {
             }
             *len = object.body.append(&bytes);
             self.bound(object, *len);
+            self.spill(object, false).await;
         }
     }
 
@@ -115,7 +143,13 @@ impl Trip {
     fn bound(&mut self, object: &Object, len: u64) {
         let bounds = &self.exchange.bounds;
         let too_large = len > self.object_max();
-        let too_many = self.exchange.filling.bytes() > bounds.filling_max;
+        let is_spilling = object.body.is_spilling();
+        // What goes to disk takes next to nothing.
+        let too_many = self.exchange.filling.bytes() > bounds.filling_max && !is_spilling;
+        let takes_much = too_many || self.exchange.goes_to_disk(object, len);
+        if !too_large && !is_spilling && takes_much && object.part.is_none() && self.exchange.put_on_disk(object) {
+            return;
+        }
         if !(too_large || too_many) || object.body.is_window() {
             return;
         }

@@ -18,6 +18,7 @@ impl Trip {
         if gone || !object.body.is_whole() {
             return false;
         }
+        let turn = exchange.turns.of(&object.key);
         let there = exchange.store.get(&object.key);
         if let Some(later) = head_of(there.as_ref())
             && later.mark.recency() > object.mark.recency()
@@ -29,7 +30,7 @@ impl Trip {
         if entry.weight() > exchange.bounds.memory.min(crate::store::ENTRY_MAX) {
             return false;
         }
-        exchange.store.insert(object.key.clone(), entry);
+        exchange.put(&turn, object.key.clone(), entry);
         exchange.counters.stored.inc();
         true
     }
@@ -59,7 +60,13 @@ impl Trip {
     /// need a strong entity tag, by which the rest can be told to belong to them.
     pub(super) fn keep_beginning(&self, object: &Object) {
         let (start, len) = (object.offset(), object.body.len());
-        if len == 0 || object.body.is_window() || object.status != http::StatusCode::OK || strong_etag(&object.headers).is_none() {
+        // What is in slices is of no use without its end: an object on disk is whole.
+        if len == 0
+            || object.body.is_window()
+            || object.body.slices().is_some()
+            || object.status != http::StatusCode::OK
+            || strong_etag(&object.headers).is_none()
+        {
             return;
         }
         let part = ContentRange { start, end: start + len, total: object.length };

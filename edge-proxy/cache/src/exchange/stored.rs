@@ -1,0 +1,345 @@
+//! Memory and disk as one store: what is put into both, and what a miss in memory finds on disk.
+//!
+//! Owns their order. Whoever puts something under a key has its turn, so that nothing that is read from disk, or is written there late, takes
+//! the place of what came after it. A turn is never held over a wait.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use http::header;
+use parking_lot::{Mutex, MutexGuard};
+use skerry_config::process::{self, Memory, Shares};
+use skerry_config::snapshot::Policy;
+use skerry_config::units::Size;
+
+use super::directives::Directives;
+use super::{Bounds, Exchange, search};
+use crate::disk::{Settings, State};
+use crate::key::Key;
+use crate::lookup::{self, Found};
+use crate::object::{Filling, Object};
+use crate::purge::{Life, Table, Verdict};
+use crate::request::Request;
+#[cfg(test)]
+use crate::store::disk::log::Log;
+use crate::store::{Disk, Entry};
+use crate::time::Time;
+
+/// The journal of purges in a node's data directory.
+const JOURNAL: &str = "purges.journal";
+/// Turns; keys share them.
+const TURNS: usize = 256;
+/// How often a lookup goes on with what the disk had: rules of queries, marker, object.
+const LOOKS_MAX: usize = 4;
+/// How often changes of the purge table that nobody waits for are brought to the device.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Turns(Box<[Mutex<()>]>);
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self((0..TURNS).map(|_| Mutex::new(())).collect())
+    }
+
+    pub(super) fn of(&self, key: &Key) -> MutexGuard<'_, ()> {
+        self.0[usize::try_from(key.hash() % TURNS as u128).unwrap_or(0)].lock()
+    }
+}
+
+impl Exchange {
+    /// The cache that settings describe: of memory alone, or with a disk tier. What it keeps for a restart beside that is in `data`; `purge_seq`
+    /// is the purge position of the run before. To be called within a runtime.
+    ///
+    /// # Errors
+    /// One sentence for the operator: the directory of the disk tier, or the data directory, cannot be used.
+    pub fn open(
+        cache: &Memory,
+        disk: Option<&process::Disk>,
+        limit: Option<Size>,
+        data: &Path,
+        purge_seq: u64,
+    ) -> Result<Arc<Self>, String> {
+        let shares = Shares::of(cache, disk, limit);
+        let bounds = Bounds { memory: shares.stored, object_max: cache.object_max.0, filling_max: shares.filling };
+        let journal = data.join(JOURNAL);
+        let exchange = match disk {
+            Some(disk) => Self::with_disk(bounds, Settings::of(disk, &shares), &journal)?,
+            None => {
+                // What a disk tier holds is not told of purges from here on: without the journal it counts for nothing.
+                match std::fs::remove_file(&journal) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(format!("{} cannot be removed: {error}", journal.display()));
+                    }
+                    _ => Self::new(bounds),
+                }
+            }
+        };
+        exchange.resume_at(purge_seq);
+        Ok(exchange)
+    }
+
+    /// A cache that outlives its process: stored answers on disk, and in `journal` the purges that they are compared with. Nothing is served from
+    /// disk before [`Exchange::caught_up`] or ten seconds. To be called within a runtime.
+    ///
+    /// # Errors
+    /// One sentence for the operator: the directory or the journal cannot be used.
+    pub fn with_disk(bounds: Bounds, settings: Settings, journal: &Path) -> Result<Arc<Self>, String> {
+        let exchange = Self::over(bounds, settings, journal, Disk::open)?;
+        let weak = Arc::downgrade(&exchange);
+        tokio::spawn(async move {
+            while let Some(exchange) = weak.upgrade() {
+                let _ = tokio::task::spawn_blocking(move || {
+                    if exchange.purges.is_behind()
+                        && let Err(error) = exchange.purges.sync()
+                    {
+                        tracing::error!(error, "what was invalidated would not outlive a restart");
+                    }
+                })
+                .await;
+                tokio::time::sleep(SYNC_EVERY).await;
+            }
+        });
+        Ok(exchange)
+    }
+
+    fn over(
+        bounds: Bounds,
+        settings: Settings,
+        journal: &Path,
+        open: impl FnOnce(Settings, Life, Arc<Table>, Arc<AtomicU64>, Arc<Filling>) -> Result<Arc<Disk>, String>,
+    ) -> Result<Arc<Self>, String> {
+        let (table, life) = Table::open(journal)?;
+        let object_max = bounds.object_max.min(settings.size / 4);
+        let mut exchange = Self::empty(bounds, Arc::new(table), life.first() + 1);
+        exchange.sliced_max = object_max;
+        let (table, order, filling) = (Arc::clone(&exchange.purges), Arc::clone(&exchange.order), Arc::clone(&exchange.filling));
+        exchange.disk = Some(open(settings, life, table, order, filling)?);
+        // Only who has the directory writes.
+        exchange.purges.sync()?;
+        Ok(Arc::new(exchange))
+    }
+
+    /// The same over a log that the test has.
+    #[cfg(test)]
+    pub(crate) fn with_log(bounds: Bounds, settings: Settings, journal: &Path, log: Arc<dyn Log>) -> Arc<Self> {
+        let open = |settings, life, table, order, filling| {
+            let disk = Disk::new(settings, life, table, order, filling, None);
+            disk.start(async move { Ok(log) });
+            Ok(disk)
+        };
+        Self::over(bounds, settings, journal, open).unwrap()
+    }
+
+    /// The purges that this node missed while it was away are in force: what is on disk may be served.
+    pub fn caught_up(&self) {
+        if let Some(disk) = &self.disk {
+            disk.caught_up();
+        }
+    }
+
+    /// Brings the purges in force to disk, where there is one. Blocks.
+    ///
+    /// # Errors
+    /// When they would not outlive a restart: they must not be confirmed.
+    pub fn sync_purges(&self) -> Result<(), String> {
+        self.purges.sync()
+    }
+
+    /// Waits until everything that was stored so far is on disk, or the disk takes nothing more.
+    pub async fn settled(&self) {
+        if let Some(disk) = &self.disk {
+            disk.settled().await;
+        }
+    }
+
+    /// Writes to disk what waits for it, and ends the disk tier in order.
+    pub async fn close(&self) {
+        let Some(disk) = &self.disk else { return };
+        disk.close().await;
+        if let Err(error) = self.purges.sync() {
+            tracing::error!(error, "the last purges would not outlive a restart");
+        }
+    }
+
+    /// Stores an entry in memory and on disk. The caller has the key's turn.
+    pub(super) fn put(&self, _turn: &MutexGuard<'_, ()>, key: Key, entry: Entry) {
+        // In this order: who reads the disk while this happens sees that it has changed.
+        if let Some(disk) = &self.disk {
+            disk.keep(&key, &entry);
+        }
+        self.store.insert(key, entry);
+    }
+
+    /// Stores an entry in its turn.
+    pub(super) fn put_in_turn(&self, key: Key, entry: Entry) {
+        let turn = self.turns.of(&key);
+        self.put(&turn, key.clone(), entry);
+    }
+
+    /// Takes what is stored under a key out of memory and off the disk.
+    pub(super) fn take_away(&self, key: &Key) {
+        let _turn = self.turns.of(key);
+        if let Some(disk) = &self.disk {
+            disk.forget(key);
+        }
+        self.store.remove(key);
+    }
+
+    /// Looks a request up, on disk where memory has nothing.
+    pub(super) async fn find_stored(&self, primary: &Key, request: &Request, directives: &Directives, now: Time) -> Found {
+        let found = self.find(primary, request, directives, now);
+        match &self.disk {
+            Some(disk) if found.object.is_none() => self.find_on_disk(disk, primary, request, directives, now, found).await,
+            _ => found,
+        }
+    }
+
+    async fn find_on_disk(
+        &self,
+        disk: &Arc<Disk>,
+        primary: &Key,
+        request: &Request,
+        directives: &Directives,
+        now: Time,
+        in_memory: Found,
+    ) -> Found {
+        let mut found = in_memory;
+        let mut loaded: Vec<(Key, Entry)> = Vec::new();
+        let mut tried: Vec<Key> = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let missing = RefCell::new(Vec::new());
+            let get = |key: &Key| {
+                let entry = self.store.get(key).or_else(|| loaded.iter().find(|(known, _)| known == key).map(|(_, entry)| entry.clone()));
+                if entry.is_none() {
+                    missing.borrow_mut().push(key.clone());
+                }
+                entry
+            };
+            found = lookup::find_by(get, &self.purges, primary, request, now);
+            found.from_disk = !loaded.is_empty();
+            let missing = missing.into_inner();
+            let count = loaded.len();
+            for key in missing.into_iter().filter(|_| found.object.is_none()) {
+                if tried.contains(&key) || !disk.may_hold(&key) {
+                    continue;
+                }
+                tried.push(key.clone());
+                if let Some(entry) = self.load(disk, &key, now).await {
+                    loaded.push((key, entry));
+                }
+            }
+            if loaded.len() == count {
+                break;
+            }
+        }
+        directives.apply(&mut found, now);
+        found
+    }
+
+    /// What the disk has under a key. It goes into memory, unless something came there meanwhile or a purge took it out of use.
+    async fn load(&self, disk: &Arc<Disk>, key: &Key, now: Time) -> Option<Entry> {
+        let from_disk = disk.load(key, now).await?;
+        if let Entry::Object(object) = &from_disk.entry
+            && self.purges.verdict(&object.identity, &object.mark) == Verdict::Gone
+        {
+            self.counters.purged.inc();
+            disk.is_of_no_use(key);
+            return None;
+        }
+        let _turn = self.turns.of(key);
+        if !disk.is_last(&from_disk) {
+            return None;
+        }
+        if let Some(there) = self.store.get(key) {
+            return Some(there);
+        }
+        self.store.insert(key.clone(), from_disk.entry.clone());
+        Some(from_disk.entry)
+    }
+
+    /// Brings what answers said of the queries of a path from disk, so that the key can be made.
+    pub(super) async fn load_search_rules(&self, request: &Request, policy: &Policy, now: Time) {
+        let Some(disk) = &self.disk else { return };
+        let place = search::place(request, policy);
+        if self.store.get(&place).is_none() && disk.may_hold(&place) {
+            self.load(disk, &place, now).await;
+        }
+    }
+
+    /// An answer that was asked for again, which is worth writing if it was not when it came.
+    pub(super) fn note_hit(&self, object: &Arc<Object>) {
+        if let Some(disk) = &self.disk
+            && disk.is_on_probation(object)
+            && !object.asked_again.swap(true, std::sync::atomic::Ordering::Relaxed)
+        {
+            let _turn = self.turns.of(&object.key);
+            if is_at(self.store.get(&object.key).as_ref(), object) {
+                disk.keep(&object.key, &Entry::Object(Arc::clone(object)));
+            }
+        }
+    }
+
+    /// Writes the body of a stored object, which is in memory and too large to be kept with its head, slice by slice, and then its head.
+    pub(super) async fn write_behind(&self, object: &Arc<Object>) {
+        let Some(disk) = &self.disk else { return };
+        let length = object.body.len();
+        let is_small = length <= disk.inline_max() || object.part.is_some();
+        if is_small || object.body.slices().is_some() || !is_at(self.store.get(&object.key).as_ref(), object) {
+            return;
+        }
+        let Some(slices) = disk.slices(&object.key, length) else { return };
+        let mut start = 0;
+        let mut number = 0;
+        while start < length {
+            let stop = (start + slices.slice_bytes).min(length);
+            if !slices.store(number, &object.body.pieces(start, stop)).await {
+                return;
+            }
+            (start, number) = (stop, number + 1);
+        }
+        let _turn = self.turns.of(&object.key);
+        if is_at(self.store.get(&object.key).as_ref(), object) {
+            object.body.put_into(slices);
+            disk.keep(&object.key, &Entry::Object(Arc::clone(object)));
+        }
+    }
+
+    /// The largest body that is stored at the moment, in bytes.
+    pub(super) fn object_max(&self) -> u64 {
+        match &self.disk {
+            Some(disk) if disk.state() == State::Serving => self.sliced_max.max(self.bounds.object_max),
+            _ => self.bounds.object_max,
+        }
+    }
+
+    /// Whether a body of this length goes to disk while it comes.
+    pub(super) fn goes_to_disk(&self, object: &Object, length: u64) -> bool {
+        let is_whole = object.part.is_none() && !object.head_only && !object.body.is_window();
+        is_whole && self.disk.as_ref().is_some_and(|disk| length > disk.resident_max())
+    }
+
+    /// Begins to put a body on disk while it comes; whether the disk takes it.
+    pub(super) fn put_on_disk(&self, object: &Object) -> bool {
+        let slices = self.disk.as_ref().and_then(|disk| disk.slices(&object.key, object.body_length().unwrap_or(0)));
+        let taken = slices.is_some();
+        if let Some(slices) = slices {
+            object.body.put_into(slices);
+        }
+        taken
+    }
+}
+
+/// Whether an entry is this very object.
+fn is_at(entry: Option<&Entry>, object: &Arc<Object>) -> bool {
+    matches!(entry, Some(Entry::Object(there)) if Arc::ptr_eq(there, object))
+}
+
+/// Whether what is lost of an object's body can be fetched again: it takes a strong validator.
+pub(super) fn can_be_mended(object: &Object) -> bool {
+    object.body.slices().is_some() && object.headers.contains_key(header::ETAG)
+}

@@ -1,0 +1,325 @@
+//! What is there after a restart, and what is not.
+
+use std::fs;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use skerry_config::purge::{Purge, Targets};
+use skerry_config::site::Key;
+use skerry_config::snapshot::Policy;
+
+use super::super::house::{House, Reply, START, Upstream, get, get_with, policy, seconds, snapshot, until};
+use super::{Lasting, bounds, settings};
+use crate::disk::State;
+use crate::exchange::Exchange;
+use crate::store::disk::log::Noop;
+use crate::store::disk::shaky::Faults;
+
+const FRESH: &[(&str, &str)] = &[("cache-control", "max-age=600"), ("etag", "\"1\""), ("cache-tag", "red, blue")];
+
+fn named() -> Arc<Upstream> {
+    Upstream::new(|index, call| Reply::new(200, FRESH, format!("{} {index}", call.request.path_and_query)))
+}
+
+fn purge(exchange: &Exchange, seq: u64, targets: Targets) {
+    exchange.purge(&[Purge { seq, targets }], &snapshot(Key::default()));
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_as_it_was() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/a"), START).await;
+    lasting.settled().await;
+    lasting.restart().await;
+    let answer = lasting.house.run(get("/a"), seconds(10)).await.unwrap();
+    assert_eq!((answer.field("age"), answer.field("etag"), answer.field("cache-tag")), (Some("10"), Some("\"1\""), Some("red, blue")));
+    let again = lasting.house.ask(get_with("/a", &[("if-none-match", "\"1\"")]), seconds(11)).await;
+    assert_eq!(again, (304, "c; hit; ttl=589".to_owned(), "".into()));
+    assert_eq!(lasting.house.ask(get_with("/a", &[("range", "bytes=1-2")]), seconds(11)).await.2, "a ");
+    assert_eq!(upstream.calls(), 1);
+    assert_eq!(lasting.house.exchange.figures().disk.unwrap().hits, 1, "then it is in memory");
+}
+
+#[tokio::test]
+async fn variants_heads_and_rules_of_queries_are_found_again() {
+    let upstream = Upstream::new(|index, call| {
+        let language = call.request.headers.get("accept-language").map_or("none", |value| value.to_str().unwrap()).to_owned();
+        let fields = [("cache-control", "max-age=600"), ("vary", "accept-language"), ("no-vary-search", "params=(\"utm\")")];
+        Reply::new(200, &fields, format!("{language} {index}"))
+    });
+    let mut lasting = Lasting::with(&upstream, Policy { no_vary_search: true, ..policy() }, |_| {}).await;
+    let mut first = Vec::new();
+    for language in ["de", "en"] {
+        first.push(lasting.house.ask(get_with("/?q=1&utm=1", &[("accept-language", language)]), START).await.2);
+    }
+    let mut head = get("/head");
+    head.head_only = true;
+    lasting.house.ask(head.clone(), START).await;
+    lasting.settled().await;
+    lasting.restart().await;
+    for (language, body) in ["de", "en"].into_iter().zip(first) {
+        assert_eq!(lasting.house.ask(get_with("/?q=1&utm=2", &[("accept-language", language)]), START).await.2, body);
+    }
+    assert_eq!(lasting.house.ask(head, START).await.1, "c; hit; ttl=600");
+    assert_eq!(upstream.calls(), 3);
+    // Markers are never mistaken for those of an earlier run.
+    lasting.house.ask(get_with("/other", &[("accept-language", "de")]), START).await;
+    assert_eq!(lasting.house.ask(get_with("/other", &[("accept-language", "en")]), START).await.2, "en 4");
+}
+
+#[tokio::test]
+async fn purges_of_every_kind_hold() {
+    let targets: [Targets; 7] = [
+        Targets { urls: vec!["https://shop.example/a".to_owned()], ..Targets::default() },
+        Targets { prefixes: vec!["https://shop.example/".to_owned()], ..Targets::default() },
+        Targets { tags: vec!["blue".to_owned()], ..Targets::default() },
+        Targets { hosts: vec!["shop.example".to_owned()], ..Targets::default() },
+        Targets { sites: vec!["shop".to_owned()], ..Targets::default() },
+        Targets { all: true, ..Targets::default() },
+        Targets { soft: true, all: true, ..Targets::default() },
+    ];
+    for targets in targets {
+        let upstream = named();
+        let mut lasting = Lasting::new(&upstream).await;
+        lasting.house.ask(get("/a"), START).await;
+        lasting.settled().await;
+        purge(&lasting.house.exchange, 1, targets.clone());
+        for _ in 0..3 {
+            lasting.restart().await;
+            assert_eq!(lasting.house.exchange.purge_seq(), 1);
+        }
+        let (_, status, body) = lasting.house.ask(get("/a"), START).await;
+        assert!(!status.contains("hit"), "{targets:?}: {status}");
+        assert_eq!(body, "/a 1", "{targets:?}");
+        // What came after the purge is there after the next start.
+        lasting.settled().await;
+        lasting.restart().await;
+        assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 1", "{targets:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_node_invalidates_itself_holds() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    for path in ["/a", "/b"] {
+        lasting.house.ask(get(path), START).await;
+    }
+    lasting.settled().await;
+    let house = &lasting.house;
+    house.exchange.invalidate(&get("/a"), "shop", &house.policy, &HeaderMap::new());
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
+    assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 1");
+    lasting.settled().await;
+    // An invalidation of this run means what was stored in the one before.
+    lasting.restart().await;
+    let house = &lasting.house;
+    house.exchange.invalidate(&get("/b"), "shop", &house.policy, &HeaderMap::new());
+    assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 3");
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
+}
+
+#[tokio::test]
+async fn what_was_dropped_stays_dropped_and_what_came_after_stays() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/a"), START).await;
+    lasting.settled().await;
+    lasting.house.exchange.purge_all_through(9);
+    lasting.restart().await;
+    assert_eq!((lasting.house.exchange.purge_seq(), lasting.house.ask(get("/a"), START).await.2), (9, "/a 1".into()));
+    lasting.settled().await;
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 1");
+    // Twice in a run and once in the next: each is another one.
+    lasting.house.exchange.purge_all_through(9);
+    lasting.house.exchange.purge_all_through(9);
+    lasting.house.ask(get("/b"), START).await;
+    lasting.settled().await;
+    lasting.restart().await;
+    lasting.house.exchange.purge_all_through(9);
+    assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 3");
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_damaged_or_behind_drops_everything() {
+    for harm in ["gone", "damaged", "behind"] {
+        let upstream = named();
+        let mut lasting = Lasting::new(&upstream).await;
+        purge(&lasting.house.exchange, 1, Targets { all: true, ..Targets::default() });
+        lasting.house.ask(get("/a"), START).await;
+        lasting.settled().await;
+        match harm {
+            "gone" => fs::remove_file(&lasting.journal).unwrap(),
+            "damaged" => {
+                let mut content = fs::read(&lasting.journal).unwrap();
+                content[20] ^= 1;
+                fs::write(&lasting.journal, content).unwrap();
+            }
+            _ => {}
+        }
+        lasting.come_back().await;
+        lasting.house.exchange.resume_at(if harm == "behind" { 2 } else { 1 });
+        lasting.house.exchange.caught_up();
+        assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 1", "{harm}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_served_from_disk_before_the_node_knows_what_it_missed() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    for path in ["/a", "/b"] {
+        lasting.house.ask(get(path), START).await;
+    }
+    lasting.settled().await;
+    lasting.come_back().await;
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
+    purge(&lasting.house.exchange, 1, Targets { urls: vec!["shop.example/b".to_owned()], ..Targets::default() });
+    lasting.house.exchange.caught_up();
+    assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 3");
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
+}
+
+#[tokio::test]
+async fn a_later_answer_takes_the_place_of_an_earlier_one_for_good() {
+    let upstream = Upstream::new(|index, call| {
+        Reply::new(200, FRESH, format!("{} {index}", call.request.path_and_query)).at(seconds(700 * index as u64))
+    });
+    let mut lasting = Lasting::new(&upstream).await;
+    for round in 0..4 {
+        let (_, _, body) = lasting.house.ask(get("/a"), seconds(round * 700)).await;
+        assert_eq!(body, format!("/a {round}"));
+        lasting.settled().await;
+        lasting.restart().await;
+        assert_eq!(lasting.house.ask(get("/a"), seconds(round * 700)).await.2, body);
+        lasting.forget_memory();
+    }
+    // What may no longer be stored takes what is stored away.
+    let refusing = Upstream::new(|_, _| Reply::new(200, &[("cache-control", "no-store")], "private"));
+    lasting.house.upstream = refusing;
+    assert_eq!(lasting.house.ask(get("/a"), seconds(9_000)).await.2, "private");
+    lasting.settled().await;
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/a"), seconds(2_200)).await.2, "private");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_nothing_younger() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/a"), START).await;
+    lasting.settled().await;
+    lasting.restart().await;
+    let before = crate::time::Time(START.0 - 3_600_000);
+    assert_eq!(lasting.house.ask(get("/a"), before).await.2, "/a 1");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_once_need_not_be_written() {
+    let upstream = named();
+    let mut lasting = Lasting::with(&upstream, policy(), |settings| settings.second_hit_below = 1 << 20).await;
+    for path in ["/once", "/twice", "/twice"] {
+        lasting.house.ask(get(path), START).await;
+    }
+    lasting.settled().await;
+    assert_eq!(lasting.house.exchange.figures().disk.unwrap().skipped, 2);
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/twice"), START).await.2, "/twice 1");
+    assert_eq!(lasting.house.ask(get("/once"), START).await.2, "/once 2");
+}
+
+#[tokio::test]
+async fn a_failing_device_is_taken_out_and_memory_goes_on() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/a"), START).await;
+    lasting.settled().await;
+    lasting.log.set_faults(Faults { write_fails: 1_000, ..Faults::default() });
+    lasting.house.ask(get("/b"), START).await;
+    let exchange = Arc::clone(&lasting.house.exchange);
+    until("the disk to be taken out", || exchange.figures().disk.unwrap().state == State::Out).await;
+    for path in ["/a", "/b", "/c", "/c"] {
+        lasting.house.ask(get(path), START).await;
+    }
+    assert_eq!(upstream.calls(), 3, "all of it is in memory");
+    // It comes back empty: nobody knows what it missed.
+    lasting.log.set_faults(Faults::default());
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 3");
+    lasting.settled().await;
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 3");
+}
+
+#[tokio::test]
+async fn reads_that_fail_are_misses_and_many_of_them_take_the_device_out() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    for number in 0..12 {
+        lasting.house.ask(get(&format!("/{number}")), START).await;
+    }
+    lasting.settled().await;
+    lasting.restart().await;
+    lasting.log.set_faults(Faults { read_fails: 1_000, ..Faults::default() });
+    for number in 0..12 {
+        assert_eq!(lasting.house.ask(get(&format!("/{number}")), START).await.0, 200);
+    }
+    let figures = lasting.house.exchange.figures().disk.unwrap();
+    assert_eq!((figures.state, figures.read_errors), (State::Out, 8));
+    lasting.house.exchange.close().await;
+    assert_eq!(lasting.house.exchange.figures().disk.unwrap().state, State::Out, "a stop does not hide it");
+}
+
+#[tokio::test]
+async fn a_log_that_holds_nothing_changes_nothing_in_memory() {
+    let upstream = named();
+    let data = tempfile::tempdir().unwrap();
+    let exchange = Exchange::with_log(bounds(), settings(data.path()), &data.path().join("journal"), Arc::new(Noop));
+    exchange.caught_up();
+    let house = House { exchange, upstream: Arc::clone(&upstream), policy: Arc::new(policy()) };
+    for _ in 0..2 {
+        assert_eq!(house.ask(get("/a"), START).await.2, "/a 0");
+    }
+    house.exchange.settled().await;
+    house.exchange.store.clear();
+    assert_eq!(house.ask(get("/a"), START).await.2, "/a 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_this_over_files() {
+    let data = tempfile::tempdir().unwrap();
+    let upstream = named();
+    let path = data.path().join("disk");
+    let journal = data.path().join("journal");
+    let open = || Exchange::with_disk(bounds(), settings(&path), &journal);
+    let house = House { exchange: open().unwrap(), upstream: Arc::clone(&upstream), policy: Arc::new(policy()) };
+    let again = open().unwrap_err();
+    assert!(again.contains(&format!("process {}", std::process::id())), "{again}");
+    for path in ["/a", "/b"] {
+        house.ask(get(path), START).await;
+    }
+    purge(&house.exchange, 1, Targets { urls: vec!["shop.example/b".to_owned()], ..Targets::default() });
+    house.exchange.sync_purges().unwrap();
+    house.settled().await;
+    house.exchange.close().await;
+    drop(house);
+    let reopened = async {
+        loop {
+            match open() {
+                Ok(exchange) => return exchange,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let exchange = tokio::time::timeout(std::time::Duration::from_secs(10), reopened).await.unwrap();
+    exchange.caught_up();
+    until("the disk to serve", || exchange.figures().disk.unwrap().state == State::Serving).await;
+    let house = House { exchange, upstream: Arc::clone(&upstream), policy: Arc::new(policy()) };
+    assert_eq!(house.ask(get("/a"), START).await.2, "/a 0");
+    assert_eq!(house.ask(get("/b"), START).await.2, "/b 2");
+    let figures = house.exchange.figures().disk.unwrap();
+    assert!(figures.entries >= 2 && figures.bytes > 0, "{figures:?}");
+}

@@ -1,0 +1,446 @@
+//! The disk tier: stored answers that outlive memory and the process.
+//!
+//! Owns what is on disk of which entry, when it is believed, and what a failing device means. Everything is written through [`queue`], read as
+//! [`record`]s, and held by a [`log`] that may lose any of it. Never decides whether an answer may be used: that is [`crate::lookup`]'s, by the
+//! same purges as in memory.
+//!
+//! The tier opens behind its back: until the log is known it holds nothing, and nothing is read before the node has heard which purges it
+//! missed ([`Disk::caught_up`]).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use skerry_config::process;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use self::directory::Directory;
+use self::log::{Blocks, Log, Shape, Slot, Trouble};
+use self::queue::{Loaded, Queue};
+use self::record::{Kind, Record};
+use self::seen::Seen;
+use crate::figures::Counter;
+use crate::key::Key;
+use crate::object::{Filling, Object};
+use crate::purge::{Life, Table};
+use crate::store::Entry;
+use crate::time::Time;
+
+mod directory;
+mod figures;
+mod head;
+pub(crate) mod log;
+mod queue;
+mod record;
+mod seen;
+#[cfg(test)]
+pub(crate) mod shaky;
+mod slices;
+
+pub use figures::{DiskFigures, State};
+pub(crate) use slices::{Mend, Reading, Slices};
+
+/// So many reads in a row that fail take the disk out.
+const READ_FAILURES_MAX: u32 = 8;
+/// Larger bodies than this never stay in memory whole, in bytes.
+const RESIDENT_MAX: u64 = 32 << 20;
+/// How far ahead of the clock an answer may have come, for clocks that were put right a little. What is further ahead is not used.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+/// How long a stop waits for the device.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long a node that hears nothing of the purges it missed waits before it serves from disk.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+
+/// What a disk tier is given.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What it takes there, in bytes.
+    pub size: u64,
+    /// The size of a slice of a body, in bytes; a body that is not larger is stored with its head.
+    pub slice: u64,
+    /// What may wait to be written, in bytes.
+    pub waiting_max: u64,
+    /// What is written at once, in bytes; twice that is taken of memory.
+    pub buffer: u64,
+    /// What readers of large objects may hold, in bytes.
+    pub reading_max: u64,
+    /// Answers with a body smaller than this, in bytes, are written when they are asked for again; 0 writes all at once.
+    pub second_hit_below: u64,
+    /// Bodies up to this many bytes are kept in memory whole while they come.
+    pub resident_max: u64,
+}
+
+impl Settings {
+    /// What the settings file says, with these shares of memory.
+    #[must_use]
+    pub fn of(disk: &process::Disk, shares: &process::Shares) -> Self {
+        Self {
+            path: disk.path.clone(),
+            size: disk.size.0,
+            slice: disk.slice.0,
+            waiting_max: shares.waiting,
+            buffer: shares.buffer,
+            reading_max: shares.reading,
+            second_hit_below: disk.second_hit_below.0,
+            resident_max: (shares.stored / 16).clamp(disk.slice.0, RESIDENT_MAX),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    settings: Settings,
+    /// Makes slots of keys, so that nobody outside can tell which share one.
+    seed: u64,
+    queue: Queue,
+    table: Arc<Table>,
+    /// Counts heads and objects.
+    order: Arc<AtomicU64>,
+    filling: Arc<Filling>,
+    state: AtomicU8,
+    caught_up: AtomicBool,
+    ended: watch::Sender<bool>,
+    seen: Seen,
+    /// Room for slices that readers hold, in slices.
+    reading: Arc<Semaphore>,
+    failures: AtomicU32,
+    warned_of_clock: AtomicBool,
+    opened_in_ms: AtomicU64,
+    read_micros: AtomicU64,
+    hits: Counter,
+    misses: Counter,
+    damaged: Counter,
+    read_errors: Counter,
+    pub(super) lost: Counter,
+    pub(super) mended: Counter,
+    skipped: Counter,
+    _directory: Option<Directory>,
+}
+
+/// An entry from disk, and what tells whether it is still the last one of its key.
+#[derive(Debug)]
+pub(crate) struct FromDisk {
+    pub(crate) entry: Entry,
+    slot: Slot,
+    loaded: Loaded,
+}
+
+impl Disk {
+    /// Takes the directory and opens what it holds behind its back.
+    ///
+    /// # Errors
+    /// One sentence for the operator, when the directory cannot be used.
+    pub(crate) fn open(
+        settings: Settings,
+        life: Life,
+        table: Arc<Table>,
+        order: Arc<AtomicU64>,
+        filling: Arc<Filling>,
+    ) -> Result<Arc<Self>, String> {
+        let shape = Shape { directory: PathBuf::new(), capacity: settings.size, buffer_bytes: settings.buffer };
+        let directory = Directory::claim(&settings.path, life.identity, settings.size, shape.block_bytes())?;
+        let shape = Shape { directory: directory.log.clone(), ..shape };
+        let disk = Self::new(settings, life, table, order, filling, Some(directory));
+        disk.start(async { Blocks::open(shape).await.map(|log| Arc::new(log) as Arc<dyn Log>) });
+        let waiting = Arc::clone(&disk);
+        tokio::spawn(async move {
+            tokio::time::sleep(CATCH_UP_MAX).await;
+            if !waiting.caught_up.swap(true, Ordering::AcqRel) {
+                tracing::warn!("the control plane says nothing of purges that were missed; serving from disk without");
+            }
+        });
+        Ok(disk)
+    }
+
+    /// A tier that has no log yet.
+    pub(crate) fn new(
+        settings: Settings,
+        life: Life,
+        table: Arc<Table>,
+        order: Arc<AtomicU64>,
+        filling: Arc<Filling>,
+        directory: Option<Directory>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            seed: life.identity,
+            queue: Queue::new(settings.waiting_max),
+            table,
+            order,
+            filling,
+            state: AtomicU8::new(State::Opening as u8),
+            caught_up: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
+            seen: Seen::new(),
+            reading: Arc::new(Semaphore::new(usize::try_from(settings.reading_max / settings.slice.max(1)).unwrap_or(usize::MAX >> 4))),
+            failures: AtomicU32::new(0),
+            warned_of_clock: AtomicBool::new(false),
+            opened_in_ms: AtomicU64::new(0),
+            read_micros: AtomicU64::new(0),
+            hits: Counter::default(),
+            misses: Counter::default(),
+            damaged: Counter::default(),
+            read_errors: Counter::default(),
+            lost: Counter::default(),
+            mended: Counter::default(),
+            skipped: Counter::default(),
+            settings,
+            _directory: directory,
+        })
+    }
+
+    /// Opens the log and has it written to, behind whoever calls.
+    pub(crate) fn start(self: &Arc<Self>, log: impl Future<Output = Result<Arc<dyn Log>, Trouble>> + Send + 'static) {
+        let disk = Arc::clone(self);
+        tokio::spawn(async move { disk.run(log).await });
+    }
+
+    /// Opens the log and writes to it, until the tier is closed or the device fails.
+    async fn run(&self, log: impl Future<Output = Result<Arc<dyn Log>, Trouble>>) {
+        let began = Instant::now();
+        let ended = match log.await {
+            Ok(log) => {
+                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.opened_in_ms.store(millis, Ordering::Relaxed);
+                let counts = log.counts();
+                tracing::info!(entries = counts.entries, bytes = counts.bytes, millis, "the disk tier is open");
+                let _ = self.state.compare_exchange(State::Opening as u8, State::Serving as u8, Ordering::AcqRel, Ordering::Acquire);
+                let ended = self.queue.write(Arc::clone(&log)).await;
+                // What failed is left as it is: nobody knows how long its end would take.
+                if ended.is_ok() {
+                    log.close().await;
+                }
+                ended
+            }
+            Err(trouble) => Err(trouble),
+        };
+        match ended {
+            Ok(()) => {
+                let _ = self.state.compare_exchange(State::Serving as u8, State::Closed as u8, Ordering::AcqRel, Ordering::Acquire);
+            }
+            Err(trouble) => self.take_out(&trouble),
+        }
+        self.ended.send_replace(true);
+    }
+
+    /// The device fails: memory goes on alone, and what is on disk does not count any more, because from here on it misses what changes.
+    fn take_out(&self, trouble: &Trouble) {
+        if self.state.swap(State::Out as u8, Ordering::AcqRel) == State::Out as u8 {
+            return;
+        }
+        self.queue.end();
+        self.table.give_up(self.order.load(Ordering::Acquire));
+        tracing::error!(
+            directory = %self.settings.path.display(),
+            %trouble,
+            "the disk tier is taken out, memory goes on alone; see to the disk, then restart this node"
+        );
+    }
+
+    /// The purges that this node missed are in force: what is on disk may be used.
+    pub(crate) fn caught_up(&self) {
+        self.caught_up.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn state(&self) -> State {
+        State::of(self.state.load(Ordering::Acquire))
+    }
+
+    fn is_serving(&self) -> bool {
+        self.state.load(Ordering::Acquire) == State::Serving as u8
+    }
+
+    fn slot(&self, key: &Key) -> Slot {
+        Slot(xxh3_128_with_seed(key.text(), self.seed))
+    }
+
+    fn slot_of_slice(&self, object: u64, number: u32) -> Slot {
+        let mut text = [0; 13];
+        text[0] = b'/';
+        text[1..9].copy_from_slice(&object.to_be_bytes());
+        text[9..].copy_from_slice(&number.to_be_bytes());
+        Slot(xxh3_128_with_seed(&text, self.seed))
+    }
+
+    /// Whether it is worth asking for a key. Never waits.
+    pub(crate) fn may_hold(&self, key: &Key) -> bool {
+        self.caught_up.load(Ordering::Acquire) && self.is_serving() && self.queue.may_hold(self.slot(key))
+    }
+
+    /// What is stored under a key.
+    pub(crate) async fn load(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
+        let found = self.find(key, now).await;
+        if found.is_some() {
+            self.hits.inc()
+        } else {
+            self.misses.inc()
+        }
+        found
+    }
+
+    async fn find(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
+        let slot = self.slot(key);
+        let (record, loaded) = self.read(slot, self.queue.load(slot)).await?;
+        if record.key != key.text() || record.stamp.order <= self.table.given_up() {
+            return None;
+        }
+        let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
+        let entry = head::entry(&record, &self.filling, slices);
+        if entry.is_none() && record.kind != Kind::Nothing {
+            self.damaged.inc();
+        }
+        let entry = entry?;
+        if let Entry::Object(object) = &entry
+            && object.freshness.responded_at > now.plus(AHEAD_MAX)
+        {
+            if !self.warned_of_clock.swap(true, Ordering::Relaxed) {
+                tracing::warn!("the clock stands before answers that are stored on disk; they are not used until it has passed them");
+            }
+            return None;
+        }
+        Some(FromDisk { entry, slot, loaded })
+    }
+
+    /// Whether nothing newer was stored under its key since it was looked for.
+    pub(crate) fn is_last(&self, found: &FromDisk) -> bool {
+        self.queue.is_last(found.slot, &found.loaded)
+    }
+
+    async fn load_record(&self, slot: Slot) -> Option<Record> {
+        Some(self.read(slot, self.queue.load_fixed(slot)).await?.0)
+    }
+
+    async fn read(&self, slot: Slot, loading: impl Future<Output = Result<Option<Loaded>, Trouble>>) -> Option<(Record, Loaded)> {
+        let began = Instant::now();
+        let loaded = loading.await;
+        self.read_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        match loaded {
+            Ok(loaded) => {
+                self.failures.store(0, Ordering::Relaxed);
+                let loaded = loaded?;
+                let record = Record::decode(&loaded.value);
+                if record.is_none() {
+                    self.damaged.inc();
+                    if let Some(log) = self.queue.log() {
+                        log.remove(slot);
+                    }
+                }
+                Some((record?, loaded))
+            }
+            Err(trouble) => {
+                self.read_errors.inc();
+                if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= READ_FAILURES_MAX {
+                    self.take_out(&trouble);
+                }
+                None
+            }
+        }
+    }
+
+    /// Keeps what is stored under a key in memory, if it is of a kind that is kept, small, and worth it; what was kept of the key before is
+    /// forgotten otherwise. A large body has to be in slices already.
+    pub(crate) fn keep(&self, key: &Key, entry: &Entry) {
+        let order = self.order.load(Ordering::Acquire);
+        let slot = self.slot(key);
+        let value = match entry {
+            Entry::Marker(marker) => Some(head::of_marker(key, marker, order)),
+            Entry::Search(rules) => Some(head::of_rules(key, rules, order)),
+            Entry::Object(object) => self.of_object(slot, object),
+            Entry::Parts(_) => None,
+        };
+        match value {
+            Some(value) => {
+                // A dropped one is counted by the queue, and leaves nothing older behind.
+                let _ = self.queue.store(slot, value, order);
+            }
+            None => self.queue.forget(slot, order),
+        }
+        if let Some(floor) = self.queue.take_floor() {
+            self.table.give_up(floor);
+        }
+    }
+
+    fn of_object(&self, slot: Slot, object: &Object) -> Option<Bytes> {
+        if let Some(slices) = object.body.slices() {
+            // When it began nobody may have known how long it would be.
+            return (!slices.is_gone()).then(|| head::of_object(object, Some(&slices.of_length(object.body.len()))));
+        }
+        let length = object.body.len();
+        if object.part.is_some() || length > self.settings.slice || !object.body.is_resident() {
+            return None;
+        }
+        if length < self.settings.second_hit_below && !self.queue.may_hold(slot) && !self.seen.again(slot) {
+            self.skipped.inc();
+            return None;
+        }
+        Some(head::of_object(object, None))
+    }
+
+    /// Whether an object was not written when it was stored, because nobody had asked for it twice.
+    pub(crate) fn is_on_probation(&self, object: &Object) -> bool {
+        self.settings.second_hit_below > 0 && object.body.len() < self.settings.second_hit_below
+    }
+
+    /// Nothing is to be under this key any more.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.queue.forget(self.slot(key), self.order.load(Ordering::Acquire));
+    }
+
+    /// A hint that what is on disk under a key is not going to be used.
+    pub(crate) fn is_of_no_use(&self, key: &Key) {
+        if let Some(log) = self.queue.log() {
+            log.remove(self.slot(key));
+        }
+    }
+
+    /// Slices for a body that is too large to be kept with its head; none while the disk takes nothing. `length` is 0 when nobody knows it.
+    pub(crate) fn slices(self: &Arc<Self>, key: &Key, length: u64) -> Option<Slices> {
+        let object = self.order.fetch_add(1, Ordering::AcqRel);
+        let fits = length <= self.settings.size / 2;
+        (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length))
+    }
+
+    async fn store_slice(&self, slot: Slot, value: Bytes) -> bool {
+        self.queue.store_when_room(slot, value).await
+    }
+
+    /// The largest body that stays in memory whole while it comes, in bytes.
+    pub(crate) fn resident_max(&self) -> u64 {
+        self.settings.resident_max
+    }
+
+    /// The largest body that is stored with its head, in bytes.
+    pub(crate) fn inline_max(&self) -> u64 {
+        self.settings.slice
+    }
+
+    fn room_for_reader(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.reading).try_acquire_owned().ok()
+    }
+
+    /// Half of the room is for what is read at this moment.
+    fn room_to_read_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        let all = usize::try_from(self.settings.reading_max / self.settings.slice.max(1)).unwrap_or(usize::MAX);
+        (self.reading.available_permits() > all / 2).then(|| self.room_for_reader()).flatten()
+    }
+
+    /// Waits until all that was stored so far is on disk, or the disk takes nothing.
+    pub(crate) async fn settled(&self) {
+        self.queue.settled().await;
+    }
+
+    /// Writes what waits and ends in order, as far as the device manages that in [`CLOSE_MAX`].
+    pub(crate) async fn close(&self) {
+        self.queue.close();
+        let mut ended = self.ended.subscribe();
+        // The sender is here, so that the wait ends when the writer does.
+        if tokio::time::timeout(CLOSE_MAX, ended.wait_for(|ended| *ended)).await.is_err() {
+            tracing::warn!(bytes = self.queue.bytes(), "the disk was too slow for what still waited; that is lost");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! foyer as it is: what it is known for must not reach us.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::queue::Queue;
+use super::blocks::paged;
+use super::order::block_file;
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn shape(directory: &Path, capacity: u64) -> Shape {
+    Shape { directory: directory.to_owned(), capacity, buffer_bytes: 4 * MIB }
+}
+
+fn value(number: u64, bytes: usize) -> Bytes {
+    number.to_be_bytes().iter().copied().cycle().take(bytes).collect::<Vec<u8>>().into()
+}
+
+async fn loaded(log: &Blocks, slot: u64) -> Option<Bytes> {
+    log.load(Slot(u128::from(slot))).await.unwrap()
+}
+
+/// Stores in batches that fit.
+async fn store(log: &Blocks, slots: impl Iterator<Item = (u64, Bytes)>) {
+    let mut batch = Vec::new();
+    let mut room = log.batch_bytes();
+    for (slot, value) in slots {
+        if log.room_of(value.len()) > room {
+            log.store(&batch).await.unwrap();
+            batch.clear();
+            room = log.batch_bytes();
+        }
+        room -= log.room_of(value.len());
+        batch.push((Slot(u128::from(slot)), value));
+    }
+    log.store(&batch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_there_after_a_start_without_an_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap();
+    // Written anew again and again, small beside large.
+    for round in 0..3 {
+        store(&first, (0..400).map(|slot| (slot, value(slot + round, 3_000 + usize::try_from(slot).unwrap())))).await;
+    }
+    store(&first, (1_000..1_010).map(|slot| (slot, value(slot, 1_000_000)))).await;
+    assert_eq!(first.counts().entries, 1_210);
+    // As after kill -9: the first one never ends in order, and a second one finds what the files hold.
+    let second = Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap();
+    for slot in 0..400 {
+        assert_eq!(loaded(&second, slot).await, Some(value(slot + 2, 3_000 + usize::try_from(slot).unwrap())), "slot {slot}");
+    }
+    for slot in 1_000..1_010 {
+        assert_eq!(loaded(&second, slot).await, Some(value(slot, 1_000_000)));
+    }
+    assert_eq!(loaded(&second, 5_000).await, None);
+    drop(first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_at_once_lose_nothing_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap());
+    let queue = Arc::new(Queue::new(64 * MIB));
+    let writer = tokio::spawn({
+        let (queue, log) = (Arc::clone(&queue), Arc::clone(&log) as Arc<dyn Log>);
+        async move { queue.write(log).await }
+    });
+    let storing: Vec<_> = (0..8_u64)
+        .map(|task| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move {
+                for number in 0..250 {
+                    let slot = task * 1_000 + number;
+                    assert!(queue.store_when_room(Slot(u128::from(slot)), value(slot, 5_000)).await);
+                    tokio::task::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for task in storing {
+        task.await.unwrap();
+    }
+    queue.close();
+    writer.await.unwrap().unwrap();
+    assert_eq!((queue.written.get(), queue.dropped.get()), (2_000, 0));
+    let again = Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap();
+    for slot in (0..8_u64).flat_map(|task| (0..250).map(move |number| task * 1_000 + number)) {
+        assert_eq!(loaded(&again, slot).await, Some(value(slot, 5_000)), "slot {slot}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_leave_first_also_after_a_restart_and_nothing_older_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+    let mut evicted = 0;
+    // One slot is written anew all the time between others that fill the log several times over.
+    for round in 0..60_u64 {
+        store(&log, (0..2).map(|nth| (100 + round * 2 + nth, value(round, 1_000_000)))).await;
+        if round % 7 == 0 {
+            store(&log, [(1, value(round, 2_000))].into_iter()).await;
+        }
+        if round % 20 == 19 {
+            evicted += log.counts().evicted;
+            log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+            let newest = round / 7 * 7;
+            let found = loaded(&log, 1).await;
+            assert!(found.is_none() || found == Some(value(newest, 2_000)), "round {round}");
+        }
+    }
+    let there: Vec<bool> = {
+        let mut there = Vec::new();
+        for slot in 100..220 {
+            there.push(loaded(&log, slot).await.is_some());
+        }
+        there
+    };
+    let first = there.iter().position(|found| *found).unwrap();
+    assert!(first > 60, "the log holds fewer than half of them");
+    assert!(there[first..].iter().all(|found| *found), "younger ones left before older ones: {there:?}");
+    assert!(evicted > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_blocks_give_nothing_wrong_and_missing_ones_are_trouble() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Blocks::open(shape(directory.path(), 32 * MIB)).await.unwrap();
+    store(&log, (0..100).map(|slot| (slot, value(slot, 4_000)))).await;
+    let file = (0..8).map(|block| directory.path().join(block_file(block))).find(|path| {
+        let content = fs::read(path).unwrap();
+        content[..8].iter().any(|byte| *byte != 0)
+    });
+    let file = file.unwrap();
+    let mut content = fs::read(&file).unwrap();
+    // The first page is the index, two pages have one value each.
+    for page in (1..200).step_by(3) {
+        content[page * 4_096 + 700] ^= 1;
+    }
+    fs::write(&file, &content).unwrap();
+    let mut lost = 0;
+    for slot in 0..100 {
+        match loaded(&log, slot).await {
+            Some(found) => assert_eq!(found, value(slot, 4_000)),
+            None => lost += 1,
+        }
+    }
+    assert!((20..80).contains(&lost), "{lost} lost");
+    fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(0).unwrap();
+    let troubles = {
+        let mut troubles = 0;
+        for slot in 0..100 {
+            troubles += u32::from(log.load(Slot(slot)).await.is_err());
+        }
+        troubles
+    };
+    assert!(troubles > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_larger_than_a_batch_is_dropped_and_counted_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let log: Arc<dyn Log> = Arc::new(Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap());
+    let queue = Arc::new(Queue::new(64 * MIB));
+    let _writer = tokio::spawn({
+        let (queue, log) = (Arc::clone(&queue), Arc::clone(&log));
+        async move { queue.write(log).await }
+    });
+    queue.store(Slot(1), value(1, 8 << 20), 1).unwrap();
+    queue.store(Slot(2), value(2, 1 << 20), 2).unwrap();
+    queue.settled().await;
+    assert_eq!((queue.dropped.get(), queue.written.get()), (1, 1));
+    assert!(queue.load(Slot(1)).await.unwrap().is_none());
+    assert_eq!(log.load(Slot(2)).await.unwrap(), Some(value(2, 1 << 20)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_is_gone_at_once_and_too_little_room_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Blocks::open(shape(directory.path(), 32 * MIB)).await.unwrap();
+    store(&log, (0..2).map(|slot| (slot, value(slot, 100)))).await;
+    log.remove(Slot(0));
+    assert_eq!((log.may_hold(Slot(0)), loaded(&log, 0).await, loaded(&log, 1).await), (false, None, Some(value(1, 100))));
+    let refused = Blocks::open(shape(directory.path(), 16 * MIB)).await.unwrap_err();
+    assert!(refused.to_string().contains("at least"), "{refused}");
+    assert_eq!((paged(0), paged(1), paged(4_097)), (0, 4_096, 8_192));
+}
