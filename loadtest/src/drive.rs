@@ -3,8 +3,11 @@
 //! Owns the streams. What every body must be is shared between them; the lock of a shared connection covers who replaces it when it has
 //! ended. Knows nothing of what is behind the address.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Request;
@@ -12,7 +15,7 @@ use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use tokio::sync::{Barrier, Mutex};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep};
 
 use crate::check::{Digest, Expected, is_hit};
 use crate::client::{Client, Connection, Protocol, Unanswered};
@@ -227,6 +230,37 @@ impl Line {
     }
 }
 
+/// Waits for answers, each for [`ANSWER_TIMEOUT_S`], with one timer that is set anew only when it rings: to set it for every request would cost the
+/// generator more than to look at it.
+struct Patience(Pin<Box<Sleep>>);
+
+impl Patience {
+    const TIMEOUT: Duration = Duration::from_secs(ANSWER_TIMEOUT_S);
+
+    fn new() -> Self {
+        Self(Box::pin(sleep(Self::TIMEOUT)))
+    }
+
+    /// What comes of `asking`; none when it takes too long.
+    async fn wait<T>(&mut self, asking: impl Future<Output = T>) -> Option<T> {
+        let due = tokio::time::Instant::now() + Self::TIMEOUT;
+        let mut asking = pin!(asking);
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = asking.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            while self.0.as_mut().poll(context).is_ready() {
+                if self.0.deadline() >= due {
+                    return Poll::Ready(None);
+                }
+                self.0.as_mut().reset(due);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: usize) -> Result<Tally, String> {
     let mut tally = Tally::new()?;
     let (mut left, deadline) = match pass.until {
@@ -237,7 +271,7 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
         Until::Elapsed(elapsed) => (u64::MAX, Some(elapsed)),
     };
     let (mut used, mut open) = (0, None);
-    let mut failures = 0;
+    let (mut failures, mut patience) = (0, Patience::new());
     pass.ready.wait().await;
     let begun = Instant::now();
     while left > 0 && deadline.is_none_or(|deadline| begun.elapsed() < deadline) && failures < FAILURES_IN_A_ROW_MAX {
@@ -249,8 +283,8 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
         let outcome = match connected {
             Ok((number, mut connection)) => {
                 used = number;
-                let asked = timeout(Duration::from_secs(ANSWER_TIMEOUT_S), ask(&shared, &mut connection, &mut tally)).await;
-                let outcome = asked.unwrap_or_else(|_| Err(format!("no whole answer within {ANSWER_TIMEOUT_S} s").into()));
+                let asked = patience.wait(ask(&shared, &mut connection, &mut tally)).await;
+                let outcome = asked.unwrap_or_else(|| Err(format!("no whole answer within {ANSWER_TIMEOUT_S} s").into()));
                 if outcome.is_ok() && connection.is_ready().await {
                     open = Some(connection);
                 }
@@ -304,4 +338,21 @@ async fn ask(shared: &Shared, connection: &mut Connection, tally: &mut Tally) ->
 
 fn unseen(shared: &Shared) -> PathAndQuery {
     shared.plan.client.target().unseen(&shared.mark, shared.unseen.fetch_add(1, Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_time() {
+        let mut patience = Patience::new();
+        for _ in 0..3 {
+            let late = tokio::time::timeout(Patience::TIMEOUT - Duration::from_secs(1), std::future::pending::<()>());
+            assert!(patience.wait(late).await.is_some());
+        }
+        let begun = tokio::time::Instant::now();
+        assert_eq!(patience.wait(std::future::pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Patience::TIMEOUT);
+    }
 }

@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::target::{Resolve, Target};
 use skerry_loadtest::{bench, check, client, endpoints, front};
 use tokio::runtime::Builder;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Makes load as a client does, checks every answer, and says what it measured.
 #[derive(Debug, Parser)]
