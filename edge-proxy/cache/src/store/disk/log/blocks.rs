@@ -3,7 +3,10 @@
 //! What is known of foyer 0.22.6 is kept away here: it is written to by one task in batches that fit its buffer, because it drops what does not
 //! fit and says nothing; each batch is waited for and looked up afterwards, because it swallows errors of writing; a slot is deleted before
 //! it is written anew, so that the value before it cannot pass for the one that was not written. Its memory tier holds nothing.
+//!
+//! The lock of the slots that are being written is held for the look at them and, by a hint, over its removal; the lock of the note for a look.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +72,8 @@ pub(crate) struct Blocks {
     came: AtomicU64,
     came_bytes: AtomicU64,
     noted: Mutex<Instant>,
+    /// What is being written: a removal that comes in between would make it look as if the device had not taken it.
+    writing: Mutex<HashSet<Slot>>,
 }
 
 impl Code for Slot {
@@ -120,7 +125,7 @@ impl Blocks {
         let cache = built.map_err(|error| Trouble::Open(error.to_string()))?;
         // Writing begins at once, so that the age of the note counts from here.
         let noted = Mutex::new(Instant::now());
-        Ok(Self { cache, shape, tally, came: AtomicU64::new(came), came_bytes: AtomicU64::new(came_bytes), noted })
+        Ok(Self { cache, shape, tally, came: AtomicU64::new(came), came_bytes: AtomicU64::new(came_bytes), noted, writing: Mutex::default() })
     }
 
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.
@@ -187,6 +192,7 @@ impl Log for Blocks {
 
     async fn store(&self, values: &[(Slot, Bytes)]) -> Result<(), Trouble> {
         let storage = self.cache.storage();
+        *self.writing.lock() = values.iter().map(|(slot, _)| *slot).collect();
         for (slot, value) in values {
             if storage.may_contains(slot) {
                 storage.delete(slot);
@@ -195,6 +201,7 @@ impl Log for Blocks {
         }
         storage.wait().await;
         let missing = values.iter().filter(|(slot, _)| !storage.may_contains(slot)).count();
+        self.writing.lock().clear();
         self.came.fetch_add((values.len() - missing) as u64, Ordering::Relaxed);
         self.came_bytes.fetch_add(values.iter().map(|(_, value)| self.room_of(value.len())).sum(), Ordering::Relaxed);
         let is_due = {
@@ -220,6 +227,11 @@ impl Log for Blocks {
     }
 
     fn remove(&self, slot: Slot) {
+        let writing = self.writing.lock();
+        // What was found to be of no use is on its way out then.
+        if writing.contains(&slot) {
+            return;
+        }
         self.cache.storage().delete(&slot);
     }
 

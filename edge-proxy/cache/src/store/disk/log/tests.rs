@@ -189,3 +189,51 @@ async fn what_is_removed_is_gone_at_once_and_too_little_room_is_named() {
     assert!(refused.to_string().contains("at least"), "{refused}");
     assert_eq!((paged(0), paged(1), paged(4_097)), (0, 4_096, 8_192));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_that_come_while_a_slot_is_written_are_no_failure_of_the_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap());
+    let hinting = {
+        let log = Arc::clone(&log);
+        std::thread::spawn(move || {
+            while Arc::strong_count(&log) > 1 {
+                (0..20).for_each(|slot| log.remove(Slot(slot)));
+                std::thread::yield_now();
+            }
+        })
+    };
+    for round in 0..20 {
+        let batch: Vec<_> = (0..20).map(|slot| (Slot(slot), value(round, 10_000))).collect();
+        assert_eq!(log.store(&batch).await, Ok(()), "round {round}");
+    }
+    drop(log);
+    hinting.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_leave_first_also_after_the_clock_was_set_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+    store(&log, (0..24).map(|slot| (slot, value(slot, 1_000_000)))).await;
+    log.close().await;
+    drop(log);
+    // An hour back: what was written before was changed later than now.
+    let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
+    for block in 0..12 {
+        let file = fs::OpenOptions::new().write(true).open(directory.path().join(block_file(block))).unwrap();
+        file.set_modified(ahead).unwrap();
+    }
+    let mut log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+    for again in [false, true] {
+        if again {
+            log.close().await;
+            log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+        }
+        let from = if again { 80 } else { 24 };
+        store(&log, (from..from + 56).map(|slot| (slot, value(slot, 1_000_000)))).await;
+        for slot in from + 28..from + 56 {
+            assert_eq!(loaded(&log, slot).await, Some(value(slot, 1_000_000)), "slot {slot} left before older ones");
+        }
+    }
+}
