@@ -20,7 +20,7 @@ use foyer::{
 };
 use parking_lot::Mutex;
 
-use super::order::{Leaving, Oldest, Tally, block_file};
+use super::order::{Leaving, Oldest, Order, Tally, block_file};
 use super::{Counts, Log, Slot, Trouble};
 
 /// What everything on the device is a multiple of, in bytes.
@@ -138,6 +138,7 @@ impl Blocks {
 
 async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Result<HybridCache<Slot, Bytes>> {
     let whole = usize::try_from(shape.blocks() * shape.block_bytes()).unwrap_or(usize::MAX);
+    let order = Order::read(&shape.directory, Arc::clone(tally));
     let device = FsDeviceBuilder::new(&shape.directory).with_capacity(whole).build()?;
     let engine = BlockEngineConfig::new(device)
         .with_block_size(usize::try_from(shape.block_bytes()).unwrap_or(usize::MAX))
@@ -147,9 +148,9 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Re
         .with_buffer_pool_size(usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX))
         // More than a batch, so that nothing is dropped before the buffer.
         .with_submit_queue_size_threshold(usize::try_from(2 * shape.buffer_bytes).unwrap_or(usize::MAX))
-        .with_eviction_pickers(vec![Box::new(Oldest::new(&shape.directory, Arc::clone(tally)))])
+        .with_eviction_pickers(vec![Box::new(Oldest(Arc::clone(&order)))])
         .with_reinsertion_filter(StorageFilter::new().with_condition(Leaving(Arc::clone(tally))));
-    HybridCacheBuilder::new()
+    let cache = HybridCacheBuilder::new()
         .with_name("skerry")
         .with_policy(HybridCachePolicy::WriteOnInsertion)
         .with_flush_on_close(false)
@@ -161,7 +162,9 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Re
         .with_recover_mode(RecoverMode::Quiet)
         .with_spawner(spawner)
         .build()
-        .await
+        .await?;
+    order.open();
+    Ok(cache)
 }
 
 /// The counts that the run before wrote down; nothing where there are no blocks.
