@@ -286,7 +286,7 @@ impl Disk {
     async fn find(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
         let slot = self.slot(key);
         let (record, loaded) = self.read(slot, self.queue.load(slot)).await?;
-        if record.key != key.text() || record.stamp.order <= self.table.given_up() {
+        if record.key != key.text() || record.stamp.order <= self.table.given_up().max(self.queue.floor()) {
             return None;
         }
         let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
@@ -360,6 +360,11 @@ impl Disk {
             }
             None => self.queue.forget(slot, order),
         }
+        self.pass_floor_on();
+    }
+
+    /// What the queue gave up is to be given up after a restart too.
+    fn pass_floor_on(&self) {
         if let Some(floor) = self.queue.take_floor() {
             self.table.give_up(floor);
         }
@@ -389,6 +394,7 @@ impl Disk {
     /// Nothing is to be under this key any more.
     pub(crate) fn forget(&self, key: &Key) {
         self.queue.forget(self.slot(key), self.order.load(Ordering::Acquire));
+        self.pass_floor_on();
     }
 
     /// A hint that what is on disk under a key is not going to be used.
@@ -444,3 +450,6 @@ impl Disk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
