@@ -120,7 +120,7 @@ pub(crate) struct Disk {
     pub(super) lost: Counter,
     pub(super) mended: Counter,
     skipped: Counter,
-    _directory: Option<Directory>,
+    directory: Option<Directory>,
 }
 
 /// An entry from disk, and what tells whether it is still the last one of its key.
@@ -144,7 +144,7 @@ impl Disk {
         filling: Arc<Filling>,
     ) -> Result<Arc<Self>, String> {
         let shape = Shape { directory: PathBuf::new(), capacity: settings.size, buffer_bytes: settings.buffer };
-        let directory = Directory::claim(&settings.path, life.identity, settings.size, shape.block_bytes())?;
+        let directory = Directory::claim(&settings.path, life, settings.size, shape.block_bytes())?;
         let shape = Shape { directory: directory.log.clone(), ..shape };
         let disk = Self::new(settings, life, table, order, filling, Some(directory));
         disk.start(async { Blocks::open(shape).await.map(|log| Arc::new(log) as Arc<dyn Log>) });
@@ -190,8 +190,16 @@ impl Disk {
             mended: Counter::default(),
             skipped: Counter::default(),
             settings,
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// Says in the directory that this run has it.
+    ///
+    /// # Errors
+    /// One sentence for the operator, when it cannot be written.
+    pub(crate) fn begin(&self) -> Result<(), String> {
+        self.directory.as_ref().map_or(Ok(()), Directory::begin)
     }
 
     /// Opens the log and has it written to, behind whoever calls.
