@@ -382,7 +382,8 @@ impl Disk {
         if let Some(slices) = object.body.slices() {
             // When it began nobody may have known how long it would be.
             // Slices say under which key they were written; what a 304 put under another one would not find them after a restart.
-            return (!slices.is_gone() && slices.are_of(&object.key)).then(|| head::of_object(object, Some(&slices.of_length(object.body.len()))));
+            return (!slices.is_gone() && slices.are_of(&object.key))
+                .then(|| head::of_object(object, Some(&slices.of_length(object.body.len()))));
         }
         let length = object.body.len();
         if object.part.is_some() || length > self.settings.slice || !object.body.is_resident() {

@@ -125,7 +125,15 @@ impl Blocks {
         let cache = built.map_err(|error| Trouble::Open(error.to_string()))?;
         // Writing begins at once, so that the age of the note counts from here.
         let noted = Mutex::new(Instant::now());
-        Ok(Self { cache, shape, tally, came: AtomicU64::new(came), came_bytes: AtomicU64::new(came_bytes), noted, writing: Mutex::default() })
+        Ok(Self {
+            cache,
+            shape,
+            tally,
+            came: AtomicU64::new(came),
+            came_bytes: AtomicU64::new(came_bytes),
+            noted,
+            writing: Mutex::default(),
+        })
     }
 
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.
