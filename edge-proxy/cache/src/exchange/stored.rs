@@ -118,9 +118,11 @@ impl Exchange {
         let mut exchange = Self::empty(bounds, Arc::new(table), life.first() + 1);
         exchange.sliced_max = object_max;
         let (table, order, filling) = (Arc::clone(&exchange.purges), Arc::clone(&exchange.order), Arc::clone(&exchange.filling));
-        exchange.disk = Some(open(settings, life, table, order, filling)?);
+        let disk = open(settings, life, table, order, filling)?;
         // Only who has the directory writes.
         exchange.purges.sync()?;
+        disk.begin()?;
+        exchange.disk = Some(disk);
         Ok(Arc::new(exchange))
     }
 

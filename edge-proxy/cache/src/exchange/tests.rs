@@ -2,7 +2,7 @@
 
 mod collapse;
 mod directives;
-mod disk;
+pub(crate) mod disk;
 mod explain;
 mod groups;
 mod heads;

@@ -162,6 +162,8 @@ struct Inner {
     file: Option<File>,
     /// Bytes since it was written anew.
     grown: u64,
+    /// Frames that were appended, or should have been, ever.
+    appended: u64,
     synced: bool,
 }
 
@@ -176,7 +178,7 @@ pub(super) enum Read {
 impl Journal {
     /// A journal that is to be written anew before anything else.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), inner: Mutex::new(Inner { file: None, grown: 0, synced: false }) }
+        Self { path: path.to_owned(), inner: Mutex::new(Inner { file: None, grown: 0, appended: 0, synced: false }) }
     }
 
     /// Reads what is there.
@@ -206,6 +208,7 @@ impl Journal {
         let frame = frame(payload.finish());
         let mut inner = self.inner.lock();
         inner.synced = false;
+        inner.appended += 1;
         let Some(file) = &mut inner.file else { return };
         match file.write_all(&frame) {
             Ok(()) => inner.grown += frame.len() as u64,
@@ -228,15 +231,25 @@ impl Journal {
         inner.file.is_none() || inner.grown > GROWN_MAX
     }
 
-    /// Brings it to the device. Blocks.
+    /// Brings it to the device. Blocks, but nobody who appends meanwhile: they may be answering requests.
     pub(super) fn sync(&self) -> Result<(), String> {
+        let lacking = || format!("{} lacks purges", self.path.display());
+        let failed = |error: io::Error| format!("{} cannot be synced: {error}", self.path.display());
+        let (file, appended) = {
+            let inner = self.inner.lock();
+            if inner.synced {
+                return Ok(());
+            }
+            let file = inner.file.as_ref().ok_or_else(lacking)?;
+            (file.try_clone().map_err(failed)?, inner.appended)
+        };
+        file.sync_data().map_err(failed)?;
         let mut inner = self.inner.lock();
-        if inner.synced {
-            return Ok(());
+        if inner.file.is_none() {
+            return Err(lacking());
         }
-        let Some(file) = &inner.file else { return Err(format!("{} lacks purges", self.path.display())) };
-        file.sync_data().map_err(|error| format!("{} cannot be synced: {error}", self.path.display()))?;
-        inner.synced = true;
+        // What was appended meanwhile waits for the next time; a file that was written anew meanwhile is synced.
+        inner.synced |= inner.appended == appended;
         Ok(())
     }
 
@@ -244,7 +257,7 @@ impl Journal {
     pub(super) fn rewrite(&self, changes: impl Iterator<Item = Change>) -> Result<(), String> {
         let mut inner = self.inner.lock();
         let written = self.write_whole(changes).map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
-        *inner = Inner { file: Some(written), grown: 0, synced: true };
+        *inner = Inner { file: Some(written), grown: 0, appended: inner.appended, synced: true };
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Life {
     /// Whose store it belongs to: what is stored under another identity has nothing to do with it.
     pub(crate) identity: u64,
     /// How often it was opened.
-    run: u64,
+    pub(crate) run: u64,
 }
 
 impl Life {

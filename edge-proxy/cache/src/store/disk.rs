@@ -120,7 +120,7 @@ pub(crate) struct Disk {
     pub(super) lost: Counter,
     pub(super) mended: Counter,
     skipped: Counter,
-    _directory: Option<Directory>,
+    directory: Option<Directory>,
 }
 
 /// An entry from disk, and what tells whether it is still the last one of its key.
@@ -144,7 +144,7 @@ impl Disk {
         filling: Arc<Filling>,
     ) -> Result<Arc<Self>, String> {
         let shape = Shape { directory: PathBuf::new(), capacity: settings.size, buffer_bytes: settings.buffer };
-        let directory = Directory::claim(&settings.path, life.identity, settings.size, shape.block_bytes())?;
+        let directory = Directory::claim(&settings.path, life, settings.size, shape.block_bytes())?;
         let shape = Shape { directory: directory.log.clone(), ..shape };
         let disk = Self::new(settings, life, table, order, filling, Some(directory));
         disk.start(async { Blocks::open(shape).await.map(|log| Arc::new(log) as Arc<dyn Log>) });
@@ -190,8 +190,16 @@ impl Disk {
             mended: Counter::default(),
             skipped: Counter::default(),
             settings,
-            _directory: directory,
+            directory,
         })
+    }
+
+    /// Says in the directory that this run has it.
+    ///
+    /// # Errors
+    /// One sentence for the operator, when it cannot be written.
+    pub(crate) fn begin(&self) -> Result<(), String> {
+        self.directory.as_ref().map_or(Ok(()), Directory::begin)
     }
 
     /// Opens the log and has it written to, behind whoever calls.
@@ -286,7 +294,7 @@ impl Disk {
     async fn find(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
         let slot = self.slot(key);
         let (record, loaded) = self.read(slot, self.queue.load(slot)).await?;
-        if record.key != key.text() || record.stamp.order <= self.table.given_up() {
+        if record.key != key.text() || record.stamp.order <= self.table.given_up().max(self.queue.floor()) {
             return None;
         }
         let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
@@ -360,6 +368,11 @@ impl Disk {
             }
             None => self.queue.forget(slot, order),
         }
+        self.pass_floor_on();
+    }
+
+    /// What the queue gave up is to be given up after a restart too.
+    fn pass_floor_on(&self) {
         if let Some(floor) = self.queue.take_floor() {
             self.table.give_up(floor);
         }
@@ -368,7 +381,9 @@ impl Disk {
     fn of_object(&self, slot: Slot, object: &Object) -> Option<Bytes> {
         if let Some(slices) = object.body.slices() {
             // When it began nobody may have known how long it would be.
-            return (!slices.is_gone()).then(|| head::of_object(object, Some(&slices.of_length(object.body.len()))));
+            // Slices say under which key they were written; what a 304 put under another one would not find them after a restart.
+            return (!slices.is_gone() && slices.are_of(&object.key))
+                .then(|| head::of_object(object, Some(&slices.of_length(object.body.len()))));
         }
         let length = object.body.len();
         if object.part.is_some() || length > self.settings.slice || !object.body.is_resident() {
@@ -389,6 +404,7 @@ impl Disk {
     /// Nothing is to be under this key any more.
     pub(crate) fn forget(&self, key: &Key) {
         self.queue.forget(self.slot(key), self.order.load(Ordering::Acquire));
+        self.pass_floor_on();
     }
 
     /// A hint that what is on disk under a key is not going to be used.
@@ -444,3 +460,6 @@ impl Disk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) fn bounds() -> Bounds {
     Bounds { memory: 4 * MIB, object_max: 64 * MIB, filling_max: MIB }
 }
 
-pub(super) fn settings(path: &Path) -> Settings {
+pub(crate) fn settings(path: &Path) -> Settings {
     Settings {
         path: path.to_owned(),
         size: 256 * MIB,

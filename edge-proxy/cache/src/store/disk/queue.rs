@@ -58,8 +58,10 @@ struct Waiting {
     bytes: u64,
     /// Tells one writing of a slot from the next.
     serial: u64,
-    /// What was stored before this place among the heads is given up: too many slots waited to be told so one by one.
-    floor: Option<u64>,
+    /// What was stored up to this place among the heads is given up: too many slots waited to be told so one by one.
+    floor: u64,
+    /// Nobody took it yet to have it outlive the process.
+    is_floor_new: bool,
     /// The log takes nothing more.
     ended: bool,
 }
@@ -214,7 +216,8 @@ impl Queue {
             return;
         }
         if waiting.nothings.len() >= NOTHINGS_MAX {
-            waiting.floor = Some(waiting.floor.unwrap_or(0).max(order));
+            waiting.floor = waiting.floor.max(order);
+            waiting.is_floor_new = true;
             waiting.nothings.clear();
             return;
         }
@@ -224,9 +227,15 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// A place among the heads up to which everything is given up, once.
+    /// The place among the heads up to which everything is given up.
+    pub(crate) fn floor(&self) -> u64 {
+        self.waiting.lock().floor
+    }
+
+    /// The same, once.
     pub(crate) fn take_floor(&self) -> Option<u64> {
-        self.waiting.lock().floor.take()
+        let mut waiting = self.waiting.lock();
+        std::mem::take(&mut waiting.is_floor_new).then_some(waiting.floor)
     }
 
     /// The log, once it is open.
@@ -253,7 +262,7 @@ impl Queue {
         for _ in 0..waiting.values.len() {
             self.dropped.inc();
         }
-        *waiting = Waiting { ended: true, ..Waiting::default() };
+        *waiting = Waiting { ended: true, floor: waiting.floor, is_floor_new: waiting.is_floor_new, ..Waiting::default() };
         drop(waiting);
         self.close();
         self.room.notify_waiters();

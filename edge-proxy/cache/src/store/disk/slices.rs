@@ -56,6 +56,11 @@ impl Slices {
         Self { length, ..self.clone() }
     }
 
+    /// Whether they were written for the object under this key.
+    pub(super) fn are_of(&self, key: &Key) -> bool {
+        self.key == *key
+    }
+
     /// Whether some of it cannot be had any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)

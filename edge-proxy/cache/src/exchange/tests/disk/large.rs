@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, read, until};
+use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, read, seconds, until};
 use super::{KIB, Lasting, MIB};
 use crate::fetch::{FetchErrorKind, Forward};
 use crate::store::disk::shaky::Faults;
@@ -249,4 +249,22 @@ async fn a_device_that_fails_meanwhile_leaves_who_reads_along_unharmed() {
     assert_eq!(reading.await.unwrap(), body(4 * MIB));
     let figures = lasting.house.exchange.figures();
     assert_eq!((figures.windows, figures.filling_bytes), (1, 0));
+}
+
+#[tokio::test]
+async fn one_that_a_304_gave_another_key_is_not_looked_for_under_it_after_a_restart() {
+    let upstream = Upstream::new(|index, call| {
+        if index == 1 {
+            return Reply::new(304, &[("cache-control", "max-age=6000"), ("etag", "W/\"1\""), ("vary", "accept-language")], "");
+        }
+        reply(call, "W/\"1\"", MIB)
+    });
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/large"), START).await;
+    let again = lasting.house.ask(get("/large"), seconds(601)).await;
+    assert_eq!((again.0, again.2), (200, body(MIB)));
+    assert_eq!(upstream.calls(), 2);
+    lasting.settled().await;
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/large"), seconds(602)).await.2, body(MIB));
 }

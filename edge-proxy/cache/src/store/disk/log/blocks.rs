@@ -3,7 +3,10 @@
 //! What is known of foyer 0.22.6 is kept away here: it is written to by one task in batches that fit its buffer, because it drops what does not
 //! fit and says nothing; each batch is waited for and looked up afterwards, because it swallows errors of writing; a slot is deleted before
 //! it is written anew, so that the value before it cannot pass for the one that was not written. Its memory tier holds nothing.
+//!
+//! The lock of the slots that are being written is held for the look at them and, by a hint, over its removal; the lock of the note for a look.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +20,7 @@ use foyer::{
 };
 use parking_lot::Mutex;
 
-use super::order::{Leaving, Oldest, Tally, block_file};
+use super::order::{Leaving, Oldest, Order, Tally, block_file};
 use super::{Counts, Log, Slot, Trouble};
 
 /// What everything on the device is a multiple of, in bytes.
@@ -69,6 +72,8 @@ pub(crate) struct Blocks {
     came: AtomicU64,
     came_bytes: AtomicU64,
     noted: Mutex<Instant>,
+    /// What is being written: a removal that comes in between would make it look as if the device had not taken it.
+    writing: Mutex<HashSet<Slot>>,
 }
 
 impl Code for Slot {
@@ -120,7 +125,15 @@ impl Blocks {
         let cache = built.map_err(|error| Trouble::Open(error.to_string()))?;
         // Writing begins at once, so that the age of the note counts from here.
         let noted = Mutex::new(Instant::now());
-        Ok(Self { cache, shape, tally, came: AtomicU64::new(came), came_bytes: AtomicU64::new(came_bytes), noted })
+        Ok(Self {
+            cache,
+            shape,
+            tally,
+            came: AtomicU64::new(came),
+            came_bytes: AtomicU64::new(came_bytes),
+            noted,
+            writing: Mutex::default(),
+        })
     }
 
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.
@@ -133,6 +146,7 @@ impl Blocks {
 
 async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Result<HybridCache<Slot, Bytes>> {
     let whole = usize::try_from(shape.blocks() * shape.block_bytes()).unwrap_or(usize::MAX);
+    let order = Order::read(&shape.directory, Arc::clone(tally));
     let device = FsDeviceBuilder::new(&shape.directory).with_capacity(whole).build()?;
     let engine = BlockEngineConfig::new(device)
         .with_block_size(usize::try_from(shape.block_bytes()).unwrap_or(usize::MAX))
@@ -142,9 +156,9 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Re
         .with_buffer_pool_size(usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX))
         // More than a batch, so that nothing is dropped before the buffer.
         .with_submit_queue_size_threshold(usize::try_from(2 * shape.buffer_bytes).unwrap_or(usize::MAX))
-        .with_eviction_pickers(vec![Box::new(Oldest::new(&shape.directory, Arc::clone(tally)))])
+        .with_eviction_pickers(vec![Box::new(Oldest(Arc::clone(&order)))])
         .with_reinsertion_filter(StorageFilter::new().with_condition(Leaving(Arc::clone(tally))));
-    HybridCacheBuilder::new()
+    let cache = HybridCacheBuilder::new()
         .with_name("skerry")
         .with_policy(HybridCachePolicy::WriteOnInsertion)
         .with_flush_on_close(false)
@@ -156,7 +170,9 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Re
         .with_recover_mode(RecoverMode::Quiet)
         .with_spawner(spawner)
         .build()
-        .await
+        .await?;
+    order.open();
+    Ok(cache)
 }
 
 /// The counts that the run before wrote down; nothing where there are no blocks.
@@ -187,6 +203,7 @@ impl Log for Blocks {
 
     async fn store(&self, values: &[(Slot, Bytes)]) -> Result<(), Trouble> {
         let storage = self.cache.storage();
+        *self.writing.lock() = values.iter().map(|(slot, _)| *slot).collect();
         for (slot, value) in values {
             if storage.may_contains(slot) {
                 storage.delete(slot);
@@ -195,6 +212,7 @@ impl Log for Blocks {
         }
         storage.wait().await;
         let missing = values.iter().filter(|(slot, _)| !storage.may_contains(slot)).count();
+        self.writing.lock().clear();
         self.came.fetch_add((values.len() - missing) as u64, Ordering::Relaxed);
         self.came_bytes.fetch_add(values.iter().map(|(_, value)| self.room_of(value.len())).sum(), Ordering::Relaxed);
         let is_due = {
@@ -220,6 +238,11 @@ impl Log for Blocks {
     }
 
     fn remove(&self, slot: Slot) {
+        let writing = self.writing.lock();
+        // What was found to be of no use is on its way out then.
+        if writing.contains(&slot) {
+            return;
+        }
         self.cache.storage().delete(&slot);
     }
 

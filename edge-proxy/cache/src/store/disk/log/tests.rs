@@ -189,3 +189,41 @@ async fn what_is_removed_is_gone_at_once_and_too_little_room_is_named() {
     assert!(refused.to_string().contains("at least"), "{refused}");
     assert_eq!((paged(0), paged(1), paged(4_097)), (0, 4_096, 8_192));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_that_come_while_a_slot_is_written_are_no_failure_of_the_device() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Arc::new(Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap());
+    let hinting = {
+        let log = Arc::clone(&log);
+        std::thread::spawn(move || {
+            while Arc::strong_count(&log) > 1 {
+                (0..20).for_each(|slot| log.remove(Slot(slot)));
+                std::thread::yield_now();
+            }
+        })
+    };
+    for round in 0..20 {
+        let batch: Vec<_> = (0..20).map(|slot| (Slot(slot), value(round, 10_000))).collect();
+        assert_eq!(log.store(&batch).await, Ok(()), "round {round}");
+    }
+    drop(log);
+    hinting.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_blocks_leave_in_the_order_they_were_written_in_and_not_in_that_of_their_numbers() {
+    for written in (41..56_u64).step_by(4) {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+        // More than there is room for, so that the first blocks have the youngest values.
+        store(&log, (0..written).map(|slot| (slot, value(slot, 1_000_000)))).await;
+        // As after kill -9, and again before anything was written.
+        drop(Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap());
+        let again = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+        store(&again, (written..written + 8).map(|slot| (slot, value(slot, 1_000_000)))).await;
+        for slot in written - 20..written + 8 {
+            assert_eq!(loaded(&again, slot).await, Some(value(slot, 1_000_000)), "slot {slot} of {written} left before older ones");
+        }
+    }
+}
