@@ -45,6 +45,8 @@ pub(crate) use slices::{Mend, Reading, Slices};
 
 /// So many reads in a row that fail take the disk out.
 const READ_FAILURES_MAX: u32 = 8;
+/// How long one read may take; who waits for it goes on as if nothing were stored then.
+const READ_MAX: Duration = Duration::from_secs(10);
 /// Larger bodies than this never stay in memory whole, in bytes.
 const RESIDENT_MAX: u64 = 32 << 20;
 /// How far ahead of the clock an answer may have come, for clocks that were put right a little. What is further ahead is not used.
@@ -325,7 +327,7 @@ impl Disk {
 
     async fn read(&self, slot: Slot, loading: impl Future<Output = Result<Option<Loaded>, Trouble>>) -> Option<(Record, Loaded)> {
         let began = Instant::now();
-        let loaded = loading.await;
+        let loaded = tokio::time::timeout(READ_MAX, loading).await.unwrap_or(Err(Trouble::Stuck));
         self.read_micros.fetch_add(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         match loaded {
             Ok(loaded) => {

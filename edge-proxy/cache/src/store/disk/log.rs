@@ -26,8 +26,8 @@ pub(crate) enum Trouble {
     /// Values were not written; how many.
     #[error("{0} values were not written")]
     Write(usize),
-    /// A write did not end.
-    #[error("a write did not end in time")]
+    /// A read or a write did not end.
+    #[error("the device did not answer in time")]
     Stuck,
     /// Nothing can be opened there.
     #[error("{0}")]

@@ -71,7 +71,7 @@ impl Shaky {
         self.inner.lock().held = held;
     }
 
-    /// Writes never end from here on.
+    /// Nothing that is asked of it ends from here on.
     pub(crate) fn stick(&self) {
         self.inner.lock().stuck = true;
     }
@@ -116,6 +116,9 @@ impl Log for Shaky {
             inner.index.get(&slot).map(|at| inner.device[*at].1.clone())
         };
         self.delay().await;
+        if self.inner.lock().stuck {
+            std::future::pending::<()>().await;
+        }
         if self.happens(|faults| faults.read_fails) {
             return Err(Trouble::Read("by seed".to_owned()));
         }

@@ -323,3 +323,22 @@ async fn all_of_this_over_files() {
     let figures = house.exchange.figures().disk.unwrap();
     assert!(figures.entries >= 2 && figures.bytes > 0, "{figures:?}");
 }
+
+#[tokio::test]
+async fn a_device_that_never_answers_a_read_costs_a_wait_and_then_is_not_asked() {
+    let upstream = named();
+    let lasting = Lasting::new(&upstream).await;
+    for number in 0..8 {
+        lasting.house.ask(get(&format!("/{number}")), START).await;
+    }
+    lasting.settled().await;
+    lasting.forget_memory();
+    lasting.log.stick();
+    tokio::time::pause();
+    for number in 0..8 {
+        let asked = get(&format!("/{number}"));
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(3_600), lasting.house.ask(asked, START)).await;
+        assert_eq!(answer.expect("an answer").2, format!("/{number} {}", 8 + number));
+    }
+    assert_eq!(lasting.house.exchange.figures().disk.unwrap().state, State::Out);
+}
