@@ -189,15 +189,18 @@ where
 
     /// Takes the requests that are there. Ready when no more are to be taken.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        while let Poll::Ready(Some(ended)) = self.running.poll_join_next(cx) {
-            self.forget(ended);
-            self.busy = Instant::now();
-        }
         for _ in 0..REQUESTS_PER_TURN {
             match self.http.poll_accept_request_stream(cx) {
                 Poll::Ready(Ok(Some(stream))) => self.begin(stream, cx),
                 Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Ended::Lost),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Afterwards, so that those just begun wake this task when they end.
+                    while let Poll::Ready(Some(ended)) = self.running.poll_join_next(cx) {
+                        self.forget(ended);
+                        self.busy = Instant::now();
+                    }
+                    return Poll::Pending;
+                }
             }
             if self.taken >= self.door.limits.requests_per_connection {
                 return Poll::Ready(Ended::Enough);
