@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 mod blocks;
 mod order;
+mod places;
+mod read;
 
 pub(crate) use blocks::{Blocks, Shape};
 

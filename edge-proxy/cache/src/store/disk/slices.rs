@@ -1,8 +1,9 @@
 //! The body of a large object on disk: slices of one size, each a record of its own.
 //!
-//! Owns how a reader gets one byte after another: the slice it is in, the next one read ahead, and a slice that is lost fetched again. What one
+//! Owns how a reader gets one byte after another: the slice it is in, the next ones read ahead, and a slice that is lost fetched again. What one
 //! reader holds is bounded by [`super::Disk`]'s room for readers; who finds none there reads in small pieces and keeps nothing.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +20,8 @@ use crate::key::Key;
 
 /// What a reader without room for a slice takes of it at once, in bytes.
 const PIECE_BYTES: u64 = 64 << 10;
+/// How many slices one reader has read ahead at most: the device, the check and the client are to work at the same time.
+const AHEAD_MAX: u32 = 3;
 
 /// See the module. Clones are the same slices.
 #[derive(Clone, Debug)]
@@ -122,7 +125,10 @@ impl Drop for Ahead {
 pub(crate) struct Reading {
     slices: Slices,
     held: Option<Held>,
-    ahead: Option<Ahead>,
+    /// A slice that was looked for ahead and is not there.
+    lost: Option<u32>,
+    /// What comes next, one slice after another.
+    ahead: VecDeque<Ahead>,
 }
 
 impl std::fmt::Debug for Reading {
@@ -133,7 +139,7 @@ impl std::fmt::Debug for Reading {
 
 impl Reading {
     pub(crate) fn new(slices: Slices) -> Self {
-        Self { slices, held: None, ahead: None }
+        Self { slices, held: None, lost: None, ahead: VecDeque::new() }
     }
 
     /// Bytes from `at` on, at least one and none from `end` on. `stored` is how many bytes of the body are in slices. Safe to cancel.
@@ -144,14 +150,22 @@ impl Reading {
         let stop = (start + slice_bytes).min(stored);
         if self.held.as_ref().is_none_or(|held| held.number != number) {
             self.held = None;
-            self.held = self.taken_ahead(number).await;
+            let ahead = self.taken_ahead(number).await;
+            let is_lost = matches!(ahead, Some(None));
+            self.held = ahead.flatten();
+            if is_lost {
+                self.lost = Some(number);
+            }
         }
         if self.held.is_none() {
             let room = self.slices.disk.room_for_reader();
-            let bytes = match self.slices.load(number, stop - start).await {
+            // What was not there a moment ago is not looked for again.
+            let bytes = if self.lost == Some(number) { None } else { self.slices.load(number, stop - start).await };
+            let bytes = match bytes {
                 Some(bytes) => bytes,
                 None => self.mended(number, start, stop, mend).await?,
             };
+            self.lost = None;
             let Some(room) = room else {
                 let from = usize::try_from(at - start).unwrap_or(usize::MAX);
                 let to = usize::try_from((at + PIECE_BYTES).min(stop).min(end) - start).unwrap_or(usize::MAX);
@@ -159,34 +173,52 @@ impl Reading {
             };
             self.held = Some(Held { number, bytes, _room: room });
         }
-        self.read_ahead(number + 1, stop, end.min(stored));
+        self.read_ahead(number, end.min(stored));
         let held = self.held.as_ref().ok_or_else(|| lost(at))?;
         let from = usize::try_from(at - start).unwrap_or(usize::MAX);
         let to = usize::try_from(stop.min(end) - start).unwrap_or(usize::MAX);
         Ok(held.bytes.slice(from..to))
     }
 
-    async fn taken_ahead(&mut self, number: u32) -> Option<Held> {
-        let ahead = self.ahead.as_mut().filter(|ahead| ahead.number == number)?;
-        let held = (&mut ahead.task).await.ok().flatten();
-        self.ahead = None;
+    /// A slice that was read ahead, if it was; nothing in it when it was lost.
+    async fn taken_ahead(&mut self, number: u32) -> Option<Option<Held>> {
+        // Who jumps does not want what lies between.
+        while self.ahead.front().is_some_and(|ahead| ahead.number != number) {
+            self.ahead.pop_front();
+        }
+        let held = (&mut self.ahead.front_mut()?.task).await.ok();
+        self.ahead.pop_front();
         held
     }
 
-    /// Begins to read the slice that starts at `start`, if the reader wants some of it, it is stored whole, and there is room.
-    fn read_ahead(&mut self, number: u32, start: u64, end: u64) {
-        if self.ahead.as_ref().is_some_and(|ahead| ahead.number == number) || start >= end {
-            return;
+    /// Begins to read the slices behind `number` that the reader wants some of, that are stored whole, and for which there is room.
+    fn read_ahead(&mut self, number: u32, end: u64) {
+        if self.ahead.front().is_some_and(|ahead| ahead.number != number + 1) {
+            self.ahead.clear();
         }
+        let first = self.ahead.back().map_or(number, |ahead| ahead.number) + 1;
+        for next in first..=number.saturating_add(AHEAD_MAX) {
+            let start = u64::from(next) * self.slices.slice_bytes;
+            if start >= end || !self.read_one_ahead(next, start, end) {
+                return;
+            }
+        }
+    }
+
+    fn read_one_ahead(&mut self, number: u32, start: u64, end: u64) -> bool {
         let stop = start + self.slices.slice_bytes;
         let stop = if self.slices.length == 0 { stop } else { stop.min(self.slices.length) };
-        let Some(room) = self.slices.disk.room_to_read_ahead().filter(|_| stop <= end || self.slices.length > 0) else { return };
+        if stop > end && self.slices.length == 0 {
+            return false;
+        }
+        let Some(room) = self.slices.disk.room_to_read_ahead() else { return false };
         let slices = self.slices.clone();
         let task = tokio::spawn(async move {
             let bytes = slices.load(number, stop - start).await?;
             Some(Held { number, bytes, _room: room })
         });
-        self.ahead = Some(Ahead { number, task });
+        self.ahead.push_back(Ahead { number, task });
+        true
     }
 
     /// A lost slice from upstream, which is stored again on the way.

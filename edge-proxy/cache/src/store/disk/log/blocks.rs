@@ -2,7 +2,8 @@
 //!
 //! What is known of foyer 0.22.6 is kept away here: it is written to by one task in batches that fit its buffer, because it drops what does not
 //! fit and says nothing; each batch is waited for and looked up afterwards, because it swallows errors of writing; a slot is deleted before
-//! it is written anew, so that the value before it cannot pass for the one that was not written. Its memory tier holds nothing.
+//! it is written anew, so that the value before it cannot pass for the one that was not written. Its memory tier holds nothing. It writes and
+//! finds again; where it is known what a value's place is, [`super::read`] reads it.
 //!
 //! The lock of the slots that are being written is held for the look at them and, by a hint, over its removal; the lock of the note for a look.
 
@@ -21,6 +22,8 @@ use foyer::{
 use parking_lot::Mutex;
 
 use super::order::{Leaving, Oldest, Order, Tally, block_file};
+use super::places::Places;
+use super::read::Reader;
 use super::{Counts, Log, Slot, Trouble};
 
 /// What everything on the device is a multiple of, in bytes.
@@ -68,6 +71,9 @@ pub(crate) struct Blocks {
     cache: HybridCache<Slot, Bytes>,
     shape: Shape,
     tally: Arc<Tally>,
+    order: Arc<Order>,
+    places: Arc<Places>,
+    reader: Reader,
     /// Values and their bytes that came, over restarts; those that left are in the tally.
     came: AtomicU64,
     came_bytes: AtomicU64,
@@ -116,24 +122,38 @@ impl Blocks {
             .build()
             .map_err(|error| Trouble::Open(format!("no threads for the disk: {error}")))?;
         let tally = Arc::new(Tally::default());
+        let places = Arc::new(Places::new(&shape.directory, shape.blocks(), shape.block_bytes(), shape.buffer_bytes));
+        let order = Order::read(&shape.directory, Arc::clone(&tally), Arc::clone(&places));
+        let reader = Reader::new(runtime.handle().clone());
         // Putting together what the blocks hold is work, and no client's thread does it.
         let building = {
-            let (shape, tally, handle) = (shape.clone(), Arc::clone(&tally), runtime.handle().clone());
-            handle.spawn(async move { build(&shape, &tally, Spawner::from(runtime)).await })
+            let (shape, tally, order, handle) = (shape.clone(), Arc::clone(&tally), Arc::clone(&order), runtime.handle().clone());
+            handle.spawn(async move { build(&shape, &tally, &order, Spawner::from(runtime)).await })
         };
         let built = building.await.map_err(|error| Trouble::Open(error.to_string()))?;
         let cache = built.map_err(|error| Trouble::Open(error.to_string()))?;
+        let recovering = Arc::clone(&places);
+        tokio::task::spawn_blocking(move || recovering.recover()).await.map_err(|error| Trouble::Open(error.to_string()))?;
         // Writing begins at once, so that the age of the note counts from here.
         let noted = Mutex::new(Instant::now());
         Ok(Self {
             cache,
             shape,
             tally,
+            order,
+            places,
+            reader,
             came: AtomicU64::new(came),
             came_bytes: AtomicU64::new(came_bytes),
             noted,
             writing: Mutex::default(),
         })
+    }
+
+    /// Whether it is known where a value is.
+    #[cfg(test)]
+    pub(super) fn knows_place_of(&self, slot: Slot) -> bool {
+        self.places.of(slot).is_some()
     }
 
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.
@@ -144,9 +164,8 @@ impl Blocks {
     }
 }
 
-async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Result<HybridCache<Slot, Bytes>> {
+async fn build(shape: &Shape, tally: &Arc<Tally>, order: &Arc<Order>, spawner: Spawner) -> foyer::Result<HybridCache<Slot, Bytes>> {
     let whole = usize::try_from(shape.blocks() * shape.block_bytes()).unwrap_or(usize::MAX);
-    let order = Order::read(&shape.directory, Arc::clone(tally));
     let device = FsDeviceBuilder::new(&shape.directory).with_capacity(whole).build()?;
     let engine = BlockEngineConfig::new(device)
         .with_block_size(usize::try_from(shape.block_bytes()).unwrap_or(usize::MAX))
@@ -156,7 +175,7 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, spawner: Spawner) -> foyer::Re
         .with_buffer_pool_size(usize::try_from(shape.buffer_bytes).unwrap_or(usize::MAX))
         // More than a batch, so that nothing is dropped before the buffer.
         .with_submit_queue_size_threshold(usize::try_from(2 * shape.buffer_bytes).unwrap_or(usize::MAX))
-        .with_eviction_pickers(vec![Box::new(Oldest(Arc::clone(&order)))])
+        .with_eviction_pickers(vec![Box::new(Oldest(Arc::clone(order)))])
         .with_reinsertion_filter(StorageFilter::new().with_condition(Leaving(Arc::clone(tally))));
     let cache = HybridCacheBuilder::new()
         .with_name("skerry")
@@ -192,6 +211,15 @@ impl Log for Blocks {
     }
 
     async fn load(&self, slot: Slot) -> Result<Option<Bytes>, Trouble> {
+        if let Some(place) = self.places.of(slot)
+            && let Ok(file) = self.places.file(place.block)
+        {
+            let found = self.reader.read(file, place, slot).await?;
+            // Still there, so that what was read was not overwritten meanwhile.
+            if found.is_some() && self.places.of(slot) == Some(place) {
+                return Ok(found);
+            }
+        }
         match self.cache.storage().load(&slot).await {
             Ok(Load::Entry { value, .. }) => Ok(Some(value)),
             Ok(Load::Piece { piece, .. }) => Ok(Some(piece.value().clone())),
@@ -205,6 +233,7 @@ impl Log for Blocks {
         let storage = self.cache.storage();
         *self.writing.lock() = values.iter().map(|(slot, _)| *slot).collect();
         for (slot, value) in values {
+            self.places.forget(*slot);
             if storage.may_contains(slot) {
                 storage.delete(slot);
             }
@@ -212,6 +241,7 @@ impl Log for Blocks {
         }
         storage.wait().await;
         let missing = values.iter().filter(|(slot, _)| !storage.may_contains(slot)).count();
+        self.places.learn(values.iter().map(|(slot, _)| *slot), |block| self.order.is_full(block));
         self.writing.lock().clear();
         self.came.fetch_add((values.len() - missing) as u64, Ordering::Relaxed);
         self.came_bytes.fetch_add(values.iter().map(|(_, value)| self.room_of(value.len())).sum(), Ordering::Relaxed);
@@ -243,6 +273,7 @@ impl Log for Blocks {
         if writing.contains(&slot) {
             return;
         }
+        self.places.forget(slot);
         self.cache.storage().delete(&slot);
     }
 
@@ -254,7 +285,7 @@ impl Log for Blocks {
             entries: self.came.load(Ordering::Relaxed).saturating_sub(evicted),
             bytes: self.came_bytes.load(Ordering::Relaxed).saturating_sub(evicted_bytes),
             written_bytes: statistics.disk_write_bytes() as u64,
-            read_bytes: statistics.disk_read_bytes() as u64,
+            read_bytes: statistics.disk_read_bytes() as u64 + self.reader.read_bytes(),
             evicted,
             eviction_age_seconds: self.tally.age_seconds.load(Ordering::Relaxed),
         }

@@ -16,6 +16,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use foyer::{EvictionInfo, EvictionPicker, Statistics, StorageFilterCondition, StorageFilterResult};
 use parking_lot::Mutex;
 
+use super::places::Places;
+
 /// Where the order is.
 const ORDER: &str = "order";
 
@@ -24,6 +26,7 @@ const ORDER: &str = "order";
 pub(super) struct Order {
     directory: PathBuf,
     tally: Arc<Tally>,
+    places: Arc<Places>,
     line: Mutex<Line>,
 }
 
@@ -59,7 +62,7 @@ pub(super) struct Tally {
 
 impl Order {
     /// The order that the run before wrote down. Without it, or where it cannot be read, blocks are in that of their numbers.
-    pub(super) fn read(directory: &Path, tally: Arc<Tally>) -> Arc<Self> {
+    pub(super) fn read(directory: &Path, tally: Arc<Tally>, places: Arc<Places>) -> Arc<Self> {
         let text = fs::read_to_string(directory.join(ORDER)).unwrap_or_default();
         let known: Option<HashMap<u32, Full>> = (0..).zip(text.lines()).map(full_of).collect();
         let known = known.unwrap_or_else(|| {
@@ -68,7 +71,7 @@ impl Order {
         });
         let next = text.lines().count() as u64;
         let line = Mutex::new(Line { known, next, ..Line::default() });
-        Arc::new(Self { directory: directory.to_owned(), tally, line })
+        Arc::new(Self { directory: directory.to_owned(), tally, places, line })
     }
 
     /// All blocks that hold something are known: from here on a block that comes is younger than all.
@@ -97,7 +100,13 @@ impl Order {
         }
     }
 
+    /// Whether a block is full, and not being written.
+    pub(super) fn is_full(&self, block: u32) -> bool {
+        self.line.lock().full.iter().any(|full| full.block == block)
+    }
+
     fn take(&self, block: u32) {
+        self.places.leaves(block);
         let mut line = self.line.lock();
         if let Some(at) = line.full.iter().position(|full| full.block == block)
             && let Some(full) = line.full.remove(at)

@@ -1,0 +1,278 @@
+//! Where values are in the files, as far as it is known, so that they can be read without foyer's two changes of thread.
+//!
+//! Owns a table of hints of a fixed size, and how they are come by: from the indexes that foyer writes before every run of values, once at the
+//! start and after each batch. A hint may be missing; then foyer is asked. It is never one of an older value: what is about to be written
+//! anew loses its hint first, a block that is about to be reused takes all of its own out of force, and only what has a higher number than
+//! everything before counts as new. Whether there really is what a hint says, the reader finds out.
+//!
+//! The locks cover one row of the table for a look, and where the writer is for the length of a batch's look.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::hash::BuildHasher as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use xxhash_rust::xxh64::xxh64;
+
+use super::Slot;
+use super::order::block_file;
+
+/// What places are multiples of, in bytes.
+const PAGE_BYTES: u64 = 4 << 10;
+/// An index: checksum 8 | count 4 | entries, each hash 8 | sequence 8 | offset 4 | length 4.
+const INDEX_BYTES: usize = 4 << 10;
+const ENTRIES_AT: usize = 12;
+const ENTRY_BYTES: usize = 24;
+const ENTRIES_MAX: usize = (INDEX_BYTES - ENTRIES_AT) / ENTRY_BYTES;
+/// Hints in a row; a new one displaces another of its row.
+const ROW: usize = 4;
+/// A hint for so many bytes of the log, unless memory has less room for them.
+const BYTES_PER_HINT: u64 = 8 << 10;
+/// How many blocks are looked at for the one that is being written.
+const LOOKS_MAX: u32 = 64;
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Tells hints of one row apart.
+    tag: u32,
+    pub(super) block: u32,
+    page: u16,
+    /// How often the block had been reused.
+    epoch: u16,
+    /// Bytes with all that foyer adds; 0 is no hint.
+    pub(super) bytes: u32,
+}
+
+impl Place {
+    /// Where it begins in its block.
+    pub(super) fn offset(self) -> u64 {
+        u64::from(self.page) * PAGE_BYTES
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Places {
+    directory: PathBuf,
+    rows: Box<[Mutex<[Place; ROW]>]>,
+    epochs: Box<[AtomicU16]>,
+    /// The files, opened when they are read first.
+    files: Box<[OnceLock<Arc<File>>]>,
+    writing: Mutex<Writing>,
+    /// What the files hold could not be told: nothing is hinted at.
+    is_blind: AtomicBool,
+}
+
+/// Where the writer is.
+#[derive(Debug, Default)]
+struct Writing {
+    block: Option<u32>,
+    /// Where its last index is.
+    index_at: u64,
+    /// How many entries of that are known.
+    known: usize,
+    /// The highest number of a value so far.
+    sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u64,
+    sequence: u64,
+    offset: u64,
+    bytes: u32,
+}
+
+impl Places {
+    /// For a log of so many blocks; `bytes_max` bounds the table.
+    pub(super) fn new(directory: &Path, blocks: u64, block_bytes: u64, bytes_max: u64) -> Self {
+        let row_bytes = (ROW * size_of::<Place>()) as u64;
+        let rows = (blocks * block_bytes / BYTES_PER_HINT / ROW as u64).min(bytes_max / row_bytes).max(1);
+        Self {
+            directory: directory.to_owned(),
+            rows: (0..rows).map(|_| Mutex::default()).collect(),
+            epochs: (0..blocks).map(|_| AtomicU16::new(0)).collect(),
+            files: (0..blocks).map(|_| OnceLock::new()).collect(),
+            writing: Mutex::default(),
+            is_blind: AtomicBool::new(false),
+        }
+    }
+
+    /// Where the value of a slot is, if that is known.
+    pub(super) fn of(&self, slot: Slot) -> Option<Place> {
+        let (row, tag) = self.row(hash(slot));
+        let place = row.lock().iter().find(|place| place.tag == tag && place.bytes > 0).copied();
+        place.filter(|place| self.is_in_force(place))
+    }
+
+    /// Nothing is known of a slot any more.
+    pub(super) fn forget(&self, slot: Slot) {
+        let (row, tag) = self.row(hash(slot));
+        row.lock().iter_mut().filter(|place| place.tag == tag).for_each(|place| *place = Place::default());
+    }
+
+    /// A block is about to be reused.
+    pub(super) fn leaves(&self, block: u32) {
+        if let Some(epoch) = self.epochs.get(block as usize) {
+            epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The file of a block.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) fn file(&self, block: u32) -> io::Result<&Arc<File>> {
+        let file = self.files.get(block as usize).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(file) = file.get() {
+            return Ok(file);
+        }
+        let opened = Arc::new(File::open(self.directory.join(block_file(block)))?);
+        Ok(file.get_or_init(|| opened))
+    }
+
+    fn row(&self, hash: u64) -> (&Mutex<[Place; ROW]>, u32) {
+        let row = (u128::from(hash) * self.rows.len() as u128) >> 64;
+        (&self.rows[usize::try_from(row).unwrap_or(0)], hash as u32)
+    }
+
+    fn is_in_force(&self, place: &Place) -> bool {
+        self.epochs.get(place.block as usize).is_some_and(|epoch| epoch.load(Ordering::Acquire) == place.epoch)
+    }
+
+    fn put(&self, block: u32, entry: Entry) {
+        let Some(epoch) = self.epochs.get(block as usize) else { return };
+        let Ok(page) = u16::try_from(entry.offset / PAGE_BYTES) else { return };
+        let (row, tag) = self.row(entry.hash);
+        let place = Place { tag, block, page, epoch: epoch.load(Ordering::Acquire), bytes: entry.bytes };
+        let mut row = row.lock();
+        let is_free = |held: &Place| held.bytes == 0 || !self.is_in_force(held);
+        let at = row.iter().position(|held| held.tag == tag && held.bytes > 0).or_else(|| row.iter().position(is_free));
+        // As good as any: what is in the row is as old as it may be.
+        row[at.unwrap_or((entry.sequence % ROW as u64) as usize)] = place;
+    }
+
+    /// Looks for what was written just now under these slots. Never waits for a device.
+    pub(super) fn learn(&self, slots: impl Iterator<Item = Slot>, is_full: impl Fn(u32) -> bool) {
+        if self.is_blind.load(Ordering::Acquire) {
+            return;
+        }
+        let mut wanted: HashSet<u64> = slots.map(hash).collect();
+        let mut writing = self.writing.lock();
+        let before = writing.sequence;
+        let mut looks = 0;
+        let mut next = writing.block.unwrap_or(0);
+        if let Some(block) = writing.block {
+            self.follow(&mut writing, block, before, &mut wanted);
+            next = block + 1;
+        }
+        let blocks = self.epochs.len() as u32;
+        // It went on in another block: one that is not full, whose index has what was written.
+        while !wanted.is_empty() && looks < LOOKS_MAX.min(blocks) {
+            let block = (next + looks) % blocks;
+            looks += 1;
+            if is_full(block) {
+                continue;
+            }
+            let mut there = Writing { block: Some(block), sequence: writing.sequence, ..Writing::default() };
+            let left = wanted.len();
+            self.follow(&mut there, block, before, &mut wanted);
+            if wanted.len() < left {
+                *writing = there;
+            }
+        }
+    }
+
+    /// Reads the indexes of a block from where they are known on.
+    fn follow(&self, writing: &mut Writing, block: u32, before: u64, wanted: &mut HashSet<u64>) {
+        let mut page = [0; INDEX_BYTES];
+        loop {
+            let is_read = self.file(block).is_ok_and(|file| super::read::now(file, &mut page, writing.index_at) == Some(INDEX_BYTES));
+            let Some(entries) = is_read.then(|| entries(&page)).flatten() else { return };
+            for entry in entries.iter().skip(writing.known).filter(|entry| entry.sequence > before) {
+                writing.sequence = writing.sequence.max(entry.sequence);
+                if wanted.remove(&entry.hash) {
+                    self.put(block, Entry { offset: writing.index_at + entry.offset, ..*entry });
+                }
+            }
+            writing.known = entries.len();
+            match entries.last() {
+                Some(last) if entries.len() == ENTRIES_MAX => {
+                    writing.index_at += last.offset + u64::from(last.bytes).next_multiple_of(PAGE_BYTES);
+                    writing.known = 0;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Finds out what the files hold. It waits for the device.
+    pub(super) fn recover(&self) {
+        let mut newest: HashMap<u64, (u32, Entry)> = HashMap::new();
+        let mut highest = 0;
+        for block in 0..self.epochs.len() as u32 {
+            let Ok(found) = self.recovered(block) else {
+                tracing::warn!(block, "the index of a block cannot be read; values are read the slower way");
+                self.is_blind.store(true, Ordering::Release);
+                return;
+            };
+            for entry in found {
+                highest = highest.max(entry.sequence);
+                let held = newest.entry(entry.hash).or_insert((block, entry));
+                if entry.sequence >= held.1.sequence {
+                    *held = (block, entry);
+                }
+            }
+        }
+        newest.into_values().for_each(|(block, entry)| self.put(block, entry));
+        self.writing.lock().sequence = highest;
+    }
+
+    /// What foyer finds in a block too: as far as its indexes are whole, and numbers rise.
+    fn recovered(&self, block: u32) -> io::Result<Vec<Entry>> {
+        use std::os::unix::fs::FileExt as _;
+        let file = self.file(block)?;
+        let length = file.metadata()?.len();
+        let mut page = [0; INDEX_BYTES];
+        let (mut found, mut at): (Vec<Entry>, u64) = (Vec::new(), 0);
+        while at + INDEX_BYTES as u64 <= length {
+            file.read_exact_at(&mut page, at)?;
+            let Some(entries) = entries(&page) else { break };
+            for entry in &entries {
+                if found.last().is_some_and(|last| entry.sequence < last.sequence) {
+                    return Ok(found);
+                }
+                found.push(Entry { offset: at + entry.offset, ..*entry });
+            }
+            let Some(last) = entries.last() else { break };
+            at += last.offset + u64::from(last.bytes).next_multiple_of(PAGE_BYTES);
+        }
+        Ok(found)
+    }
+}
+
+/// What foyer knows a slot by.
+fn hash(slot: Slot) -> u64 {
+    foyer::DefaultHasher::default().hash_one(slot)
+}
+
+/// The entries of an index, if it is whole.
+fn entries(page: &[u8; INDEX_BYTES]) -> Option<Vec<Entry>> {
+    let word = |at: usize| Some(u32::from_be_bytes(page.get(at..at + 4)?.try_into().ok()?));
+    let number = |at: usize| Some(u64::from_be_bytes(page.get(at..at + 8)?.try_into().ok()?));
+    let count = word(8)? as usize;
+    if count > ENTRIES_MAX || number(0)? != xxh64(&page[8..], 0) {
+        return None;
+    }
+    (0..count)
+        .map(|nth| {
+            let at = ENTRIES_AT + nth * ENTRY_BYTES;
+            Some(Entry { hash: number(at)?, sequence: number(at + 8)?, offset: u64::from(word(at + 16)?), bytes: word(at + 20)? })
+        })
+        .collect()
+}
