@@ -1,7 +1,9 @@
 //! Figures of the disk tier: hits against `pread` of the same bytes, a large body against reading its file system, memory an answer, and the hit
-//! ratio of ways to choose what stays in memory. `cargo bench -p skerry-cache --bench disk [-- DIRECTORY [SMALL-OBJECTS]]`; as root it also
-//! empties the page cache before what is to be cold.
+//! ratio of ways to choose what stays in memory. `cargo bench -p skerry-cache --bench disk [-- [DIRECTORY [SMALL-OBJECTS]] [--only PART]
+//! [--write FILE]]`, PART being `small`, `large`, `many` or `ratios`. It prints docs/performance-disk.md, and writes it with `--write`, which
+//! needs root: only then can the page cache be emptied before what is to be cold.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
@@ -78,7 +80,15 @@ async fn open(directory: &Path, memory: u64, size: u64) -> Arc<Exchange> {
         resident_max: MIB,
     };
     let bounds = Bounds { memory, object_max: size / 4, filling_max: 32 * MIB };
-    let exchange = Exchange::with_disk(bounds, settings, &directory.join("journal")).expect("the directory can be used");
+    // A store that was closed has its directory for some seconds more.
+    let until = Instant::now() + Duration::from_secs(20);
+    let exchange = loop {
+        match Exchange::with_disk(bounds, settings.clone(), &directory.join("journal")) {
+            Ok(exchange) => break exchange,
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     exchange.caught_up();
     while exchange.figures().disk.is_some_and(|disk| disk.state == State::Opening) {
         tokio::task::yield_now().await;
@@ -130,83 +140,139 @@ fn preads(directory: &Path, count: u64, bytes: usize) -> Duration {
     began.elapsed()
 }
 
-async fn small_hits(directory: &Path, policy: &Arc<Policy>) {
+/// What a row of the page says.
+struct Row {
+    what: String,
+    ours: String,
+    beside: String,
+    ratio: String,
+    aim: String,
+}
+
+impl Row {
+    fn new(what: impl Into<String>, ours: impl Into<String>) -> Self {
+        Self { what: what.into(), ours: ours.into(), beside: String::new(), ratio: String::new(), aim: String::new() }
+    }
+
+    fn beside(self, beside: impl Into<String>, ratio: impl Into<String>, aim: impl Into<String>) -> Self {
+        Self { beside: beside.into(), ratio: ratio.into(), aim: aim.into(), ..self }
+    }
+}
+
+/// Both sides of one round, in seconds or bytes a second.
+type Pair = (f64, f64);
+
+/// The round whose ratio is in the middle.
+fn middle(mut rounds: Vec<Pair>) -> Pair {
+    rounds.sort_by(|one, other| (one.0 / one.1).total_cmp(&(other.0 / other.1)));
+    rounds[rounds.len() / 2]
+}
+
+fn kept(is_kept: bool, aim: &str) -> String {
+    format!("{aim}, {}", if is_kept { "kept" } else { "**not kept**" })
+}
+
+async fn small_hits(directory: &Path, policy: &Arc<Policy>) -> Vec<Row> {
     const COUNT: u64 = 6_000;
-    let exchange = open(directory, MIB, 1 << 30).await;
+    const EACH_ROUND: u64 = 600;
+    const ROUNDS: u64 = 9;
+    // Memory holds next to none of them.
+    let exchange = open(directory, 64 << 10, 1 << 30).await;
     for index in 0..COUNT {
         ask(&exchange, policy, format!("/{index}/16384")).await;
     }
     exchange.settled().await;
-    for cold in [false, true] {
-        if cold && !go_cold() {
-            println!("16 KB hits, cold: not measured, the page cache cannot be emptied");
-            continue;
+    let mut rows = Vec::new();
+    for cold in [true, false] {
+        let mut rounds = Vec::new();
+        if !cold {
+            read_plainly(directory, u64::MAX);
         }
-        let began = Instant::now();
-        let mut found = 0;
-        for index in 0..COUNT / 2 {
-            found += u64::from(ask(&exchange, policy, format!("/{}/16384", index * 7_919 % COUNT)).await == 16_384);
+        for round in 0..ROUNDS {
+            assert!(!cold || go_cold(), "the page cache cannot be emptied");
+            let before = exchange.figures().disk.unwrap_or_default().hits;
+            let began = Instant::now();
+            for index in 0..EACH_ROUND {
+                let found = ask(&exchange, policy, format!("/{}/16384", (round * EACH_ROUND + index) * 7_919 % COUNT)).await;
+                assert_eq!(found, 16_384);
+            }
+            let ours = began.elapsed().as_secs_f64() / EACH_ROUND as f64;
+            let hits = exchange.figures().disk.unwrap_or_default().hits - before;
+            assert!(hits * 100 >= EACH_ROUND * 99, "only {hits} of {EACH_ROUND} came from disk");
+            assert!(!cold || go_cold(), "the page cache cannot be emptied");
+            rounds.push((ours, preads(directory, EACH_ROUND, 20_480).as_secs_f64() / EACH_ROUND as f64));
         }
-        let ours = began.elapsed();
-        if cold {
-            go_cold();
-        }
-        let theirs = preads(directory, COUNT / 2, 20_480);
-        let (cold, each) = (if cold { "cold" } else { "hot" }, |all: Duration| all / u32::try_from(COUNT / 2).unwrap_or(1));
-        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-        println!("16 KB hits, {cold}: {:?} each, pread {:?}, {ratio:.2}x ({found} of {})", each(ours), each(theirs), COUNT / 2);
+        let (ours, theirs) = middle(rounds);
+        let ratio = ours / theirs;
+        let aim = if cold { kept(ratio <= 1.3, "1.3") } else { String::new() };
+        let what = format!("16 KB hit from disk, page cache {}", if cold { "cold" } else { "hot" });
+        let beside = format!("`pread` of 20 KB, {:.1} us", theirs * 1e6);
+        rows.push(Row::new(what, format!("{:.1} us", ours * 1e6)).beside(beside, format!("{ratio:.2}"), aim));
     }
-    let disk = exchange.figures().disk.unwrap_or_default();
-    println!("  from disk {}, misses {}, dropped {}", disk.hits, disk.misses, disk.dropped);
     exchange.close().await;
+    rows
 }
 
-async fn large_body(directory: &Path, policy: &Arc<Policy>) {
+/// The files that hold a body, read one after another by one thread.
+fn read_plainly(directory: &Path, all: u64) -> f64 {
+    let began = Instant::now();
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    'files: for path in blocks(directory) {
+        let Ok(mut file) = File::open(path) else { continue };
+        while let Ok(bytes) = file.read(&mut buffer) {
+            read += bytes as u64;
+            if read >= all {
+                break 'files;
+            }
+            if bytes == 0 {
+                break;
+            }
+        }
+    }
+    rate(read, began.elapsed())
+}
+
+async fn large_body(directory: &Path, policy: &Arc<Policy>) -> Vec<Row> {
     const BYTES: u64 = 1_000_000_000;
+    const ROUNDS: usize = 5;
     let exchange = open(directory, 16 * MIB, 5 << 30).await;
     let before = resident();
     let began = Instant::now();
     ask(&exchange, policy, format!("/{BYTES}")).await;
     exchange.settled().await;
-    println!("1 GB in: {:.0} MB/s, {} MB more resident", rate(BYTES, began.elapsed()), (resident().saturating_sub(before)) / 1_000_000);
-    for cold in [false, true] {
-        if cold && !go_cold() {
-            println!("1 GB out, cold: not measured");
-            continue;
+    let (stored, more) = (rate(BYTES, began.elapsed()), resident().saturating_sub(before) / 1_000_000);
+    let mut rows = Vec::new();
+    for cold in [true, false] {
+        let mut rounds = Vec::new();
+        if !cold {
+            read_plainly(directory, u64::MAX);
         }
-        let began = Instant::now();
-        let bytes = ask(&exchange, policy, format!("/{BYTES}")).await;
-        let ours = rate(bytes, began.elapsed());
-        if cold {
-            go_cold();
+        for _ in 0..ROUNDS {
+            assert!(!cold || go_cold(), "the page cache cannot be emptied");
+            let began = Instant::now();
+            let bytes = ask(&exchange, policy, format!("/{BYTES}")).await;
+            assert_eq!(bytes, BYTES);
+            let ours = rate(bytes, began.elapsed());
+            assert!(!cold || go_cold(), "the page cache cannot be emptied");
+            rounds.push((ours, read_plainly(directory, BYTES)));
         }
-        let began = Instant::now();
-        let mut read = 0;
-        let mut buffer = vec![0; 1 << 20];
-        'files: for path in blocks(directory) {
-            let Ok(mut file) = File::open(path) else { continue };
-            while let Ok(bytes) = file.read(&mut buffer) {
-                read += bytes as u64;
-                if read >= BYTES {
-                    break 'files;
-                }
-                if bytes == 0 {
-                    break;
-                }
-            }
-        }
-        let theirs = rate(read, began.elapsed());
-        let cold = if cold { "cold" } else { "hot" };
-        println!("1 GB out, {cold}: {ours:.0} MB/s, plain reading {theirs:.0} MB/s, {:.0} %", 100.0 * ours / theirs);
+        let (ours, theirs) = middle(rounds);
+        let aim = if cold { kept(ours >= 0.8 * theirs, "80 %") } else { String::new() };
+        let what = format!("1 GB body from disk, {}", if cold { "cold" } else { "hot" });
+        let beside = format!("reading the same files, {theirs:.0} MB/s");
+        rows.push(Row::new(what, format!("{ours:.0} MB/s")).beside(beside, format!("{:.0} %", 100.0 * ours / theirs), aim));
     }
+    rows.push(Row::new("1 GB body stored", format!("{stored:.0} MB/s, {more} MB more resident")));
     exchange.close().await;
+    rows
 }
 
 fn rate(bytes: u64, time: Duration) -> f64 {
     bytes as f64 / 1e6 / time.as_secs_f64()
 }
 
-async fn bookkeeping(directory: &Path, policy: &Arc<Policy>, objects: u64) {
+async fn bookkeeping(directory: &Path, policy: &Arc<Policy>, objects: u64) -> Vec<Row> {
     let exchange = open(directory, 8 * MIB, objects * 4_096 * 5 / 4 + (1 << 30)).await;
     // What memory holds, buffers among it, is there before the count begins.
     for index in 0..20_000 {
@@ -225,17 +291,14 @@ async fn bookkeeping(directory: &Path, policy: &Arc<Policy>, objects: u64) {
     let disk = exchange.figures().disk.unwrap_or_default();
     let each = resident().saturating_sub(before) as f64 / objects as f64;
     let per_second = objects as f64 / began.elapsed().as_secs_f64();
-    println!(
-        "{objects} answers of 500 B: {each:.0} B of memory each, {per_second:.0} stored a second, {} dropped, {} MB resident",
-        disk.dropped,
-        resident() / 1_000_000
-    );
+    let stored = format!("{per_second:.0} stored a second, {} dropped, {} MB resident", disk.dropped, resident() / 1_000_000);
     exchange.close().await;
     drop(exchange);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Until nothing has the directory any more, which is not what is measured.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     let began = Instant::now();
     let exchange = open(directory, 8 * MIB, objects * 4_096 * 5 / 4 + (1 << 30)).await;
-    println!("  found again in {:?}, {} MB resident", began.elapsed(), resident() / 1_000_000);
+    let (again, after) = (began.elapsed(), resident() / 1_000_000);
     let sample = 2_000;
     let mut there = 0;
     for index in 0..sample {
@@ -243,8 +306,19 @@ async fn bookkeeping(directory: &Path, policy: &Arc<Policy>, objects: u64) {
         ask(&exchange, policy, format!("/{}/500", index * (objects / sample))).await;
         there += u64::from(exchange.figures().disk.unwrap_or_default().hits > before);
     }
-    println!("  {there} of {sample} are there");
     exchange.close().await;
+    vec![
+        Row::new(format!("memory an answer on disk, {objects} of 500 B"), format!("{each:.0} B")).beside(
+            stored,
+            "",
+            if objects >= 1_000_000 { kept(each <= 128.0, "128 B") } else { "128 B at 1,000,000".to_owned() },
+        ),
+        Row::new("finding them again at a start", format!("{:.2} s", again.as_secs_f64())).beside(
+            format!("{there} of {sample} are there, {after} MB resident"),
+            "",
+            "",
+        ),
+    ]
 }
 
 /// Zipf's law with an exponent of 0.9 over a catalogue of which a part is replaced all the time, from a seed.
@@ -282,9 +356,12 @@ fn trace(length: usize) -> Vec<u64> {
         .collect()
 }
 
-fn hit_ratios() {
+fn hit_ratios() -> String {
     let trace = trace(2_000_000);
-    println!("hit ratio over {} requests, Zipf 0.9 with churn and one-hit wonders:", trace.len());
+    let mut table = String::from(
+        "\nHit ratio over 2,000,000 requests from a seed: Zipf 0.9 over 100,000 names, one replaced every 50 requests, one request in ten never \
+         repeated.\n\n| room for | TinyLFU (moka) | LRU | S3-FIFO |\n|--:|--:|--:|--:|\n",
+    );
     for room in [1_000_u64, 10_000, 50_000] {
         let tiny = moka::sync::Cache::builder().max_capacity(room).build();
         let tiny = ratio(&trace, |name| {
@@ -309,28 +386,70 @@ fn hit_ratios() {
                 false
             }
         });
-        println!("  room for {room}: TinyLFU (moka) {tiny:.2} %, LRU {lru:.2} %, S3-FIFO {fifo:.2} %");
+        let _ = writeln!(table, "| {room} | {tiny:.2} % | {lru:.2} % | {fifo:.2} % |");
     }
+    table
 }
 
 fn ratio(trace: &[u64], mut is_hit: impl FnMut(u64) -> bool) -> f64 {
     100.0 * trace.iter().filter(|name| is_hit(**name)).count() as f64 / trace.len() as f64
 }
 
+const HEAD: &str = "# Performance of the disk tier
+
+Made by `cargo bench -p skerry-cache --bench disk -- --write docs/performance-disk.md`, not to be edited by hand. The cache is called without
+sockets, by one caller at a time; the page cache is emptied before what is cold. Each ratio is that of the round in the middle, the two sides in turn;
+ratios within a run say more than times.
+";
+
+fn page(objects: u64, rows: &[Row], ratios: &str) -> String {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.split('-').next().unwrap_or_default().trim().to_owned();
+    let mut page = format!("{HEAD}\n{processors} processors, Linux {kernel}, {objects} small answers.\n\n");
+    page.push_str("| what | ours | beside | ratio | aim |\n|---|--:|--:|--:|---|\n");
+    for Row { what, ours, beside, ratio, aim } in rows {
+        let _ = writeln!(page, "| {what} | {ours} | {beside} | {ratio} | {aim} |");
+    }
+    page + ratios
+}
+
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let mut arguments = std::env::args().skip(1);
+    let (mut places, mut only, mut write) = (Vec::new(), None, None);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--only" => only = arguments.next(),
+            "--write" => write = arguments.next(),
+            // What cargo adds.
+            "--bench" => {}
+            _ => places.push(argument),
+        }
+    }
+    assert!(write.is_none() || only.is_none(), "a page is written of all parts, so that --write goes without --only");
+    let is_asked = |part: &str| only.as_ref().is_none_or(|only| only == part);
     let place = tempfile::tempdir().expect("a directory");
-    let given = arguments.next().map(PathBuf::from).unwrap_or_else(|| place.path().to_owned());
-    let objects = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let given = places.first().map_or_else(|| place.path().to_owned(), PathBuf::from);
+    let objects = places.get(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let policy = Arc::new(Policy::default());
-    hit_ratios();
+    let mut rows = Vec::new();
     runtime.block_on(async {
-        for name in ["small", "large", "many"] {
-            std::fs::create_dir_all(given.join(name)).expect("the directory can be written");
+        // Memory first, while the allocator holds nothing of what was.
+        for name in ["many", "small", "large"].into_iter().filter(|name| is_asked(name)) {
+            let directory = given.join(name);
+            std::fs::create_dir_all(&directory).expect("the directory can be written");
+            rows.extend(match name {
+                "small" => small_hits(&directory, &policy).await,
+                "large" => large_body(&directory, &policy).await,
+                _ => bookkeeping(&directory, &policy, objects).await,
+            });
         }
-        small_hits(&given.join("small"), &policy).await;
-        large_body(&given.join("large"), &policy).await;
-        bookkeeping(&given.join("many"), &policy, objects).await;
     });
+    let ratios = if is_asked("ratios") { hit_ratios() } else { String::new() };
+    let page = page(objects, &rows, &ratios);
+    print!("{page}");
+    if let Some(path) = write {
+        std::fs::write(path, page).expect("the page can be written");
+    }
 }

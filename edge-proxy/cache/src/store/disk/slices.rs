@@ -21,7 +21,7 @@ use crate::key::Key;
 /// What a reader without room for a slice takes of it at once, in bytes.
 const PIECE_BYTES: u64 = 64 << 10;
 /// How many slices one reader has read ahead at most: the device, the check and the client are to work at the same time.
-const AHEAD_MAX: u32 = 3;
+const AHEAD_MAX: u32 = 2;
 
 /// See the module. Clones are the same slices.
 #[derive(Clone, Debug)]

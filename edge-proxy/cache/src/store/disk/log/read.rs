@@ -6,14 +6,12 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::{Advice, fadvise};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::runtime::Handle;
 
@@ -117,8 +115,6 @@ impl Reader {
 }
 
 fn read_large(file: &File, spare: &Arc<Spare>, bytes: usize, offset: u64) -> io::Result<Bytes> {
-    // All of it at once, rather than a window at a time; a file system that takes no advice reads all the same.
-    let _ = fadvise(file, offset, NonZeroU64::new(bytes as u64), Advice::WillNeed);
     let mut lent = Lent { buffer: spare.take(bytes), spare: Arc::clone(spare) };
     file.read_exact_at(&mut lent.buffer[..bytes], offset)?;
     Ok(Bytes::from_owner(lent))
