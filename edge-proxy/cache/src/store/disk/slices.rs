@@ -21,7 +21,7 @@ use crate::key::Key;
 /// What a reader without room for a slice takes of it at once, in bytes.
 const PIECE_BYTES: u64 = 64 << 10;
 /// How many slices one reader has read ahead at most: the device, the check and the client are to work at the same time.
-const AHEAD_MAX: u32 = 2;
+const AHEAD_SLICES_MAX: u32 = 2;
 
 /// See the module. Clones are the same slices.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ impl Reading {
             self.ahead.clear();
         }
         let first = self.ahead.back().map_or(number, |ahead| ahead.number) + 1;
-        for next in first..=number.saturating_add(AHEAD_MAX) {
+        for next in first..=number.saturating_add(AHEAD_SLICES_MAX) {
             let start = u64::from(next) * self.slices.slice_bytes;
             if start >= end || !self.read_one_ahead(next, start, end) {
                 return;

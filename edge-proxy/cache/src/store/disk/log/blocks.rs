@@ -156,6 +156,12 @@ impl Blocks {
         self.places.of(slot).is_some()
     }
 
+    /// Finds out where a batch was written. What becomes of it is nobody's error: without, foyer is asked.
+    async fn learn(&self, slots: Vec<Slot>) {
+        let (places, order) = (Arc::clone(&self.places), Arc::clone(&self.order));
+        let _ = tokio::task::spawn_blocking(move || places.learn(slots.into_iter(), |block| order.is_full(block))).await;
+    }
+
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.
     fn note(&self) {
         let counts = self.counts();
@@ -241,7 +247,7 @@ impl Log for Blocks {
         }
         storage.wait().await;
         let missing = values.iter().filter(|(slot, _)| !storage.may_contains(slot)).count();
-        self.places.learn(values.iter().map(|(slot, _)| *slot), |block| self.order.is_full(block));
+        self.learn(values.iter().map(|(slot, _)| *slot).collect()).await;
         self.writing.lock().clear();
         self.came.fetch_add((values.len() - missing) as u64, Ordering::Relaxed);
         self.came_bytes.fetch_add(values.iter().map(|(_, value)| self.room_of(value.len())).sum(), Ordering::Relaxed);

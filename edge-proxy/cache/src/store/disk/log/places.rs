@@ -5,12 +5,13 @@
 //! anew loses its hint first, a block that is about to be reused takes all of its own out of force, and only what has a higher number than
 //! everything before counts as new. Whether there really is what a hint says, the reader finds out.
 //!
-//! The locks cover one row of the table for a look, and where the writer is for the length of a batch's look.
+//! The locks cover one row of the table for a look, and where the writer is, which only the writer takes, for the length of a batch's look.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::BuildHasher as _;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -59,6 +60,7 @@ impl Place {
 #[derive(Debug)]
 pub(super) struct Places {
     directory: PathBuf,
+    block_bytes: u64,
     rows: Box<[Mutex<[Place; ROW]>]>,
     epochs: Box<[AtomicU16]>,
     /// The files, opened when they are read first.
@@ -95,6 +97,7 @@ impl Places {
         let rows = (blocks * block_bytes / BYTES_PER_HINT / ROW as u64).min(bytes_max / row_bytes).max(1);
         Self {
             directory: directory.to_owned(),
+            block_bytes,
             rows: (0..rows).map(|_| Mutex::default()).collect(),
             epochs: (0..blocks).map(|_| AtomicU16::new(0)).collect(),
             files: (0..blocks).map(|_| OnceLock::new()).collect(),
@@ -148,6 +151,10 @@ impl Places {
     fn put(&self, block: u32, entry: Entry) {
         let Some(epoch) = self.epochs.get(block as usize) else { return };
         let Ok(page) = u16::try_from(entry.offset / PAGE_BYTES) else { return };
+        // No foreign index makes anybody allocate more than a block.
+        if entry.offset + u64::from(entry.bytes) > self.block_bytes {
+            return;
+        }
         let (row, tag) = self.row(entry.hash);
         let place = Place { tag, block, page, epoch: epoch.load(Ordering::Acquire), bytes: entry.bytes };
         let mut row = row.lock();
@@ -157,46 +164,49 @@ impl Places {
         row[at.unwrap_or((entry.sequence % ROW as u64) as usize)] = place;
     }
 
-    /// Looks for what was written just now under these slots. Never waits for a device.
+    /// Looks for what was written just now under these slots. It may wait for the device: an index that could not be read now would be taken
+    /// for news after the next batch.
     pub(super) fn learn(&self, slots: impl Iterator<Item = Slot>, is_full: impl Fn(u32) -> bool) {
         if self.is_blind.load(Ordering::Acquire) {
             return;
         }
-        let mut wanted: HashSet<u64> = slots.map(hash).collect();
+        let wanted: HashSet<u64> = slots.map(hash).collect();
+        let mut found = HashSet::with_capacity(wanted.len());
         let mut writing = self.writing.lock();
         let before = writing.sequence;
         let mut looks = 0;
         let mut next = writing.block.unwrap_or(0);
         if let Some(block) = writing.block {
-            self.follow(&mut writing, block, before, &mut wanted);
+            self.follow(&mut writing, block, before, &wanted, &mut found);
             next = block + 1;
         }
         let blocks = self.epochs.len() as u32;
         // It went on in another block: one that is not full, whose index has what was written.
-        while !wanted.is_empty() && looks < LOOKS_MAX.min(blocks) {
+        while found.len() < wanted.len() && looks < LOOKS_MAX.min(blocks) {
             let block = (next + looks) % blocks;
             looks += 1;
             if is_full(block) {
                 continue;
             }
             let mut there = Writing { block: Some(block), sequence: writing.sequence, ..Writing::default() };
-            let left = wanted.len();
-            self.follow(&mut there, block, before, &mut wanted);
-            if wanted.len() < left {
+            let known = found.len();
+            self.follow(&mut there, block, before, &wanted, &mut found);
+            if found.len() > known {
                 *writing = there;
             }
         }
     }
 
-    /// Reads the indexes of a block from where they are known on.
-    fn follow(&self, writing: &mut Writing, block: u32, before: u64, wanted: &mut HashSet<u64>) {
+    /// Reads the indexes of a block from where they are known on. Of one slot the last entry counts.
+    fn follow(&self, writing: &mut Writing, block: u32, before: u64, wanted: &HashSet<u64>, found: &mut HashSet<u64>) {
         let mut page = [0; INDEX_BYTES];
         loop {
-            let is_read = self.file(block).is_ok_and(|file| super::read::now(file, &mut page, writing.index_at) == Some(INDEX_BYTES));
+            let is_read = self.file(block).is_ok_and(|file| file.read_exact_at(&mut page, writing.index_at).is_ok());
             let Some(entries) = is_read.then(|| entries(&page)).flatten() else { return };
             for entry in entries.iter().skip(writing.known).filter(|entry| entry.sequence > before) {
                 writing.sequence = writing.sequence.max(entry.sequence);
-                if wanted.remove(&entry.hash) {
+                if wanted.contains(&entry.hash) {
+                    found.insert(entry.hash);
                     self.put(block, Entry { offset: writing.index_at + entry.offset, ..*entry });
                 }
             }
@@ -235,7 +245,6 @@ impl Places {
 
     /// What foyer finds in a block too: as far as its indexes are whole, and numbers rise.
     fn recovered(&self, block: u32) -> io::Result<Vec<Entry>> {
-        use std::os::unix::fs::FileExt as _;
         let file = self.file(block)?;
         let length = file.metadata()?.len();
         let mut page = [0; INDEX_BYTES];
@@ -275,4 +284,52 @@ fn entries(page: &[u8; INDEX_BYTES]) -> Option<Vec<Entry>> {
             Some(Entry { hash: number(at)?, sequence: number(at + 8)?, offset: u64::from(word(at + 16)?), bytes: word(at + 20)? })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK_BYTES: u64 = 4 << 20;
+
+    /// An index as foyer writes it, at the beginning of a block's file.
+    fn write_index(directory: &Path, block: u32, listed: &[Entry]) {
+        let mut page = vec![0; INDEX_BYTES];
+        page[8..12].copy_from_slice(&(listed.len() as u32).to_be_bytes());
+        for (nth, entry) in listed.iter().enumerate() {
+            let at = ENTRIES_AT + nth * ENTRY_BYTES;
+            page[at..at + 8].copy_from_slice(&entry.hash.to_be_bytes());
+            page[at + 8..at + 16].copy_from_slice(&entry.sequence.to_be_bytes());
+            page[at + 16..at + 20].copy_from_slice(&(entry.offset as u32).to_be_bytes());
+            page[at + 20..at + 24].copy_from_slice(&entry.bytes.to_be_bytes());
+        }
+        let checksum = xxh64(&page[8..], 0);
+        page[..8].copy_from_slice(&checksum.to_be_bytes());
+        std::fs::write(directory.join(block_file(block)), page).unwrap();
+    }
+
+    fn entry(slot: Slot, sequence: u64, offset: u64, bytes: u32) -> Entry {
+        Entry { hash: hash(slot), sequence, offset, bytes }
+    }
+
+    #[test]
+    fn of_two_values_of_a_slot_that_are_news_the_last_is_hinted_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let slot = Slot(7);
+        write_index(directory.path(), 0, &[entry(slot, 1, 4_096, 100), entry(slot, 2, 8_192, 200)]);
+        let places = Places::new(directory.path(), 8, BLOCK_BYTES, 1 << 20);
+        places.learn([slot].into_iter(), |_| false);
+        let place = places.of(slot).unwrap();
+        assert_eq!((place.offset(), place.bytes), (8_192, 200));
+    }
+
+    #[test]
+    fn an_entry_that_goes_beyond_its_block_is_no_hint() {
+        let directory = tempfile::tempdir().unwrap();
+        let (inside, beyond) = (Slot(1), Slot(2));
+        write_index(directory.path(), 0, &[entry(inside, 1, 4_096, 100), entry(beyond, 2, 8_192, u32::MAX)]);
+        let places = Places::new(directory.path(), 1, BLOCK_BYTES, 1 << 20);
+        places.recover();
+        assert!(places.of(inside).is_some() && places.of(beyond).is_none());
+    }
 }

@@ -27,6 +27,8 @@ const SLOT_BYTES: usize = 16;
 const AT_ONCE_MAX: usize = 256 << 10;
 /// Buffers of large values that are kept for the next one, in bytes: new memory costs more than reading into it.
 const SPARE_MAX: usize = 4 << 20;
+/// A buffer is longer than what it is used for by one part in so many at most.
+const SPARE_SHARE: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ struct Lent {
 impl Spare {
     fn take(&self, bytes: usize) -> Vec<u8> {
         let mut buffers = self.0.lock();
-        let at = buffers.iter().position(|buffer| buffer.len() >= bytes && buffer.len() <= 2 * bytes);
+        let at = buffers.iter().position(|buffer| buffer.len() >= bytes && buffer.len() - bytes <= bytes / SPARE_SHARE);
         let taken = at.map(|at| buffers.swap_remove(at));
         drop(buffers);
         taken.unwrap_or_else(|| vec![0; bytes])
@@ -121,7 +123,7 @@ fn read_large(file: &File, spare: &Arc<Spare>, bytes: usize, offset: u64) -> io:
 }
 
 /// Reads what the page cache has and waits for nothing; none where that is nothing, or the file system does not know how.
-pub(super) fn now(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
+fn now(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
     preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT).ok()
 }
 
