@@ -450,6 +450,8 @@ fn main() {
     let page = page(objects, &rows, &ratios);
     print!("{page}");
     if let Some(path) = write {
+        // cargo runs a bench in the folder of its crate, and who types a path stands at the top of the project.
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
         std::fs::write(path, page).expect("the page can be written");
     }
 }
