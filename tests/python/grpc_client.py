@@ -87,7 +87,7 @@ def silent():
 
 def deadline():
     try:
-        channel.unary_unary("/test.Echo/Wait")(b"", timeout=1.5)
+        channel.unary_unary("/test.Echo/Wait")(b"", timeout=3)
         raise AssertionError("no error")
     except grpc.RpcError as error:
         check(error.code(), grpc.StatusCode.DEADLINE_EXCEEDED)

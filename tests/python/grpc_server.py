@@ -58,20 +58,30 @@ def late(requests, context):
     yield from chat(requests, context)
 
 
-def wait(request, context):
-    """Answers nothing, and notices how the call ends."""
+def watched(context):
+    """Notices that a call has begun, and, whatever its handler does meanwhile, how it ends; the event is set then."""
     ended = threading.Event()
-    context.add_callback(ended.set)
+
+    def end():
+        note("ended")
+        ended.set()
+
     note("waiting")
-    ended.wait(60)
-    note("ended")
+    assert context.add_callback(end), "the call had ended before its handler began"
+    return ended
+
+
+def wait(request, context):
+    """Answers nothing."""
+    watched(context).wait(60)
     return b""
 
 
 def trickle(request, context):
-    """One message, then silence."""
+    """One message, then silence. Watched before that message: a client may end the call as soon as it has it."""
+    ended = watched(context)
     yield b"first"
-    yield wait(request, context)
+    ended.wait(60)
 
 
 HANDLERS = {
