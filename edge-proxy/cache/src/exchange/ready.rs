@@ -1,6 +1,7 @@
 //! Stored answers that need nobody: fresh, whole, and all of them wanted.
 //!
-//! The first steps of [`Exchange::run`] without the waiting ones. Whatever is not as simple is left to it.
+//! The first steps of [`Exchange::run`] without the waiting ones: memory, and of the disk what the page cache has. Whatever is not as simple is
+//! left to it.
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -29,7 +30,12 @@ impl Exchange {
             return None;
         }
         cookies::strip(&mut request.headers, &policy.cookies);
-        let found = self.find(&self.primary(request, policy), request, &directives, now);
+        let primary = self.primary(request, policy);
+        let found = if self.has_search_rules_at_hand(request, policy) {
+            self.find_now(&primary, request, &directives, now)
+        } else {
+            self.find(&primary, request, &directives, now)
+        };
         let object = found.object.filter(|object| found.state == State::Fresh && object.body.is_resident())?;
         let head_only = match shape::of(&object, request)? {
             Shape::Whole => false,

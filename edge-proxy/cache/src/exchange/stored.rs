@@ -25,7 +25,7 @@ use crate::purge::{Life, Table, Verdict};
 use crate::request::Request;
 #[cfg(test)]
 use crate::store::disk::log::Log;
-use crate::store::{Disk, Entry};
+use crate::store::{Disk, Entry, FromDisk};
 use crate::time::Time;
 
 /// The journal of purges in a node's data directory.
@@ -201,6 +201,24 @@ impl Exchange {
         }
     }
 
+    /// The same as far as nothing has to be waited for.
+    pub(super) fn find_now(&self, primary: &Key, request: &Request, directives: &Directives, now: Time) -> Found {
+        let mut found = self.find(primary, request, directives, now);
+        let Some(disk) = &self.disk else { return found };
+        let mut loaded: Vec<(Key, Entry)> = Vec::new();
+        // A marker, and what it leads to.
+        while found.object.is_none() && loaded.len() < 2 && loaded.iter().all(|(key, _)| *key != found.key) && disk.may_hold(&found.key) {
+            let from_disk = disk.load_now(&found.key, now).and_then(|from_disk| self.take_in(disk, &found.key, from_disk));
+            let Some(entry) = from_disk else { break };
+            loaded.push((found.key.clone(), entry));
+            let get =
+                |key: &Key| self.store.get(key).or_else(|| loaded.iter().find(|(known, _)| known == key).map(|(_, entry)| entry.clone()));
+            found = lookup::find_by(get, &self.purges, primary, request, now);
+            directives.apply(&mut found, now);
+        }
+        found
+    }
+
     async fn find_on_disk(
         &self,
         disk: &Arc<Disk>,
@@ -246,6 +264,10 @@ impl Exchange {
     /// What the disk has under a key. It goes into memory, unless something came there meanwhile or a purge took it out of use.
     async fn load(&self, disk: &Arc<Disk>, key: &Key, now: Time) -> Option<Entry> {
         let from_disk = disk.load(key, now).await?;
+        self.take_in(disk, key, from_disk)
+    }
+
+    fn take_in(&self, disk: &Arc<Disk>, key: &Key, from_disk: FromDisk) -> Option<Entry> {
         if let Entry::Object(object) = &from_disk.entry
             && self.purges.verdict(&object.identity, &object.mark) == Verdict::Gone
         {
@@ -262,6 +284,13 @@ impl Exchange {
         }
         self.store.insert(key.clone(), from_disk.entry.clone());
         Some(from_disk.entry)
+    }
+
+    /// Whether it is known, as far as it ever was, what answers said of the queries of a path.
+    pub(super) fn has_search_rules_at_hand(&self, request: &Request, policy: &Policy) -> bool {
+        let Some(disk) = self.disk.as_ref().filter(|_| policy.no_vary_search) else { return true };
+        let place = search::place(request, policy);
+        self.store.get(&place).is_some() || !disk.may_hold(&place)
     }
 
     /// Brings what answers said of the queries of a path from disk, so that the key can be made.

@@ -7,9 +7,12 @@
 //! The tier opens behind its back: until the log is known it holds nothing, and nothing is read before the node has heard which purges it
 //! missed ([`Disk::caught_up`]).
 
+use std::future::ready;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -293,9 +296,31 @@ impl Disk {
         found
     }
 
-    async fn find(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
+    /// What is stored under a key, if it can be had without waiting for the device; none says nothing.
+    pub(crate) fn load_now(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
         let slot = self.slot(key);
-        let (record, loaded) = self.read(slot, self.queue.load(slot)).await?;
+        let loaded = self.queue.load_now(slot)?;
+        let found = pin!(self.find_in(key, now, ready(Ok(Some(loaded)))));
+        // Nothing in it waits.
+        let Poll::Ready(found) = found.poll(&mut Context::from_waker(Waker::noop())) else { return None };
+        if found.is_some() {
+            self.hits.inc();
+        }
+        found
+    }
+
+    async fn find(self: &Arc<Self>, key: &Key, now: Time) -> Option<FromDisk> {
+        self.find_in(key, now, self.queue.load(self.slot(key))).await
+    }
+
+    async fn find_in(
+        self: &Arc<Self>,
+        key: &Key,
+        now: Time,
+        loading: impl Future<Output = Result<Option<Loaded>, Trouble>>,
+    ) -> Option<FromDisk> {
+        let slot = self.slot(key);
+        let (record, loaded) = self.read(slot, loading).await?;
         if record.key != key.text() || record.stamp.order <= self.table.given_up().max(self.queue.floor()) {
             return None;
         }

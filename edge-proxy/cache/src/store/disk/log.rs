@@ -65,6 +65,11 @@ pub(crate) trait Log: Debug + Send + Sync + 'static {
     /// When the device fails; a damaged value is none.
     async fn load(&self, slot: Slot) -> Result<Option<Bytes>, Trouble>;
 
+    /// The value in a slot if it can be had without waiting for a device; none says nothing.
+    fn load_now(&self, _: Slot) -> Option<Bytes> {
+        None
+    }
+
     /// Stores values, each slot at most once, together not larger than [`Log::batch_bytes`] says. When it returns they can be read and
     /// outlive this process. To be called by one task at a time.
     ///

@@ -119,6 +119,23 @@ impl Queue {
         Ok(None)
     }
 
+    /// The same if it can be had without waiting; none says nothing.
+    pub(crate) fn load_now(&self, slot: Slot) -> Option<Loaded> {
+        let generation = {
+            let waiting = self.waiting.lock();
+            let generation = self.generation(slot).load(Ordering::Acquire);
+            if let Some((_, value)) = waiting.values.get(&slot) {
+                return Some(Loaded { value: value.clone(), generation });
+            }
+            if waiting.nothings.contains_key(&slot) {
+                return None;
+            }
+            generation
+        };
+        let loaded = Loaded { value: self.log()?.load_now(slot)?, generation };
+        self.is_last(slot, &loaded).then_some(loaded)
+    }
+
     /// The same for a slot whose value is never another one.
     ///
     /// # Errors

@@ -135,6 +135,20 @@ impl Log for Shaky {
         Ok(Some(value))
     }
 
+    fn load_now(&self, slot: Slot) -> Option<Bytes> {
+        let is_at_hand = !self.inner.lock().held && !self.happens(|faults| faults.delayed + faults.lost + faults.read_fails);
+        let value = {
+            let inner = self.inner.lock();
+            inner.index.get(&slot).filter(|_| is_at_hand && !inner.stuck).map(|at| inner.device[*at].1.clone())
+        }?;
+        if self.happens(|faults| faults.damaged) {
+            let mut damaged = value.to_vec();
+            *damaged.last_mut()? ^= 0x55;
+            return Some(damaged.into());
+        }
+        Some(value)
+    }
+
     async fn store(&self, values: &[(Slot, Bytes)]) -> Result<(), Trouble> {
         self.delay().await;
         if self.inner.lock().stuck {

@@ -183,6 +183,41 @@ async fn nothing_is_served_from_disk_before_the_node_knows_what_it_missed() {
     assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
 }
 
+/// What the disk has at hand is sent without a session under the same conditions as what memory has.
+#[tokio::test]
+async fn what_is_on_disk_and_at_hand_is_ready_unless_it_is_damaged_purged_or_too_early() {
+    let upstream = Upstream::new(|_, call| {
+        let vary: &[(&str, &str)] = &[("cache-control", "max-age=600"), ("vary", "x")];
+        let fields = if call.request.path_and_query == "/vary" { vary } else { FRESH };
+        Reply::new(200, fields, call.request.path_and_query.clone())
+    });
+    let mut lasting = Lasting::new(&upstream).await;
+    for path in ["/a", "/b", "/c", "/vary"] {
+        lasting.house.ask(get_with(path, &[("x", "1")]), START).await;
+    }
+    lasting.settled().await;
+    lasting.come_back().await;
+    let ready = |lasting: &Lasting, path: &str, x: &str| {
+        let hit = lasting.house.exchange.ready(&mut get_with(path, &[("x", x)]), &lasting.house.policy, seconds(10));
+        hit.map(|hit| (hit.age, String::from_utf8(hit.body().concat()).unwrap()))
+    };
+    assert_eq!(ready(&lasting, "/a", "1"), None, "nobody knows what was purged meanwhile");
+    lasting.house.exchange.caught_up();
+    purge(&lasting.house.exchange, 1, Targets { urls: vec!["shop.example/b".to_owned()], ..Targets::default() });
+    lasting.log.set_faults(Faults { damaged: 1_000, ..Faults::default() });
+    assert_eq!(ready(&lasting, "/c", "1"), None, "it is damaged");
+    lasting.log.set_faults(Faults { delayed: 1_000, ..Faults::default() });
+    assert_eq!(ready(&lasting, "/a", "1"), None, "it had to be waited for");
+    lasting.log.set_faults(Faults::default());
+    assert_eq!(ready(&lasting, "/a", "1"), Some((10, "/a".to_owned())));
+    assert_eq!(ready(&lasting, "/b", "1"), None, "it was purged");
+    assert_eq!(ready(&lasting, "/vary", "1"), Some((10, "/vary".to_owned())));
+    assert_eq!(ready(&lasting, "/vary", "2"), None, "it is another variant");
+    assert_eq!(lasting.house.exchange.ready(&mut get("/a"), &lasting.house.policy, seconds(601)).map(|hit| hit.age), None);
+    // What was purged was found first.
+    assert_eq!((upstream.calls(), lasting.house.exchange.figures().disk.unwrap().hits), (4, 4));
+}
+
 #[tokio::test]
 async fn a_later_answer_takes_the_place_of_an_earlier_one_for_good() {
     let upstream = Upstream::new(|index, call| {

@@ -83,6 +83,20 @@ impl Reader {
         self.read_bytes.load(Ordering::Relaxed)
     }
 
+    /// What is at a place, if it was stored under this slot, is not large, and can be had without waiting.
+    pub(super) fn read_now(&self, file: &File, place: Place, slot: Slot) -> Option<Bytes> {
+        let bytes = place.bytes as usize;
+        if bytes > AT_ONCE_MAX {
+            return None;
+        }
+        let mut buffer = vec![0; bytes];
+        if now(file, &mut buffer, place.offset()) != Some(bytes) {
+            return None;
+        }
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        value(buffer.into(), bytes, slot)
+    }
+
     /// What is at a place, if it was stored under this slot.
     ///
     /// # Errors
