@@ -19,12 +19,12 @@ use crate::accept::Door;
 use crate::connection::Socket;
 use crate::door::{Ready, ReadyHead};
 use crate::head::Refusal;
+use crate::pace::Pace;
 
 mod answer;
 pub mod chunks;
 mod date;
 mod handover;
-mod pace;
 pub mod request;
 mod wait;
 
@@ -32,7 +32,6 @@ use answer::Pieces;
 pub(crate) use answer::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use handover::Handed;
 use handover::{Back, Slot};
-use pace::Pace;
 use request::{Body, EMPTY_LINES_MAX, Finder, Request, Rest};
 use wait::{Came, Wait};
 

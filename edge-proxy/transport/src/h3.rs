@@ -14,7 +14,6 @@ mod body;
 mod connection;
 pub(crate) mod endpoint;
 pub mod frames;
-mod pace;
 pub mod priority;
 mod request;
 pub mod section;

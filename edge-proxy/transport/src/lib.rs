@@ -24,6 +24,7 @@ pub mod hygiene;
 pub mod interim;
 pub mod listen;
 mod opening;
+mod pace;
 pub mod pass;
 pub mod proxied;
 pub mod resolve;

@@ -10,9 +10,9 @@ use bytes::{Buf as _, Bytes};
 use http::header;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
-use super::pace::Pace;
 use crate::connection::Socket;
 use crate::door::{self, COPIED_BYTES_MAX, Told};
+use crate::pace::Pace;
 
 /// Pieces given to the kernel at a time.
 const PIECES_MAX: usize = 32;
@@ -73,7 +73,7 @@ impl<'a> Pieces<'a> {
         match written? {
             Poll::Ready(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
             Poll::Ready(written) => {
-                pace.went(written);
+                pace.moved(written);
                 self.advance(written);
                 Poll::Ready(Ok(written))
             }

@@ -27,12 +27,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::Chunks;
 use super::date;
-use super::pace::Pace;
 use super::request::{Body, Rest};
 use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::connection::Socket;
 use crate::head::Refusal;
+use crate::pace::Pace;
 
 /// Bytes of a body that leave in one piece with their head: with it, the plaintext of one TLS record (RFC 8446 section 5.1).
 const HELD_BYTES_MAX: usize = 16 * 1024;
@@ -193,7 +193,7 @@ impl Handed {
         }
         let came = &buf.filled()[before..];
         self.waits = false;
-        self.reading.went(came.len());
+        self.reading.moved(came.len());
         match self.body.take(came, self.length_max) {
             Ok(taken) => {
                 self.early.extend_from_slice(&came[taken..]);
@@ -230,7 +230,7 @@ impl Handed {
         match written {
             Poll::Ready(0) => Poll::Ready(Err(ErrorKind::WriteZero.into())),
             Poll::Ready(written) => {
-                self.writing.went(written);
+                self.writing.moved(written);
                 Poll::Ready(Ok(written))
             }
             Poll::Pending if !self.is_upgraded && self.writing.poll_slow(cx).is_ready() => Poll::Ready(Err(ErrorKind::TimedOut.into())),
@@ -334,7 +334,7 @@ impl AsyncWrite for Handed {
         let Some(socket) = &mut this.socket else { return Poll::Ready(Err(gone())) };
         match Pin::new(socket).poll_write_vectored(cx, bufs)? {
             Poll::Ready(written) => {
-                this.writing.went(written);
+                this.writing.moved(written);
                 Poll::Ready(Ok(written))
             }
             // Waits, and counts how long.

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use tokio::time::Instant;
 
-use super::pace::PERIOD;
 use super::priority::Priority;
 use crate::door::Entry;
+use crate::pace::{self, WINDOW};
 
 /// Bytes handed over for one stream before the next one has its turn: a frame of the size that every client takes (RFC 9113 section 4.2).
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -122,16 +122,15 @@ impl Bodies {
         handed > 0
     }
 
-    /// Resets the streams whose client took less than `rate_min` bytes a second over a [`PERIOD`], its own windows being what kept it from more.
+    /// Resets the streams whose client took less than `rate_min` bytes a second over a [`WINDOW`], its own windows being what kept it from more.
     pub(super) fn cut_slow(&mut self, now: Instant, rate_min: u64, ended: &mut impl FnMut(Ended)) {
         let slow = |body: &mut Body| {
-            if now.duration_since(body.since) < PERIOD {
+            if now.duration_since(body.since) < WINDOW {
                 return false;
             }
             let moved = body.sent - body.before;
             (body.since, body.before) = (now, body.sent);
-            // Who is asked for no rate must take something all the same.
-            body.starved && moved < rate_min.saturating_mul(PERIOD.as_secs()).max(1)
+            body.starved && moved < pace::least(rate_min)
         };
         for mut body in self.all.extract_if(.., slow) {
             body.stream.send_reset(Reason::ENHANCE_YOUR_CALM);

@@ -9,9 +9,9 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::body_buffer::FixedBuffer;
 use skerry_config::process::Limits;
 
-use super::pace::Pace;
 use super::session::in_time;
 use crate::head::Refusal;
+use crate::pace::Pace;
 
 /// The bytes of a request's body kept to send it to another upstream.
 const RETRY_BYTES_MAX: usize = 64 * 1024;

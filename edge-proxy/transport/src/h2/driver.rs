@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bodies::{Bodies, Body, Ended};
-use super::pace::PERIOD;
 use super::priority::Priority;
 use super::session::H2Session;
 use super::wire::{Noticed, Tally, Wire};
@@ -34,15 +33,16 @@ use crate::connection::Socket;
 use crate::door::{Ready, ReadyHead};
 use crate::h1::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use crate::head::{Head, Line, Refusal};
+use crate::pace::{self, WINDOW};
 
-/// Frames of a client in a [`PERIOD`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
+/// Frames of a client in a [`WINDOW`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
 /// its requests and our answers account for; with more the connection ends.
 const CONTROL_FRAMES_MAX: u64 = 2_000;
 /// Such frames that one request accounts for.
 const CONTROL_FRAMES_PER_HEAD: u64 = 8;
 /// The bytes sent that account for one such frame: a client may give windows back in portions as small as this.
 const BYTES_PER_CONTROL_FRAME: u64 = 256;
-/// Requests that a client takes back in a [`PERIOD`], besides half of those it makes; with more the connection ends.
+/// Requests that a client takes back in a [`WINDOW`], besides half of those it makes; with more the connection ends.
 const RESETS_MAX: u64 = 256;
 /// How long a client that was asked to leave may stay without a request.
 const LEAVE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ pub(super) struct Driver<'a, App> {
     requests: u32,
     /// Whether no further requests are wanted.
     leaving: bool,
-    /// When the [`PERIOD`] of the wire's figures began.
+    /// When the [`WINDOW`] of the wire's figures began.
     period: Instant,
     /// When there last was a request.
     busy: Instant,
@@ -194,7 +194,7 @@ where
         for (id, priority) in updates {
             self.bodies.reprioritize(id, priority);
         }
-        if flood && self.period.elapsed() >= PERIOD {
+        if flood && self.period.elapsed() >= WINDOW {
             self.begin_period(Instant::now());
             return false;
         }
@@ -219,7 +219,7 @@ where
         }
         let mut due = self.busy + self.idle_time();
         if !self.bodies.is_empty() || self.wire.is_blocked() {
-            due = due.min(self.period + PERIOD);
+            due = due.min(self.period + WINDOW);
         }
         match self.wire.unfinished_since() {
             Some(since) => due.min(since + self.door.limits.head_time.0),
@@ -243,12 +243,12 @@ where
             self.door.behind.refused(Refusal::HeadTime, &self.client);
             self.close(Reason::ENHANCE_YOUR_CALM);
         }
-        if now.duration_since(self.period) >= PERIOD {
+        if now.duration_since(self.period) >= WINDOW {
             let sent = self.begin_period(now);
             let Self { door, client, bodies, .. } = self;
             bodies.cut_slow(now, door.limits.rate_min.0, &mut |Ended(entry, bytes, whole)| door.behind.ended(&entry, client, bytes, whole));
             // Nothing can be told to who reads nothing.
-            if self.wire.is_blocked() && sent < self.door.limits.rate_min.0.saturating_mul(PERIOD.as_secs()).max(1) {
+            if self.wire.is_blocked() && sent < pace::least(self.door.limits.rate_min.0) {
                 return Poll::Ready(());
             }
         }

@@ -12,9 +12,9 @@ use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, OrErr, Result};
 
-use super::pace::Pace;
 use super::session::in_time;
 use crate::interim::INTERIM_MAX;
+use crate::pace::Pace;
 
 /// Fields that HTTP/2 has no place for (RFC 9113 section 8.2.2).
 const OF_HTTP1: [HeaderName; 5] = [

@@ -11,11 +11,11 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::pace::PERIOD;
 use super::session::H2Session;
 use super::*;
 use crate::client::{Client, Protocol};
 use crate::connection::{Io, Kernel};
+use crate::pace::WINDOW;
 
 /// A connection that is open on both sides; the client's is driven in the background.
 async fn opened() -> (h2::server::Connection<DuplexStream, Bytes>, SendRequest<Bytes>) {
@@ -68,7 +68,7 @@ async fn a_body_that_stops_coming_is_given_up() {
     let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()), &Limits::default());
     assert_eq!(session.read_body_bytes().await.unwrap().unwrap(), "half");
     let since = Instant::now();
-    let reading = tokio::time::timeout(2 * PERIOD, session.read_body_or_idle(false));
+    let reading = tokio::time::timeout(2 * WINDOW, session.read_body_or_idle(false));
     let error = reading.await.expect("nobody gives the body up").unwrap_err();
-    assert_eq!((error.etype(), since.elapsed()), (&ErrorType::ReadTimedout, PERIOD));
+    assert_eq!((error.etype(), since.elapsed()), (&ErrorType::ReadTimedout, WINDOW));
 }

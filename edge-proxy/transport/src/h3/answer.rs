@@ -9,9 +9,9 @@ use quinn::{SendStream, VarInt, WriteError};
 
 use super::adapter::code;
 use super::frames::{self, put_header};
-use super::pace::{self, Pace};
 use super::priority::{Priority, Said, said};
 use super::section;
+use crate::pace::{self, Pace};
 
 /// Fields that HTTP/3 has no place for (RFC 9114 section 4.2).
 const OF_HTTP1: [HeaderName; 5] = [

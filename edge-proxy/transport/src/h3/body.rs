@@ -8,9 +8,9 @@ use quinn::{ReadError, RecvStream};
 
 use super::adapter::{code, fail};
 use super::frames::{self, Fault, Found, Frames, Stream};
-use super::pace::Pace;
 use super::section;
 use crate::head::Refusal;
+use crate::pace::Pace;
 
 /// Why no more of a request is read.
 #[derive(Debug)]

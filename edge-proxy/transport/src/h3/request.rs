@@ -31,6 +31,7 @@ use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::door::{Ready, ReadyHead};
 use crate::head::{Head, Line, Refusal};
+use crate::pace;
 
 /// Tells an origin that a request may be a replay (RFC 8470 section 5.1).
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
@@ -191,7 +192,7 @@ where
         let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
         alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);
-        let _ = timeout(super::pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), gone).await;
+        let _ = timeout(pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), gone).await;
     }
 
     async fn send(&self, ready: Ready, answer: &mut Answer) {

@@ -135,7 +135,7 @@ async fn who_sends_too_slowly_is_given_up_and_who_waits_is_not() {
     let begin = tokio::time::Instant::now();
     assert!(connection.read(&mut [0; 100]).await.is_err());
     assert_eq!(connection.refusal(), Some(Refusal::BodyTime));
-    assert!(begin.elapsed() >= super::super::pace::WINDOW && begin.elapsed() < 2 * super::super::pace::WINDOW);
+    assert!(begin.elapsed() >= crate::pace::WINDOW && begin.elapsed() < 2 * crate::pace::WINDOW);
     tokio::time::resume();
 
     let (mut connection, mut far, _) = handed(Body::Length(5), "", 0).await;
