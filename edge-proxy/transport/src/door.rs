@@ -14,6 +14,7 @@ use pingora::http::ResponseHeader;
 use crate::client::{Client, Protocol};
 use crate::h3;
 use crate::head::{Head, Refusal};
+use crate::hygiene;
 
 /// A tier, as the front door knows it.
 pub trait Behind: Send + Sync + 'static {
@@ -114,7 +115,7 @@ pub fn text(status: StatusCode, headers: &HeaderMap) -> Bytes {
 /// Status and fields as HTTP/3 writes them, without those that it has no place for.
 #[must_use]
 pub fn section(status: StatusCode, mut headers: HeaderMap) -> Bytes {
-    h3::strip(&mut headers);
+    hygiene::strip_http1(&mut headers);
     h3::section::encode(status, &headers)
 }
 
@@ -130,8 +131,8 @@ pub struct Own<'a> {
 
 /// Room for the fields of an answer's own, and for what the front door writes behind them, in bytes.
 const OWN_BYTES: usize = 256;
-/// An answer over HTTP/1.1 of at most so many bytes leaves as one piece: copying its body behind the head costs less than having the kernel take
-/// it in several.
+/// A body of at most so many bytes, over HTTP/1.1 its head among them, is copied behind its head: that costs less than having the kernel, or QUIC, take
+/// one piece more.
 pub(crate) const COPIED_BYTES_MAX: usize = 4 * 1024;
 
 impl Own<'_> {
@@ -164,7 +165,7 @@ impl Own<'_> {
     fn fields(self, mut fields: HeaderMap) -> HeaderMap {
         fields.insert(header::AGE, HeaderValue::from(self.age));
         if let Ok(cache_status) = HeaderValue::try_from(self.cache_status) {
-            fields.insert(crate::hygiene::CACHE_STATUS, cache_status);
+            fields.insert(hygiene::CACHE_STATUS, cache_status);
         }
         if let Some(alt_svc) = self.alt_svc {
             fields.insert(header::ALT_SVC, alt_svc.clone());

@@ -2,7 +2,7 @@
 //!
 //! The `h2` crate speaks the protocol, above a [`wire`] that gathers what it writes and counts what passes by ([`frames`]). The [`driver`] takes the
 //! requests of a connection, has the tier answer them at once where it can, and hands the others to Pingora, each as a [`session`] of our own;
-//! [`bodies`] sends what does not fit into a client's windows, by [`priority`]. Whatever a client can make this side hold, do or wait for has a bound:
+//! [`bodies`] sends what does not fit into a client's windows, by [`priority`](crate::priority). Whatever a client can make this side hold, do or wait for has a bound:
 //! those here, `config::process::Limits`, the bounds of the driver and the [`pace`](crate::pace) of bodies.
 
 use std::pin::pin;
@@ -22,7 +22,6 @@ mod coming;
 mod driver;
 mod frames;
 mod going;
-mod priority;
 mod session;
 mod wire;
 

@@ -19,5 +19,4 @@ mod request;
 pub mod section;
 mod session;
 
-pub(crate) use answer::strip;
 pub use endpoint::Listener;

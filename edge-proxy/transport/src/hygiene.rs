@@ -34,6 +34,15 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// Fields that HTTP/2 and HTTP/3 have no place for (RFC 9113 section 8.2.2, RFC 9114 section 4.2).
+const OF_HTTP1: [HeaderName; 5] = [
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// The names of fields that only Skerry's tiers may speak begin so, or with an underscore for the hyphen, which many applications cannot tell from it.
 const OWN: [&str; 2] = ["skerry-", "skerry_"];
 
@@ -76,6 +85,18 @@ pub fn strip_interim(answer: &mut ResponseHeader) {
     for name in &HOP_BY_HOP {
         answer.remove_header(name);
     }
+}
+
+/// Removes what belongs to a connection of HTTP/1.1, from a head that goes out over HTTP/2 or HTTP/3.
+pub(crate) fn strip_http1(headers: &mut HeaderMap) {
+    for name in &OF_HTTP1 {
+        headers.remove(name);
+    }
+}
+
+/// Whether a head that came over HTTP/2 or HTTP/3 has what belongs to a connection of HTTP/1.1: it is malformed then.
+pub(crate) fn has_http1(headers: &HeaderMap) -> bool {
+    OF_HTTP1.iter().any(|name| headers.contains_key(name)) || headers.get_all(header::TE).iter().any(|value| value != "trailers")
 }
 
 /// Removes from the trailers of a request what no trailer may say (RFC 9110 section 6.5.1): what belongs to the hop, frames or routes the message, or

@@ -26,6 +26,7 @@ pub mod listen;
 mod opening;
 mod pace;
 pub mod pass;
+pub mod priority;
 pub mod proxied;
 pub mod resolve;
 pub mod session;

@@ -13,8 +13,9 @@ use h3::server;
 use h3::stream::BufRecvStream;
 use libfuzzer_sys::fuzz_target;
 use skerry_transport::h3::frames::{self, Fault, Found, Frames, Stream};
-use skerry_transport::h3::priority::Priority;
+use skerry_transport::h3::priority::of_stream;
 use skerry_transport::h3::section::{self, Malformed};
+use skerry_transport::priority::Priority;
 
 /// The longest section that is decoded, and the most lines it may have.
 const HEAD_BYTES_MAX: u64 = 48 << 10;
@@ -142,8 +143,8 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    let urgency = Priority::read(data);
-    assert!(urgency.urgency <= 7 && urgency.of_stream(data.len() as u64) < 0);
+    let priority = Priority::read(data);
+    assert!(priority.urgency <= 7 && of_stream(priority, data.len() as u64) < 0);
 
     let ours = section::inspect(data, LINES_MAX);
     assert!(ours.is_ok_and(|lines| (3..=LINES_MAX).contains(&lines)) || ours.is_err());

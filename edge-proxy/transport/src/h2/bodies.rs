@@ -10,9 +10,9 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use tokio::time::Instant;
 
-use super::priority::Priority;
 use crate::door::Entry;
 use crate::pace::{self, WINDOW};
+use crate::priority::Priority;
 
 /// Bytes handed over for one stream before the next one has its turn: a frame of the size that every client takes (RFC 9113 section 4.2).
 const PIECE_BYTES_MAX: usize = 16 * 1024;

@@ -22,7 +22,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bodies::{Bodies, Body, Ended};
-use super::priority::Priority;
 use super::session::H2Session;
 use super::wire::{Noticed, Tally, Wire};
 use super::{Connection, SEND_BUFFER};
@@ -34,6 +33,7 @@ use crate::door::{Ready, ReadyHead};
 use crate::h1::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use crate::head::{Head, Line, Refusal};
 use crate::pace::{self, WINDOW};
+use crate::priority::Priority;
 
 /// Frames of a client in a [`WINDOW`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
 /// its requests and our answers account for; with more the connection ends.
@@ -268,7 +268,7 @@ where
         };
         let simple = (parts.method == Method::GET || parts.method == Method::HEAD) && body.is_end_stream();
         if simple && let Some(ready) = self.door.behind.at_once(head, &self.client) {
-            return self.send(ready, Priority::of(&parts.headers), answer);
+            return self.send(ready, Priority::of(&parts.headers).unwrap_or_default(), answer);
         }
         self.hand_on(parts, body, answer);
     }

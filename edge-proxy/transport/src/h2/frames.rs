@@ -3,6 +3,8 @@
 //! The `h2` crate answers most frames by itself and tells nobody: this is how their number can have a bound, and how the priorities of RFC 9218
 //! are known.
 
+use crate::priority::Priority;
+
 /// The bytes in front of every frame's payload.
 const HEAD_BYTES: usize = 9;
 /// The bytes of a payload that are kept: a RST_STREAM, or the field of a PRIORITY_UPDATE with room for parameters nobody knows.
@@ -20,6 +22,12 @@ pub(super) mod kind {
 }
 
 const END_HEADERS: u8 = 4;
+
+/// The stream that a PRIORITY_UPDATE is about and its priority (RFC 9218 section 7.1). `None` when it names none.
+pub(super) fn priority_update(payload: &[u8]) -> Option<(u32, Priority)> {
+    let (stream, value) = payload.split_first_chunk()?;
+    Some((u32::from_be_bytes(*stream) & 0x7fff_ffff, Priority::read(value)))
+}
 
 /// One direction of a connection.
 #[derive(Debug)]
@@ -129,6 +137,13 @@ mod tests {
             assert_eq!(seen, [(4, 0), (1, 0), (9, 0), (0, 0), (3, 4), (16, KEPT_BYTES_MAX)], "{size}");
             assert!(!frames.is_within());
         }
+    }
+
+    #[test]
+    fn an_update_names_its_stream() {
+        assert_eq!(priority_update(b"\x80\x00\x00\x05u=1"), Some((5, Priority { urgency: 1, incremental: false })));
+        assert_eq!(priority_update(b"\x00\x00\x00\x05\xff"), Some((5, Priority::default())));
+        assert_eq!(priority_update(b"\x00\x00\x05"), None);
     }
 
     #[test]

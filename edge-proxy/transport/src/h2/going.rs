@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -13,17 +13,9 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, OrErr, Result};
 
 use super::session::in_time;
+use crate::hygiene::strip_http1;
 use crate::interim::INTERIM_MAX;
 use crate::pace::Pace;
-
-/// Fields that HTTP/2 has no place for (RFC 9113 section 8.2.2).
-const OF_HTTP1: [HeaderName; 5] = [
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// See the module.
 pub(super) struct Going {
@@ -76,10 +68,8 @@ impl Going {
         // The first of several, as over HTTP/1.1: an answer has one date (RFC 9110 section 5.3).
         let date = head.headers.get(header::DATE).cloned().unwrap_or_else(get_cached_date);
         head.insert_header(header::DATE, date)?;
-        for name in &OF_HTTP1 {
-            head.remove_header(name);
-        }
-        let message = Response::from_parts(head.as_owned_parts(), ());
+        let mut message = Response::from_parts(head.as_owned_parts(), ());
+        strip_http1(message.headers_mut());
         let body = self.answer.send_response(message, end).or_err(ErrorType::WriteError, "writing the head of an answer")?;
         self.body = Some(body);
         self.head = Some(head);
@@ -89,14 +79,13 @@ impl Going {
 
     /// Sends an interim head. There is no 101 in HTTP/2 (RFC 9113 section 8.6). Heads wait in memory until the client reads them, so that there
     /// is a bound on their number.
-    fn send_interim(&mut self, mut head: Box<ResponseHeader>) -> Result<()> {
+    fn send_interim(&mut self, head: Box<ResponseHeader>) -> Result<()> {
         if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim == INTERIM_MAX {
             return Ok(());
         }
-        for name in OF_HTTP1.iter().chain(&[header::CONTENT_LENGTH]) {
-            head.remove_header(name);
-        }
-        let message = Response::from_parts(head.as_owned_parts(), ());
+        let mut message = Response::from_parts(head.as_owned_parts(), ());
+        strip_http1(message.headers_mut());
+        message.headers_mut().remove(header::CONTENT_LENGTH);
         self.answer.send_informational(message).or_err(ErrorType::WriteError, "writing an interim head")?;
         self.interim += 1;
         Ok(())

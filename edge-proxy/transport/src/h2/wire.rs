@@ -12,9 +12,9 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use super::frames::{Frames, kind};
-use super::priority::{Priority, update};
+use super::frames::{Frames, kind, priority_update};
 use crate::connection::Socket;
+use crate::priority::Priority;
 
 /// Bytes that are gathered before they leave.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
@@ -134,7 +134,7 @@ impl Inner {
                 kind::RST_STREAM => tally.resets += 1,
                 kind::PRIORITY_UPDATE => {
                     tally.control += 1;
-                    updates.extend(update(payload).filter(|_| updates.len() < UPDATES_MAX));
+                    updates.extend(priority_update(payload).filter(|_| updates.len() < UPDATES_MAX));
                 }
                 _ => tally.control += 1,
             }

@@ -4,26 +4,17 @@
 use bytes::{Bytes, BytesMut};
 use h3::error::Code;
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use quinn::{SendStream, VarInt, WriteError};
 
 use super::adapter::code;
 use super::frames::{self, put_header};
-use super::priority::{Priority, Said, said};
+use super::priority::{Said, of_stream, said};
 use super::section;
+use crate::door::COPIED_BYTES_MAX;
 use crate::pace::{self, Pace};
+use crate::priority::Priority;
 
-/// Fields that HTTP/3 has no place for (RFC 9114 section 4.2).
-const OF_HTTP1: [HeaderName; 5] = [
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
-/// A body of at most so many bytes is copied behind its head: that costs less than having QUIC keep one piece more.
-const COPIED_BYTES_MAX: usize = 4 * 1024;
 /// The header of a frame.
 const HEADER_BYTES_MAX: usize = 16;
 
@@ -102,7 +93,7 @@ impl Answer {
     fn prefer(&self, priority: Priority) {
         let id = u64::from(VarInt::from(self.stream.inner.id()));
         // Only a stream that has ended has no priority.
-        let _ = self.stream.inner.set_priority(priority.of_stream(id));
+        let _ = self.stream.inner.set_priority(of_stream(priority, id));
     }
 
     /// Heeds what the client has said of this request since.
@@ -214,18 +205,6 @@ impl Answer {
         }
         Ok(())
     }
-}
-
-/// Takes out what belongs to a connection of HTTP/1.1.
-pub(crate) fn strip(headers: &mut HeaderMap) {
-    for name in &OF_HTTP1 {
-        headers.remove(name);
-    }
-}
-
-/// Whether a request has a field that HTTP/3 has no place for: such a request is malformed.
-pub(super) fn has_misplaced(headers: &HeaderMap) -> bool {
-    OF_HTTP1.iter().any(|name| headers.contains_key(name)) || headers.get_all(header::TE).iter().any(|value| value != "trailers")
 }
 
 fn head_of(status: StatusCode, headers: &HeaderMap) -> Bytes {

@@ -1,82 +1,24 @@
-//! Priorities of answers (RFC 9218): what a client says of them, and what QUIC makes of it.
+//! What becomes of a client's [`Priority`] over HTTP/3: the priority of a QUIC stream, which may change as long as the request runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use http::header::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 
 use super::frames::varint;
+use crate::priority::Priority;
 
-/// `Priority` (RFC 9218 section 5).
-const PRIORITY: HeaderName = HeaderName::from_static("priority");
-/// The bytes of a priority that is read; a longer one says nothing.
-const TEXT_BYTES_MAX: usize = 256;
 /// Between the answers of one urgency and those of the next.
 const BAND: i32 = 1 << 24;
 
-/// How urgent an answer is, and whether pieces of it are of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priority {
-    /// From 0, the most urgent, to 7.
-    pub urgency: u8,
-    /// Whether to take turns with others of the same urgency.
-    pub incremental: bool,
-}
-
-impl Default for Priority {
-    fn default() -> Self {
-        Self { urgency: 3, incremental: false }
-    }
-}
-
-impl Priority {
-    /// What a request says of itself.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        headers.get(PRIORITY).map(|value| Self::read(value.as_bytes()))
-    }
-
-    /// Reads the value of `Priority`: a dictionary, of which two members count and the rest is ignored.
-    #[must_use]
-    pub fn read(text: &[u8]) -> Self {
-        let mut priority = Self::default();
-        let Ok(text) = std::str::from_utf8(text) else { return priority };
-        if text.len() > TEXT_BYTES_MAX {
-            return priority;
-        }
-        for member in text.split(',') {
-            let member = member.split(';').next().unwrap_or_default().trim();
-            match member.split_once('=').map_or((member, "?1"), |(name, value)| (name, value)) {
-                ("u", value) => {
-                    if let Some(urgency) = value.parse().ok().filter(|urgency| *urgency <= 7) {
-                        priority.urgency = urgency;
-                    }
-                }
-                ("i", "?1") => priority.incremental = true,
-                ("i", "?0") => priority.incremental = false,
-                _ => {}
-            }
-        }
-        priority
-    }
-
-    /// The priority of a request's stream in quinn, where the larger goes first and equal ones take turns: the more urgent first; of one urgency
-    /// those that are of no use in pieces, in the order of their requests; then the others in turns. Below that of the control stream, which is 0.
-    #[must_use]
-    pub fn of_stream(self, id: u64) -> i32 {
-        let floor = -(i32::from(self.urgency) + 1) * BAND;
-        let order = i32::try_from(id / 4 % (BAND as u64 - 1)).unwrap_or(0);
-        if self.incremental { floor } else { floor + BAND - 1 - order }
-    }
-
-    fn code(self) -> u8 {
-        self.urgency | u8::from(self.incremental) << 3
-    }
-
-    fn of_code(code: u8) -> Self {
-        Self { urgency: code & 7, incremental: code & 8 != 0 }
-    }
+/// The priority of a request's stream in quinn, where the larger goes first and equal ones take turns: the more urgent first; of one urgency those that
+/// are of no use in pieces, in the order of their requests; then the others in turns. Below that of the control stream, which is 0.
+#[must_use]
+pub fn of_stream(priority: Priority, id: u64) -> i32 {
+    let floor = -(i32::from(priority.urgency) + 1) * BAND;
+    let order = i32::try_from(id / 4 % (BAND as u64 - 1)).unwrap_or(0);
+    if priority.incremental { floor } else { floor + BAND - 1 - order }
 }
 
 /// What clients say later of requests, by PRIORITY_UPDATE (RFC 9218 section 7.2). The lock is held for one look.
@@ -95,7 +37,12 @@ const NOTHING: u8 = u8::MAX;
 /// The last that was said of a request.
 pub(super) fn said(said: &Said) -> Option<Priority> {
     let code = said.load(Ordering::Relaxed);
-    (code != NOTHING).then(|| Priority::of_code(code))
+    (code != NOTHING).then_some(Priority { urgency: code & 7, incremental: code & 8 != 0 })
+}
+
+/// Both words in one number, which is not [`NOTHING`].
+fn code(priority: Priority) -> u8 {
+    priority.urgency | u8::from(priority.incremental) << 3
 }
 
 impl Priorities {
@@ -117,7 +64,7 @@ impl Priorities {
     pub(super) fn update(&self, payload: &[u8]) {
         let mut rest = payload;
         let Some(id) = varint(&mut rest) else { return };
-        let code = Priority::read(rest).code();
+        let code = code(Priority::read(rest));
         let mut of_requests = self.of_requests.lock();
         if let Some(said) = of_requests.get(&id) {
             said.store(code, Ordering::Relaxed);
@@ -132,27 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_priority_two_members_are_read() {
-        for (text, urgency, incremental) in [
-            ("", 3, false),
-            ("u=0", 0, false),
-            ("u=7, i", 7, true),
-            ("i,u=1", 1, true),
-            ("i=?1;x=1,u=5;y", 5, true),
-            ("u=3, i=?0", 3, false),
-            ("u=8, i=1", 3, false),
-            ("u=-1, x=y", 3, false),
-            ("u=2, u=4", 4, false),
-        ] {
-            assert_eq!(Priority::read(text.as_bytes()), Priority { urgency, incremental }, "{text:?}");
-        }
-        assert_eq!(Priority::read(format!("u=1{}", " ".repeat(TEXT_BYTES_MAX)).as_bytes()), Priority::default());
-        assert_eq!(Priority::read(b"u=1,\xff"), Priority::default());
-    }
-
-    #[test]
     fn streams_go_by_urgency_then_in_order_then_in_turns() {
-        let of = |urgency, incremental, id| Priority { urgency, incremental }.of_stream(id);
+        let of = |urgency, incremental, id| of_stream(Priority { urgency, incremental }, id);
         let order = [of(0, false, 400), of(0, true, 0), of(3, false, 0), of(3, false, 4), of(3, true, 8), of(7, false, 0), of(7, true, 0)];
         assert!(order.is_sorted_by(|a, b| a > b), "{order:?}");
         assert_eq!(of(3, true, 8), of(3, true, 12));

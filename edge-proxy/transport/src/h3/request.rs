@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::adapter::{Head as ForH3, Quic, Request};
-use super::answer::{Answer, Stream, has_misplaced};
+use super::answer::{Answer, Stream};
 use super::body::{Incoming, Unread};
 use super::endpoint::SEND_WINDOW_BYTES;
 use super::frames::{Fault, HEADERS, put_header};
-use super::priority::{Priority, Said};
+use super::priority::Said;
 use super::section::{self, Malformed};
 use super::session::H3Session;
 use crate::accept::Door;
@@ -31,7 +31,9 @@ use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::door::{Ready, ReadyHead};
 use crate::head::{Head, Line, Refusal};
+use crate::hygiene::has_http1;
 use crate::pace;
+use crate::priority::Priority;
 
 /// Tells an origin that a request may be a replay (RFC 8470 section 5.1).
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
@@ -287,7 +289,7 @@ impl Drop for Decoder {
 
 /// The head, validated as over every other protocol, and by the rules of HTTP/3 (RFC 9114 sections 4.2 and 4.3).
 fn head_of(parts: &request::Parts) -> Result<Head, Refusal> {
-    if has_misplaced(&parts.headers) {
+    if has_http1(&parts.headers) {
         return Err(Refusal::Field);
     }
     if parts.method == Method::CONNECT {

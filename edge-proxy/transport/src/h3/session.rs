@@ -20,10 +20,11 @@ use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::{Digest, SocketDigest};
 use pingora::{Error, ErrorType, Result};
 
-use super::answer::{self, Answer, Unsent};
+use super::answer::{Answer, Unsent};
 use super::body::{Incoming, Unread};
 use crate::alarm::{Alarm, Timer};
 use crate::client::Client;
+use crate::hygiene::strip_http1;
 use crate::interim::INTERIM_MAX;
 
 /// How long a client may send nothing of a body, unless the tier says otherwise. Here that is for the least rate to see to.
@@ -91,7 +92,7 @@ impl H3Session {
             head.insert_header(header::DATE, date)?;
         }
         let mut headers = head.headers.clone();
-        answer::strip(&mut headers);
+        strip_http1(&mut headers);
         if is_interim {
             headers.remove(header::CONTENT_LENGTH);
             self.interim += 1;
@@ -122,7 +123,7 @@ impl H3Session {
         if self.written.is_none() {
             return Error::e_explain(ErrorType::InternalError, "trailers before the head");
         }
-        answer::strip(&mut trailers);
+        strip_http1(&mut trailers);
         self.answer.give_trailers(&trailers);
         Ok(())
     }
