@@ -190,7 +190,9 @@ where
         }
         parts.version = Version::HTTP_2;
         let alarm: Arc<Alarm> = Arc::default();
+        // Where the session and the tier find them.
         parts.extensions.insert(Arc::clone(&alarm));
+        parts.extensions.insert(Arc::clone(&self.client));
         let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
         alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);

@@ -90,6 +90,8 @@ impl Echo {
         }
         let said = |name: &str| head.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
         let client = session.client_addr().and_then(|address| address.as_inet().map(SocketAddr::ip)).unwrap();
+        let known = session::client(session).expect("every client is known");
+        assert_eq!((known.ip(), known.protocol, known.security()), (client, Protocol::Http3, "TLSv1.3"));
         let text = format!(
             "{} {} {} {client} body={length} cookie={} early={}",
             head.method,
