@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pingora::protocols::tls::SslDigest;
+use pingora::protocols::{Digest, SocketDigest};
+
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -73,10 +76,29 @@ impl Client {
     pub fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
     }
+
     /// Its round-trip times, asked for now.
     #[must_use]
     pub fn round_trip(&self) -> Option<RoundTrip> {
         self.measure.as_ref()?.round_trip()
+    }
+
+    /// The connection as Pingora's sessions tell of it. QUIC has no descriptor of its own: that is -1 then.
+    pub(crate) fn digest(&self, descriptor: std::os::fd::RawFd) -> Digest {
+        let (ssl, socket) = (self.ssl_digest(), Some(self.socket_digest(descriptor)));
+        Digest { ssl_digest: ssl, timing_digest: Vec::new(), proxy_digest: None, socket_digest: socket }
+    }
+
+    pub(crate) fn ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.secured.as_ref().map(|secured| Arc::new(SslDigest::new("", secured.version, None, None, Vec::new())))
+    }
+
+    pub(crate) fn socket_digest(&self, descriptor: std::os::fd::RawFd) -> Arc<SocketDigest> {
+        let socket = SocketDigest::from_raw_fd(descriptor);
+        // New cells take what they are given.
+        let _ = socket.peer_addr.set(Some(self.address.into()));
+        let _ = socket.local_addr.set(Some(self.local.into()));
+        Arc::new(socket)
     }
 
     /// `TLSv1.2` or `TLSv1.3`; `-` in cleartext.

@@ -184,8 +184,7 @@ impl UniqueID for Socket {
 
 impl Ssl for Socket {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        let secured = self.client.secured.as_ref()?;
-        Some(Arc::new(SslDigest::new("", secured.version, None, None, Vec::new())))
+        self.client.ssl_digest()
     }
 }
 
@@ -203,11 +202,7 @@ impl GetProxyDigest for Socket {
 
 impl GetSocketDigest for Socket {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        let digest = SocketDigest::from_raw_fd(self.tcp().as_raw_fd());
-        // New cells take what they are given.
-        let _ = digest.peer_addr.set(Some(self.client.address.into()));
-        let _ = digest.local_addr.set(Some(self.client.local.into()));
-        Some(Arc::new(digest))
+        Some(self.client.socket_digest(self.tcp().as_raw_fd()))
     }
 }
 

@@ -1,14 +1,16 @@
 //! HTTP/2 connections of clients ([why not Pingora's](../../../docs/decisions/0012-http2-bounds.md)).
 //!
 //! The `h2` crate speaks the protocol, above a [`wire`] that gathers what it writes and counts what passes by ([`frames`]). The [`driver`] takes the
-//! requests of a connection, has the tier answer them at once where it can, and hands the others to Pingora, each as a [`session`] of our own;
+//! requests of a connection, has the tier answer them at once where it can, and hands the others to Pingora, each as a [`stream`](crate::stream) of its own;
 //! [`bodies`] sends what does not fit into a client's windows, by [`priority`](crate::priority). Whatever a client can make this side hold, do or wait for has a bound:
 //! those here, `config::process::Limits`, the bounds of the driver and the [`pace`](crate::pace) of bodies.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pingora::protocols::UniqueID as _;
 use pingora::proxy::ProxyHttp;
 use skerry_config::process::Limits;
 use tokio::sync::watch;
@@ -22,7 +24,6 @@ mod coming;
 mod driver;
 mod frames;
 mod going;
-mod session;
 mod wire;
 
 use driver::Driver;
@@ -62,8 +63,8 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    let digest = driver::digest(&socket);
-    let client = std::sync::Arc::clone(socket.client());
+    let client = Arc::clone(socket.client());
+    let digest = Arc::new(client.digest(socket.id()));
     let wire = Wire::new(socket);
     let mut stopping = door.stop.clone();
     let connection = match open(wire.clone(), &door.limits, &mut stopping).await {

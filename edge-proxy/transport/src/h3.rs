@@ -17,6 +17,5 @@ pub mod frames;
 pub mod priority;
 mod request;
 pub mod section;
-mod session;
 
 pub use endpoint::Listener;

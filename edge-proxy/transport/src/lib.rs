@@ -1,13 +1,13 @@
 //! HTTP over sockets, in and out. Never asks whether a thing is cached.
 //!
-//! In: [`listen`] binds, [`accept`] takes connections, [`gate`] says how many, `opening` opens one, behind a load balancer by [`proxied`],
-//! [`tls`] and [`certificates`] secure them, [`client`] is what is known of
-//! one, `connection` its bytes, [`head`] validates a request's head, [`door`] asks the tier whether it has the answer at hand, [`h1`], `h2` and
-//! [`h3`] speak
-//! their protocols and keep an answer's date, [`session`] writes one that was not at hand. Out: [`target`] says where, [`resolve`] finds the
-//! address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what Pingora passes
-//! through. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before
-//! the answer.
+//! In: [`listen`] binds, [`accept`] takes connections, [`gate`] says how many, `opening` opens one, behind a load balancer by [`proxied`], [`tls`] and
+//! [`certificates`] secure them, [`client`] is what is known of one, `connection` its bytes. [`h1`], `h2` and [`h3`] speak their protocols, [`head`]
+//! validates a request's head, [`door`] asks the tier whether it has the answer at hand, `pace` says how slow a client may be and [`priority`] which
+//! answer it wants first. What is not at hand Pingora answers, over a connection that `h1` hands over or a `stream` of the others; [`session`] writes it.
+//!
+//! Out: [`target`] says where, [`resolve`] finds the address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
+//! what is passed through and `alarm` its end. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
+//! answer.
 
 pub mod accept;
 mod alarm;
@@ -31,6 +31,7 @@ pub mod proxied;
 pub mod resolve;
 pub mod session;
 pub mod sound;
+mod stream;
 pub mod target;
 pub mod tls;
 pub mod upstream;

@@ -14,26 +14,27 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, request};
 use pingora::apps::HttpServerApp as _;
 use pingora::http::RequestHeader;
+use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::date::get_cached_date;
-use pingora::protocols::{Digest, GetProxyDigest as _, GetSocketDigest as _, GetTimingDigest as _, Ssl as _};
 use pingora::proxy::ProxyHttp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bodies::{Bodies, Body, Ended};
-use super::session::H2Session;
+use super::coming::Coming;
+use super::going::Going;
 use super::wire::{Noticed, Tally, Wire};
 use super::{Connection, SEND_BUFFER};
 use crate::accept::Door;
 use crate::alarm::Alarm;
 use crate::client::Client;
-use crate::connection::Socket;
 use crate::door::{Ready, ReadyHead};
 use crate::h1::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use crate::head::{Head, Line, Refusal};
 use crate::pace::{self, WINDOW};
 use crate::priority::Priority;
+use crate::stream::StreamSession;
 
 /// Frames of a client in a [`WINDOW`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
 /// its requests and our answers account for; with more the connection ends.
@@ -70,16 +71,6 @@ pub(super) struct Driver<'a, App> {
     busy: Instant,
     /// Until when the end is tried to be said.
     closing: Option<Instant>,
-}
-
-/// What Pingora knows of a connection.
-pub(super) fn digest(socket: &Socket) -> Arc<Digest> {
-    Arc::new(Digest {
-        ssl_digest: socket.get_ssl_digest(),
-        timing_digest: socket.get_timing_digest(),
-        proxy_digest: socket.get_proxy_digest(),
-        socket_digest: socket.get_socket_digest(),
-    })
 }
 
 impl<'a, App> Driver<'a, App>
@@ -291,7 +282,9 @@ where
         // Where the session and the tier find it.
         let alarm: Arc<Alarm> = Arc::default();
         head.extensions_mut().insert(Arc::clone(&alarm));
-        let session = H2Session::new(head, body, answer, Arc::clone(&self.digest), &self.door.limits);
+        let limits = &self.door.limits;
+        let (coming, going) = (Coming::new(body, &head, limits), Going::new(answer, limits.rate_min.0));
+        let session = StreamSession::new(head, coming, going, Arc::clone(&self.digest));
         let session = ServerSession::new_custom(Box::new(session));
         let (proxy, stop) = (Arc::clone(&self.door.proxy), self.door.stop.clone());
         // It notices by itself that its client is gone, and is counted and logged as any other request.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use h2::client::SendRequest;
 use pingora::ErrorType;
 use pingora::http::RequestHeader;
-use pingora::protocols::Digest;
 use pingora::protocols::http::custom::server::Session as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::session::H2Session;
+use super::coming::Coming;
+use super::going::Going;
 use super::*;
 use crate::client::{Client, Protocol};
 use crate::connection::{Io, Kernel};
 use crate::pace::WINDOW;
+use crate::stream::StreamSession;
 
 /// A connection that is open on both sides; the client's is driven in the background.
 async fn opened() -> (h2::server::Connection<DuplexStream, Bytes>, SendRequest<Bytes>) {
@@ -65,7 +66,9 @@ async fn a_body_that_stops_coming_is_given_up() {
     let (request, answer) = server.accept().await.unwrap().unwrap();
     tokio::spawn(async move { while server.accept().await.is_some() {} });
     let (head, body) = request.into_parts();
-    let mut session = H2Session::new(RequestHeader::from(head), body, answer, Arc::new(Digest::default()), &Limits::default());
+    let (head, limits) = (RequestHeader::from(head), Limits::default());
+    let (coming, going) = (Coming::new(body, &head, &limits), Going::new(answer, limits.rate_min.0));
+    let mut session = StreamSession::new(head, coming, going, Arc::default());
     assert_eq!(session.read_body_bytes().await.unwrap().unwrap(), "half");
     let since = Instant::now();
     let reading = tokio::time::timeout(2 * WINDOW, session.read_body_or_idle(false));

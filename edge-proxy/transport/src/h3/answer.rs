@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use h3::error::Code;
 use http::StatusCode;
 use http::header::HeaderMap;
+use pingora::{Error, ErrorType, Result};
 use quinn::{SendStream, VarInt, WriteError};
 
 use super::adapter::code;
@@ -14,6 +15,7 @@ use super::section;
 use crate::door::COPIED_BYTES_MAX;
 use crate::pace::{self, Pace};
 use crate::priority::Priority;
+use crate::stream::Going;
 
 /// The header of a frame.
 const HEADER_BYTES_MAX: usize = 16;
@@ -64,8 +66,9 @@ pub(super) struct Answer {
     /// What the request said, and what was said of it since.
     priority: Priority,
     said: Said,
-    /// Bytes of frames written.
+    /// Bytes of frames written, and bytes of the body given.
     written: u64,
+    body: usize,
     /// What is to be written.
     waiting: Vec<Bytes>,
 }
@@ -74,7 +77,7 @@ impl Answer {
     pub(super) fn new(stream: SendStream, rate_min: u64, said: Said) -> Self {
         let stream = Stream { inner: stream, ended: false };
         let pace = Pace::new(rate_min);
-        let answer = Self { stream, pace, rate_min, priority: Priority::default(), said, written: 0, waiting: Vec::new() };
+        let answer = Self { stream, pace, rate_min, priority: Priority::default(), said, written: 0, body: 0, waiting: Vec::new() };
         answer.prefer(answer.priority);
         answer
     }
@@ -103,11 +106,6 @@ impl Answer {
         }
     }
 
-    /// Whether the end was written, or the stream reset.
-    pub(super) fn is_ended(&self) -> bool {
-        self.stream.ended
-    }
-
     /// Bytes of frames written.
     pub(super) fn written(&self) -> u64 {
         self.written
@@ -129,13 +127,12 @@ impl Answer {
         } else {
             self.give([head.freeze()].into_iter().chain(body));
         }
-        self.flush().await?;
-        self.end();
+        self.write().await?;
+        self.finish();
         Ok(())
     }
 
-    /// Ends the answer properly.
-    pub(super) fn end(&mut self) {
+    fn finish(&mut self) {
         if !std::mem::replace(&mut self.stream.ended, true) {
             // It is not ended, so that it can only be that the client stopped it.
             let _ = self.stream.inner.finish();
@@ -148,7 +145,7 @@ impl Answer {
     }
 
     /// See [`Stream::gone`].
-    pub(super) fn gone(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+    pub(super) fn taken(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
         self.stream.gone()
     }
 
@@ -162,31 +159,8 @@ impl Answer {
         self.waiting.extend(pieces);
     }
 
-    /// Has a head written by [`Answer::flush`].
-    pub(super) fn give_head(&mut self, status: StatusCode, headers: &HeaderMap) {
-        self.give([head_of(status, headers)]);
-    }
-
-    /// Has a piece of the body written by [`Answer::flush`].
-    pub(super) fn give_data(&mut self, piece: Bytes) {
-        if !piece.is_empty() {
-            self.give([header_of(frames::DATA, piece.len()), piece]);
-        }
-    }
-
-    /// Has trailers written by [`Answer::flush`].
-    pub(super) fn give_trailers(&mut self, trailers: &HeaderMap) {
-        let section = section::encode_trailers(trailers);
-        self.give([header_of(frames::HEADERS, section.len()), section]);
-    }
-
-    /// Whether something is still to be written.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Writes what waits, as the client takes it. What is given up in between goes on with the next call.
-    pub(super) async fn flush(&mut self) -> Result<(), Unsent> {
+    async fn write(&mut self) -> Result<(), Unsent> {
         while !self.waiting.is_empty() {
             let moved = match self.pace.wait(self.stream.inner.write_chunks(&mut self.waiting)).await {
                 Ok(Ok(moved)) => moved,
@@ -204,6 +178,57 @@ impl Answer {
             self.waiting.drain(..moved.chunks);
         }
         Ok(())
+    }
+}
+
+impl Going for Answer {
+    /// Its end is a word of its own.
+    fn give_head(&mut self, status: StatusCode, headers: HeaderMap, _end: bool) -> Result<()> {
+        self.give([head_of(status, &headers)]);
+        Ok(())
+    }
+
+    fn give_data(&mut self, data: Bytes, _end: bool) {
+        self.body += data.len();
+        self.give([header_of(frames::DATA, data.len()), data]);
+    }
+
+    fn give_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        let section = section::encode_trailers(&trailers);
+        self.give([header_of(frames::HEADERS, section.len()), section]);
+        Ok(())
+    }
+
+    fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.write().await.map_err(|why| match why {
+            Unsent::TooSlow => Error::explain(ErrorType::WriteTimedout, "the client takes the answer too slowly"),
+            Unsent::Left(error) => Error::because(ErrorType::WriteError, "writing an answer", error),
+        })
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.finish();
+        Ok(())
+    }
+
+    fn is_ended(&self) -> bool {
+        self.stream.ended
+    }
+
+    fn cut(&mut self, malformed: bool) {
+        self.reset(if malformed { Code::H3_MESSAGE_ERROR } else { Code::H3_INTERNAL_ERROR });
+    }
+
+    fn gone(&mut self) -> impl Future<Output = ()> + Send {
+        self.taken()
+    }
+
+    fn sent(&self) -> usize {
+        self.body
     }
 }
 

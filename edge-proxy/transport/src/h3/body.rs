@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use h3::error::Code;
+use http::HeaderMap;
+use pingora::{Error, ErrorType};
 use quinn::{ReadError, RecvStream};
 
 use super::adapter::{code, fail};
@@ -11,6 +13,7 @@ use super::frames::{self, Fault, Found, Frames, Stream};
 use super::section;
 use crate::head::Refusal;
 use crate::pace::Pace;
+use crate::stream;
 
 /// Why no more of a request is read.
 #[derive(Debug)]
@@ -29,15 +32,17 @@ pub(super) enum Unread {
     NoHead,
 }
 
-impl Unread {
-    /// What the client is told, counted and logged for, if it is at fault.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::TooSlow => Some(Refusal::BodyTime),
-            Self::TooLong => Some(Refusal::BodyLength),
-            Self::Malformed => Some(Refusal::Field),
+impl From<Unread> for stream::Unread {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::TooSlow => Self::Refused(Refusal::BodyTime),
+            Unread::TooLong => Self::Refused(Refusal::BodyLength),
+            Unread::Malformed | Unread::NoHead => Self::Refused(Refusal::Field),
+            Unread::Left(error) => Self::Broken(Error::because(ErrorType::ReadError, "reading the body of a request", error)),
             // The connection is closed, and counted.
-            Self::Frames(_) | Self::NoHead | Self::Left(_) => None,
+            Unread::Frames(fault) => {
+                Self::Broken(Error::explain(ErrorType::ReadError, format!("the frames of a request are wrong: {fault:?}")))
+            }
         }
     }
 }
@@ -105,25 +110,12 @@ impl Incoming {
         self.told = length;
     }
 
-    /// Whether the body is empty; waits until that is known. The time for it is the caller's to bound.
-    pub(super) async fn is_empty(&mut self) -> Result<bool, Unread> {
+    /// Reads on until it is known whether there is a body, which [`Incoming::is_known_empty`] then says. The time for it is the caller's to bound.
+    pub(super) async fn look_ahead(&mut self) -> Result<(), Unread> {
         if self.read == 0 && self.ahead.is_none() {
             self.ahead = self.piece(false).await?;
         }
-        Ok(self.read == 0 && self.ahead.is_none())
-    }
-
-    /// The next piece of the body, never empty; `None` at its proper end. With `paced` the client has to send at the least rate.
-    pub(super) async fn next(&mut self, paced: bool) -> Result<Option<Bytes>, Unread> {
-        match self.ahead.take() {
-            Some(piece) => Ok(Some(piece)),
-            None => self.piece(paced).await,
-        }
-    }
-
-    /// Whether all of the body was handed out.
-    pub(super) fn is_done(&self) -> bool {
-        self.ended && self.ahead.is_none()
+        Ok(())
     }
 
     /// Whether there was no body, as far as is known.
@@ -213,6 +205,28 @@ impl Incoming {
         self.ended = true;
         fail(&self.connection, fault);
         Unread::Frames(fault)
+    }
+}
+
+impl stream::Coming for Incoming {
+    async fn next(&mut self, paced: bool) -> Result<Option<Bytes>, stream::Unread> {
+        match self.ahead.take() {
+            Some(piece) => Ok(Some(piece)),
+            None => Ok(self.piece(paced).await?),
+        }
+    }
+
+    /// Trailers of requests go nowhere.
+    async fn trailers(&mut self) -> Result<Option<HeaderMap>, stream::Unread> {
+        Ok(None)
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_empty() || (self.ended && self.ahead.is_none())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_known_empty()
     }
 }
 

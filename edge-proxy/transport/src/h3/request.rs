@@ -25,7 +25,6 @@ use super::endpoint::SEND_WINDOW_BYTES;
 use super::frames::{Fault, HEADERS, put_header};
 use super::priority::Said;
 use super::section::{self, Malformed};
-use super::session::H3Session;
 use crate::accept::Door;
 use crate::alarm::Alarm;
 use crate::client::Client;
@@ -34,6 +33,7 @@ use crate::head::{Head, Line, Refusal};
 use crate::hygiene::has_http1;
 use crate::pace;
 use crate::priority::Priority;
+use crate::stream::StreamSession;
 
 /// Tells an origin that a request may be a replay (RFC 8470 section 5.1).
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
@@ -113,7 +113,7 @@ where
 
     /// Ends a request that gets no further.
     async fn turn_away(&self, refused: Refused, mut incoming: Incoming, mut answer: Answer) {
-        let gone = answer.gone();
+        let gone = answer.taken();
         let left = match refused {
             Refused::With(refusal) => {
                 self.refuse(refusal, &mut answer).await;
@@ -149,7 +149,7 @@ where
             // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none. One that is said to have none
             // is not believed unseen.
             if length == Some(0) || (is_fetch(&head.method) && length.is_none()) {
-                incoming.is_empty().await?;
+                incoming.look_ahead().await?;
             }
             Ok((asked, head))
         };
@@ -180,7 +180,7 @@ where
     /// Has Pingora answer a request.
     async fn pass(mut self, asked: Asked, incoming: Incoming, answer: Answer) {
         let Asked { mut parts, note } = asked;
-        let gone = answer.gone();
+        let gone = answer.taken();
         if let Some(established) = self.early.as_mut().filter(|established| !*established.borrow()) {
             if is_fetch(&parts.method) {
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
@@ -193,7 +193,7 @@ where
         // Where the session and the tier find them.
         parts.extensions.insert(Arc::clone(&alarm));
         parts.extensions.insert(Arc::clone(&self.client));
-        let session = H3Session::new(RequestHeader::from(parts), incoming, answer, &self.client);
+        let session = StreamSession::new(RequestHeader::from(parts), incoming, answer, Arc::new(self.client.digest(-1)));
         alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);
         let _ = timeout(pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), gone).await;
