@@ -1,20 +1,22 @@
 //! The front door alone: what a hit costs the server in processor time, and an idle connection in memory, beside Debian's nginx.
 //!
 //! One core for whichever server is measured, another one for the generator; ours and theirs in turn, several rounds. Only the operating
-//! system's accounting of the server's processes counts, so a generator that is slower than both servers does no harm; how busy it was is
-//! told all the same. Owns the order of things and gives the results as data; [`page`] makes the text.
+//! system's accounting of the server's processes counts. A server that waits for its generator pays for going to sleep and being woken, and
+//! pays the more the faster it is: where a hit costs least, the generator is wrk, which is faster than both. How busy each was is told. Owns
+//! the order of things and gives the results as data; [`page`] makes the text.
 
 mod cases;
 mod idle;
 mod page;
 mod results;
+mod wrk;
 
 use std::time::{Duration, Instant};
 
 pub use self::page::page;
 pub use self::results::{IdleRow, IdleSide, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT, Side, Spread};
 
-use self::cases::{CASES, Case, IDLE_CASES, IdleCase};
+use self::cases::{CASES, Case, Generator, IDLE_CASES, IdleCase};
 use crate::affinity::{self, Pinned};
 use crate::client::{Client, Connection, Protocol, Trust};
 use crate::drive::{self, Objects, Plan, Until};
@@ -22,6 +24,7 @@ use crate::endpoints::{Edge, Endpoints};
 use crate::machine::Machine;
 use crate::peer::{self, Nginx, Workers};
 use crate::processor;
+use crate::report::Report;
 use crate::stop;
 use crate::target::{Resolve, Target};
 
@@ -105,7 +108,7 @@ impl Server {
 /// Measures the first edge of a running `skerry dev`, and nginx before the same origin.
 ///
 /// # Errors
-/// A sentence: nginx is not installed, something does not answer, an answer was wrong or no hit, or a setting is out of bounds.
+/// A sentence: nginx or wrk is not installed, something does not answer, an answer was wrong or no hit, or a setting is out of bounds.
 pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, String> {
     if let Some(unknown) = settings.only.iter().find(|only| !cases::ids().contains(&only.as_str())) {
         return Err(format!("`{unknown}` is no case; these are: {}", cases::ids().join(", ")));
@@ -114,12 +117,13 @@ pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, 
     if !Nginx::is_installed() {
         return Err("nginx is not installed, so there is nothing to compare with".to_owned());
     }
+    let wrk = wrk::version().await.ok_or("wrk is not installed, which asks for the smallest hits")?;
     enough_files(settings.idle as u64)?;
     let ours = Server::ours(endpoints, edge).await?;
     let nginx = Nginx::start(&endpoints.origin, Workers::One).await?;
     // Whatever ends the measuring, nginx is ended after it.
     let results = tokio::select! {
-        results = beside(&ours, &nginx, settings) => results,
+        results = beside(&ours, &nginx, &wrk, settings) => results,
         signal = stop::asked() => Err(format!("stopped by {signal}")),
     };
     nginx.stop().await;
@@ -139,7 +143,7 @@ fn enough_files(idle: u64) -> Result<(), String> {
         .map_err(|error| format!("cannot allow {wanted} open files: {error}"))
 }
 
-async fn beside(ours: &Server, nginx: &Nginx, settings: &Settings) -> Result<Results, String> {
+async fn beside(ours: &Server, nginx: &Nginx, wrk: &str, settings: &Settings) -> Result<Results, String> {
     let theirs = Server::theirs(nginx)?;
     let cores = affinity::cores()?;
     let (server_core, generator_core) = (*cores.first().ok_or("there is no core")?, *cores.last().ok_or("there is no core")?);
@@ -159,7 +163,7 @@ async fn beside(ours: &Server, nginx: &Nginx, settings: &Settings) -> Result<Res
     Ok(Results {
         made: httpdate::fmt_http_date(std::time::SystemTime::now()),
         machine: Machine::this(),
-        versions: versions(ours, settings).await?,
+        versions: versions(ours, wrk, settings).await?,
         rounds: settings.rounds,
         round_ms: u64::try_from(settings.round.as_millis()).unwrap_or(u64::MAX),
         server_core,
@@ -169,10 +173,10 @@ async fn beside(ours: &Server, nginx: &Nginx, settings: &Settings) -> Result<Res
     })
 }
 
-async fn versions(ours: &Server, settings: &Settings) -> Result<Vec<String>, String> {
+async fn versions(ours: &Server, wrk: &str, settings: &Settings) -> Result<Vec<String>, String> {
     let revision = settings.revision.as_ref().map(|revision| format!(" ({revision})")).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
-    Ok(vec![format!("{} {version}{revision}", ours.name), Nginx::version().await?, format!("skerry-loadtest {version}")])
+    Ok(vec![format!("{} {version}{revision}", ours.name), Nginx::version().await?, format!("skerry-loadtest {version}"), wrk.to_owned()])
 }
 
 /// One side of a row, while it is measured.
@@ -193,6 +197,7 @@ async fn row(case: &Case, ours: &Server, theirs: &Server, settings: &Settings) -
         name: case.name.to_owned(),
         connections: case.connections,
         streams: case.streams,
+        generator: case.generator.name().to_owned(),
         suite: None,
         bound: case.bound,
         absent: None,
@@ -239,30 +244,55 @@ async fn warm(case: &Case, client: &Client) -> Result<Option<String>, String> {
     Ok(client.connect().await?.suite().map(|suite| format!("{suite:?}")))
 }
 
+/// What a generator counted.
+struct Counted {
+    answers: u64,
+    hits: Option<u64>,
+    p50_us: u64,
+    p99_us: u64,
+}
+
 async fn round(case: &Case, client: &Client, pids: &[u32], length: Duration) -> Result<Round, String> {
-    let own = [std::process::id()];
+    let own = std::process::id();
     let ready = drive::open(plan(case, client, Until::Elapsed(length))).await?;
     // A new connection is slower than one that knows how fast it may be.
     ready.ask(warming(case)).await?.sound()?;
     let begun = Instant::now();
-    let (server, generator, machine) = (processor::used(pids)?, processor::used(&own)?, processor::machine()?);
-    let report = ready.ask(Until::Elapsed(length)).await?.sound()?;
+    let (server, generator, machine) = (processor::used(pids)?, processor::used_with_ended_children(own)?, processor::machine()?);
+    let counted = match case.generator {
+        Generator::Own => of_hits(&ready.ask(Until::Elapsed(length)).await?.sound()?)?,
+        Generator::Wrk => {
+            let said = wrk::run(client.target(), case.connections, length, case.bytes).await?;
+            Counted { answers: said.answers, hits: None, p50_us: said.p50_us, p99_us: said.p99_us }
+        }
+    };
+    let seconds = begun.elapsed().as_secs_f64();
     let server = processor::used(pids)?.saturating_sub(server);
-    let generator = processor::used(&own)?.saturating_sub(generator);
+    let generator = processor::used_with_ended_children(own)?.saturating_sub(generator);
     let machine = processor::machine()?.saturating_sub(machine);
-    if report.hits * 100 < report.answers * HITS_MIN_PERCENT {
-        return Err(format!("{} of {} answers were hits: this is no measure of hits", report.hits, report.answers));
+    if case.generator == Generator::Wrk {
+        // It looks at no answer: what is there after it must be what was there before, hits of the same body.
+        of_hits(&ready.ask(warming(case)).await?.sound()?)?;
     }
     Ok(Round {
-        seconds: begun.elapsed().as_secs_f64(),
-        answers: report.answers,
-        hits: report.hits,
+        seconds,
+        answers: counted.answers,
+        hits: counted.hits,
         server_s: server.as_secs_f64(),
         generator_s: generator.as_secs_f64(),
         others_s: machine.saturating_sub(server + generator).as_secs_f64(),
-        p50_us: report.latency_us.p50,
-        p99_us: report.latency_us.p99,
+        p50_us: counted.p50_us,
+        p99_us: counted.p99_us,
     })
+}
+
+/// Those answers, if they are hits.
+fn of_hits(report: &Report) -> Result<Counted, String> {
+    if report.hits * 100 < report.answers * HITS_MIN_PERCENT {
+        return Err(format!("{} of {} answers were hits: this is no measure of hits", report.hits, report.answers));
+    }
+    let latency = &report.latency_us;
+    Ok(Counted { answers: report.answers, hits: Some(report.hits), p50_us: latency.p50, p99_us: latency.p99 })
 }
 
 /// Memory of idle connections, one server after the other; within one, all connections of earlier cases stay.

@@ -10,15 +10,25 @@ const TICKS_PER_SECOND: u64 = 100;
 /// # Errors
 /// A sentence: one of them is not there.
 pub fn used(pids: &[u32]) -> Result<Duration, String> {
-    let mut ticks = 0;
-    for &pid in pids {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("cannot account for process {pid}: {error}"))?;
-        // Fields 14 and 15, counted from after the name, which may hold anything but ends at the last parenthesis.
-        let times = fields(&stat).skip(11).take(2).map(str::parse::<u64>);
-        ticks += times.sum::<Result<u64, _>>().map_err(|error| format!("cannot account for process {pid}: {error}"))?;
-    }
-    Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
+    let all = pids.iter().map(|&pid| ticks(pid, 2)).sum::<Result<u64, _>>()?;
+    Ok(Duration::from_millis(all * 1000 / TICKS_PER_SECOND))
+}
+
+/// The user and system time of a process and of its children that have ended and were waited for, to 20 ms.
+///
+/// # Errors
+/// A sentence: it is not there.
+pub fn used_with_ended_children(pid: u32) -> Result<Duration, String> {
+    Ok(Duration::from_millis(ticks(pid, 4)? * 1000 / TICKS_PER_SECOND))
+}
+
+/// The sum of the first `count` of utime, stime, cutime and cstime: fields 14 to 17, counted from after the name, which may hold anything but
+/// ends at the last parenthesis.
+fn ticks(pid: u32, count: usize) -> Result<u64, String> {
+    let wrong = |why: String| format!("cannot account for process {pid}: {why}");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| wrong(error.to_string()))?;
+    let times = fields(&stat).skip(11).take(count).map(str::parse::<u64>);
+    times.sum::<Result<u64, _>>().map_err(|error| wrong(error.to_string()))
 }
 
 /// The time that all cores together have not been idle, since the machine was started; time that a hypervisor took counts too.
@@ -86,6 +96,17 @@ mod tests {
         }
         std::hint::black_box(spun);
         assert!(used(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
+    }
+
+    #[test]
+    fn work_of_a_child_is_accounted_once_it_has_ended() {
+        let own = std::process::id();
+        let before = used_with_ended_children(own).expect("this process").saturating_sub(used(&[own]).expect("this process"));
+        let mut worker = std::process::Command::new("dd");
+        worker.args(["if=/dev/zero", "of=/dev/null", "bs=1M", "count=4000"]).stderr(std::process::Stdio::null());
+        assert!(worker.status().expect("dd").success());
+        let after = used_with_ended_children(own).expect("this process").saturating_sub(used(&[own]).expect("this process"));
+        assert!(after > before, "{before:?} then {after:?}");
     }
 
     #[test]

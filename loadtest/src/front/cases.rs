@@ -2,6 +2,25 @@
 
 use crate::client::Protocol;
 
+/// What asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generator {
+    /// This crate, which checks every body.
+    Own,
+    /// [wrk](super::wrk).
+    Wrk,
+}
+
+impl Generator {
+    /// What a reader is told.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "skerry-loadtest",
+            Self::Wrk => "wrk",
+        }
+    }
+}
+
 /// A way to be asked for a hit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
@@ -15,6 +34,7 @@ pub(super) struct Case {
     pub(super) bytes: u64,
     pub(super) connections: usize,
     pub(super) streams: usize,
+    pub(super) generator: Generator,
     /// The most that it may cost, as a multiple of what stands beside it.
     pub(super) bound: f64,
 }
@@ -23,8 +43,10 @@ const KIB: u64 = 1024;
 
 /// 64 requests at once for every case: so many that no server waits for the generator to think of the next one. With few connections,
 /// what a large body costs varies by half from one to the next, as the kernel finds sizes for their buffers; of 64 that is a mean.
+/// Only 1 KB over cleartext HTTP/1.1 is answered faster than our generator asks. With larger bodies wrk is the slower one, and over TLS it is no
+/// choice: it names other cipher suites first than ours, and does not tell which one was chosen.
 pub(super) const CASES: &[Case] = &[
-    Case { id: "h1-1k", name: "HTTP/1.1, 1 KB", ..H1 },
+    Case { id: "h1-1k", name: "HTTP/1.1, 1 KB", generator: Generator::Wrk, ..H1 },
     Case { id: "h1-16k", name: "HTTP/1.1, 16 KB", bytes: 16 * KIB, bound: 0.8, ..H1 },
     Case { id: "h1-1m", name: "HTTP/1.1, 1 MB", bytes: KIB * KIB, bound: 1.1, ..H1 },
     Case { id: "tls-1k", name: "HTTP/1.1 over TLS 1.3, 1 KB", secure: true, bound: 0.8, ..H1 },
@@ -35,7 +57,17 @@ pub(super) const CASES: &[Case] = &[
     Case { id: "h3-16k", name: "HTTP/3, 16 KB", protocol: Protocol::H3, bytes: 16 * KIB, bound: 2.5, ..H2 },
 ];
 
-const H1: Case = Case { id: "", name: "", protocol: Protocol::H1, secure: false, bytes: KIB, connections: 64, streams: 1, bound: 0.65 };
+const H1: Case = Case {
+    id: "",
+    name: "",
+    protocol: Protocol::H1,
+    secure: false,
+    bytes: KIB,
+    connections: 64,
+    streams: 1,
+    generator: Generator::Own,
+    bound: 0.65,
+};
 const H2: Case = Case { protocol: Protocol::H2, secure: true, connections: 4, streams: 16, ..H1 };
 
 /// Connections that have nothing to do.

@@ -49,9 +49,10 @@ fn write_rows(text: &mut String, results: &Results) {
         "## Processor time of a hit\n\n\
          Microseconds of the server's processes for one request, user and system, as the operating system accounts for them; medians of the\n\
          rounds. The ratio is taken round by round; its median must be at most the bound. Requests are made in a closed loop over kept\n\
-         connections, and every body is checked, so the generator may be busier than the server: a rate is what both reached together, not the\n\
-         most that a server can do, and a server that has to wait for requests pays for going to sleep and being woken. `others` is what everything else on the machine used, in percent of one\n\
-         core.\n\n\
+         connections. A server that has to wait for requests pays for going to sleep and being woken, the more the faster it is, so where a\n\
+         hit costs least it is wrk that asks, which is faster than both servers; it looks at no body, but skerry-loadtest does before and after\n\
+         each of its rounds. Elsewhere skerry-loadtest asks and checks every body; where it is busier than the server, a rate is what both\n\
+         reached together. `others` is what everything else on the machine used, in percent of one core.\n\n\
          | hit | ours, us | beside, us | ratio | from-to | bound | kept | ours/s | beside/s | server busy % | generator busy % | others % |\n\
          |---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|\n",
     );
@@ -61,7 +62,7 @@ fn write_rows(text: &mut String, results: &Results) {
     for row in &results.rows {
         let streams = if row.streams == 1 { String::new() } else { format!(" of {} streams", row.streams) };
         let names: Vec<&str> = row.sides.iter().map(|side| side.name.as_str()).collect();
-        let mut note = format!("{}: {} connections{streams}", row.name, row.connections);
+        let mut note = format!("{}: {} connections{streams} by {}", row.name, row.connections, row.generator);
         if !names.is_empty() {
             let _ = write!(note, ", {}", names.join(" and "));
         }
@@ -142,7 +143,7 @@ mod tests {
     use crate::machine::Machine;
 
     fn round(server_s: f64) -> Round {
-        Round { seconds: 2.0, answers: 100_000, hits: 100_000, server_s, generator_s: 1.0, others_s: 0.2, p50_us: 1, p99_us: 2 }
+        Round { seconds: 2.0, answers: 100_000, hits: Some(100_000), server_s, generator_s: 1.0, others_s: 0.2, p50_us: 1, p99_us: 2 }
     }
 
     fn row(ours: [f64; 3]) -> Row {
@@ -152,6 +153,7 @@ mod tests {
             name: "HTTP/1.1, 1 KB".to_owned(),
             connections: 64,
             streams: 1,
+            generator: "wrk".to_owned(),
             suite: None,
             bound: 0.65,
             absent: None,

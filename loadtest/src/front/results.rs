@@ -44,6 +44,8 @@ pub struct Row {
     pub connections: usize,
     /// How many requests at once on each.
     pub streams: usize,
+    /// What asked.
+    pub generator: String,
     /// The cipher suite that was agreed on, over TLS and TCP.
     pub suite: Option<String>,
     /// The most that the ratio may be.
@@ -70,8 +72,8 @@ pub struct Round {
     pub seconds: f64,
     /// Whole, right answers.
     pub answers: u64,
-    /// Those that were hits.
-    pub hits: u64,
+    /// Those that were hits, where the generator looks at each.
+    pub hits: Option<u64>,
     /// Processor time of the server, in seconds.
     pub server_s: f64,
     /// Of the generator.
