@@ -1,7 +1,8 @@
 //! The purge table on disk: every change, written before it is in force.
 //!
 //! Owns the file and what is believed of it. A change is one frame; a frame that is not whole at the end was never in force, and anything else
-//! that is wrong makes the whole of it worthless, and with it everything that is stored under its identity. The lock covers the file.
+//! that is wrong makes the whole of it worthless, and with it everything that is stored under its identity. The lock covers the file and what is
+//! appended while it is written anew, and is never held while a device is waited for; another one has whoever does that wait for its turn.
 //!
 //! ```text
 //! length 4 | the same inverted 4 | XXH3 of the payload 8 | payload: changes in a row
@@ -27,6 +28,8 @@ const FRAME_BYTES: usize = 64 << 10;
 /// The largest payload that is read, in bytes: more than the control plane sends at once.
 const FRAME_BYTES_MAX: u64 = 64 << 20;
 const FRAME_HEAD: usize = 16;
+/// What may be appended while the file is written anew, in bytes; with more it is begun anew at the next [`Journal::sync`].
+const MEANWHILE_MAX: usize = 64 << 20;
 
 /// What an epoch is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +157,8 @@ impl Of {
 pub(super) struct Journal {
     path: PathBuf,
     inner: Mutex<Inner>,
+    /// Of who syncs or writes anew: what one of them has brought to the device, no other takes away.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -165,7 +170,13 @@ struct Inner {
     /// Frames that were appended, or should have been, ever.
     appended: u64,
     synced: bool,
+    /// What was appended since it began to be written anew.
+    meanwhile: Option<Vec<u8>>,
 }
+
+/// A table on its way into a new file.
+#[derive(Debug)]
+pub(super) struct Whole(Vec<u8>);
 
 /// What a journal said, change by change, and whether it is to be believed.
 #[derive(Debug, PartialEq, Eq)]
@@ -178,7 +189,8 @@ pub(super) enum Read {
 impl Journal {
     /// A journal that is to be written anew before anything else.
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), inner: Mutex::new(Inner { file: None, grown: 0, appended: 0, synced: false }) }
+        let inner = Inner { file: None, grown: 0, appended: 0, synced: false, meanwhile: None };
+        Self { path: path.to_owned(), inner: Mutex::new(inner), turn: Mutex::new(()) }
     }
 
     /// Reads what is there.
@@ -209,6 +221,10 @@ impl Journal {
         let mut inner = self.inner.lock();
         inner.synced = false;
         inner.appended += 1;
+        inner.meanwhile = inner.meanwhile.take().filter(|frames| frames.len() + frame.len() <= MEANWHILE_MAX);
+        if let Some(frames) = &mut inner.meanwhile {
+            frames.extend_from_slice(&frame);
+        }
         let Some(file) = &mut inner.file else { return };
         match file.write_all(&frame) {
             Ok(()) => inner.grown += frame.len() as u64,
@@ -226,13 +242,36 @@ impl Journal {
     }
 
     /// Whether it should be written anew rather than synced.
-    pub(super) fn is_to_be_rewritten(&self) -> bool {
+    fn is_to_be_rewritten(&self) -> bool {
         let inner = self.inner.lock();
         inner.file.is_none() || inner.grown > GROWN_MAX
     }
 
-    /// Brings it to the device. Blocks, but nobody who appends meanwhile: they may be answering requests.
-    pub(super) fn sync(&self) -> Result<(), String> {
+    /// Has it written anew at the next sync.
+    #[cfg(test)]
+    pub(super) fn grow(&self) {
+        self.inner.lock().grown = GROWN_MAX + 1;
+    }
+
+    /// Whether what is appended goes into a new file too.
+    #[cfg(test)]
+    pub(super) fn is_begun_anew(&self) -> bool {
+        self.inner.lock().meanwhile.is_some()
+    }
+
+    /// Brings it to the device. Blocks, but nobody who appends meanwhile: they may be answering requests. `whole` is everything that is in
+    /// force, where the file has to be written anew; it calls [`Journal::begin_anew`] while nothing changes.
+    pub(super) fn sync(&self, whole: impl FnOnce() -> Whole) -> Result<(), String> {
+        let _turn = self.turn.lock();
+        if self.is_to_be_rewritten() {
+            let written = self.replace(&whole());
+            self.inner.lock().meanwhile = None;
+            written.map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+        }
+        self.sync_file()
+    }
+
+    fn sync_file(&self) -> Result<(), String> {
         let lacking = || format!("{} lacks purges", self.path.display());
         let failed = |error: io::Error| format!("{} cannot be synced: {error}", self.path.display());
         let (file, appended) = {
@@ -248,39 +287,50 @@ impl Journal {
         if inner.file.is_none() {
             return Err(lacking());
         }
-        // What was appended meanwhile waits for the next time; a file that was written anew meanwhile is synced.
-        inner.synced |= inner.appended == appended;
+        // What was appended meanwhile waits for the next time.
+        inner.synced = inner.appended == appended;
         Ok(())
     }
 
-    /// Writes all of it anew. Blocks. Nothing may be appended meanwhile: the caller holds what changes come from.
-    pub(super) fn rewrite(&self, changes: impl Iterator<Item = Change>) -> Result<(), String> {
-        let mut inner = self.inner.lock();
-        let written = self.write_whole(changes).map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
-        *inner = Inner { file: Some(written), grown: 0, appended: inner.appended, synced: true };
-        Ok(())
-    }
-
-    fn write_whole(&self, changes: impl Iterator<Item = Change>) -> io::Result<File> {
-        let mut temporary = self.path.as_os_str().to_owned();
-        temporary.push(".new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+    /// Everything that is in force, as `changes` that make an empty table this one. What is appended from here on is kept for the new file too, so
+    /// that nothing may change between the first of these changes and the return.
+    pub(super) fn begin_anew(&self, changes: impl Iterator<Item = Change>) -> Whole {
+        let mut whole = Vec::new();
         let mut payload = Writer::default();
         for change in changes {
             change.write(&mut payload);
             if payload.len() >= FRAME_BYTES {
-                file.write_all(&frame(std::mem::take(&mut payload).finish()))?;
+                whole.extend(frame(std::mem::take(&mut payload).finish()));
             }
         }
         if payload.len() > 0 {
-            file.write_all(&frame(payload.finish()))?;
+            whole.extend(frame(payload.finish()));
         }
+        self.inner.lock().meanwhile = Some(Vec::new());
+        Whole(whole)
+    }
+
+    /// Puts a new file in the place of the old one, which has every change until then.
+    fn replace(&self, whole: &Whole) -> io::Result<()> {
+        let mut temporary = self.path.as_os_str().to_owned();
+        temporary.push(".new");
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        file.write_all(&whole.0)?;
         file.sync_all()?;
-        fs::rename(&temporary, &self.path)?;
-        if let Some(directory) = self.path.parent() {
-            File::open(directory)?.sync_all()?;
+        {
+            let mut inner = self.inner.lock();
+            let meanwhile = inner.meanwhile.take().ok_or_else(|| io::Error::other("too much was purged while it was written"))?;
+            file.write_all(&meanwhile)?;
+            fs::rename(&temporary, &self.path)?;
+            let grown = meanwhile.len() as u64;
+            *inner = Inner { file: Some(file), grown, appended: inner.appended, synced: false, meanwhile: None };
         }
-        Ok(file)
+        let named = self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all());
+        if named.is_err() {
+            // The name may still be the old file's on the device: once more.
+            self.inner.lock().grown = GROWN_MAX + 1;
+        }
+        named
     }
 }
 

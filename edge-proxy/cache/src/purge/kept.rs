@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use super::journal::{Change, Journal, Of, Read};
+use super::journal::{Change, Journal, Of, Read, Whole};
 use super::local::Local;
 use super::prefixes::Prefixes;
 use super::{Epoch, Epochs, Table};
@@ -81,10 +81,11 @@ impl Table {
     /// When it cannot be written: after a restart some of it would be missing.
     pub(crate) fn sync(&self) -> Result<(), String> {
         let (Some(journal), Some(life)) = (&self.journal, self.life) else { return Ok(()) };
-        if !journal.is_to_be_rewritten() {
-            return journal.sync();
-        }
-        // Nobody changes anything while it is written.
+        journal.sync(|| self.whole(journal, life))
+    }
+
+    /// Everything that is in force. Nobody changes anything while it is put together, and no device is waited for.
+    fn whole(&self, journal: &Journal, life: Life) -> Whole {
         let epochs = self.epochs.read();
         self.local.with_all(|count, floor, names| {
             let start = [
@@ -96,7 +97,7 @@ impl Table {
                 Change::Invalidated { count, names: Vec::new() },
             ];
             let names = names.map(|(name, count)| Change::Invalidated { count, names: vec![name] });
-            journal.rewrite(start.into_iter().chain(epochs.changes()).chain(names))
+            journal.begin_anew(start.into_iter().chain(epochs.changes()).chain(names))
         })
     }
 
@@ -201,3 +202,6 @@ impl MaxWith for &mut u64 {
         *self = (*self).max(other);
     }
 }
+
+#[cfg(test)]
+mod tests;

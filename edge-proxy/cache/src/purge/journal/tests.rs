@@ -30,7 +30,7 @@ fn written(changes: &[Change]) -> (tempfile::TempDir, PathBuf, Vec<u64>) {
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("journal");
     let journal = Journal::new(&path);
-    journal.rewrite([START].into_iter()).unwrap();
+    journal.sync(|| journal.begin_anew([START].into_iter())).unwrap();
     let mut ends = vec![fs::metadata(&path).unwrap().len()];
     for change in changes {
         journal.append(std::slice::from_ref(change));
@@ -77,8 +77,40 @@ fn what_cannot_be_appended_leaves_no_journal_until_it_is_written_anew() {
     let journal = Journal::new(&path);
     journal.append(&[Change::InForce(1)]);
     assert!(journal.is_behind() && journal.is_to_be_rewritten());
-    assert!(journal.sync().is_err());
-    journal.rewrite([START, Change::InForce(1)].into_iter()).unwrap();
+    assert!(journal.sync_file().is_err());
+    journal.sync(|| journal.begin_anew([START, Change::InForce(1)].into_iter())).unwrap();
     assert!(!journal.is_behind() && !journal.is_to_be_rewritten());
     assert_eq!(Journal::read(&path).unwrap(), Read::Changes(vec![START, Change::InForce(1)]));
+}
+
+#[test]
+fn what_is_appended_while_it_is_written_anew_is_in_the_new_file_too() {
+    let (_data, path, _) = written(&[]);
+    let journal = Journal::new(&path);
+    let whole = || {
+        let whole = journal.begin_anew([START].into_iter());
+        journal.append(&[Change::InForce(1)]);
+        whole
+    };
+    journal.sync(whole).unwrap();
+    journal.append(&[Change::InForce(2)]);
+    assert_eq!(Journal::read(&path).unwrap(), Read::Changes(vec![START, Change::InForce(1), Change::InForce(2)]));
+}
+
+#[test]
+fn more_than_can_be_kept_meanwhile_leaves_the_old_file_and_is_said() {
+    let (_data, path, _) = written(&[Change::InForce(1)]);
+    let journal = Journal::new(&path);
+    let names: Vec<u128> = (0..=MEANWHILE_MAX as u128 / 16).collect();
+    let many = Change::Invalidated { count: 1, names };
+    let whole = || {
+        let whole = journal.begin_anew([START].into_iter());
+        journal.append(std::slice::from_ref(&many));
+        whole
+    };
+    let refused = journal.sync(whole).unwrap_err();
+    assert!(refused.contains("too much"), "{refused}");
+    assert_eq!(Journal::read(&path).unwrap(), Read::Changes(vec![START, Change::InForce(1)]));
+    journal.sync(|| journal.begin_anew([START, Change::InForce(2)].into_iter())).unwrap();
+    assert_eq!(Journal::read(&path).unwrap(), Read::Changes(vec![START, Change::InForce(2)]));
 }
