@@ -81,7 +81,7 @@ enum Heard {
 impl Trip {
     pub(super) async fn run(mut self) {
         match self.ask().await {
-            Ok(Heard::Confirmed(fetched)) => self.confirm(fetched),
+            Ok(Heard::Confirmed(fetched)) => self.confirm(fetched).await,
             Ok(Heard::New(fetched)) if self.scope == Scope::Head => self.receive_head(fetched).await,
             Ok(Heard::New(fetched)) => self.receive(fetched).await,
             Err(error) => {
@@ -307,7 +307,7 @@ impl Trip {
         self.tell(Led::Object { object: Arc::clone(&object), cursor, own, interim: fetched.interim, fwd_status: None });
         if head_only {
             object.body.finish();
-            self.store(&object);
+            self.store(&object).await;
             return self.lead.land();
         }
         self.fill(object, fetched.body).await;

@@ -44,7 +44,8 @@ impl Exchange {
 impl Mend for Mender {
     async fn bytes(&self, start: u64, end: u64, length: u64) -> Result<Bytes, FetchError> {
         let forward = Forward { request: ranged(&self.template, start, end)?, purge_seq: self.purge_seq };
-        let mut body = open(Arc::clone(&self.fetch), forward, (start, end), length, self.etag.clone()).await?;
+        let known = (length > 0).then_some(length);
+        let mut body = open(Arc::clone(&self.fetch), forward, (start, end), known, self.etag.clone()).await?;
         let owed = usize::try_from(end - start).unwrap_or(usize::MAX);
         let mut bytes = BytesMut::with_capacity(owed);
         while let Some(chunk) = body.chunk().await? {

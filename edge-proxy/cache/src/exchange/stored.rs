@@ -293,6 +293,23 @@ impl Exchange {
         self.store.get(&place).is_some() || !disk.may_hold(&place)
     }
 
+    /// What the disk has of a key of which memory has nothing.
+    pub(super) async fn only_on_disk(&self, key: &Key, now: Time) -> OnDisk {
+        let written = self.disk.as_ref().map_or(0, |disk| disk.written(key));
+        let in_memory = self.store.get(key).is_some();
+        let entry = match &self.disk {
+            Some(disk) if !in_memory => disk.peek(key, now).await,
+            _ => None,
+        };
+        OnDisk { in_memory, written, entry }
+    }
+
+    /// The same, if it is still so now that memory has nothing. The caller has the key's turn.
+    pub(super) fn still_on_disk<'a>(&self, key: &Key, on_disk: &'a OnDisk) -> Option<Option<&'a Entry>> {
+        let Some(disk) = &self.disk else { return Some(None) };
+        (!on_disk.in_memory && disk.written(key) == on_disk.written).then_some(on_disk.entry.as_ref())
+    }
+
     /// Brings what answers said of the queries of a path from disk, so that the key can be made.
     pub(super) async fn load_search_rules(&self, request: &Request, policy: &Policy, now: Time) {
         let Some(disk) = &self.disk else { return };
@@ -315,12 +332,13 @@ impl Exchange {
         }
     }
 
-    /// Writes the body of a stored object, which is in memory and too large to be kept with its head, slice by slice, and then its head.
+    /// Writes the body of a stored object, which is in memory and too large to be kept with its head, slice by slice, and then its head: what is
+    /// stored around this body by then, as a 304 may have come meanwhile.
     pub(super) async fn write_behind(&self, object: &Arc<Object>) {
         let Some(disk) = &self.disk else { return };
         let length = object.body.len();
         let is_small = length <= disk.inline_max() || object.part.is_some();
-        if is_small || object.body.slices().is_some() || !is_at(self.store.get(&object.key).as_ref(), object) {
+        if is_small || object.body.slices().is_some() || around(self.store.get(&object.key), object).is_none() {
             return;
         }
         let Some(slices) = disk.slices(&object.key, length) else { return };
@@ -334,9 +352,9 @@ impl Exchange {
             (start, number) = (stop, number + 1);
         }
         let _turn = self.turns.of(&object.key);
-        if is_at(self.store.get(&object.key).as_ref(), object) {
+        if let Some(there) = around(self.store.get(&object.key), object) {
             object.body.put_into(slices);
-            disk.keep(&object.key, &Entry::Object(Arc::clone(object)));
+            disk.keep(&object.key, &Entry::Object(there));
         }
     }
 
@@ -365,9 +383,27 @@ impl Exchange {
     }
 }
 
+/// What only the disk has of a key, as far as a look told.
+#[derive(Debug)]
+pub(super) struct OnDisk {
+    /// Memory had something, so that nobody looked.
+    in_memory: bool,
+    /// How often the key's slot had been written before the look.
+    written: u64,
+    entry: Option<Entry>,
+}
+
 /// Whether an entry is this very object.
 fn is_at(entry: Option<&Entry>, object: &Arc<Object>) -> bool {
     matches!(entry, Some(Entry::Object(there)) if Arc::ptr_eq(there, object))
+}
+
+/// What is stored around the body of this object, if it is.
+fn around(entry: Option<Entry>, object: &Object) -> Option<Arc<Object>> {
+    match entry? {
+        Entry::Object(there) if Arc::ptr_eq(&there.body, &object.body) => Some(there),
+        _ => None,
+    }
 }
 
 /// Whether what is lost of an object's body can be fetched again: it takes a strong validator.

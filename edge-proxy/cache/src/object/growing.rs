@@ -428,8 +428,10 @@ impl Cursor {
     }
 
     async fn next_on_disk(&mut self, slices: Slices, sliced: u64) -> Result<Bytes, FetchError> {
-        let slices = self.body.whole_len().map_or_else(|| slices.clone(), |length| slices.of_length(length));
         let reading = self.reading.get_or_insert_with(|| Box::new(Reading::new(slices)));
+        if let Some(length) = self.body.whole_len() {
+            reading.is_of_length(length);
+        }
         let bytes = reading.next(self.at, self.end, sliced, self.mend.as_ref()).await?;
         self.at += bytes.len() as u64;
         if let Some(ticket) = self.ticket {

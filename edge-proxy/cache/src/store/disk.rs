@@ -346,6 +346,17 @@ impl Disk {
         self.queue.is_last(found.slot, &found.loaded)
     }
 
+    /// How often the slot of a key was written; others may share the count.
+    pub(crate) fn written(&self, key: &Key) -> u64 {
+        self.queue.generation_of(self.slot(key))
+    }
+
+    /// What is stored under a key, for who only wants to know: also before the node has heard of the purges that it missed.
+    pub(crate) async fn peek(self: &Arc<Self>, key: &Key, now: Time) -> Option<Entry> {
+        let may_hold = self.is_serving() && self.queue.may_hold(self.slot(key));
+        if may_hold { Some(self.find(key, now).await?.entry) } else { None }
+    }
+
     async fn load_record(&self, slot: Slot) -> Option<Record> {
         Some(self.read(slot, self.queue.load_fixed(slot)).await?.0)
     }

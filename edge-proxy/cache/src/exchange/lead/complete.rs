@@ -39,7 +39,7 @@ impl Trip {
         if fetched.status != StatusCode::PARTIAL_CONTENT {
             return Ok(Some(fetched));
         }
-        if !is_gap(&fetched, start, end, length, etag) {
+        if !is_gap(&fetched, start, end, Some(length), etag) {
             return Ok(None);
         }
         let mut plan = VecDeque::new();
@@ -71,11 +71,12 @@ impl Trip {
     }
 }
 
-/// Whether a 206 holds the bytes from `start` up to `end` of the representation with this length and tag.
-fn is_gap(fetched: &Fetched, start: u64, end: u64, length: u64, etag: &HeaderValue) -> bool {
+/// Whether a 206 holds the bytes from `start` up to `end` of the representation with this tag, and this length where that is known.
+fn is_gap(fetched: &Fetched, start: u64, end: u64, length: Option<u64>, etag: &HeaderValue) -> bool {
     fetched.status == StatusCode::PARTIAL_CONTENT
         && strong_etag(&fetched.headers) == Some(etag)
-        && content_range(&fetched.headers).is_ok_and(|range| range == ContentRange { start, end, total: Some(length) })
+        && content_range(&fetched.headers)
+            .is_ok_and(|range| range == ContentRange { start, end, total: if length.is_some() { length } else { range.total } })
 }
 
 enum Step {
@@ -121,7 +122,7 @@ impl Body for Assembled {
                         Some(first) => first,
                         None => {
                             let forward = Forward { request: ranged(&self.template, start, end)?, purge_seq: self.purge_seq };
-                            open(Arc::clone(&self.fetch), forward, (start, end), self.length, self.etag.clone()).await?
+                            open(Arc::clone(&self.fetch), forward, (start, end), Some(self.length), self.etag.clone()).await?
                         }
                     };
                     self.current = Some((body, end - start));
@@ -144,7 +145,7 @@ pub(in crate::exchange) async fn open(
     fetch: Arc<dyn Fetch>,
     forward: Forward,
     (start, end): (u64, u64),
-    length: u64,
+    length: Option<u64>,
     etag: HeaderValue,
 ) -> Result<Box<dyn Body>, FetchError> {
     let fetched = fetch.fetch(forward).await.and_then(sound)?;

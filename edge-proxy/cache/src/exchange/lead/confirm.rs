@@ -19,10 +19,10 @@ use crate::purge::{Mark, Tags};
 
 impl Trip {
     /// 304: the stored answer holds.
-    pub(super) fn confirm(&mut self, fetched: Fetched) {
+    pub(super) async fn confirm(&mut self, fetched: Fetched) {
         let Some(stale) = self.stale.clone() else { return };
         self.exchange.counters.revalidated.inc();
-        self.hand_on(&stale, fetched, StatusCode::NOT_MODIFIED);
+        self.hand_on(&stale, fetched, StatusCode::NOT_MODIFIED).await;
     }
 
     /// An answer to HEAD: it says whether the stored answer to GET still holds; without one it is stored for itself.
@@ -33,7 +33,7 @@ impl Trip {
         if stored.status == fetched.status && conditional::freshens_by_head(&fetched.headers, &stored.headers, stored.length()) {
             self.exchange.counters.revalidated.inc();
             let status = fetched.status;
-            return self.hand_on(&stored, fetched, status);
+            return self.hand_on(&stored, fetched, status).await;
         }
         // RFC 9111 section 4.3.5: what differs is not to be used any more.
         self.exchange.take_away(&self.key);
@@ -42,11 +42,11 @@ impl Trip {
     }
 
     /// Stores the refreshed answer, if it may still be stored, and answers with it.
-    fn hand_on(&mut self, stale: &Object, fetched: Fetched, status: StatusCode) {
+    async fn hand_on(&mut self, stale: &Object, fetched: Fetched, status: StatusCode) {
         let (object, may_be_stored) = self.refreshed(stale, &fetched);
         let object = Arc::new(object);
         if may_be_stored {
-            self.store(&object);
+            self.store(&object).await;
             self.lead.publish(Outcome::Confirmed(Arc::clone(&object)));
         } else {
             self.exchange.take_away(&object.key);

@@ -46,7 +46,7 @@ impl Trip {
                         promised = Some(end - object.offset());
                     }
                     Rest::Unknown => {
-                        self.keep_beginning(&object);
+                        self.keep_beginning(&object).await;
                         return self.cut(&object, error);
                     }
                     Rest::Other => return self.cut(&object, error),
@@ -55,7 +55,7 @@ impl Trip {
         }
         self.spill(&object, true).await;
         object.body.finish();
-        let stored = self.store(&object);
+        let stored = self.store(&object).await;
         self.lead.land();
         if stored {
             self.exchange.write_behind(&object).await;

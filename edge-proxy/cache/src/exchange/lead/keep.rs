@@ -8,31 +8,50 @@ use crate::purge::Verdict;
 use crate::range::ContentRange;
 use crate::store::Entry;
 
+use super::super::stored::OnDisk;
 use super::Trip;
+
+/// How often it is looked what the disk has of a key that is written meanwhile.
+const LOOKS_MAX: usize = 3;
 
 impl Trip {
     /// Stores an object whose body has come, unless a purge, an unsafe request or a later answer was quicker.
-    pub(super) fn store(&self, object: &Arc<Object>) -> bool {
+    pub(super) async fn store(&self, object: &Arc<Object>) -> bool {
+        for _ in 0..LOOKS_MAX {
+            let on_disk = self.exchange.only_on_disk(&object.key, self.now).await;
+            if let Some(stored) = self.store_beside(object, &on_disk) {
+                return stored;
+            }
+        }
+        // What comes under its key all the time is later.
+        false
+    }
+
+    /// The same, beside what only the disk has of the key; none when that is not so any more.
+    fn store_beside(&self, object: &Arc<Object>, on_disk: &OnDisk) -> Option<bool> {
         let exchange = &self.exchange;
         let gone = exchange.purges.verdict(&object.identity, &object.mark) == Verdict::Gone;
         if gone || !object.body.is_whole() {
-            return false;
+            return Some(false);
         }
         let turn = exchange.turns.of(&object.key);
-        let there = exchange.store.get(&object.key);
+        let there = match exchange.store.get(&object.key) {
+            Some(there) => Some(there),
+            None => exchange.still_on_disk(&object.key, on_disk)?.cloned(),
+        };
         if let Some(later) = head_of(there.as_ref())
             && later.mark.recency() > object.mark.recency()
             && !completes(object, later)
         {
-            return false;
+            return Some(false);
         }
         let entry = if object.part.is_some() { self.beside(there.as_ref(), object) } else { Entry::Object(Arc::clone(object)) };
         if entry.weight() > exchange.bounds.memory.min(crate::store::ENTRY_MAX) {
-            return false;
+            return Some(false);
         }
         exchange.put(&turn, object.key.clone(), entry);
         exchange.counters.stored.inc();
-        true
+        Some(true)
     }
 
     /// A part with what else there is of the same representation, and was not purged. A whole answer that the part confirms stays, with the
@@ -58,7 +77,7 @@ impl Trip {
 
     /// Keeps the bytes that came of a body that was cut short, so that only the rest is asked for next time (RFC 9111 section 3.3). They
     /// need a strong entity tag, by which the rest can be told to belong to them.
-    pub(super) fn keep_beginning(&self, object: &Object) {
+    pub(super) async fn keep_beginning(&self, object: &Object) {
         let (start, len) = (object.offset(), object.body.len());
         // What is in slices is of no use without its end: an object on disk is whole.
         if len == 0
@@ -71,7 +90,7 @@ impl Trip {
         }
         let part = ContentRange { start, end: start + len, total: object.length };
         let body = Growing::of_pieces(Arc::clone(&self.exchange.filling), object.body.pieces(0, len));
-        self.store(&Arc::new(object.around(Some(part), object.length, body)));
+        self.store(&Arc::new(object.around(Some(part), object.length, body))).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod large;
 mod model;
+mod raced;
 mod restarts;
 
 use std::path::{Path, PathBuf};

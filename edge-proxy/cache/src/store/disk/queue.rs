@@ -165,6 +165,11 @@ impl Queue {
         self.generation(slot).load(Ordering::Acquire) == loaded.generation
     }
 
+    /// How often the slot was written, or another one that shares the count.
+    pub(crate) fn generation_of(&self, slot: Slot) -> u64 {
+        self.generation(slot).load(Ordering::Acquire)
+    }
+
     fn generation(&self, slot: Slot) -> &AtomicU64 {
         &self.generations[usize::try_from(slot.0 % GENERATIONS as u128).unwrap_or(0)]
     }

@@ -42,7 +42,7 @@ pub(crate) struct Slices {
 /// Gets bytes of a representation from upstream that were lost here.
 #[async_trait]
 pub(crate) trait Mend: Send + Sync {
-    /// The bytes from `start` up to `end`, of the very same representation.
+    /// The bytes from `start` up to `end`, of the very same representation, whose length is 0 while nobody knows it.
     ///
     /// # Errors
     /// When upstream does not have them any more, or gives no answer.
@@ -140,6 +140,11 @@ impl std::fmt::Debug for Reading {
 impl Reading {
     pub(crate) fn new(slices: Slices) -> Self {
         Self { slices, held: None, lost: None, ahead: VecDeque::new() }
+    }
+
+    /// The body has this length, which nobody may have known when the reader began.
+    pub(crate) fn is_of_length(&mut self, length: u64) {
+        self.slices.length = length;
     }
 
     /// Bytes from `at` on, at least one and none from `end` on. `stored` is how many bytes of the body are in slices. Safe to cancel.

@@ -11,16 +11,16 @@ use crate::fetch::{FetchErrorKind, Forward};
 use crate::store::disk::shaky::Faults;
 
 /// Bytes that tell where they are.
-fn body(bytes: u64) -> Bytes {
+pub(super) fn body(bytes: u64) -> Bytes {
     (0..bytes.div_ceil(8)).flat_map(u64::to_be_bytes).take(usize::try_from(bytes).unwrap()).collect::<Vec<u8>>().into()
 }
 
-fn fields(etag: &str) -> Vec<(&'static str, String)> {
+pub(super) fn fields(etag: &str) -> Vec<(&'static str, String)> {
     vec![("cache-control", "max-age=600".to_owned()), ("etag", etag.to_owned())]
 }
 
 /// The whole of `bytes` bytes, in small pieces, or the range that is asked for.
-fn reply(call: &Forward, etag: &str, bytes: u64) -> Reply {
+pub(super) fn reply(call: &Forward, etag: &str, bytes: u64) -> Reply {
     let whole = body(bytes);
     let mut reply = Reply::new(200, &[], "");
     reply.headers = fields(etag);

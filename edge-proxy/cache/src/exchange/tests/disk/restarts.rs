@@ -336,6 +336,7 @@ async fn all_of_this_over_files() {
     for path in ["/a", "/b"] {
         house.ask(get(path), START).await;
     }
+    house.settled().await;
     purge(&house.exchange, 1, Targets { urls: vec!["shop.example/b".to_owned()], ..Targets::default() });
     house.exchange.sync_purges().unwrap();
     house.settled().await;
