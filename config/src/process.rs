@@ -317,6 +317,9 @@ pub struct Disk {
     /// Answers with a smaller body are written only when they are asked for a second time; `0B` writes all at once, so that all is there again after a crash.
     #[serde(default)]
     pub second_hit_below: Size,
+    /// Answers with a larger body are written only when they are asked for a second time, such as `64MiB`: what is asked for once takes no writes then. Without it all are written at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_hit_above: Option<Size>,
 }
 
 /// What the parts of a node may take of memory, in bytes.

@@ -221,7 +221,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "proxied": [{ "address": "10.0.0.5:8080", "tls": false, "from": ["10.0.0.0/24"] }] },
         "tls": { "certificates": [certificate], "issuer": certificate },
         "geo": { "database": "/var/lib/skerry/country.mmdb" },
-        "disk": { "path": "/var/cache/skerry", "size": "100GiB" }, "memory_limit": "4GiB",
+        "disk": { "path": "/var/cache/skerry", "size": "100GiB", "second_hit_above": "64MiB" }, "memory_limit": "4GiB",
     });
     let live = ["listen.http", "listen.https", "listen.h3", "tls.certificates"];
     example("edge-reference.toml", &Kind::of::<Edge>("Edge"), &edge, &live, "Every setting of an edge.");
@@ -229,7 +229,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
     let shield = json!({
         "role": "shield", "name": "shield-1", "data": "/var/lib/skerry/shield-1", "control": link, "advertise": "192.0.2.20:8402",
         "listen": { "tier": "0.0.0.0:8402", "admin": "127.0.0.1:9102" },
-        "disk": { "path": "/var/cache/skerry", "size": "100GiB" }, "memory_limit": "4GiB",
+        "disk": { "path": "/var/cache/skerry", "size": "100GiB", "second_hit_above": "64MiB" }, "memory_limit": "4GiB",
     });
     example("shield-reference.toml", &Kind::of::<Shield>("Shield"), &shield, &["advertise"], "Every setting of a shield.");
 

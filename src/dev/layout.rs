@@ -72,7 +72,13 @@ fn memory() -> Memory {
 /// A disk tier for what a given data directory keeps between runs.
 fn disk(data: &Data, node: &Node) -> Option<Disk> {
     let at = data.file(&node.name).join("cache");
-    data.is_kept().then(|| Disk { path: at, size: Size::from_mib(512), slice: Size::from_mib(1), second_hit_below: Size::default() })
+    data.is_kept().then(|| Disk {
+        path: at,
+        size: Size::from_mib(512),
+        slice: Size::from_mib(1),
+        second_hit_below: Size::default(),
+        second_hit_above: None,
+    })
 }
 
 /// The region of edge or shield `number`, from 1.

@@ -180,7 +180,8 @@ record!(Disk {
     size = "size": required("the bytes it takes there, such as \"100GiB\""),
     slice = "slice": or(slice()),
     second_hit_below = "second_hit_below": or(Size::default()),
-} else Self { path: PathBuf::new(), size: Size::default(), slice: slice(), second_hit_below: Size::default() });
+    second_hit_above = "second_hit_above": optional,
+} else Self { path: PathBuf::new(), size: Size::default(), slice: slice(), second_hit_below: Size::default(), second_hit_above: None });
 
 record!(Tls {
     certificates = "certificates": or(Vec::new()),

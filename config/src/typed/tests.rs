@@ -292,12 +292,13 @@ fn edge() -> impl Strategy<Value = Process> {
     let limits = (any::<u32>(), any::<u64>()).prop_map(|(streams, head)| Limits { streams, head: Size(head), ..Limits::default() });
     let link = (text(), of(text())).prop_map(|(address, join_token)| ControlLink { address, join_token });
     let geo = of(text()).prop_map(|path| Geo { database: path.map(Into::into) });
-    let sizes = (any::<u64>(), any::<u64>(), any::<u64>());
-    let disk = (text(), sizes).prop_map(|(path, (size, slice, second))| Disk {
+    let sizes = (any::<u64>(), any::<u64>(), any::<u64>(), of(any::<u64>().prop_map(Size)));
+    let disk = (text(), sizes).prop_map(|(path, (size, slice, second, above))| Disk {
         path: path.into(),
         size: Size(size),
         slice: Size(slice),
         second_hit_below: Size(second),
+        second_hit_above: above,
     });
     let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
     (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, limits).prop_map(

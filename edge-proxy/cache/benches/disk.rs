@@ -77,6 +77,7 @@ async fn open(directory: &Path, memory: u64, size: u64) -> Arc<Exchange> {
         buffer: 8 * MIB,
         reading_max: 16 * MIB,
         second_hit_below: 0,
+        second_hit_above: u64::MAX,
         resident_max: MIB,
     };
     let bounds = Bounds { memory, object_max: size / 4, filling_max: 32 * MIB };

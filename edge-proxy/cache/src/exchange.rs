@@ -330,6 +330,7 @@ impl Exchange {
             fetch: Arc::clone(&asked.fetch),
             lead,
             client,
+            kept_off: false,
         };
         tokio::spawn(trip.run());
     }

@@ -68,6 +68,8 @@ pub(super) struct Trip {
     pub(super) lead: Lead,
     /// The leader's client; none when nobody waits for the answer.
     pub(super) client: Option<oneshot::Sender<Led>>,
+    /// The body is too large for memory, and was not asked for often enough to be written.
+    pub(super) kept_off: bool,
 }
 
 /// What upstream answered.

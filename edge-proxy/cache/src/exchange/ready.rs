@@ -24,7 +24,7 @@ impl Exchange {
     /// The stored answer to a request, if it is fresh, whole, and to be sent as it is; whoever sends it says so with [`Exchange::hit`]. `None` says
     /// nothing about what [`Exchange::run`] would find. Takes out of the request the cookies that the policy takes out.
     #[must_use]
-    pub fn ready(&self, request: &mut Request, policy: &Policy, now: Time) -> Option<Hit> {
+    pub fn ready(self: &Arc<Self>, request: &mut Request, policy: &Policy, now: Time) -> Option<Hit> {
         let directives = Directives::of(&request.headers, policy);
         if policy.show_key || directives.way_past(&request.headers, policy).is_some() {
             return None;

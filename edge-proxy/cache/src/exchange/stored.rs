@@ -320,11 +320,17 @@ impl Exchange {
     }
 
     /// An answer that was asked for again, which is worth writing if it was not when it came.
-    pub(super) fn note_hit(&self, object: &Arc<Object>) {
+    pub(super) fn note_hit(self: &Arc<Self>, object: &Arc<Object>) {
         if let Some(disk) = &self.disk
             && disk.is_on_probation(object)
             && !object.asked_again.swap(true, std::sync::atomic::Ordering::Relaxed)
         {
+            if object.body.len() > disk.inline_max() {
+                // Once for an object that is in memory, so that there are never more of these than such objects.
+                let (exchange, object) = (Arc::clone(self), Arc::clone(object));
+                tokio::spawn(async move { exchange.write_behind(&object).await });
+                return;
+            }
             let _turn = self.turns.of(&object.key);
             if is_at(self.store.get(&object.key).as_ref(), object) {
                 disk.keep(&object.key, &Entry::Object(Arc::clone(object)));
@@ -356,6 +362,16 @@ impl Exchange {
             object.body.put_into(slices);
             disk.keep(&object.key, &Entry::Object(there));
         }
+    }
+
+    /// Whether an answer with a body of this length goes to disk, as far as it is up to how often it was asked for.
+    pub(super) fn admits_to_disk(&self, object: &Object, length: u64) -> bool {
+        self.disk.as_ref().is_none_or(|disk| disk.admits(&object.key, length))
+    }
+
+    /// Whether a body that is in memory has to be written in slices, if it is written.
+    pub(super) fn is_written_behind(&self, object: &Object) -> bool {
+        self.disk.as_ref().is_some_and(|disk| object.body.len() > disk.inline_max()) && object.body.slices().is_none()
     }
 
     /// The largest body that is stored at the moment, in bytes.

@@ -76,6 +76,8 @@ pub struct Settings {
     pub reading_max: u64,
     /// Answers with a body smaller than this, in bytes, are written when they are asked for again; 0 writes all at once.
     pub second_hit_below: u64,
+    /// The same for those with a larger body than this, in bytes; `u64::MAX` for none.
+    pub second_hit_above: u64,
     /// Bodies up to this many bytes are kept in memory whole while they come.
     pub resident_max: u64,
 }
@@ -92,6 +94,7 @@ impl Settings {
             buffer: shares.buffer,
             reading_max: shares.reading,
             second_hit_below: disk.second_hit_below.0,
+            second_hit_above: disk.second_hit_above.map_or(u64::MAX, |size| size.0),
             resident_max: (shares.stored / 16).clamp(disk.slice.0, RESIDENT_MAX),
         }
     }
@@ -427,16 +430,29 @@ impl Disk {
         if object.part.is_some() || length > self.settings.slice || !object.body.is_resident() {
             return None;
         }
-        if length < self.settings.second_hit_below && !self.queue.may_hold(slot) && !self.seen.again(slot) {
-            self.skipped.inc();
-            return None;
-        }
-        Some(head::of_object(object, None))
+        self.admits_to(slot, length).then(|| head::of_object(object, None))
     }
 
-    /// Whether an object was not written when it was stored, because nobody had asked for it twice.
+    /// Whether an answer with a body of this length is written: what has to be asked for twice was asked for before.
+    pub(crate) fn admits(&self, key: &Key, length: u64) -> bool {
+        self.admits_to(self.slot(key), length)
+    }
+
+    fn admits_to(&self, slot: Slot, length: u64) -> bool {
+        let admitted = !self.is_for_second_hit(length) || self.queue.may_hold(slot) || self.seen.again(slot);
+        if !admitted {
+            self.skipped.inc();
+        }
+        admitted
+    }
+
+    fn is_for_second_hit(&self, length: u64) -> bool {
+        length < self.settings.second_hit_below || length > self.settings.second_hit_above
+    }
+
+    /// Whether an object may not have been written when it was stored, because nobody had asked for it twice.
     pub(crate) fn is_on_probation(&self, object: &Object) -> bool {
-        self.settings.second_hit_below > 0 && object.body.len() < self.settings.second_hit_below
+        self.is_for_second_hit(object.body.len()) && object.body.is_resident()
     }
 
     /// Nothing is to be under this key any more.

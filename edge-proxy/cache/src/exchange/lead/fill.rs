@@ -31,7 +31,7 @@ impl Trip {
         if let Some(length) = object.body_length()
             && self.exchange.goes_to_disk(&object, length)
         {
-            self.exchange.put_on_disk(&object);
+            self.put_on_disk(&object, length);
         }
         let mut resumes = 0;
         let mut len = 0;
@@ -57,9 +57,16 @@ impl Trip {
         object.body.finish();
         let stored = self.store(&object).await;
         self.lead.land();
-        if stored {
+        if stored && self.exchange.is_written_behind(&object) && self.exchange.admits_to_disk(&object, object.body.len()) {
             self.exchange.write_behind(&object).await;
         }
+    }
+
+    /// Begins to put a body on disk while it comes, of which so many bytes are there; whether the disk takes it.
+    fn put_on_disk(&mut self, object: &Object, len: u64) -> bool {
+        let length = object.body_length().unwrap_or(len);
+        self.kept_off = self.kept_off || !self.exchange.admits_to_disk(object, length);
+        !self.kept_off && self.exchange.put_on_disk(object)
     }
 
     /// Puts on disk what has come of a body that is too large for memory. Waits for room there: upstream waits with it.
@@ -141,16 +148,17 @@ impl Trip {
 
     /// Turns the body into a window when it is too large to be stored, or too many bodies grow at once.
     fn bound(&mut self, object: &Object, len: u64) {
-        let bounds = &self.exchange.bounds;
         let too_large = len > self.object_max();
         let is_spilling = object.body.is_spilling();
         // What goes to disk takes next to nothing.
-        let too_many = self.exchange.filling.bytes() > bounds.filling_max && !is_spilling;
+        let too_many = self.exchange.filling.bytes() > self.exchange.bounds.filling_max && !is_spilling;
         let takes_much = too_many || self.exchange.goes_to_disk(object, len);
-        if !too_large && !is_spilling && takes_much && object.part.is_none() && self.exchange.put_on_disk(object) {
+        if !too_large && !is_spilling && takes_much && object.part.is_none() && self.put_on_disk(object, len) {
             return;
         }
-        if !(too_large || too_many) || object.body.is_window() {
+        // What is asked for once takes no room in memory from others either.
+        let is_kept_off = self.kept_off && self.exchange.goes_to_disk(object, len);
+        if !(too_large || too_many || is_kept_off) || object.body.is_window() {
             return;
         }
         self.exchange.counters.windows.inc();

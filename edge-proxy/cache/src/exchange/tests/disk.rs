@@ -31,6 +31,7 @@ pub(crate) fn settings(path: &Path) -> Settings {
         buffer: 4 * MIB,
         reading_max: MIB,
         second_hit_below: 0,
+        second_hit_above: u64::MAX,
         resident_max: 256 * KIB,
     }
 }

@@ -9,8 +9,8 @@ use skerry_config::site::Key;
 use skerry_config::snapshot::Policy;
 
 use super::super::house::{House, Reply, START, Upstream, get, get_with, policy, seconds, snapshot, until};
-use super::{Lasting, bounds, settings};
-use crate::disk::State;
+use super::{KIB, Lasting, MIB, bounds, large, settings};
+use crate::disk::{Settings, State};
 use crate::exchange::Exchange;
 use crate::store::disk::log::Noop;
 use crate::store::disk::shaky::Faults;
@@ -264,6 +264,40 @@ async fn what_is_asked_for_once_need_not_be_written() {
     lasting.restart().await;
     assert_eq!(lasting.house.ask(get("/twice"), START).await.2, "/twice 1");
     assert_eq!(lasting.house.ask(get("/once"), START).await.2, "/once 2");
+}
+
+#[tokio::test]
+async fn small_and_large_may_have_to_be_asked_for_twice_and_what_is_between_not() {
+    let sizes = [2 * KIB, 60 * KIB, 150 * KIB, 600 * KIB, 3 * MIB];
+    let upstream = Upstream::new(move |_, call| {
+        let size = call.request.path_and_query[1..].parse::<u64>().unwrap();
+        large::reply(call, "\"1\"", size)
+    });
+    let set = |settings: &mut Settings| {
+        (settings.second_hit_below, settings.second_hit_above, settings.resident_max) = (4 * KIB, 100 * KIB, 256 * KIB);
+    };
+    let mut lasting = Lasting::with(&upstream, policy(), set).await;
+    let called = |size: u64| (0..upstream.calls()).filter(|call| upstream.call(*call).request.path_and_query == format!("/{size}")).count();
+    for round in 0..3 {
+        for size in sizes {
+            assert_eq!(lasting.house.ask(get(&format!("/{size}")), START).await.2, large::body(size), "{size}");
+        }
+        lasting.settled().await;
+        until("what was asked for again to be written", || round == 0 || lasting.house.exchange.figures().disk.unwrap().written >= 66)
+            .await;
+        lasting.settled().await;
+        // What neither fits in memory nor was asked for before is only passed on.
+        assert_eq!(sizes.map(called), if round == 0 { [1, 1, 1, 1, 1] } else { [1, 1, 1, 2, 2] }, "round {round}");
+        if round == 0 {
+            let disk = lasting.house.exchange.figures().disk.unwrap();
+            assert_eq!((disk.skipped, disk.written), (4, 1));
+        }
+    }
+    lasting.restart().await;
+    for size in sizes {
+        assert_eq!(lasting.house.ask(get(&format!("/{size}")), START).await.2, large::body(size), "{size}");
+    }
+    assert_eq!(upstream.calls(), 7);
 }
 
 #[tokio::test]
