@@ -1,7 +1,7 @@
-//! Figures of the disk tier: hits against `pread` of the same bytes, a large body against reading its file system, memory an answer, and the hit
-//! ratio of ways to choose what stays in memory. `cargo bench -p skerry-cache --bench disk [-- [DIRECTORY [SMALL-OBJECTS]] [--only PART]
-//! [--write FILE]]`, PART being `small`, `large`, `many` or `ratios`. It prints docs/performance-disk.md, and writes it with `--write`, which
-//! needs root: only then can the page cache be emptied before what is to be cold.
+//! Figures of the disk tier: hits against `pread` of the same bytes, a large body against reading its file system, memory an answer.
+//! `cargo bench -p skerry-cache --bench disk [-- [DIRECTORY [SMALL-OBJECTS]] [--only PART] [--write FILE]]`, PART being `small`, `large` or
+//! `many`. It prints docs/performance-disk.md, and writes it with `--write`, which needs root: only then can the page cache be emptied before
+//! what is to be cold.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder, CacheProperties, DefaultHasher, LruConfig, S3FifoConfig};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use skerry_cache::disk::{Settings, State};
 use skerry_cache::exchange::{Bounds, Exchange};
@@ -322,80 +321,6 @@ async fn bookkeeping(directory: &Path, policy: &Arc<Policy>, objects: u64) -> Ve
     ]
 }
 
-/// Zipf's law with an exponent of 0.9 over a catalogue of which a part is replaced all the time, from a seed.
-fn trace(length: usize) -> Vec<u64> {
-    const CATALOGUE: usize = 100_000;
-    let mut sums = Vec::with_capacity(CATALOGUE);
-    let mut sum = 0.0;
-    for rank in 1..=CATALOGUE {
-        sum += (rank as f64).powf(-0.9);
-        sums.push(sum);
-    }
-    let mut names: Vec<u64> = (0..CATALOGUE as u64).collect();
-    let mut next = CATALOGUE as u64;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..length)
-        .map(|at| {
-            if at % 50 == 0 {
-                let rank = ((draw() * CATALOGUE as f64) as usize).min(CATALOGUE - 1);
-                names[rank] = next;
-                next += 1;
-            }
-            // One in ten is never asked for again.
-            if draw() < 0.1 {
-                next += 1;
-                return u64::MAX - next;
-            }
-            names[sums.partition_point(|sum_to| *sum_to < draw() * sum).min(CATALOGUE - 1)]
-        })
-        .collect()
-}
-
-fn hit_ratios() -> String {
-    let trace = trace(2_000_000);
-    let mut table = String::from(
-        "\nHit ratio over 2,000,000 requests from a seed: Zipf 0.9 over 100,000 names, one replaced every 50 requests, one request in ten never \
-         repeated.\n\n| room for | TinyLFU (moka) | LRU | S3-FIFO |\n|--:|--:|--:|--:|\n",
-    );
-    for room in [1_000_u64, 10_000, 50_000] {
-        let tiny = moka::sync::Cache::builder().max_capacity(room).build();
-        let tiny = ratio(&trace, |name| {
-            tiny.get(&name).is_some() || {
-                tiny.insert(name, ());
-                false
-            }
-        });
-        let lru: Cache<u64, (), DefaultHasher, CacheProperties> =
-            CacheBuilder::new(usize::try_from(room).unwrap_or(0)).with_shards(1).with_eviction_config(LruConfig::default()).build();
-        let lru = ratio(&trace, |name: u64| {
-            lru.get(&name).is_some() || {
-                lru.insert(name, ());
-                false
-            }
-        });
-        let fifo: Cache<u64, (), DefaultHasher, CacheProperties> =
-            CacheBuilder::new(usize::try_from(room).unwrap_or(0)).with_shards(1).with_eviction_config(S3FifoConfig::default()).build();
-        let fifo = ratio(&trace, |name: u64| {
-            fifo.get(&name).is_some() || {
-                fifo.insert(name, ());
-                false
-            }
-        });
-        let _ = writeln!(table, "| {room} | {tiny:.2} % | {lru:.2} % | {fifo:.2} % |");
-    }
-    table
-}
-
-fn ratio(trace: &[u64], mut is_hit: impl FnMut(u64) -> bool) -> f64 {
-    100.0 * trace.iter().filter(|name| is_hit(**name)).count() as f64 / trace.len() as f64
-}
-
 const HEAD: &str = "# Performance of the disk tier
 
 Made by `cargo bench -p skerry-cache --bench disk -- --write docs/performance-disk.md`, not to be edited by hand. The cache is called without
@@ -403,7 +328,7 @@ sockets, by one caller at a time; the page cache is emptied before what is cold.
 ratios within a run say more than times.
 ";
 
-fn page(objects: u64, rows: &[Row], ratios: &str) -> String {
+fn page(objects: u64, rows: &[Row]) -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let kernel = kernel.split('-').next().unwrap_or_default().trim().to_owned();
@@ -412,7 +337,7 @@ fn page(objects: u64, rows: &[Row], ratios: &str) -> String {
     for Row { what, ours, beside, ratio, aim } in rows {
         let _ = writeln!(page, "| {what} | {ours} | {beside} | {ratio} | {aim} |");
     }
-    page + ratios
+    page + "\nThe hit ratio of memory is in [What stays in memory](performance-memory.md).\n"
 }
 
 fn main() {
@@ -447,8 +372,7 @@ fn main() {
             });
         }
     });
-    let ratios = if is_asked("ratios") { hit_ratios() } else { String::new() };
-    let page = page(objects, &rows, &ratios);
+    let page = page(objects, &rows);
     print!("{page}");
     if let Some(path) = write {
         // cargo runs a bench in the folder of its crate, and who types a path stands at the top of the project.

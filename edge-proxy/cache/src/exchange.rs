@@ -124,7 +124,7 @@ impl Exchange {
         let object_max = bounds.object_max.min(bounds.memory).min(crate::store::ENTRY_MAX - (1 << 20));
         Self {
             bounds: Bounds { object_max, ..bounds },
-            store: Memory::new(bounds.memory),
+            store: Memory::new(bounds.memory, bounds.object_max),
             disk: None,
             sliced_max: 0,
             turns: Turns::new(),
@@ -462,7 +462,6 @@ impl Exchange {
     /// What the cache counts about itself.
     #[must_use]
     pub fn figures(&self) -> Figures {
-        self.store.settle();
         Figures {
             evictions: self.store.evictions(),
             entries: self.store.entries(),

@@ -1,45 +1,89 @@
-//! Stored answers in memory: moka with TinyLFU, weighed in bytes.
+//! Stored answers in memory: quick_cache, which chooses by S3-FIFO's idea, weighed in bytes (docs/decisions/0018).
 //!
-//! Owns the bound. Never judges an entry: keys are compared here, everything else by [`crate::lookup`].
+//! Owns the bound. Never judges an entry: keys are compared here, everything else by [`crate::lookup`]. Each shard has a lock, which a look takes to
+//! read and a change to write; what leaves is freed after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
-use moka::notification::RemovalCause;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
 use super::Entry;
 use crate::key::Key;
 
-/// The heaviest entry, in bytes: what moka's weights can say.
+/// The heaviest entry, in bytes.
 pub(crate) const ENTRY_MAX: u64 = u32::MAX as u64;
 
-/// An entry of this many bytes takes its room at once: moka otherwise puts evictions off until the next uses, and a few large entries that
-/// wait for theirs are many times the bound.
-const HEAVY_BYTES: u64 = 1 << 20;
+/// The most shards; each has its part of the bytes.
+const SHARDS_MAX: u64 = 64;
+/// So many of the largest bodies have room in a shard.
+const LARGEST_PER_SHARD: u64 = 4;
+/// What an entry is guessed to weigh, in bytes: for as many as there would be room for, it is remembered that they left, at some 100 bytes each.
+const GUESSED_BYTES: u64 = 8 << 10;
+/// The part of the bytes that what is asked for again and again takes at most, and so does one entry.
+const HOT: f64 = 0.97;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    entries: Cache<u128, (Key, Entry), RandomState>,
+    entries: Cache<u128, (Key, Entry), Weights, RandomState, Leaving>,
     evictions: Arc<AtomicU64>,
+    entry_max: u64,
+}
+
+/// What an entry takes, in bytes.
+#[derive(Clone, Debug)]
+struct Weights;
+
+impl Weighter<u128, (Key, Entry)> for Weights {
+    fn weight(&self, _: &u128, (key, entry): &(Key, Entry)) -> u64 {
+        entry.weight() + key.text_len() as u64
+    }
+}
+
+/// Counts what leaves to make room, and keeps it until the lock is open again.
+#[derive(Clone, Debug)]
+struct Leaving(Arc<AtomicU64>);
+
+impl Lifecycle<u128, (Key, Entry)> for Leaving {
+    type RequestState = Vec<(Key, Entry)>;
+
+    fn begin_request(&self) -> Self::RequestState {
+        Vec::new()
+    }
+
+    fn on_evict(&self, leaving: &mut Self::RequestState, _: u128, entry: (Key, Entry)) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        leaving.push(entry);
+    }
 }
 
 impl Memory {
-    pub(crate) fn new(bytes: u64) -> Self {
+    /// Memory for so many bytes; the largest body is of so many.
+    #[expect(clippy::expect_used, reason = "both capacities are set; nothing else makes this fail")]
+    pub(crate) fn new(bytes: u64, largest: u64) -> Self {
         let evictions = Arc::new(AtomicU64::new(0));
-        let evicted = Arc::clone(&evictions);
-        let entries = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|_, (key, entry): &(Key, Entry)| u32::try_from(entry.weight() + key.text_len() as u64).unwrap_or(u32::MAX))
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    evicted.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build_with_hasher(RandomState::default());
-        Self { entries, evictions }
+        let shards = (bytes / largest.max(1).saturating_mul(LARGEST_PER_SHARD)).clamp(1, SHARDS_MAX);
+        // quick_cache would take the next power of two.
+        let shards = usize::try_from(1_u64 << shards.ilog2()).unwrap_or(1);
+        let options = OptionsBuilder::new()
+            .shards(shards)
+            .weight_capacity(bytes)
+            .hot_allocation(HOT)
+            .ghost_allocation(1.0)
+            .estimated_items_capacity(usize::try_from(bytes / GUESSED_BYTES).unwrap_or(usize::MAX))
+            .build()
+            .expect("capacities");
+        let entries = Cache::with_options(options, Weights, RandomState::default(), Leaving(Arc::clone(&evictions)));
+        let entry_max = (entries.shard_capacity() as f64 * HOT) as u64;
+        Self { entries, evictions, entry_max: entry_max.min(ENTRY_MAX) }
+    }
+
+    /// The heaviest entry that is taken, in bytes.
+    pub(crate) fn entry_max(&self) -> u64 {
+        self.entry_max
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Entry> {
@@ -48,37 +92,28 @@ impl Memory {
     }
 
     pub(crate) fn insert(&self, key: Key, entry: Entry) {
-        let heavy = entry.weight() + key.text_len() as u64 >= HEAVY_BYTES;
         self.entries.insert(key.hash(), (key, entry));
-        if heavy {
-            self.entries.run_pending_tasks();
-        }
     }
 
     pub(crate) fn remove(&self, key: &Key) {
-        self.entries.invalidate(&key.hash());
+        self.entries.remove(&key.hash());
     }
 
     /// Forgets everything at once; what was stored before is not found from here on.
     pub(crate) fn clear(&self) {
-        self.entries.invalidate_all();
+        self.entries.clear();
     }
 
     pub(crate) fn entries(&self) -> u64 {
-        self.entries.entry_count()
+        self.entries.len() as u64
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.weighted_size()
+        self.entries.weight()
     }
 
     pub(crate) fn evictions(&self) -> u64 {
         self.evictions.load(Ordering::Relaxed)
-    }
-
-    /// Does the work moka put off, so that the figures are exact.
-    pub(crate) fn settle(&self) {
-        self.entries.run_pending_tasks();
     }
 }
 
@@ -90,14 +125,40 @@ mod tests {
     use crate::exchange::tests::house::get;
     use crate::store::Marker;
 
+    const BYTES: u64 = 4 << 20;
+
+    fn put(memory: &Memory, number: u64, bytes: u64) -> Key {
+        let path = format!("/{number}{}", "a".repeat(usize::try_from(bytes).unwrap()));
+        let key = Key::of(&get(&path), &Rules::default());
+        memory.insert(key.clone(), Entry::Marker(Arc::new(Marker { fields: Arc::default(), generation: number })));
+        key
+    }
+
     #[test]
-    fn heavy_entries_do_not_pile_up_beyond_the_bound() {
-        let memory = Memory::new(4 * HEAVY_BYTES);
-        for number in 0..10 {
-            let path = format!("/{number}{}", "a".repeat(usize::try_from(HEAVY_BYTES).unwrap()));
-            let key = Key::of(&get(&path), &Rules::default());
-            memory.insert(key, Entry::Marker(Arc::new(Marker { fields: Arc::default(), generation: number })));
+    fn no_entries_pile_up_beyond_the_bound_whatever_they_weigh() {
+        for bytes in [100, 10_000, 1 << 20, 4_000_000] {
+            let memory = Memory::new(BYTES, BYTES);
+            let mut last = None;
+            for number in 0..(20 * BYTES / bytes).min(20_000) {
+                last = Some(put(&memory, number, bytes));
+                assert!(memory.bytes() <= BYTES, "{} of {bytes}", memory.bytes());
+            }
+            assert!(memory.get(&last.unwrap()).is_some(), "what came last is there");
+            assert!(memory.evictions() > 0 && memory.bytes() > BYTES / 2);
         }
-        assert!(memory.evictions() >= 6, "{} evicted", memory.evictions());
+    }
+
+    #[test]
+    fn what_is_asked_for_again_outlives_what_was_asked_for_once() {
+        let memory = Memory::new(BYTES, 1 << 10);
+        let asked: Vec<Key> = (0..100).map(|number| put(&memory, number, 2_000)).collect();
+        for number in 100..20_000 {
+            put(&memory, number, 2_000);
+            if number % 100 == 0 {
+                assert!(asked.iter().all(|key| memory.get(key).is_some()), "after {number}");
+            }
+        }
+        memory.clear();
+        assert_eq!((memory.entries(), memory.bytes(), memory.get(&asked[0]).is_some()), (0, 0, false));
     }
 }
