@@ -196,7 +196,7 @@ async fn build(shape: &Shape, tally: &Arc<Tally>, order: &Arc<Order>, spawner: S
         .with_spawner(spawner)
         .build()
         .await?;
-    order.open();
+    order.open().map_err(|error| foyer::Error::new(ErrorKind::Recover, error))?;
     Ok(cache)
 }
 

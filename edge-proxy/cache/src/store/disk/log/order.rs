@@ -1,9 +1,10 @@
 //! In which order blocks leave: that in which they were written last, so that no older value outlives a newer one of its slot.
 //!
-//! foyer remembers no order over a restart, and opening its files changes their times. So the order is in a file of its own, one line for each
-//! block that is full, the oldest first: its number, and when it was full in seconds since the Unix epoch. What is not in it is younger than all
-//! that is. The clock has no part in the order. The lock covers the line of blocks and that file, and is held while it is written: for each
-//! block that is full, and for each before it is written anew.
+//! foyer remembers no order over a restart, and opening its files changes their times. But it numbers everything that it writes, and a block says
+//! in its first page which number its first value has: that is the order, whatever else is lost. No clock has a part in it. A file beside the
+//! blocks tells since when each is full, for the age of what leaves, one line for each: its number, that of its first value, and seconds since
+//! the Unix epoch; without it ages count from the start. The lock covers the line of blocks and that file, and is held while it is written and
+//! while a block is asked for its number: for each block that is full, and for each before it is written anew.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::places::Places;
 
-/// Where the order is.
+/// Where it is written down since when blocks are full.
 const ORDER: &str = "order";
 
 /// The blocks that hold something, oldest first.
@@ -35,15 +36,17 @@ struct Line {
     full: VecDeque<Full>,
     /// What the run before wrote down, until the log is open.
     known: HashMap<u32, Full>,
-    next: u64,
     is_open: bool,
+    /// A block that does not say when it was written, though foyer found something in it.
+    unplaced: Option<(u32, String)>,
 }
 
 /// A block that is full.
 #[derive(Clone, Copy, Debug)]
 struct Full {
     block: u32,
-    place: u64,
+    /// The number of its first value.
+    first: u64,
     /// Since when, in seconds since the Unix epoch.
     since: u64,
 }
@@ -61,39 +64,43 @@ pub(super) struct Tally {
 }
 
 impl Order {
-    /// The order that the run before wrote down. Without it, or where it cannot be read, blocks are in that of their numbers.
+    /// An empty line, and what the run before wrote down of when blocks were full.
     pub(super) fn read(directory: &Path, tally: Arc<Tally>, places: Arc<Places>) -> Arc<Self> {
         let text = fs::read_to_string(directory.join(ORDER)).unwrap_or_default();
-        let known: Option<HashMap<u32, Full>> = (0..).zip(text.lines()).map(full_of).collect();
-        let known = known.unwrap_or_else(|| {
-            tracing::warn!(directory = %directory.display(), "the order of the blocks is damaged; they leave in that of their numbers");
-            HashMap::new()
-        });
-        let next = text.lines().count() as u64;
-        let line = Mutex::new(Line { known, next, ..Line::default() });
+        let known = text.lines().filter_map(full_of).map(|full| (full.block, full)).collect();
+        let line = Mutex::new(Line { known, ..Line::default() });
         Arc::new(Self { directory: directory.to_owned(), tally, places, line })
     }
 
-    /// All blocks that hold something are known: from here on a block that comes is younger than all.
-    pub(super) fn open(&self) {
+    /// All blocks that hold something are known.
+    ///
+    /// # Errors
+    /// When it is not known of one of them when it was written: what was stored before could outlive what came after it.
+    pub(super) fn open(&self) -> Result<(), String> {
         let mut line = self.line.lock();
+        if let Some((block, error)) = line.unplaced.take() {
+            return Err(format!("{} does not say when it was written: {error}", self.directory.join(block_file(block)).display()));
+        }
         line.is_open = true;
         line.known.clear();
-        line.next = line.full.back().map_or(0, |youngest| youngest.place + 1);
         self.write(&line);
+        Ok(())
     }
 
     fn put(&self, block: u32) {
         let mut line = self.line.lock();
-        let full = line.known.remove(&block).unwrap_or_else(|| {
-            // Of those that nobody wrote down, while the log is opened, the numbers decide.
-            let place = line.next + if line.is_open { 0 } else { u64::from(block) };
-            Full { block, place, since: now() }
+        let youngest = line.full.back().map_or(0, |youngest| youngest.first);
+        let first = self.places.first(block);
+        let first = first.unwrap_or_else(|error| {
+            // One that was written just now is the youngest as far as anybody knows.
+            if !line.is_open {
+                line.unplaced = Some((block, error.to_string()));
+            }
+            youngest
         });
-        if line.is_open {
-            line.next += 1;
-        }
-        let at = line.full.partition_point(|earlier| earlier.place <= full.place);
+        let known = line.known.remove(&block).filter(|known| known.first == first);
+        let full = known.unwrap_or_else(|| Full { block, first, since: now() });
+        let at = line.full.partition_point(|earlier| earlier.first <= first);
         line.full.insert(at, full);
         if line.is_open {
             self.write(&line);
@@ -117,10 +124,10 @@ impl Order {
     }
 
     fn write(&self, line: &Line) {
-        let text: String = line.full.iter().map(|full| format!("{} {}\n", full.block, full.since)).collect();
+        let text: String = line.full.iter().map(|full| format!("{} {} {}\n", full.block, full.first, full.since)).collect();
         let written = write_whole(&self.directory.join(ORDER), &text);
         if let Err(error) = written {
-            tracing::warn!(directory = %self.directory.display(), %error, "the order of the blocks cannot be written");
+            tracing::warn!(directory = %self.directory.display(), %error, "since when blocks are full cannot be written down");
         }
     }
 }
@@ -131,10 +138,10 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-fn full_of((place, text): (u64, &str)) -> Option<(u32, Full)> {
-    let (block, since) = text.split_once(' ')?;
-    let block = block.parse().ok()?;
-    Some((block, Full { block, place, since: since.parse().ok()? }))
+fn full_of(text: &str) -> Option<Full> {
+    let mut numbers = text.split(' ').map(|number| number.parse::<u64>().ok());
+    let mut next = || numbers.next().flatten();
+    Some(Full { block: u32::try_from(next()?).ok()?, first: next()?, since: next()? })
 }
 
 fn now() -> u64 {

@@ -139,6 +139,17 @@ impl Places {
         Ok(file.get_or_init(|| opened))
     }
 
+    /// The number of the first value in a block, which rises with each that is written.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or holds nothing.
+    pub(super) fn first(&self, block: u32) -> io::Result<u64> {
+        let mut page = [0; INDEX_BYTES];
+        self.file(block)?.read_exact_at(&mut page, 0)?;
+        let first = entries(&page).and_then(|entries| entries.first().copied());
+        first.map(|first| first.sequence).ok_or_else(|| io::Error::other("it holds nothing"))
+    }
+
     fn row(&self, hash: u64) -> (&Mutex<[Place; ROW]>, u32) {
         let row = (u128::from(hash) * self.rows.len() as u128) >> 64;
         (&self.rows[usize::try_from(row).unwrap_or(0)], hash as u32)

@@ -213,19 +213,43 @@ async fn hints_that_come_while_a_slot_is_written_are_no_failure_of_the_device() 
     hinting.join().unwrap();
 }
 
+/// What may have become of what is written down beside the blocks.
+#[derive(Clone, Copy, Debug)]
+enum Note {
+    Whole,
+    Gone,
+    Empty,
+    Foreign,
+    /// As it was when half of it was written, as after a loss of power.
+    Old,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_blocks_leave_in_the_order_they_were_written_in_and_not_in_that_of_their_numbers() {
-    for written in (41..56_u64).step_by(4) {
-        let directory = tempfile::tempdir().unwrap();
-        let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
-        // More than there is room for, so that the first blocks have the youngest values.
-        store(&log, (0..written).map(|slot| (slot, value(slot, 1_000_000)))).await;
-        // As after kill -9, and again before anything was written.
-        drop(Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap());
-        let again = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
-        store(&again, (written..written + 8).map(|slot| (slot, value(slot, 1_000_000)))).await;
-        for slot in written - 20..written + 8 {
-            assert_eq!(loaded(&again, slot).await, Some(value(slot, 1_000_000)), "slot {slot} of {written} left before older ones");
+    for note in [Note::Whole, Note::Gone, Note::Empty, Note::Foreign, Note::Old] {
+        for written in (41..56_u64).step_by(4) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("order");
+            let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+            // More than there is room for, so that the first blocks have the youngest values.
+            store(&log, (0..written / 2).map(|slot| (slot, value(slot, 1_000_000)))).await;
+            let old = fs::read(&path).unwrap();
+            store(&log, (written / 2..written).map(|slot| (slot, value(slot, 1_000_000)))).await;
+            match note {
+                Note::Whole => {}
+                Note::Gone => fs::remove_file(&path).unwrap(),
+                Note::Empty => fs::write(&path, "").unwrap(),
+                Note::Foreign => fs::write(&path, [0xff, b' ', b'1', b'\n', b'x']).unwrap(),
+                Note::Old => fs::write(&path, &old).unwrap(),
+            }
+            // As after kill -9, and again before anything was written.
+            drop(Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap());
+            let again = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+            store(&again, (written..written + 8).map(|slot| (slot, value(slot, 1_000_000)))).await;
+            for slot in written - 20..written + 8 {
+                let found = loaded(&again, slot).await;
+                assert_eq!(found, Some(value(slot, 1_000_000)), "slot {slot} of {written} left before older ones, {note:?}");
+            }
         }
     }
 }
@@ -273,4 +297,24 @@ async fn what_is_read_from_known_places_is_the_last_value_of_its_slot_also_after
         }
     }
     assert!(found > 10_000 && evicted > 1_000, "{found} found, {evicted} driven out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_value_never_outlives_a_newer_one_though_batches_span_several_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let wide = |directory: &Path| Shape { buffer_bytes: 24 * MIB, ..shape(directory, 48 * MIB) };
+    for round in 0..30_u64 {
+        let log = Blocks::open(wide(directory.path())).await.unwrap();
+        // One slot that is written anew each time, at another place among what fills six blocks.
+        let values = (0..18).map(|nth| (if nth == round % 18 { 1 } else { 1_000 + round * 18 + nth }, value(round, 1_000_000)));
+        store(&log, values).await;
+        if round % 3 == 0 {
+            let _ = fs::remove_file(directory.path().join("order"));
+        }
+        let found = loaded(&log, 1).await;
+        assert!(found.is_none() || found == Some(value(round, 1_000_000)), "round {round}");
+        drop(log);
+        let found = loaded(&Blocks::open(wide(directory.path())).await.unwrap(), 1).await;
+        assert!(found.is_none() || found == Some(value(round, 1_000_000)), "round {round} after a restart");
+    }
 }
