@@ -72,6 +72,7 @@ pub struct Client {
     protocol: Protocol,
     connect_timeout: Duration,
     source: Option<IpAddr>,
+    window: Option<u32>,
     tls: Option<Arc<rustls::ClientConfig>>,
     quic: Option<quinn::ClientConfig>,
 }
@@ -91,7 +92,7 @@ impl Client {
             (true, Some(trust), Protocol::H2) => (Some(trust.client(b"h2")?), None),
             (true, Some(trust), Protocol::H3) => (None, Some(http3::configuration(&trust.client(b"h3")?)?)),
         };
-        Ok(Self { target, protocol, connect_timeout: Duration::from_secs(CONNECT_TIMEOUT_S), source: None, tls, quic })
+        Ok(Self { target, protocol, connect_timeout: Duration::from_secs(CONNECT_TIMEOUT_S), source: None, window: None, tls, quic })
     }
 
     /// The same, with another time for a connection to come.
@@ -104,6 +105,14 @@ impl Client {
     #[must_use]
     pub fn connecting_from(self, source: IpAddr) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// The same, taking no more than so many bytes of an answer before they are read, as far as the protocol and the kernel let it say so.
+    #[must_use]
+    pub fn with_window(mut self, bytes: u32) -> Self {
+        self.window = Some(bytes);
+        self.quic = self.quic.map(|quic| http3::with_window(quic, bytes));
+        self
     }
 
     /// Whom it asks.
@@ -151,7 +160,7 @@ impl Client {
         if let Some(quic) = &self.quic {
             return Ok(Connection { link: Link::H3(http3::open(&self.target, self.source, quic.clone()).await?), suite: None });
         }
-        let stream = tcp(self.target.address, self.source).await.map_err(|error| error.to_string())?;
+        let stream = tcp(self.target.address, self.source, self.window).await.map_err(|error| error.to_string())?;
         let Some(tls) = &self.tls else {
             return Ok(Connection { link: self.speak(stream).await?, suite: None });
         };
@@ -168,15 +177,18 @@ impl Client {
     async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S) -> Result<Link, String> {
         match self.protocol {
             Protocol::H1 => Ok(Link::H1(http1::open(stream).await?)),
-            _ => Ok(Link::H2(http2::open(stream).await?)),
+            _ => Ok(Link::H2(http2::open(stream, self.window).await?)),
         }
     }
 }
 
-async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> std::io::Result<TcpStream> {
+async fn tcp(address: SocketAddr, source: Option<IpAddr>, window: Option<u32>) -> std::io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0))?;
+    }
+    if let Some(window) = window {
+        socket.set_recv_buffer_size(window)?;
     }
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
@@ -227,10 +239,18 @@ impl Connection {
     /// # Errors
     /// There was no whole answer.
     pub async fn ask(&mut self, request: Request<()>, take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
+        self.ask_slowly(request, u64::MAX, take).await
+    }
+
+    /// The same, reading no more than so many bytes a second.
+    ///
+    /// # Errors
+    /// There was no whole answer.
+    pub async fn ask_slowly(&mut self, request: Request<()>, rate: u64, take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
         match &mut self.link {
-            Link::H1(link) => link.ask(request, take).await.map_err(Unanswered::Failed),
-            Link::H2(link) => link.ask(request, take).await.map_err(Unanswered::Failed),
-            Link::H3(link) => link.ask(request, take).await,
+            Link::H1(link) => link.ask(request, rate, take).await.map_err(Unanswered::Failed),
+            Link::H2(link) => link.ask(request, rate, take).await.map_err(Unanswered::Failed),
+            Link::H3(link) => link.ask(request, rate, take).await,
         }
     }
 
@@ -268,6 +288,13 @@ impl Connection {
     #[must_use]
     pub const fn suite(&self) -> Option<rustls::CipherSuite> {
         self.suite
+    }
+}
+
+/// Waits as long as so many bytes take at a rate, in bytes a second.
+async fn pause(bytes: usize, rate: u64) {
+    if rate < u64::MAX {
+        tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / rate.max(1) as f64)).await;
     }
 }
 

@@ -13,5 +13,6 @@ pub mod machine;
 pub mod peer;
 pub mod processor;
 pub mod report;
+pub mod soak;
 pub mod stop;
 pub mod target;

@@ -10,7 +10,7 @@ use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{bench, check, client, endpoints, front};
+use skerry_loadtest::{bench, check, client, endpoints, front, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -32,7 +32,9 @@ enum Command {
     Bench(Bench),
     /// Measure what a hit and an idle connection cost a running `skerry dev`, beside nginx, over every protocol; some five minutes.
     Front(Front),
-    /// Make a page of what `front` measured.
+    /// Measure what an edge takes of memory: a real one with a `memory_limit` and many answers on disk, under load and through restarts.
+    Soak(Soak),
+    /// Make a page of what `front` or `soak` measured.
     Page(Page),
 }
 
@@ -112,8 +114,36 @@ struct Front {
 }
 
 #[derive(Debug, Args)]
+struct Soak {
+    /// The `skerry` binary.
+    #[arg(long)]
+    skerry: PathBuf,
+    /// An empty directory for everything, with room for 5 KiB an object and 3 GiB.
+    #[arg(long)]
+    folder: PathBuf,
+    /// How many small objects are put on disk first.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=soak::OBJECTS_MAX))]
+    objects: u64,
+    /// How long the mixed load lasts, in seconds.
+    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=soak::SECONDS_MAX))]
+    seconds: u64,
+    /// The edge's `memory_limit`, in MiB.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=65_536))]
+    memory_mib: u64,
+    /// How many clients there are, in percent of the usual crowd of some 1,400 connections.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=400))]
+    crowd: u16,
+    /// Write what was measured to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What version control calls what is measured.
+    #[arg(long)]
+    revision: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct Page {
-    /// The file that `front --json FILE` wrote.
+    /// The file that `front --json FILE` or `soak --json FILE` wrote.
     results: PathBuf,
 }
 
@@ -123,6 +153,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => on_all_cores(run_bench(&options)),
         // One core, one thread: nothing is handed from one to another.
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
+        Command::Soak(options) => on_all_cores(run_soak(options)),
         Command::Page(options) => page(&options),
     };
     match outcome {
@@ -188,8 +219,34 @@ async fn run_front(options: Front) -> Result<(), String> {
     Ok(())
 }
 
+async fn run_soak(options: Soak) -> Result<(), String> {
+    let settings = soak::Settings {
+        binary: options.skerry,
+        folder: options.folder,
+        objects: options.objects,
+        load: Duration::from_secs(options.seconds),
+        memory_limit: options.memory_mib << 20,
+        crowd_percent: options.crowd.into(),
+        revision: options.revision,
+    };
+    let results = soak::run(&settings).await?;
+    if let Some(path) = options.json {
+        let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
+        std::fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    print!("{}", soak::page(&results));
+    match results.faults() {
+        faults if faults.is_empty() => Ok(()),
+        faults => Err(faults.join("\nskerry-loadtest: ")),
+    }
+}
+
 fn page(options: &Page) -> Result<(), String> {
     let path = options.results.display();
+    if let Ok(results) = soak::read(&options.results) {
+        print!("{}", soak::page(&results));
+        return Ok(());
+    }
     let text = std::fs::read_to_string(&options.results).map_err(|error| format!("cannot read {path}: {error}"))?;
     let results = serde_json::from_str(&text).map_err(|error| format!("{path} is no file that `front --json` wrote: {error}"))?;
     print!("{}", front::page(&results));

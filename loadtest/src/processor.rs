@@ -61,6 +61,32 @@ pub fn resident(pids: &[u32]) -> Result<u64, String> {
     Ok(kib * 1024)
 }
 
+/// What is resident of a process, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub resident: u64,
+    /// What is no part of a file.
+    pub anonymous: u64,
+    /// The most that `resident` ever was.
+    pub peak: u64,
+}
+
+/// What is resident of a process, and the most that ever was.
+///
+/// # Errors
+/// A sentence: it is not there.
+pub fn memory(pid: u32) -> Result<Memory, String> {
+    let wrong = |why: String| format!("cannot account for process {pid}: {why}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| wrong(error.to_string()))?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| wrong(format!("it has no {name}")))?;
+        let kib = line.trim().trim_end_matches("kB").trim().parse::<u64>().map_err(|error| wrong(error.to_string()))?;
+        Ok::<u64, String>(kib * 1024)
+    };
+    Ok(Memory { resident: field("VmRSS:")?, anonymous: field("RssAnon:")?, peak: field("VmHWM:")? })
+}
+
 /// The process and its direct children.
 ///
 /// # Errors
@@ -129,6 +155,8 @@ mod tests {
         std::hint::black_box(&mut held);
         let after = resident(&[own]).expect("this process");
         assert!(after > before + (48 << 20), "{before} then {after}");
+        let whole = memory(own).expect("this process");
+        assert!(whole.peak >= whole.resident && whole.resident > whole.anonymous && whole.anonymous >= 48 << 20, "{whole:?}");
         assert!(resident(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
     }
 

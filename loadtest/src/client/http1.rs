@@ -36,10 +36,10 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(str
 }
 
 impl Link {
-    pub(super) async fn ask(&mut self, request: Request<()>, take: impl FnMut(&[u8])) -> Result<Parts, String> {
+    pub(super) async fn ask(&mut self, request: Request<()>, rate: u64, take: impl FnMut(&[u8])) -> Result<Parts, String> {
         let asking = async {
             let response = self.sender.send_request(request.map(|()| Empty::new())).await.map_err(|error| told(&error))?;
-            http2::read(response, take).await
+            http2::read(response, rate, take).await
         };
         self.connection.along(asking).await
     }

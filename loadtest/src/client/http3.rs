@@ -11,9 +11,10 @@ use h3::error::{Code, StreamError};
 use h3_quinn::OpenStreams;
 use http::Request;
 use http::response::Parts;
+use quinn::VarInt;
 use quinn::crypto::rustls::QuicClientConfig;
 
-use super::{Unanswered, told};
+use super::{Unanswered, pause, told};
 use crate::target::Target;
 
 /// The one that asks; a clone asks on the same connection.
@@ -37,6 +38,14 @@ pub(super) fn configuration(tls: &Arc<rustls::ClientConfig>) -> Result<quinn::Cl
     Ok(quinn::ClientConfig::new(Arc::new(crypto)))
 }
 
+/// The same, taking no more than so many bytes before they are read.
+pub(super) fn with_window(mut quic: quinn::ClientConfig, bytes: u32) -> quinn::ClientConfig {
+    let mut transport = quinn::TransportConfig::default();
+    transport.stream_receive_window(VarInt::from_u32(bytes)).receive_window(VarInt::from_u32(bytes));
+    quic.transport_config(Arc::new(transport));
+    quic
+}
+
 /// Opens a connection from a UDP socket of its own, as each client of a server has one.
 pub(super) async fn open(target: &Target, source: Option<IpAddr>, configuration: quinn::ClientConfig) -> Result<Link, String> {
     let any: IpAddr = if target.address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -51,7 +60,7 @@ pub(super) async fn open(target: &Target, source: Option<IpAddr>, configuration:
 }
 
 impl Link {
-    pub(super) async fn ask(&mut self, request: Request<()>, mut take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
+    pub(super) async fn ask(&mut self, request: Request<()>, rate: u64, mut take: impl FnMut(&[u8])) -> Result<Parts, Unanswered> {
         let mut stream = self.sender.send_request(request).await.map_err(|error| self.unanswered(&error))?;
         stream.finish().await.map_err(|error| self.unanswered(&error))?;
         let (head, ()) = stream.recv_response().await.map_err(|error| self.unanswered(&error))?.into_parts();
@@ -61,6 +70,7 @@ impl Link {
                 let length = part.len();
                 take(part);
                 data.advance(length);
+                pause(length, rate).await;
             }
         }
         Ok(head)
