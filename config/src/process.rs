@@ -335,25 +335,122 @@ pub struct Shares {
     pub buffer: u64,
     /// What readers hold of bodies on disk.
     pub reading: u64,
+    /// Connections, and the requests on them that take the full way; without a limit they have only the bounds in `limits`.
+    pub connections: Option<u64>,
 }
 
 impl Shares {
-    /// With a limit: a quarter for stored answers beside a disk, whose index of up to 94 bytes an answer needs room too, and half of it without
-    /// one; an eighth for what is fetched; what the disk needs; the rest is for connections and bookkeeping.
+    /// What a connection is counted as: over TLS it takes 12 KiB when it has nothing to do, in cleartext 5.
+    pub const CONNECTION_BYTES: u64 = 16 << 10;
+    /// What a request that takes the full way is counted as, with what waits to be sent to its client.
+    pub const REQUEST_BYTES: u64 = 32 << 10;
+    /// What a process takes that has nothing stored and no clients.
+    const OWN_BYTES: u64 = 32 << 20;
+    /// What the smallest answer on disk takes there, and of memory.
+    const ON_DISK_BYTES: u64 = 4 << 10;
+    const INDEXED_BYTES: u64 = 97;
+
+    /// With a limit, what the process takes for itself is set aside first, then the index of the disk as large as it can become, at most three
+    /// eighths of the limit. The rest is divided: stored answers and connections get five sixteenths each, stored answers half where there is no
+    /// disk, answers being fetched an eighth, and the ways to and from the disk a sixteenth each.
     #[must_use]
     pub fn of(cache: &Memory, disk: Option<&Disk>, limit: Option<Size>) -> Self {
         const MIB: u64 = 1 << 20;
         let Some(Size(limit)) = limit else {
-            return Self { stored: cache.memory.0, filling: cache.filling_max.0, waiting: 64 * MIB, buffer: 16 * MIB, reading: 64 * MIB };
+            return Self {
+                stored: cache.memory.0,
+                filling: cache.filling_max.0,
+                waiting: 64 * MIB,
+                buffer: 16 * MIB,
+                reading: 64 * MIB,
+                connections: None,
+            };
         };
-        let stored = if disk.is_some() { limit / 4 } else { limit / 2 };
+        let index = disk.map_or(0, |disk| (disk.size.0 / Self::ON_DISK_BYTES).saturating_mul(Self::INDEXED_BYTES).min(limit / 8 * 3));
+        let rest = limit.saturating_sub(Self::OWN_BYTES + index).max(limit / 4);
+        let stored = if disk.is_some() { rest / 16 * 5 } else { rest / 2 };
         Self {
             stored: cache.memory.0.min(stored),
-            filling: cache.filling_max.0.min(limit / 8),
-            waiting: (limit / 32).clamp(4 * MIB, 256 * MIB),
-            buffer: (limit / 32).clamp(4 * MIB, 32 * MIB),
-            reading: (limit / 32).clamp(4 * MIB, 256 * MIB),
+            filling: cache.filling_max.0.min(rest / 8),
+            waiting: (rest / 16).clamp(4 * MIB, 256 * MIB),
+            buffer: (rest / 32).clamp(4 * MIB, 32 * MIB),
+            reading: (rest / 16).clamp(4 * MIB, 256 * MIB),
+            connections: Some(rest / 16 * 5),
         }
+    }
+
+    /// The limits for clients, cut down so that as many connections and requests as they admit stay within their share: three fifths of it are
+    /// for connections, two for requests that take the full way.
+    #[must_use]
+    pub fn bound(&self, limits: &Limits) -> Limits {
+        let Some(share) = self.connections else { return limits.clone() };
+        let most = |fifths: u64, each: u64| u32::try_from(share / 5 * fifths / each).unwrap_or(u32::MAX).max(1);
+        Limits {
+            connections: limits.connections.min(most(3, Self::CONNECTION_BYTES)),
+            requests: limits.requests.min(most(2, Self::REQUEST_BYTES)),
+            ..limits.clone()
+        }
+    }
+}
+
+impl Edge {
+    /// The limits for clients within what the process may take of memory.
+    #[must_use]
+    pub fn limits_in_force(&self) -> Limits {
+        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit).bound(&self.limits)
+    }
+}
+
+impl Shield {
+    /// The limits for edges within what the process may take of memory.
+    #[must_use]
+    pub fn limits_in_force(&self) -> Limits {
+        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit).bound(&Limits::between_tiers())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn all(shares: &Shares) -> u64 {
+        shares.stored + shares.filling + shares.waiting + 2 * shares.buffer + shares.reading + shares.connections.unwrap_or(0)
+    }
+
+    fn disk(size: u64) -> Disk {
+        Disk { path: PathBuf::new(), size: Size(size), slice: slice(), second_hit_below: Size::default() }
+    }
+
+    #[test]
+    fn the_shares_of_a_limit_leave_room_for_the_process_and_the_index_of_the_disk() {
+        let cache = Memory { memory: Size(u64::MAX), filling_max: Size(u64::MAX), ..Memory::default() };
+        for limit in [128, 192, 256, 1_024, 65_536].map(|mib| mib * MIB) {
+            for size in [64 * MIB, 1 << 32, 1 << 40] {
+                let shares = Shares::of(&cache, Some(&disk(size)), Some(Size(limit)));
+                let index = (size / Shares::ON_DISK_BYTES * Shares::INDEXED_BYTES).min(limit / 8 * 3);
+                // The least of what the ways to the disk need is more than its share of the smallest limit.
+                assert!(all(&shares) + index + Shares::OWN_BYTES <= limit + 4 * MIB, "{limit} with {size}: {shares:?}");
+            }
+            let shares = Shares::of(&cache, None, Some(Size(limit)));
+            let without = all(&shares) - shares.waiting - 2 * shares.buffer - shares.reading;
+            assert!(without + Shares::OWN_BYTES <= limit, "{limit}: {shares:?}");
+        }
+    }
+
+    #[test]
+    fn clients_are_bound_by_a_limit_of_memory_and_by_nothing_else_without_one() {
+        let cache = Memory::default();
+        let limits = Limits::default();
+        assert_eq!(Shares::of(&cache, None, None).bound(&limits), limits);
+        let bound = Shares::of(&cache, Some(&disk(1 << 32)), Some(Size(256 * MIB))).bound(&limits);
+        let share = Shares::of(&cache, Some(&disk(1 << 32)), Some(Size(256 * MIB))).connections.unwrap();
+        let taken = u64::from(bound.connections) * Shares::CONNECTION_BYTES + u64::from(bound.requests) * Shares::REQUEST_BYTES;
+        assert!(taken <= share && taken > share - share / 16, "{taken} of {share}");
+        assert_eq!(bound.streams, limits.streams);
+        let few = Limits { connections: 10, requests: 5, ..limits };
+        assert_eq!(Shares::of(&cache, None, Some(Size(256 * MIB))).bound(&few), few);
     }
 }
 

@@ -81,7 +81,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
-    let gate = Gate::from(settings.limits.clone());
+    let gate = Gate::from(settings.limits_in_force());
     gate.register("edge", &registry);
     let announced = Announced::default();
     let edge = Arc::new(Edge {

@@ -148,7 +148,7 @@ impl Mark {
 
     /// In bytes, beside the mark itself.
     pub(crate) fn weight(&self) -> u64 {
-        self.tags.weight() + 16 * self.groups.len() as u64
+        self.tags.weight() + 16 * self.groups.len() as u64 + 2 * crate::object::ALLOCATION_COST
     }
 }
 

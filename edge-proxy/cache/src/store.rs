@@ -36,8 +36,8 @@ pub(crate) struct Marker {
     pub(crate) generation: u64,
 }
 
-/// What a marker costs, in bytes.
-const MARKER_COST: u64 = 512;
+/// What a marker costs beside what it says, in bytes.
+const MARKER_COST: u64 = 128;
 
 impl Entry {
     /// What it costs in memory, in bytes.

@@ -6,6 +6,7 @@ use skerry_config::site::Key as Rules;
 use super::url::{host, named, without_port};
 use crate::codec::{Reader, Writer};
 use crate::key::{canonical, split};
+use crate::object::ALLOCATION_COST;
 use crate::request::Request;
 
 /// The names of one answer.
@@ -83,8 +84,10 @@ impl Identity {
 
     /// In bytes.
     pub(crate) fn weight(&self) -> u64 {
-        let hosts: usize = self.hosts.iter().map(|(_, host)| 32 + host.len()).sum();
-        (hosts + (self.urls.len() + self.resources.len()) * 16 + self.path_and_query.len() + 120) as u64
+        let hosts: u64 = self.hosts.iter().map(|(_, host)| 32 + host.len() as u64 + ALLOCATION_COST).sum();
+        let names = 16 * (self.urls.capacity() + self.resources.capacity()) as u64;
+        // Itself, counted, and four allocations more: the three lists and the path.
+        size_of::<Self>() as u64 + 16 + 5 * ALLOCATION_COST + hosts + names + self.path_and_query.len() as u64
     }
 }
 

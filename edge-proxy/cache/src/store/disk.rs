@@ -117,6 +117,8 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Room for slices that readers hold, in slices.
     reading: Arc<Semaphore>,
+    /// Room for slices on their way from the log, for those too who hold none.
+    loading: Semaphore,
     failures: AtomicU32,
     warned_of_clock: AtomicBool,
     opened_in_ms: AtomicU64,
@@ -186,6 +188,7 @@ impl Disk {
             ended: watch::Sender::new(false),
             seen: Seen::new(),
             reading: Arc::new(Semaphore::new(usize::try_from(settings.reading_max / settings.slice.max(1)).unwrap_or(usize::MAX >> 4))),
+            loading: Semaphore::new(usize::try_from(settings.reading_max / 2 / settings.slice.max(1)).unwrap_or(usize::MAX >> 4).max(2)),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
             opened_in_ms: AtomicU64::new(0),
@@ -361,6 +364,8 @@ impl Disk {
     }
 
     async fn load_record(&self, slot: Slot) -> Option<Record> {
+        // Never closed; who waits here holds nothing.
+        let _room = self.loading.acquire().await.ok()?;
         Some(self.read(slot, self.queue.load_fixed(slot)).await?.0)
     }
 

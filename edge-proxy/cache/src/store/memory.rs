@@ -25,6 +25,14 @@ const GUESSED_BYTES: u64 = 8 << 10;
 /// The part of the bytes that what is asked for again and again takes at most, and so does one entry.
 const HOT: f64 = 0.97;
 
+/// What quick_cache keeps of an entry beside it, in bytes: its place, the key's hash, and the part of what is remembered of others that left.
+const PLACE_COST: u64 = 384;
+
+/// What an entry costs with its key and its place, in bytes.
+fn weight(key: &Key, entry: &Entry) -> u64 {
+    PLACE_COST + key.text_len() as u64 + entry.weight()
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -39,7 +47,7 @@ struct Weights;
 
 impl Weighter<u128, (Key, Entry)> for Weights {
     fn weight(&self, _: &u128, (key, entry): &(Key, Entry)) -> u64 {
-        entry.weight() + key.text_len() as u64
+        weight(key, entry)
     }
 }
 
