@@ -20,10 +20,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 15 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Link(SendRequest<Empty<Bytes>>);
 
-pub(super) async fn open<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    window: Option<u32>,
-) -> Result<Link, String> {
+pub(super) async fn open<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, window: Option<u32>) -> Result<Link, String> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .initial_stream_window_size(window.unwrap_or(STREAM_WINDOW_BYTES))

@@ -67,14 +67,7 @@ impl Cdn {
         let at = |name: &str| ready[name].as_str().map(str::to_owned).ok_or_else(|| format!("control/ready.json names no {name}"));
         let token = std::fs::read_to_string(folder.join("control/admin.token")).map_err(|error| format!("no admin token: {error}"))?;
         let api = format!("http://{}", at("api")?);
-        let cdn = Self {
-            binary: binary.to_owned(),
-            folder: folder.to_owned(),
-            api,
-            token: token.trim().to_owned(),
-            control,
-            edge: None,
-        };
+        let cdn = Self { binary: binary.to_owned(), folder: folder.to_owned(), api, token: token.trim().to_owned(), control, edge: None };
         let join = cdn.skerry(&["node", "token", "create", "--role", "edge", "--region", "here", "--json"]).await?;
         let join: serde_json::Value = serde_json::from_str(&join).map_err(|error| format!("no join token: {error}"))?;
         let join = join["token"].as_str().unwrap_or_default();

@@ -231,7 +231,7 @@ impl Shared {
             let mut all = JoinSet::new();
             let shared = (1..streams).filter_map(|_| connection.share()).collect::<Vec<_>>();
             for (number, mut connection) in std::iter::once(connection).chain(shared).enumerate() {
-                let (this, mut dice) = (self.clone(), Dice(seed << 16 | number as u64 + 1));
+                let (this, mut dice) = (self.clone(), Dice((seed << 16) | (number as u64 + 1)));
                 all.spawn(async move {
                     while Instant::now() < this.end {
                         let wish = if is_large { dice.large() } else { dice.wish(&this) };

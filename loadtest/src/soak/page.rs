@@ -8,9 +8,23 @@ use super::results::{EACH_MAX, Results, START_MAX};
 #[must_use]
 pub fn page(results: &Results) -> String {
     let mut text = String::from("# Memory of an edge\n\n");
-    let Results { machine, load, .. } = results;
-    let mib = |bytes: u64| format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20));
-    let kept = |kept: bool| if kept { "yes" } else { "**no**" };
+    write_circumstances(&mut text, results);
+    write_memory(&mut text, results);
+    write_starts(&mut text, results);
+    write_load(&mut text, results);
+    text
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn kept(is_kept: bool) -> &'static str {
+    if is_kept { "yes" } else { "**no**" }
+}
+
+fn write_circumstances(text: &mut String, results: &Results) {
+    let machine = &results.machine;
     let revision = results.revision.as_ref().map(|revision| format!(" ({revision})")).unwrap_or_default();
     let _ = writeln!(
         text,
@@ -27,6 +41,9 @@ pub fn page(results: &Results) -> String {
         machine.kernel,
         mib(results.memory_limit),
     );
+}
+
+fn write_memory(text: &mut String, results: &Results) {
     text.push_str(
         "## Resident memory\n\nThe most that the kernel had resident of the process (`VmHWM`) from its start to its end, code and libraries\n\
          among it, in the order in which the edge lived.\n\n| the edge | at most | kept |\n|---|--:|---|\n",
@@ -43,6 +60,9 @@ pub fn page(results: &Results) -> String {
         results.bytes_each,
         kept(results.bytes_each <= EACH_MAX),
     );
+}
+
+fn write_starts(text: &mut String, results: &Results) {
     let _ = writeln!(
         text,
         "## Starts\n\nFrom the start of the process. An answer from the origin must come within {} ms, however much is on disk.\n\n\
@@ -62,6 +82,10 @@ pub fn page(results: &Results) -> String {
             start.disk.as_millis(),
         );
     }
+}
+
+fn write_load(text: &mut String, results: &Results) {
+    let load = &results.load;
     let ways: Vec<String> = load.ways.iter().map(|(name, count)| format!("{count} over {name}")).collect();
     let _ = writeln!(
         text,
@@ -87,5 +111,4 @@ pub fn page(results: &Results) -> String {
         load.failures,
         kept(load.failures == 0),
     );
-    text
 }
