@@ -1,6 +1,6 @@
 # What a person types. CI runs `make test` and nothing else (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-front bench-memory fmt lint docs
+.PHONY: help setup demo test bench bench-front bench-soak fmt lint docs
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -11,7 +11,7 @@ help:
 	@echo 'make setup   install the system packages that building and testing need (Debian, Ubuntu)'
 	@echo 'make bench   a short load run'
 	@echo 'make bench-front  what hits and idle connections cost, beside nginx over every protocol; writes docs/performance.md, five minutes'
-	@echo 'make bench-memory what an edge takes of memory, a million answers on disk; writes docs/performance-memory.md, six minutes, 9 GB of disk'
+	@echo 'make bench-soak what an edge takes of memory, a million answers on disk; writes docs/performance-soak.md, six minutes, 9 GB of disk'
 	@echo 'make fmt     format the code          make lint    formatting and lints only'
 	@echo 'make docs    the API documentation of all crates'
 
@@ -36,10 +36,10 @@ bench-front:
 	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
 	@.ci/bench-front $(TARGET)/release docs/performance.json
 
-bench-memory:
+bench-soak:
 	@.ci/setup build test
 	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
-	@.ci/bench-memory $(TARGET)/release docs/performance-memory.json
+	@.ci/bench-soak $(TARGET)/release docs/performance-soak.json
 
 fmt:
 	$(CARGO) fmt --all

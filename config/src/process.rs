@@ -114,7 +114,7 @@ pub struct Edge {
     /// The disk tier: what is stored beyond memory, and is there again after a restart. Without it memory is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
-    /// What the process may take of memory, such as `2GiB`. The tiers get shares of it that leave room for connections and bookkeeping; a size in `cache` that is larger than its share is cut down to it. By default only the sizes in `cache` count.
+    /// What the process may take of memory, such as `2GiB`. It is divided between stored answers, answers being fetched, the ways to and from the disk, its index, connections and requests; what is larger than its share in `cache` and `limits` is cut down to it. By default only those sizes count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Size>,
     /// Certificates for clients.
@@ -259,7 +259,7 @@ pub struct Shield {
     /// The disk tier: what is stored beyond memory, and is there again after a restart. Without it memory is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Disk>,
-    /// What the process may take of memory, such as `2GiB`. The tiers get shares of it that leave room for connections and bookkeeping; a size in `cache` that is larger than its share is cut down to it. By default only the sizes in `cache` count.
+    /// What the process may take of memory, such as `2GiB`. It is divided between stored answers, answers being fetched, the ways to and from the disk, its index, connections and requests; what is larger than its share in `cache` and `limits` is cut down to it. By default only those sizes count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Size>,
 }
@@ -331,7 +331,7 @@ pub struct Shares {
     pub filling: u64,
     /// What waits to be written to disk.
     pub waiting: u64,
-    /// What is written at once; twice that is taken.
+    /// What is written at once; twice that is taken, and as much again by the table of where answers are on disk.
     pub buffer: u64,
     /// What readers hold of bodies on disk.
     pub reading: u64,
@@ -351,8 +351,9 @@ impl Shares {
     const INDEXED_BYTES: u64 = 97;
 
     /// With a limit, what the process takes for itself is set aside first, then the index of the disk as large as it can become, at most three
-    /// eighths of the limit. The rest is divided: stored answers and connections get five sixteenths each, stored answers half where there is no
-    /// disk, answers being fetched an eighth, and the ways to and from the disk a sixteenth each.
+    /// eighths of the limit. The rest is divided: connections get five sixteenths, stored answers nine thirty-second parts, or half where there is
+    /// no disk, answers being fetched an eighth, the ways to and from the disk a sixteenth each, and the table of where answers are on it half of
+    /// that.
     #[must_use]
     pub fn of(cache: &Memory, disk: Option<&Disk>, limit: Option<Size>) -> Self {
         const MIB: u64 = 1 << 20;
@@ -368,7 +369,7 @@ impl Shares {
         };
         let index = disk.map_or(0, |disk| (disk.size.0 / Self::ON_DISK_BYTES).saturating_mul(Self::INDEXED_BYTES).min(limit / 8 * 3));
         let rest = limit.saturating_sub(Self::OWN_BYTES + index).max(limit / 4);
-        let stored = if disk.is_some() { rest / 16 * 5 } else { rest / 2 };
+        let stored = if disk.is_some() { rest / 32 * 9 } else { rest / 2 };
         Self {
             stored: cache.memory.0.min(stored),
             filling: cache.filling_max.0.min(rest / 8),
@@ -394,18 +395,18 @@ impl Shares {
 }
 
 impl Edge {
-    /// The limits for clients within what the process may take of memory.
+    /// What its parts may take of memory.
     #[must_use]
-    pub fn limits_in_force(&self) -> Limits {
-        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit).bound(&self.limits)
+    pub fn shares(&self) -> Shares {
+        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit)
     }
 }
 
 impl Shield {
-    /// The limits for edges within what the process may take of memory.
+    /// What its parts may take of memory.
     #[must_use]
-    pub fn limits_in_force(&self) -> Limits {
-        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit).bound(&Limits::between_tiers())
+    pub fn shares(&self) -> Shares {
+        Shares::of(&self.cache, self.disk.as_ref(), self.memory_limit)
     }
 }
 
@@ -416,7 +417,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn all(shares: &Shares) -> u64 {
-        shares.stored + shares.filling + shares.waiting + 2 * shares.buffer + shares.reading + shares.connections.unwrap_or(0)
+        shares.stored + shares.filling + shares.waiting + 3 * shares.buffer + shares.reading + shares.connections.unwrap_or(0)
     }
 
     fn disk(size: u64) -> Disk {
@@ -434,7 +435,7 @@ mod tests {
                 assert!(all(&shares) + index + Shares::OWN_BYTES <= limit + 4 * MIB, "{limit} with {size}: {shares:?}");
             }
             let shares = Shares::of(&cache, None, Some(Size(limit)));
-            let without = all(&shares) - shares.waiting - 2 * shares.buffer - shares.reading;
+            let without = all(&shares) - shares.waiting - 3 * shares.buffer - shares.reading;
             assert!(without + Shares::OWN_BYTES <= limit, "{limit}: {shares:?}");
         }
     }

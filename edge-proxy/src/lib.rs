@@ -81,7 +81,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
-    let gate = Gate::from(settings.limits_in_force());
+    let shares = settings.shares();
+    let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);
     let announced = Announced::default();
     let edge = Arc::new(Edge {

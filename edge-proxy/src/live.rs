@@ -181,7 +181,7 @@ impl Live {
             Ok(()) => (self.tls, self.certificate_files) = (settings.tls.clone(), certificates),
             Err(error) => failed.push(error),
         }
-        self.parts.gate.set_limits(process::Edge { limits: settings.limits.clone(), ..self.started.clone() }.limits_in_force());
+        self.parts.gate.set_limits(self.started.shares().bound(&settings.limits));
         failed.extend(self.parts.listeners.change(&settings.listen).await);
         failed.extend(self.parts.quic.change(&settings.listen.h3));
         let addresses = self.parts.addresses();

@@ -63,7 +63,8 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
     let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
-    let gate = Gate::from(settings.limits_in_force());
+    let shares = settings.shares();
+    let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
     let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));

@@ -1,6 +1,6 @@
 //! What the memory tier weighs, beside what the allocator has given out for it.
 //!
-//! One test after another in one thread of a process of its own: the counters are of the whole process.
+//! One test alone in its process: the counters are of the whole process.
 
 use std::alloc::System;
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl Fetch for Origin {
             ("content-length", shape.body.to_string()),
         ];
         for (name, value) in usual.into_iter().chain(fields) {
-            headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
+            headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).expect("a value"));
         }
         let piece = shape.body.div_ceil(shape.pieces).max(1);
         let pieces = vec![7_u8; shape.body].chunks(piece).map(Bytes::copy_from_slice).collect();
@@ -117,7 +117,7 @@ fn taken(region: &Region<'_, System>) -> u64 {
 fn request(shape: Shape, number: usize) -> Request {
     let mut headers = HeaderMap::new();
     for (name, value) in (shape.asked)(number) {
-        headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).unwrap());
+        headers.append(HeaderName::from_static(name), HeaderValue::try_from(value).expect("a value"));
     }
     let path_and_query = format!("/{}/{number}?c={number}", "p".repeat(shape.path));
     Request { head_only: false, scheme: "https", authority: "weight.example".to_owned(), path_and_query, headers }
@@ -127,8 +127,8 @@ fn request(shape: Shape, number: usize) -> Request {
 async fn store(exchange: &Arc<Exchange>, policy: &Arc<Policy>, shape: Shape) {
     for number in 0..shape.count {
         let answer = exchange.run(request(shape, number), "weight", policy, NOW, Arc::new(Origin(shape, number))).await;
-        let mut answer = answer.unwrap();
-        while answer.body.chunk().await.unwrap().is_some() {}
+        let mut answer = answer.expect("an answer");
+        while answer.body.chunk().await.expect("a piece").is_some() {}
         drop(answer);
         if let Some(hit) = exchange.ready(&mut request(shape, number), policy, NOW) {
             let fields: usize = hit.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -176,7 +176,8 @@ async fn overfilled(policy: &Arc<Policy>, shape: Shape) -> (u64, u64) {
     (ROOM, taken(&region))
 }
 
-fn main() {
+#[test]
+fn the_weight_of_what_is_stored_is_what_the_allocator_has_given_for_it() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let policy = Arc::new(Policy::default());
     let mut faults = Vec::new();

@@ -118,7 +118,7 @@ where
     /// # Errors
     /// When socket or TLS settings are not fit for QUIC.
     pub fn listen_quic(&self, socket: UdpSocket, tls: Arc<ServerConfig>) -> Result<h3::Listener, String> {
-        let endpoint = h3::endpoint::open(socket, tls, &self.gate.limits())?;
+        let endpoint = h3::endpoint::open(socket, tls, &self.gate)?;
         h3::endpoint::begin(endpoint, self.door.clone(), self.gate.clone(), self.connections.clone())
     }
 

@@ -82,6 +82,8 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     limits: ArcSwap<Limits>,
+    /// What connections may take of memory, in bytes, if that has a bound.
+    memory: Option<u64>,
     /// Connections that are open, those in their handshake among them.
     connections: AtomicU64,
     /// Tells who waits for a place that one was given back.
@@ -97,8 +99,17 @@ struct Inner {
 
 impl From<Limits> for Gate {
     fn from(limits: Limits) -> Self {
+        Self::within(limits, None)
+    }
+}
+
+impl Gate {
+    /// A gate whose connections may take so many bytes of memory, which bounds what is held for one of them. `limits` are bound by it already.
+    #[must_use]
+    pub fn within(limits: Limits, memory: Option<u64>) -> Self {
         Self(Arc::new(Inner {
             limits: ArcSwap::from_pointee(limits),
+            memory,
             connections: AtomicU64::new(0),
             left: Notify::new(),
             speaking: Default::default(),
@@ -109,9 +120,12 @@ impl From<Limits> for Gate {
             requests_refused: AtomicU64::new(0),
         }))
     }
-}
 
-impl Gate {
+    /// What connections may take of memory, in bytes, if that has a bound.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.0.memory
+    }
+
     /// The limits in force. A connection keeps those it began with.
     #[must_use]
     pub fn limits(&self) -> Arc<Limits> {

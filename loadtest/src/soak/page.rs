@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::results::{EACH_MAX, Results, START_MAX};
 
-/// Makes docs/performance-memory.md.
+/// Makes docs/performance-soak.md.
 #[must_use]
 pub fn page(results: &Results) -> String {
     let mut text = String::from("# Memory of an edge\n\n");
@@ -29,7 +29,7 @@ fn write_circumstances(text: &mut String, results: &Results) {
     let _ = writeln!(
         text,
         "What an edge takes of memory with `memory_limit` and {} small answers on disk, through restarts and under load of every kind. This\n\
-         page is made by `make bench-memory` from performance-memory.json beside it and never edited; the same command repeats it.\n\n\
+         page is made by `make bench-soak` from performance-soak.json beside it and never edited; the same command repeats it.\n\n\
          - Made: {}{revision}.\n\
          - Machine: {}, {} cores, {} MiB of memory, {}; edge, origin, control plane and clients share it.\n\
          - `memory_limit`: {}.\n",

@@ -54,6 +54,8 @@ const READ_MAX: Duration = Duration::from_secs(10);
 const RESIDENT_MAX: u64 = 32 << 20;
 /// How far ahead of the clock an answer may have come, for clocks that were put right a little. What is further ahead is not used.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
+/// Slices that are put together and wait for room in the queue at the same time.
+const PUTTING_MAX: usize = 2;
 /// How long a stop waits for the device.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// How long a node that hears nothing of the purges it missed waits before it serves from disk.
@@ -119,6 +121,8 @@ pub(crate) struct Disk {
     reading: Arc<Semaphore>,
     /// Room for slices on their way from the log, for those too who hold none.
     loading: Semaphore,
+    /// Who puts a slice together for the queue, and waits there; the others wait with what they have.
+    putting: Semaphore,
     failures: AtomicU32,
     warned_of_clock: AtomicBool,
     opened_in_ms: AtomicU64,
@@ -188,6 +192,7 @@ impl Disk {
             ended: watch::Sender::new(false),
             seen: Seen::new(),
             reading: Arc::new(Semaphore::new(usize::try_from(settings.reading_max / settings.slice.max(1)).unwrap_or(usize::MAX >> 4))),
+            putting: Semaphore::new(PUTTING_MAX),
             loading: Semaphore::new(usize::try_from(settings.reading_max / 2 / settings.slice.max(1)).unwrap_or(usize::MAX >> 4).max(2)),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
@@ -480,8 +485,10 @@ impl Disk {
         (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length))
     }
 
-    async fn store_slice(&self, slot: Slot, value: Bytes) -> bool {
-        self.queue.store_when_room(slot, value).await
+    /// Stores a slice, which is put together when it is its turn; `false` when the disk takes nothing.
+    async fn store_slice(&self, slot: Slot, value: impl FnOnce() -> Bytes) -> bool {
+        let Ok(_turn) = self.putting.acquire().await else { return false };
+        self.queue.store_when_room(slot, value()).await
     }
 
     /// The largest body that stays in memory whole while it comes, in bytes.

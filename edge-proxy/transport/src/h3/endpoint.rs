@@ -24,6 +24,10 @@ pub(super) const SEND_WINDOW_BYTES: u64 = 2 << 20;
 const RECEIVE_WINDOW_BYTES: u32 = 4 << 20;
 /// The same of one request.
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+/// Where the memory of connections has a bound, one of them may have this part of it in answers that are not acknowledged, and the same in bodies that
+/// are not read, but no less than the least window.
+const SHARES: u64 = 128;
+const WINDOW_BYTES_MIN: u64 = 128 << 10;
 /// One-way streams of a client at once: control, two of QPACK, and what it tries out.
 const UNI_STREAMS_MAX: u32 = 8;
 /// Handshakes under way from which on a client must show that it has its address, by a Retry (RFC 9000 section 8.1.2), so that nobody can be
@@ -63,11 +67,11 @@ pub(super) struct Handshaking {
 }
 
 /// Opens an endpoint on a socket.
-pub(crate) fn open(socket: UdpSocket, tls: Arc<ServerConfig>, limits: &Limits) -> Result<Endpoint, String> {
+pub(crate) fn open(socket: UdpSocket, tls: Arc<ServerConfig>, gate: &Gate) -> Result<Endpoint, String> {
     let crypto = QuicServerConfig::try_from(tls).map_err(|error| format!("the TLS settings are not fit for QUIC: {error}"))?;
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     server
-        .transport_config(Arc::new(transport(limits)?))
+        .transport_config(Arc::new(transport(&gate.limits(), gate.memory())?))
         .migration(true)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(EARLY_BYTES_MAX)
@@ -76,7 +80,15 @@ pub(crate) fn open(socket: UdpSocket, tls: Arc<ServerConfig>, limits: &Limits) -
         .map_err(|error| format!("QUIC cannot use its socket: {error}"))
 }
 
-fn transport(limits: &Limits) -> Result<TransportConfig, String> {
+/// The windows of a connection for sending, for receiving, and of one stream for receiving, where all connections may take so many bytes.
+pub(super) fn windows(memory: Option<u64>) -> (u64, u32, u32) {
+    let share = memory.map_or(u64::MAX, |memory| (memory / SHARES).max(WINDOW_BYTES_MIN));
+    let least = |window: u32| u32::try_from(share).map_or(window, |share| window.min(share));
+    (SEND_WINDOW_BYTES.min(share), least(RECEIVE_WINDOW_BYTES), least(STREAM_WINDOW_BYTES))
+}
+
+fn transport(limits: &Limits, memory: Option<u64>) -> Result<TransportConfig, String> {
+    let (send, receive, stream) = windows(memory);
     let idle = IdleTimeout::try_from(limits.idle_time.0).map_err(|_| "idle_time is too long for QUIC".to_owned())?;
     let mut transport = TransportConfig::default();
     transport
@@ -85,9 +97,9 @@ fn transport(limits: &Limits) -> Result<TransportConfig, String> {
         .max_idle_timeout(Some(idle))
         // An origin may take longer than that; who has no request is let go by the connection itself.
         .keep_alive_interval(Some(limits.idle_time.0 / 2))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
-        .send_window(SEND_WINDOW_BYTES)
+        .stream_receive_window(VarInt::from_u32(stream))
+        .receive_window(VarInt::from_u32(receive))
+        .send_window(send)
         .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
         .enable_segmentation_offload(true)
         // No datagrams (RFC 9221).
@@ -168,5 +180,18 @@ where
         let handshaking = Handshaking { handshake: self.gate.handshake(), _counted: Arc::clone(&self.under_way) };
         let door = Door { limits: self.gate.limits(), ..self.door.clone() };
         self.connections.spawn(connection::serve(connecting, local, door, self.gate.clone(), place, handshaking));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_a_part_of_the_memory_of_connections() {
+        assert_eq!(windows(None), (SEND_WINDOW_BYTES, RECEIVE_WINDOW_BYTES, STREAM_WINDOW_BYTES));
+        assert_eq!(windows(Some(1 << 40)), windows(None));
+        assert_eq!(windows(Some(40 << 20)), (320 << 10, 320 << 10, 320 << 10));
+        assert_eq!(windows(Some(1 << 20)), (WINDOW_BYTES_MIN, 128 << 10, 128 << 10));
     }
 }

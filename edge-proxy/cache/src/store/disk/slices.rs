@@ -84,7 +84,7 @@ impl Slices {
         let key = Bytes::copy_from_slice(self.key.text());
         let stamp = Stamp { order: self.object, ..Stamp::default() };
         let record = Record { kind: Kind::Slice, key, object: self.object, number, total: self.length, stamp, payload: Bytes::new() };
-        self.disk.store_slice(self.slot(number), record.encode(pieces)).await
+        self.disk.store_slice(self.slot(number), || record.encode(pieces)).await
     }
 
     /// A slice that has so many bytes; none when it was lost.
