@@ -7,17 +7,13 @@ mod cli;
 mod dev;
 mod files;
 mod hangup;
+mod heap;
 mod log;
 mod stop;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mimalloc::MiMalloc;
-
-/// Gives memory back that the allocator of glibc keeps, in as many arenas as there are threads: with it a limit of memory is one.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything builds a TLS configuration: rustls takes the process default, and the first one installed stays. An error

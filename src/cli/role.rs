@@ -8,7 +8,7 @@ use skerry_config::check;
 use skerry_config::process::Process;
 
 use super::Fail;
-use crate::{files, hangup, log, stop};
+use crate::{files, hangup, heap, log, stop};
 
 /// How long the runtime waits for what is still blocked after a clean stop.
 const BLOCKED_MAX: Duration = Duration::from_secs(1);
@@ -60,7 +60,11 @@ pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<
         let (found, role) = (found.name(), role.name());
         return Err(Fail::Usage(format!("{path} has role {found:?}, not {role:?}; start it with: skerry {found} --config {path}")));
     }
+    let bound = heap::bound(&process);
     log::start(format);
+    if let Err(error) = bound {
+        tracing::warn!("{error}");
+    }
     files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Fail::Refused(format!("the runtime does not start: {error}")))?;
