@@ -19,7 +19,7 @@ use crate::vary;
 mod growing;
 mod parts;
 
-pub(crate) use growing::{Cursor, Filling, Growing};
+pub(crate) use growing::{Cursor, Filling, Growing, NARROW_WINDOW_BYTES, WINDOW_BYTES};
 pub(crate) use parts::{Combined, Parts};
 
 /// What an allocation costs beside what was asked for, in bytes: a header, and the rest of a step of 16.

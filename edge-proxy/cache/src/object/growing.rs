@@ -4,7 +4,7 @@
 //! covers pieces, length, end and positions, and is never held over a wait. Once whole, the pieces are immutable and read without it.
 //!
 //! A body that is not to be stored turns into a window: it takes no further readers, forgets what all of them have passed, and its writer
-//! waits while it is more than [`WINDOW_BYTES`] ahead of the slowest.
+//! waits while it is more than [`WINDOW_BYTES`] ahead of the slowest, or [`NARROW_WINDOW_BYTES`] where memory is short.
 //!
 //! A body that is too large for memory has its beginning, or all of it, in slices on disk: readers get from there what is not here.
 
@@ -21,6 +21,9 @@ use crate::store::{Mend, Reading, Slices};
 
 /// How far, in bytes, the writer of a window runs ahead of its slowest reader.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
+
+/// The same while bodies that are being fetched take more than they may.
+pub(crate) const NARROW_WINDOW_BYTES: u64 = 64 << 10;
 
 /// Small pieces are joined up to this many bytes when the body is whole.
 const PIECE_BYTES: usize = 64 << 10;
@@ -274,8 +277,9 @@ impl Growing {
         self.whole.get().map_or_else(|| self.state.lock().sliced, |whole| whole.first)
     }
 
-    /// Waits until the writer may go on; `false` when it is a window that nobody reads any more.
-    pub(crate) async fn room(&self) -> bool {
+    /// Waits until the writer may go on; `false` when it is a window that nobody reads any more. A window may run so many bytes ahead of its
+    /// slowest reader.
+    pub(crate) async fn room(&self, ahead_max: u64) -> bool {
         loop {
             let moved = self.moved.notified();
             tokio::pin!(moved);
@@ -287,7 +291,7 @@ impl Growing {
                 }
                 match state.readers.values().min() {
                     None => return false,
-                    Some(&slowest) if state.len.saturating_sub(slowest) <= WINDOW_BYTES => return true,
+                    Some(&slowest) if state.len.saturating_sub(slowest) <= ahead_max => return true,
                     Some(_) => {}
                 }
             }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use skerry_config::limits::SLICE_BYTES_MIN;
 use skerry_config::process;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -54,6 +55,10 @@ const READ_MAX: Duration = Duration::from_secs(10);
 const RESIDENT_MAX: u64 = 32 << 20;
 /// How far ahead of the clock an answer may have come, for clocks that were put right a little. What is further ahead is not used.
 const AHEAD_MAX: Duration = Duration::from_secs(60);
+/// So many large bodies can come at once, a slice of each in memory, within what bodies that come may take; slices are cut smaller for it.
+const FILLED_AT_ONCE: u64 = 64;
+/// What slices are multiples of, in bytes.
+const PAGE_BYTES: u64 = 4 << 10;
 /// Slices that are put together and wait for room in the queue at the same time.
 const PUTTING_MAX: usize = 2;
 /// How long a stop waits for the device.
@@ -88,16 +93,17 @@ impl Settings {
     /// What the settings file says, with these shares of memory.
     #[must_use]
     pub fn of(disk: &process::Disk, shares: &process::Shares) -> Self {
+        let slice = disk.slice.0.min((shares.filling / FILLED_AT_ONCE).next_multiple_of(PAGE_BYTES).max(SLICE_BYTES_MIN));
         Self {
             path: disk.path.clone(),
             size: disk.size.0,
-            slice: disk.slice.0,
+            slice,
             waiting_max: shares.waiting,
             buffer: shares.buffer,
             reading_max: shares.reading,
             second_hit_below: disk.second_hit_below.0,
             second_hit_above: disk.second_hit_above.map_or(u64::MAX, |size| size.0),
-            resident_max: (shares.stored / 16).clamp(disk.slice.0, RESIDENT_MAX),
+            resident_max: (shares.stored / 16).clamp(slice, RESIDENT_MAX),
         }
     }
 }

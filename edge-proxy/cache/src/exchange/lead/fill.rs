@@ -8,7 +8,7 @@ use super::Trip;
 use crate::answer::{cut_short, too_long};
 use crate::conditional::strong_etag;
 use crate::fetch::{Body, FetchError, FetchErrorKind};
-use crate::object::Object;
+use crate::object::{NARROW_WINDOW_BYTES, Object, WINDOW_BYTES};
 use crate::range::content_range;
 
 /// How often a body that was cut short is asked for again from where it ended.
@@ -96,7 +96,7 @@ impl Trip {
         promised: Option<u64>,
     ) -> Result<Filled, FetchError> {
         loop {
-            if !object.body.room().await {
+            if !object.body.room(self.ahead_max()).await {
                 return Ok(Filled::Unwanted);
             }
             let Some(bytes) = body.chunk().await? else {
@@ -144,6 +144,11 @@ impl Trip {
         // Nobody may join a body that will not be whole.
         self.lead.land();
         object.body.fail(error);
+    }
+
+    /// How far a window may run ahead, in bytes.
+    fn ahead_max(&self) -> u64 {
+        if self.exchange.filling.bytes() > self.exchange.bounds.filling_max { NARROW_WINDOW_BYTES } else { WINDOW_BYTES }
     }
 
     /// Turns the body into a window when it is too large to be stored, or too many bodies grow at once.

@@ -83,3 +83,17 @@ proptest! {
         prop_assert_eq!(filling.bytes(), 0);
     }
 }
+
+#[tokio::test]
+async fn the_writer_of_a_window_waits_the_sooner_the_less_it_may_run_ahead() {
+    let body = Growing::new(Arc::default());
+    let mut reader = body.cursor().unwrap();
+    body.make_window();
+    body.append(&[7; 100_000]);
+    assert!(body.room(super::WINDOW_BYTES).await);
+    let narrow = tokio::time::timeout(std::time::Duration::from_millis(20), body.room(super::NARROW_WINDOW_BYTES));
+    assert!(narrow.await.is_err());
+    // Who reads on lets it go on.
+    let (room, read) = tokio::join!(body.room(super::NARROW_WINDOW_BYTES), reader.next());
+    assert!(room && read.unwrap().is_some());
+}
