@@ -130,7 +130,7 @@ struct Soak {
     /// The edge's `memory_limit`, in MiB.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=65_536))]
     memory_mib: u64,
-    /// How many clients there are, in percent of the usual crowd of some 1,400 connections.
+    /// How many clients there are, in percent of the usual crowd of some 1,200 connections.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=400))]
     crowd: u16,
     /// Write what was measured to this file, as JSON.

@@ -71,7 +71,7 @@ pub struct Settings {
 fn crowds(percent: usize) -> [Crowd; 4] {
     let some = |count: usize| (count * percent / 100).max(1);
     let crowd = |busy, streams, idle, slow| Crowd { busy: (some(busy), streams), idle: some(idle), slow: some(slow) };
-    [crowd(16, 1, 400, 80), crowd(8, 1, 400, 50), crowd(4, 16, 200, 40), crowd(4, 8, 100, 30)]
+    [crowd(16, 1, 400, 40), crowd(8, 1, 400, 30), crowd(4, 16, 200, 20), crowd(4, 8, 100, 10)]
 }
 
 /// Makes one.
