@@ -37,7 +37,7 @@ struct Line {
     /// What the run before wrote down, until the log is open.
     known: HashMap<u32, Full>,
     is_open: bool,
-    /// A block that does not say when it was written, though foyer found something in it.
+    /// A block that cannot be asked when it was written, though foyer found something in it.
     unplaced: Option<(u32, String)>,
 }
 
@@ -91,13 +91,19 @@ impl Order {
         let mut line = self.line.lock();
         let youngest = line.full.back().map_or(0, |youngest| youngest.first);
         let first = self.places.first(block);
-        let first = first.unwrap_or_else(|error| {
-            // One that was written just now is the youngest as far as anybody knows.
-            if !line.is_open {
-                line.unplaced = Some((block, error.to_string()));
+        let first = match first {
+            Ok(Some(first)) => first,
+            // What is in it was wiped after foyer had found it, by who had the log before: nothing in it can outlive anything.
+            Ok(None) if !line.is_open => 0,
+            Ok(None) => youngest,
+            Err(error) => {
+                // One that was written just now is the youngest as far as anybody knows.
+                if !line.is_open {
+                    line.unplaced = Some((block, error.to_string()));
+                }
+                youngest
             }
-            youngest
-        });
+        };
         let known = line.known.remove(&block).filter(|known| known.first == first);
         let full = known.unwrap_or_else(|| Full { block, first, since: now() });
         let at = line.full.partition_point(|earlier| earlier.first <= first);

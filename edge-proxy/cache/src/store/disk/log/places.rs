@@ -139,15 +139,14 @@ impl Places {
         Ok(file.get_or_init(|| opened))
     }
 
-    /// The number of the first value in a block, which rises with each that is written.
+    /// The number of the first value in a block, which rises with each that is written; none where it holds nothing.
     ///
     /// # Errors
-    /// When its file cannot be read, or holds nothing.
-    pub(super) fn first(&self, block: u32) -> io::Result<u64> {
+    /// When its file cannot be read.
+    pub(super) fn first(&self, block: u32) -> io::Result<Option<u64>> {
         let mut page = [0; INDEX_BYTES];
         self.file(block)?.read_exact_at(&mut page, 0)?;
-        let first = entries(&page).and_then(|entries| entries.first().copied());
-        first.map(|first| first.sequence).ok_or_else(|| io::Error::other("it holds nothing"))
+        Ok(entries(&page).and_then(|entries| entries.first().map(|first| first.sequence)))
     }
 
     fn row(&self, hash: u64) -> (&Mutex<[Place; ROW]>, u32) {
