@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skerry_agent::Load;
 use skerry_agent::figures::Figures;
-use skerry_agent::question::Explain;
+use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -53,7 +53,7 @@ impl skerry_agent::Duties for Duties {
         self.figures.load()
     }
 
-    fn explain(&self, request: &Explain) -> Result<serde_json::Value, String> {
-        explain::tell(&self.current.load(), &self.exchange, &self.countries, request)
+    fn explain(self: Arc<Self>, request: Explain) -> Answer {
+        Box::pin(async move { explain::tell(&self.current.load_full(), &self.exchange, &self.countries, &request).await })
     }
 }

@@ -19,7 +19,12 @@ use crate::{fields, fill};
 ///
 /// # Errors
 /// One sentence, when no client could send it.
-pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, countries: &Countries, asked: &Explain) -> Result<serde_json::Value, String> {
+pub(crate) async fn tell(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    countries: &Countries,
+    asked: &Explain,
+) -> Result<serde_json::Value, String> {
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
     let said = head.headers.clone();
     hygiene::strip_own(&mut head.headers);
@@ -42,7 +47,7 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, countries: &Countri
             path_and_query: head.path_and_query,
             headers: head.headers,
         };
-        told.explanation = Some(exchange.explain(&request, policy, Time::from(SystemTime::now())));
+        told.explanation = Some(exchange.explain(&request, policy, Time::from(SystemTime::now())).await);
     }
     serde_json::to_value(told).map_err(|error| format!("the answer cannot be written: {error}"))
 }

@@ -17,7 +17,7 @@ use skerry_transport::hygiene::{self, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 ///
 /// # Errors
 /// One sentence, when no client could send it.
-pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
+pub(crate) async fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) -> Result<serde_json::Value, String> {
     let mut head = Head::of_url(&asked.url, &asked.headers)?;
     let mut told = Told {
         url: format!("{}://{}{}", head.scheme, head.authority, head.path_and_query),
@@ -36,7 +36,7 @@ pub(crate) fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Explain) ->
             path_and_query: head.path_and_query,
             headers: head.headers,
         };
-        told.explanation = Some(exchange.explain(&request, policy, Time::from(SystemTime::now())));
+        told.explanation = Some(exchange.explain(&request, policy, Time::from(SystemTime::now())).await);
     }
     serde_json::to_value(told).map_err(|error| format!("the answer cannot be written: {error}"))
 }

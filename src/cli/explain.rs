@@ -169,6 +169,7 @@ fn fields(variant: &Value) -> String {
 /// The stored response, with its arithmetic written out.
 fn about(stored: &Value) -> Vec<String> {
     let mut what = vec![format!("status {}", show::text(stored, "status"))];
+    what.extend((stored.get("tier").and_then(Value::as_str) == Some("disk")).then(|| "on disk".to_owned()));
     what.extend(stored.get("length").and_then(Value::as_u64).map(show::bytes));
     what.push(show::text(&stored["stored_at"], "date"));
     what.extend(stored.get("etag").map(|_| format!("ETag {}", show::text(stored, "etag"))));
@@ -261,7 +262,7 @@ mod tests {
                     "obey_request": true, "key": {"headers": ["x-a"]}, "cookies": {}},
                 "variant": {"fields": [{"name": "accept-encoding", "value": "gzip"}, {"name": "x-b"}], "hash": "11ee"},
                 "stored": {
-                    "status": 200, "length": 2048, "tags": 2, "etag": "\"1\"", "stored_at": {"unix_ms": 0, "date": "D"},
+                    "tier": "disk", "status": 200, "length": 2048, "tags": 2, "etag": "\"1\"", "stored_at": {"unix_ms": 0, "date": "D"},
                     "age": {"initial_ms": 500, "resident_ms": 12_000, "current_ms": 12_500},
                     "lifetime": {"lifetime_ms": 60_000, "source": "s-maxage", "remaining_ms": 47_500, "no_cache": false},
                     "stale_while_revalidate": {"window_ms": 10_000, "remaining_ms": 57_500, "open": true},
@@ -279,7 +280,7 @@ mod tests {
             "  policy    stale_if_error 1h, request_directives obey, key {\"headers\":[\"x-a\"]}",
             "  key       http://shop.test/a  (00ff)",
             "  variant   accept-encoding: gzip; no x-b  (11ee)",
-            "  stored    status 200, 2.0 KiB, D, ETag \"1\", 2 tags",
+            "  stored    status 200, on disk, 2.0 KiB, D, ETag \"1\", 2 tags",
             "  age       12.500 s = 0.500 s at arrival + 12 s here",
             "  lifetime  60 s by s-maxage: fresh for 47.500 s more",
             "  stale     stale-while-revalidate 10 s, open for 57.500 s more",

@@ -9,17 +9,21 @@ use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::connect::{self, Failure};
 use crate::wire::control_client::ControlClient;
-use crate::wire::{self, Hello, Order, Purged, Report, order, report};
+use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
 use crate::{Duties, Inner, Load, question};
 
 mod orders;
 
 /// Reports waiting to be sent; whoever reports waits when it is full.
 const REPORTS_MAX: usize = 64;
+
+/// Questions being answered at the same time; further ones are told so.
+const QUESTIONS_MAX: usize = 16;
 
 /// Time between two tries of a node that was removed or refused: a person has to act first.
 const REFUSED_RETRY: Duration = Duration::from_secs(30);
@@ -156,6 +160,8 @@ async fn carry_out(
     reports: &mpsc::Sender<Report>,
     moved: &Notify,
 ) -> End {
+    // They end with the stream.
+    let mut questions = JoinSet::new();
     let mut desk = orders::Desk::new(Arc::clone(inner), Arc::clone(duties));
     loop {
         let order = match orders.message().await {
@@ -180,10 +186,12 @@ async fn carry_out(
                 Err(why) => Err(why),
             },
             order::What::Ask(ask) => {
-                let what = Some(report::What::Answered(question::answer(&**duties, &ask)));
-                // Orders do not wait for an answer to be sent: with so many reports waiting it would come too late.
-                if reports.try_send(Report { what }).is_err() {
-                    tracing::warn!("an answer was dropped, the connection is too slow");
+                while questions.try_join_next().is_some() {}
+                if questions.len() < QUESTIONS_MAX {
+                    questions.spawn(answer(Arc::clone(duties), ask, reports.clone()));
+                } else {
+                    let why = format!("{QUESTIONS_MAX} other questions are being answered, ask again");
+                    tell(reports, Answered { id: ask.id, outcome: Some(answered::Outcome::Error(why)) });
                 }
                 Ok(())
             }
@@ -192,6 +200,18 @@ async fn carry_out(
         if let Err(why) = done {
             return End::Lost(format!("the control plane broke the protocol: {why}"));
         }
+    }
+}
+
+/// Answers a question, which may take a read from disk.
+async fn answer(duties: Arc<dyn Duties>, ask: Ask, reports: mpsc::Sender<Report>) {
+    tell(&reports, question::answer(duties, ask).await);
+}
+
+/// Sends an answer if it can be sent at once: with so many reports waiting it would come too late.
+fn tell(reports: &mpsc::Sender<Report>, answered: Answered) {
+    if reports.try_send(Report { what: Some(report::What::Answered(answered)) }).is_err() {
+        tracing::warn!("an answer was dropped, the connection is too slow");
     }
 }
 

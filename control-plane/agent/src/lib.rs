@@ -84,12 +84,12 @@ pub trait Duties: Send + Sync + 'static {
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
 
-    /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, asks nobody, and
-    /// must not block.
+    /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, and asks nobody but its own
+    /// disk. Orders do not wait for it.
     ///
     /// # Errors
     /// One sentence, when there can be no such request.
-    fn explain(&self, request: &question::Explain) -> Result<serde_json::Value, String>;
+    fn explain(self: Arc<Self>, request: question::Explain) -> question::Answer;
 }
 
 /// Counts since the start of the process.

@@ -36,6 +36,22 @@ async fn all_nodes_or_one_are_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_ponders_hears_its_orders_and_says_when_it_has_enough() {
+    let house = House::start().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    let asked = futures_util::future::join_all((0..16).map(|_| house.get("/v1/explain?url=http://a.test/ponder"))).await;
+    for answer in asked {
+        assert_eq!(answer.json()["nodes"][0]["error"], "no answer within 2 s");
+    }
+    let answer = house.get("/v1/explain?url=http://a.test/").await.json();
+    assert_eq!(answer["nodes"][0]["error"], "16 other questions are being answered, ask again");
+    let purged = house.post("/v1/purges?wait=5s", json!({"all": true})).await.json();
+    assert_eq!(purged["nodes"]["acked"], json!(["edge-1"]), "{purged}");
+    node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_makes_no_sense_reaches_no_node() {
     let house = House::start().await;
     let many = format!("url=http://a/{}", "&header=a:b".repeat(65));

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use skerry_agent::question::Explain;
+use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings};
 use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
 use skerry_config::purge::Purge;
@@ -218,8 +218,12 @@ impl Duties for Told {
         Load { requests: 3, hits: 2, bytes: 1 }
     }
 
-    fn explain(&self, request: &Explain) -> Result<Value, String> {
-        if request.url.contains("refuse") { Err("this node is contrary".to_owned()) } else { Ok(json!({"asked": request})) }
+    fn explain(self: Arc<Self>, request: Explain) -> question::Answer {
+        let contrary = request.url.contains("refuse");
+        if request.url.contains("ponder") {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(async move { if contrary { Err("this node is contrary".to_owned()) } else { Ok(json!({"asked": request})) } })
     }
 }
 

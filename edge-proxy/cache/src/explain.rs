@@ -86,6 +86,8 @@ pub struct Field {
 /// A stored response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stored {
+    /// Where it was found; the disk is looked at where memory has nothing that can be used.
+    pub tier: Tier,
     /// Its status.
     pub status: u16,
     /// When its head arrived, or when it was last confirmed.
@@ -115,6 +117,16 @@ pub struct Stored {
     /// `Cache-Status` of the caches before this one, about the fetch that brought it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<String>,
+}
+
+/// Where an answer is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// In memory, and perhaps on disk too.
+    Memory,
+    /// On disk alone.
+    Disk,
 }
 
 /// Some bytes of a body.

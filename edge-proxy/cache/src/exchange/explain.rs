@@ -1,6 +1,6 @@
 //! Explaining a request: the steps of [`Exchange::run`] gone along with the same lookups, up to where they would change something.
 //!
-//! Changes nothing that is stored and asks nobody. A look is still a look: it counts for what the store keeps when it is full, and it starts
+//! Changes nothing that is stored and asks nobody but the disk, of which nothing goes into memory for it but rules for queries. A look is still a look: it counts for what the store keeps when it is full, and it starts
 //! the second after a failed refresh, as any request's would.
 
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use super::{Exchange, scope};
 use crate::answer::Forwarded;
 use crate::cookies;
 use crate::explain::{
-    Age, Bytes, Compared, Explanation, Field, KeyView, Lifetime, Moment, Next, Outcome, Purges, Stored, Variant, Verdict as Shown, Window,
+    Age, Bytes, Compared, Explanation, Field, KeyView, Lifetime, Moment, Next, Outcome, Purges, Stored, Tier, Variant, Verdict as Shown,
+    Window,
 };
 use crate::flight::{Flight, FlightKey, Scope};
 use crate::freshness::Source;
@@ -29,21 +30,27 @@ use crate::vary;
 
 impl Exchange {
     /// Says what is stored for a GET of `request`, and what such a request would get at `now` and why. `policy` is as for [`Self::run`].
-    #[must_use]
-    pub fn explain(&self, request: &Request, policy: &Policy, now: Time) -> Explanation {
+    pub async fn explain(&self, request: &Request, policy: &Policy, now: Time) -> Explanation {
         let directives = Directives::of(&request.headers, policy);
         let past = directives.way_past(&request.headers, policy);
         let mut request = request.clone();
         cookies::strip(&mut request.headers, &policy.cookies);
         let request = &request;
+        self.load_search_rules(request, policy, now).await;
         let primary = self.primary(request, policy);
-        let found = self.find(&primary, request, &directives, now);
+        let (found, on_disk) = self.find_without_use(&primary, request, &directives, now).await;
+        let seen = |key: &Key| match self.store.get(key) {
+            Some(entry) => Some((entry, Tier::Memory)),
+            None => on_disk.iter().find(|(known, _)| known == key).map(|(_, entry)| (entry.clone(), Tier::Disk)),
+        };
         let authorized = request.headers.contains_key(header::AUTHORIZATION);
         // As it is in the store: a lookup hides what a purge took away.
-        let (object, parts) = match self.store.get(&found.key) {
-            Some(Entry::Object(object)) => (Some(object), Vec::new()),
-            Some(Entry::Parts(parts)) => (Some(Arc::clone(parts.head())), parts.runs().iter().map(|run| bytes(run)).collect()),
-            Some(Entry::Marker(_) | Entry::Search(_)) | None => (None, Vec::new()),
+        let (object, parts, tier) = match seen(&found.key) {
+            Some((Entry::Object(object), tier)) => (Some(object), Vec::new(), tier),
+            Some((Entry::Parts(parts), tier)) => {
+                (Some(Arc::clone(parts.head())), parts.runs().iter().map(|run| bytes(run)).collect(), tier)
+            }
+            Some((Entry::Marker(_) | Entry::Search(_), _)) | None => (None, Vec::new(), Tier::Memory),
         };
         let scope = scope::of(request, &found);
         let looked = Looked {
@@ -61,22 +68,13 @@ impl Exchange {
             now: moment(now),
             policy: policy.clone(),
             key: KeyView { text: primary.readable(), hash: hex(&primary) },
-            variant: self.variant(&primary, &looked.found.key, request),
-            stored: object.as_deref().map(|object| Stored { parts, ..stored(object, now) }),
+            variant: seen(&primary).and_then(|(entry, _)| variant(&entry, &looked.found.key, request)),
+            stored: object.as_deref().map(|object| Stored { parts, ..stored(object, tier, now) }),
             uncacheable_until: looked.uncacheable_until.map(moment),
             fetching: looked.fetching,
             next: looked.next(),
             purges: looked.purges,
         }
-    }
-
-    fn variant(&self, primary: &Key, key: &Key, request: &Request) -> Option<Variant> {
-        let Some(Entry::Marker(marker)) = self.store.get(primary) else { return None };
-        let field = |name: &HeaderName| Field {
-            name: name.as_str().to_owned(),
-            value: vary::value(name, &request.headers).map(|value| String::from_utf8_lossy(&value).into_owned()),
-        };
-        Some(Variant { fields: marker.fields.iter().map(field).collect(), hash: hex(key) })
     }
 
     /// Whether a fetch is under way that a request may join.
@@ -95,6 +93,16 @@ impl Exchange {
         let invalidated = self.purges.is_invalidated(&object.identity, &object.mark);
         Purges { in_force, invalidated, stamp: Some(object.mark.stamp()), compared: compared.collect(), verdict: Some(verdict) }
     }
+}
+
+/// The variant that a marker leads to.
+fn variant(entry: &Entry, key: &Key, request: &Request) -> Option<Variant> {
+    let Entry::Marker(marker) = entry else { return None };
+    let field = |name: &HeaderName| Field {
+        name: name.as_str().to_owned(),
+        value: vary::value(name, &request.headers).map(|value| String::from_utf8_lossy(&value).into_owned()),
+    };
+    Some(Variant { fields: marker.fields.iter().map(field).collect(), hash: hex(key) })
 }
 
 /// Everything the steps look at.
@@ -222,12 +230,13 @@ fn upstream(outcome: Outcome, reason: Forwarded, detail: Option<&'static str>, w
     Next { outcome, fwd: Some(reason.as_str()), detail, why }
 }
 
-fn stored(object: &Object, now: Time) -> Stored {
+fn stored(object: &Object, tier: Tier, now: Time) -> Stored {
     let freshness = &object.freshness;
     let text =
         |name: HeaderName, headers: &HeaderMap| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let current = freshness.age(now);
     Stored {
+        tier,
         status: object.status.as_u16(),
         stored_at: moment(freshness.responded_at),
         age: Age {

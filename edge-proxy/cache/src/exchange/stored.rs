@@ -34,6 +34,15 @@ const JOURNAL: &str = "purges.journal";
 const TURNS: usize = 256;
 /// How often a lookup goes on with what the disk had: rules of queries, marker, object.
 const LOOKS_MAX: usize = 4;
+
+/// What a look at the disk is for.
+#[derive(Clone, Copy)]
+enum Look {
+    /// What is found goes into memory.
+    Use,
+    /// What is found is only told, also what a purge took away.
+    Know,
+}
 /// How often changes of the purge table that nobody waits for are brought to the device.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -196,8 +205,23 @@ impl Exchange {
     pub(super) async fn find_stored(&self, primary: &Key, request: &Request, directives: &Directives, now: Time) -> Found {
         let found = self.find(primary, request, directives, now);
         match &self.disk {
-            Some(disk) if found.object.is_none() => self.find_on_disk(disk, primary, request, directives, now, found).await,
+            Some(disk) if found.object.is_none() => self.find_on_disk(disk, Look::Use, (primary, request, directives, now)).await.0,
             _ => found,
+        }
+    }
+
+    /// The same for who only wants to know, with what only the disk has of it.
+    pub(super) async fn find_without_use(
+        &self,
+        primary: &Key,
+        request: &Request,
+        directives: &Directives,
+        now: Time,
+    ) -> (Found, Vec<(Key, Entry)>) {
+        let found = self.find(primary, request, directives, now);
+        match &self.disk {
+            Some(disk) if found.object.is_none() => self.find_on_disk(disk, Look::Know, (primary, request, directives, now)).await,
+            _ => (found, Vec::new()),
         }
     }
 
@@ -222,16 +246,13 @@ impl Exchange {
     async fn find_on_disk(
         &self,
         disk: &Arc<Disk>,
-        primary: &Key,
-        request: &Request,
-        directives: &Directives,
-        now: Time,
-        in_memory: Found,
-    ) -> Found {
-        let mut found = in_memory;
+        look: Look,
+        (primary, request, directives, now): (&Key, &Request, &Directives, Time),
+    ) -> (Found, Vec<(Key, Entry)>) {
         let mut loaded: Vec<(Key, Entry)> = Vec::new();
         let mut tried: Vec<Key> = Vec::new();
-        for _ in 0..LOOKS_MAX {
+        let mut looks = 0;
+        let mut found = loop {
             let missing = RefCell::new(Vec::new());
             let get = |key: &Key| {
                 let entry = self.store.get(key).or_else(|| loaded.iter().find(|(known, _)| known == key).map(|(_, entry)| entry.clone()));
@@ -240,7 +261,7 @@ impl Exchange {
                 }
                 entry
             };
-            found = lookup::find_by(get, &self.purges, primary, request, now);
+            let mut found = lookup::find_by(get, &self.purges, primary, request, now);
             found.from_disk = !loaded.is_empty();
             let missing = missing.into_inner();
             let count = loaded.len();
@@ -249,16 +270,19 @@ impl Exchange {
                     continue;
                 }
                 tried.push(key.clone());
-                if let Some(entry) = self.load(disk, &key, now).await {
-                    loaded.push((key, entry));
-                }
+                let entry = match look {
+                    Look::Use => self.load(disk, &key, now).await,
+                    Look::Know => disk.peek(&key, now).await,
+                };
+                loaded.extend(entry.map(|entry| (key, entry)));
             }
-            if loaded.len() == count {
-                break;
+            looks += 1;
+            if loaded.len() == count || looks == LOOKS_MAX {
+                break found;
             }
-        }
+        };
         directives.apply(&mut found, now);
-        found
+        (found, loaded)
     }
 
     /// What the disk has under a key. It goes into memory, unless something came there meanwhile or a purge took it out of use.

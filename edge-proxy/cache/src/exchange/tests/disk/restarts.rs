@@ -69,6 +69,43 @@ async fn variants_heads_and_rules_of_queries_are_found_again() {
 }
 
 #[tokio::test]
+async fn what_only_the_disk_has_is_explained_and_stays_there() {
+    let upstream = Upstream::new(|_, call| {
+        let vary: &[(&str, &str)] = &[("cache-control", "max-age=600"), ("vary", "accept-language")];
+        Reply::new(200, if call.request.path_and_query == "/vary" { vary } else { FRESH }, "body")
+    });
+    let mut lasting = Lasting::new(&upstream).await;
+    let german = get_with("/vary", &[("accept-language", "de")]);
+    for request in [get("/a"), get("/b"), german.clone()] {
+        lasting.house.ask(request, START).await;
+    }
+    lasting.settled().await;
+    assert_eq!(lasting.house.explain(&get("/a"), START).await["stored"]["tier"], "memory");
+    lasting.restart().await;
+    purge(&lasting.house.exchange, 1, Targets { urls: vec!["https://shop.example/b".to_owned()], ..Targets::default() });
+    for _ in 0..2 {
+        let kept = lasting.house.explain(&get("/a"), seconds(10)).await;
+        assert_eq!((&kept["stored"]["tier"], &kept["stored"]["length"]), (&"disk".into(), &4.into()), "{kept:#}");
+        assert_eq!((&kept["next"]["outcome"], &kept["stored"]["age"]["current_ms"]), (&"hit".into(), &10_000.into()));
+        let purged = lasting.house.explain(&get("/b"), seconds(10)).await;
+        assert_eq!((&purged["stored"]["tier"], &purged["purges"]["verdict"]), (&"disk".into(), &"gone".into()), "{purged:#}");
+        assert_eq!(
+            (&purged["next"]["outcome"], &purged["next"]["why"]),
+            (&"miss".into(), &"purge 1 (by url) removed what is stored".into())
+        );
+        let variant = lasting.house.explain(&german, seconds(10)).await;
+        assert_eq!((&variant["next"]["outcome"], &variant["variant"]["fields"][0]["value"]), (&"hit".into(), &"de".into()), "{variant:#}");
+        let other = lasting.house.explain(&get_with("/vary", &[("accept-language", "en")]), seconds(10)).await;
+        assert_eq!((&other["next"]["fwd"], &other["stored"]), (&"vary-miss".into(), &serde_json::Value::Null), "{other:#}");
+    }
+    let figures = lasting.house.exchange.figures();
+    assert_eq!((figures.entries, figures.disk.unwrap().hits, upstream.calls()), (0, 0, 3));
+    // A request uses it, and memory has it from then on.
+    assert_eq!(lasting.house.ask(get("/a"), seconds(10)).await.1, "c; hit; ttl=590");
+    assert_eq!(lasting.house.explain(&get("/a"), seconds(10)).await["stored"]["tier"], "memory");
+}
+
+#[tokio::test]
 async fn purges_of_every_kind_hold() {
     let targets: [Targets; 7] = [
         Targets { urls: vec!["https://shop.example/a".to_owned()], ..Targets::default() },
