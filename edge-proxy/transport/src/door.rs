@@ -10,6 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
 
 use crate::client::{Client, Protocol};
 use crate::h3;
@@ -90,6 +91,11 @@ pub struct Told {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+/// Has an answer without a date get the time of sending (RFC 9110 section 6.6.1).
+pub(crate) fn ensure_date(headers: &mut HeaderMap) {
+    headers.entry(header::DATE).or_insert_with(get_cached_date);
 }
 
 /// A status line and fields as HTTP/1.1 writes them, without the empty line behind them; every line ends with CRLF.

@@ -140,6 +140,10 @@ async fn above_a_limit_is_a_status_and_the_connection_goes_on() {
         assert_eq!(client.answer(3).await, (200, Ok(SMALL)));
     }
     assert_eq!(server.sessions(), 0);
+    let url = format!("http://{}/{}", server.address, "a".repeat(100));
+    let got = run("curl", args(&["-sS", "--http2-prior-knowledge", "-I", &url])).await;
+    let text = String::from_utf8(got.stdout).unwrap();
+    assert!(text.starts_with("HTTP/2 414") && text.contains("\r\ndate: "), "{text}");
     // Larger than the crate lets through: it says 431 itself.
     let mut client = Raw::open(server.address, &[]).await;
     client.ask(1, &get("/small", &[("a", &"a".repeat(10_000))])).await;

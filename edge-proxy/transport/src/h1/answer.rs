@@ -1,13 +1,12 @@
 //! Writes the answers of the front door itself: one that is at hand in as few writes as the kernel takes, and the word to who is refused.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind, IoSlice, Write as _};
+use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::header;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use crate::connection::Socket;
@@ -111,13 +110,11 @@ fn poll_flush(socket: &mut Socket, pace: &mut Pace, cx: &mut Context<'_>) -> Pol
 
 /// Tells a client that its request goes no further, and closes the connection so that it reads that.
 pub(super) async fn refuse(socket: &mut Socket, told: Told, head_only: bool, pace: &mut Pace) {
-    let mut head = door::text(told.status, &told.headers).to_vec();
-    if !told.headers.contains_key(header::DATE) {
-        // Writing into memory does not fail.
-        let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
-    }
+    let Told { status, mut headers, body } = told;
+    door::ensure_date(&mut headers);
+    let mut head = door::text(status, &headers).to_vec();
     head.extend_from_slice(b"Connection: close\r\n\r\n");
-    let mut body = [if head_only { Bytes::new() } else { told.body }];
+    let mut body = [if head_only { Bytes::new() } else { body }];
     let (_, is_whole) = Pieces::new(&head, &mut body).write(socket, pace).await;
     if is_whole {
         linger(socket).await;

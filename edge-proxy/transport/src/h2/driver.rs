@@ -10,13 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, request};
 use pingora::apps::HttpServerApp as _;
 use pingora::http::RequestHeader;
 use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::ProxyHttp;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -29,7 +27,7 @@ use super::{Connection, SEND_BUFFER};
 use crate::accept::Door;
 use crate::alarm::Alarm;
 use crate::client::Client;
-use crate::door::{Ready, ReadyHead};
+use crate::door::{self, Ready, ReadyHead};
 use crate::h1::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 use crate::head::{Head, Line, Refusal};
 use crate::pace::{self, WINDOW};
@@ -295,6 +293,7 @@ where
         let told = self.door.behind.refused(refusal, &self.client);
         let (mut message, body) = (Response::new(()), if *method == Method::HEAD { Bytes::new() } else { told.body });
         (*message.status_mut(), *message.headers_mut()) = (told.status, told.headers);
+        door::ensure_date(message.headers_mut());
         if let Ok(mut stream) = answer.send_response(message, body.is_empty())
             && !body.is_empty()
         {
@@ -316,7 +315,7 @@ where
             // Nobody is asked for the head of another protocol.
             ReadyHead::Text(_) | ReadyHead::Section(_) => *message.status_mut() = entry.status,
         }
-        keep_date(message.headers_mut());
+        door::ensure_date(message.headers_mut());
         let length: usize = body.iter().map(Bytes::len).sum();
         let sent = match answer.send_response(message, length == 0) {
             Ok(mut stream) if length > 0 => {
@@ -349,13 +348,6 @@ async fn linger(mut body: RecvStream) {
     };
     // Who goes on for longer is cut off.
     let _ = tokio::time::timeout(LINGER_TIME_MAX, taking).await;
-}
-
-/// An answer without a date gets the time of sending (RFC 9110 section 6.6.1).
-fn keep_date(headers: &mut HeaderMap<HeaderValue>) {
-    if !headers.contains_key(header::DATE) {
-        headers.insert(header::DATE, get_cached_date());
-    }
 }
 
 /// Whether a client sends more in a period than its requests account for.

@@ -28,7 +28,7 @@ use super::section::{self, Malformed};
 use crate::accept::Door;
 use crate::alarm::Alarm;
 use crate::client::Client;
-use crate::door::{Ready, ReadyHead};
+use crate::door::{self, Ready, ReadyHead, Told};
 use crate::head::{Head, Line, Refusal};
 use crate::hygiene::has_http1;
 use crate::pace;
@@ -89,7 +89,8 @@ where
     /// gone, because a connection that is closed takes with it what its client does not have yet.
     pub(super) async fn run(self, mut incoming: Incoming, send: SendStream, decoder: Decoder, said: Said) -> Option<Sent> {
         let mut answer = Answer::new(send, self.door.limits.rate_min.0, said);
-        let (asked, ready) = match self.read(&mut incoming, decoder).await {
+        let mut head_only = false;
+        let (asked, ready) = match self.read(&mut incoming, decoder, &mut head_only).await {
             Ok((asked, head)) => {
                 if let Some(priority) = Priority::of(&asked.parts.headers) {
                     answer.set_priority(priority);
@@ -98,7 +99,7 @@ where
                 (asked, if from_memory { self.door.behind.at_once(head, &self.client) } else { None })
             }
             Err(refused) => {
-                Box::pin(self.turn_away(refused, incoming, answer)).await;
+                Box::pin(self.turn_away(refused, head_only, incoming, answer)).await;
                 return None;
             }
         };
@@ -112,11 +113,11 @@ where
     }
 
     /// Ends a request that gets no further.
-    async fn turn_away(&self, refused: Refused, mut incoming: Incoming, mut answer: Answer) {
+    async fn turn_away(&self, refused: Refused, head_only: bool, mut incoming: Incoming, mut answer: Answer) {
         let gone = answer.taken();
         let left = match refused {
             Refused::With(refusal) => {
-                self.refuse(refusal, &mut answer).await;
+                self.refuse(refusal, head_only, &mut answer).await;
                 incoming.stop(code_of(refusal));
                 answer.time_left(SEND_WINDOW_BYTES)
             }
@@ -138,12 +139,13 @@ where
         let _ = timeout(left, gone).await;
     }
 
-    /// Reads the head, and as much of the body as it takes to know whether there is one.
-    async fn read(&self, incoming: &mut Incoming, mut decoder: Decoder) -> Result<(Asked, Head), Refused> {
+    /// Reads the head, and as much of the body as it takes to know whether there is one. `head_only` turns true as soon as the method is known to be
+    /// HEAD, whatever is wrong with the rest.
+    async fn read(&self, incoming: &mut Incoming, mut decoder: Decoder, head_only: &mut bool) -> Result<(Asked, Head), Refused> {
         let limits = &self.door.limits;
         let reading = async {
             let section = incoming.head().await?;
-            let (asked, head) = decoder.decode(&section, limits.fields as usize)?;
+            let (asked, head) = decoder.decode(&section, limits.fields as usize, head_only)?;
             let length = self.check(&asked)?;
             incoming.tell(length);
             // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none. One that is said to have none
@@ -172,9 +174,10 @@ where
         }
     }
 
-    async fn refuse(&self, refusal: Refusal, answer: &mut Answer) {
-        let told = self.door.behind.refused(refusal, &self.client);
-        let _ = answer.whole(&section::encode(told.status, &told.headers), vec![told.body]).await;
+    async fn refuse(&self, refusal: Refusal, head_only: bool, answer: &mut Answer) {
+        let Told { status, mut headers, body } = self.door.behind.refused(refusal, &self.client);
+        door::ensure_date(&mut headers);
+        let _ = answer.whole(&section::encode(status, &headers), if head_only { Vec::new() } else { vec![body] }).await;
     }
 
     /// Has Pingora answer a request.
@@ -254,7 +257,7 @@ impl Decoder {
         Self { resolver: Some(resolver), head }
     }
 
-    fn decode(&mut self, section: &[u8], fields_max: usize) -> Result<(Asked, Head), Refused> {
+    fn decode(&mut self, section: &[u8], fields_max: usize, head_only: &mut bool) -> Result<(Asked, Head), Refused> {
         // The pseudo-header fields, which are no fields of the head's own, come on top.
         match section::inspect(section, fields_max + 4) {
             Ok(_) => {}
@@ -269,6 +272,7 @@ impl Decoder {
             _ => return Err(Refused::Gone),
         };
         let (parts, ()) = request.into_parts();
+        *head_only = parts.method == Method::HEAD;
         let head = head_of(&parts).map_err(Refused::With)?;
         Ok((Asked { parts, note }, head))
     }

@@ -180,6 +180,18 @@ async fn bounds_hold_by_what_is_announced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_has_a_date_and_for_head_no_body() {
+    let running = start(Limits { target: Size(100), ..Limits::default() }).await;
+    let (mut asking, _driver) = running.client().await;
+    let long = format!("/{}", "a".repeat(100));
+    for (method, path, name, status) in [("GET", &*long, "x", 414), ("HEAD", &long, "x", 414), ("HEAD", "/", "keep-alive", 400)] {
+        let got = ask(&mut asking, request(method, path).header(name, "1"), &[]).await;
+        assert_eq!((got.status(), got.text()), (status, if method == "HEAD" { "" } else { "no" }), "{method} {path} {name}");
+        assert!(got.end.is_ok() && got.head.headers().contains_key("date"), "{got:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_are_what_their_heads_say() {
     let running = start(Limits { body: Size(10), ..Limits::default() }).await;
     let connection = running.connect().await;
