@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use h3::error::Code;
-use quinn::{ConnectionError, ReadToEndError, VarInt};
+use quinn::{ConnectionError, ReadToEndError, RecvStream, VarInt};
 use skerry_config::process::Limits;
 use skerry_config::units::{Period, Size};
 use skerry_transport::h3::frames::{self, Found, Frames, Stream, put_header};
@@ -313,6 +313,72 @@ async fn requests_at_once_are_bounded_and_given_back() {
         let _ = receive.stop(VarInt::from_u32(0x10c));
     }
     is_well(&running).await;
+}
+
+/// The stream on which the server says goodbye, with nothing of it read.
+async fn control(connection: &quinn::Connection) -> RecvStream {
+    loop {
+        let mut stream = within(connection.accept_uni()).await.unwrap();
+        let mut kind = [1];
+        within(stream.read_exact(&mut kind)).await.unwrap();
+        if kind == [0] {
+            return stream;
+        }
+    }
+}
+
+/// Waits for the next GOAWAY, and tells from which stream on requests go unseen.
+async fn goodbye(control: &mut RecvStream) -> u64 {
+    loop {
+        let mut header = [0; 2];
+        within(control.read_exact(&mut header)).await.unwrap();
+        let mut payload = vec![0; usize::from(header[1])];
+        within(control.read_exact(&mut payload)).await.unwrap();
+        if u64::from(header[0]) == frames::GOAWAY {
+            return frames::varint(&mut &payload[..]).unwrap();
+        }
+    }
+}
+
+/// Whether a request that was on its way when a stop was asked for was taken; if not, it was refused as it should be.
+async fn is_taken_while_ending() -> bool {
+    let running = start(Limits::default()).await;
+    let connection = running.connect().await;
+    let mut control = control(&connection).await;
+    let [_, scheme, authority, _] = BEGIN;
+    let held = head(&[(":method", "GET"), scheme, authority, (":path", "/held")]);
+    let held = say(&connection, &held, true);
+    let others = async {
+        until(|| running.seen.lock().contains(&"/held".to_owned())).await;
+        running.stop.send(true).unwrap();
+        let under_way = say(&connection, &head_with(&[]), true).await;
+        assert!(goodbye(&mut control).await > 4, "the first word allows for what is under way");
+        let is_taken = matches!(under_way, End::Answer(200, _));
+        assert!(is_taken || under_way == End::Reset(Code::H3_REQUEST_REJECTED), "{under_way:?}");
+        assert_eq!(goodbye(&mut control).await, if is_taken { 8 } else { 4 }, "the last word names what was taken");
+        // Nothing was done with what comes behind it, and the client is told so.
+        assert_eq!(say(&connection, &head_with(&[]), true).await, End::Reset(Code::H3_REQUEST_REJECTED));
+        running.release.notify_one();
+        is_taken
+    };
+    let (held, is_taken) = tokio::join!(held, others);
+    assert!(matches!(held, End::Answer(200, _)), "{held:?}");
+    assert_eq!(running.seen.lock().len(), 1 + usize::from(is_taken));
+    let ConnectionError::ApplicationClosed(closed) = within(connection.closed()).await else { panic!("not closed") };
+    assert_eq!(closed.error_code, VarInt::from_u64(Code::H3_NO_ERROR.value()).unwrap());
+    within(running.drained).await.unwrap();
+    is_taken
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_at_a_stop_is_taken_and_what_comes_later_is_refused() {
+    // The time for it is short, and a busy machine may miss it.
+    for _ in 0..5 {
+        if is_taken_while_ending().await {
+            return;
+        }
+    }
+    panic!("no request that was under way was taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
