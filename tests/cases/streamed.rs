@@ -208,7 +208,7 @@ fn a_body_above_the_limit_is_refused_whether_its_length_was_told_or_not() {
     assert_eq!(settings.matches("\nbody = \"1GiB\"\n").count(), 1, "{settings}");
     std::fs::write(&config, settings.replace("\nbody = \"1GiB\"\n", "\nbody = \"1MiB\"\n")).unwrap();
     cdn.start_again("edge-1");
-    let file = cdn.file("upload", &"a".repeat((1 << 20) + 1));
+    let file = cdn.file("upload", &"a".repeat(4 << 20));
     let url = format!("http://{}/up", cdn.edge(1));
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         for more in ["X-Length: yes", "Transfer-Encoding: chunked"] {

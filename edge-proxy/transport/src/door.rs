@@ -4,7 +4,7 @@
 //! what needs more (a fetch, an upload, an upgrade) becomes a session of Pingora's. The tier counts and logs both ways alike.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
@@ -92,6 +92,11 @@ pub struct Told {
     /// The body.
     pub body: Bytes,
 }
+
+/// How long a client that was refused may go on sending, so that it reads what it is told.
+pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// The bytes it may send meanwhile.
+pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Has an answer without a date get the time of sending (RFC 9110 section 6.6.1).
 pub(crate) fn ensure_date(headers: &mut HeaderMap) {

@@ -29,7 +29,6 @@ pub mod request;
 mod wait;
 
 use answer::Pieces;
-pub(crate) use answer::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
 pub(crate) use handover::Handed;
 use handover::{Back, Slot};
 use request::{Body, EMPTY_LINES_MAX, Finder, Request, Rest};

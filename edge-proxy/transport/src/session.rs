@@ -13,15 +13,13 @@ use pingora::proxy::Session;
 
 use crate::alarm::Alarm;
 use crate::client::Client;
+use crate::door::LINGER_TIME_MAX;
 use crate::h1::Handed;
 use crate::head::Refusal;
 use crate::interim::Interim;
 
 /// The time a client has to take one piece, where its connection does not see to it itself.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// How long a body is still taken that was refused.
-const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Where the pieces of a body come from.
 #[async_trait]
@@ -70,7 +68,8 @@ pub fn client_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
-/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 leave it among the extensions of the request.
+/// Why the request's body could not be read, when that was the client's fault. The sessions of HTTP/2 and HTTP/3 leave it among the extensions of
+/// the request.
 #[must_use]
 pub fn refusal(session: &Session) -> Option<Refusal> {
     handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
@@ -166,12 +165,12 @@ pub async fn send(
     }
 }
 
-/// Takes for a moment what a client goes on to send of a body that was refused: over HTTP/2 many clients look at the answer only then. HTTP/1.1's
-/// front door does so itself.
+/// Takes for a moment what a client goes on to send of a body that was refused: over HTTP/2 and HTTP/3 many clients look at the answer only then.
+/// HTTP/1.1's front door does so itself.
 pub async fn linger(session: &mut Session) {
-    if session.req_header().version == Version::HTTP_2 {
-        let rest = async { while session.as_mut().read_request_body().await.is_ok_and(|piece| piece.is_some()) {} };
-        let _ = tokio::time::timeout(LINGER_TIME_MAX, rest).await;
+    if handed(session).is_none() {
+        // Who goes on for longer, or with more, is cut off.
+        let _ = tokio::time::timeout(LINGER_TIME_MAX, session.as_mut().drain_request_body()).await;
     }
 }
 

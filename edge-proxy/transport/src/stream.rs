@@ -17,6 +17,7 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, Result};
 
 use crate::alarm::Alarm;
+use crate::door::LINGER_BYTES_MAX;
 use crate::head::Refusal;
 use crate::hygiene::strip_http1;
 use crate::interim::INTERIM_MAX;
@@ -145,6 +146,8 @@ impl<C: Coming, G: Going> StreamSession<C, G> {
     /// Takes note of what was read. Behind the body come the trailers, which go among the extensions of the request.
     async fn took(&mut self, read: Result<Option<Bytes>, Unread>) -> Result<Option<Bytes>> {
         let read = match read {
+            // What was refused once is not handed on later.
+            Ok(_) if let Some(refusal) = self.request.extensions.get().copied() => Err(Unread::Refused(refusal)),
             Ok(None) => self.coming.trailers().await.map(|trailers| {
                 if let Some(trailers) = trailers {
                     self.request.extensions_mut().insert(Trailers(trailers));
@@ -279,8 +282,15 @@ impl<C: Coming, G: Going> StreamSession<C, G> {
         if self.head.is_some() { self.going.end() } else { Ok(()) }
     }
 
+    /// Takes what still comes of the request, refused or not, and throws it away: at most [`LINGER_BYTES_MAX`] of it, as nothing depends on more.
     async fn drain(&mut self) -> Result<()> {
-        while self.next().await?.is_some() {}
+        let mut taken = 0;
+        while taken <= LINGER_BYTES_MAX {
+            match self.coming.next(self.is_paced()).await {
+                Ok(Some(data)) => taken += data.len(),
+                end => return self.took(end).await.map(drop),
+            }
+        }
         Ok(())
     }
 

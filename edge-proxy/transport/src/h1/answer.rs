@@ -4,21 +4,16 @@ use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
 use crate::connection::Socket;
-use crate::door::{self, COPIED_BYTES_MAX, Told};
+use crate::door::{self, COPIED_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Told};
 use crate::pace::Pace;
 
 /// Pieces given to the kernel at a time.
 const PIECES_MAX: usize = 32;
-/// How long a client that was refused may go on sending until the connection is closed, so that it reads what it is told.
-pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
-/// How much it may send meanwhile.
-pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Puts the body behind the head, if both are small.
 pub(super) fn join(head: &mut Vec<u8>, body: &[Bytes]) -> bool {

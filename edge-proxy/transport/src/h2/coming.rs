@@ -42,10 +42,12 @@ impl stream::Coming for Coming {
         let Some(data) = read.transpose().map_err(broken)? else { return Ok(None) };
         self.read += data.len() as u64;
         self.pace.moved(data.len());
+        let _ = self.stream.flow_control().release_capacity(data.len());
         if self.read > self.max {
+            // Who reads on does so to throw it away.
+            self.max = u64::MAX;
             return Err(Unread::Refused(Refusal::BodyLength));
         }
-        let _ = self.stream.flow_control().release_capacity(data.len());
         Ok(Some(data))
     }
 
