@@ -449,7 +449,6 @@ impl ProxyHttp for Sessions {
                 &answer.headers,
             );
         }
-        session::bound_writes(session);
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
         }

@@ -321,7 +321,6 @@ impl ProxyHttp for Shield {
                 &answer.headers,
             );
         }
-        session::bound_writes(session);
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
         }

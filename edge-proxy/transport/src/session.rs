@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,9 +16,6 @@ use crate::door::LINGER_TIME_MAX;
 use crate::h1::Handed;
 use crate::head::Refusal;
 use crate::interim::Interim;
-
-/// The time a client has to take one piece, where its connection does not see to it itself.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Where the pieces of a body come from.
 #[async_trait]
@@ -79,12 +75,6 @@ pub fn refusal(session: &Session) -> Option<Refusal> {
 #[derive(Clone, Debug)]
 pub(crate) struct Trailers(pub(crate) HeaderMap);
 
-/// Bounds how long a client may take nothing of an answer. A connection of HTTP/1.1 asks for a rate, so that a slow client gets a large piece too.
-pub fn bound_writes(session: &mut Session) {
-    let time = handed(session).is_none().then_some(WRITE_TIME_MAX);
-    session.set_write_timeout(time);
-}
-
 /// Whether another answer follows this one (RFC 9110 section 15.2).
 #[must_use]
 pub fn is_interim(status: StatusCode) -> bool {
@@ -106,7 +96,6 @@ pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
-    bound_writes(session);
     for interim in interim {
         let head = head_of(interim.status(), interim.headers()).map_err(|_| Unsent::Client)?;
         if session.as_mut().write_response_header(Box::new(head)).await.is_err() {
@@ -128,7 +117,6 @@ pub async fn send(
     body: &mut dyn Pieces,
     head_only: bool,
 ) -> Result<u64, Unsent> {
-    bound_writes(session);
     let head = response_head(session, status, headers, head_only).map_err(|_| Unsent::Client)?;
     keep_date(session, &head);
     let written = session.as_mut().write_response_header(head).await;
