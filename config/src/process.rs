@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{AT_ONCE_MAX, STREAMS_MAX};
+use crate::limits::{AT_ONCE_MAX, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::units::{Period, Size};
 
 /// The settings file of one process; `role` says which.
@@ -203,8 +203,9 @@ impl Limits {
     #[must_use]
     pub fn between_tiers() -> Self {
         Self {
-            // What an edge adds to a client's head has to fit.
+            // What an edge takes of a client has to fit, with what it adds to the head.
             head: Size(64 << 10),
+            target: Size(HEAD_BYTES_MAX),
             fields: 256,
             streams: STREAMS_MAX,
             body: Size(0),

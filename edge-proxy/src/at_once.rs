@@ -26,7 +26,7 @@ impl Behind for Edge {
     fn at_once(&self, mut head: Head, client: &Client) -> Option<Ready> {
         let started = Instant::now();
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if !safe || Kind::of(&head) != Kind::Request || head.check_size().is_err() || self.upstreams.has_looped(&head.headers) {
+        if !safe || Kind::of(&head) != Kind::Request || self.upstreams.has_looped(&head.headers) {
             return None;
         }
         hygiene::strip_own(&mut head.headers);

@@ -103,7 +103,6 @@ impl Edge {
     fn route(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
         context.target = Some([&*head.authority, &head.path_and_query].concat());
-        head.check_size().map_err(Fault::Head)?;
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }

@@ -12,12 +12,10 @@ mod url;
 
 pub use refusal::Refusal;
 
-/// The longest path with query, in bytes; a longer one is answered 414.
-pub const TARGET_BYTES_MAX: usize = 16 * 1024;
-
-/// The largest head of a client's request, in bytes as HTTP/2 counts its fields (RFC 9113 section 6.5.2); a larger one is answered 431. What an edge
-/// adds to it must still fit into the 64 KiB that a shield takes, or the shield's refusal would pass for the origin's answer.
-pub const HEAD_BYTES_MAX: usize = 48 * 1024;
+/// The bytes of a field in the size of a head, as every protocol is held to `limits.head`: as HTTP/2 counts (RFC 9113 section 6.5.2).
+pub(crate) const fn field_bytes(name: &str, value_bytes: usize) -> usize {
+    name.len() + value_bytes + 32
+}
 
 /// A validated request head, without the fields of its connection.
 #[derive(Clone, Debug)]
@@ -67,32 +65,20 @@ impl Head {
         &self.path_and_query[..self.path_bytes]
     }
 
-    /// Whether a client may send so much.
-    ///
-    /// # Errors
-    /// When the head is larger than [`HEAD_BYTES_MAX`].
-    pub fn check_size(&self) -> Result<(), Refusal> {
-        let field = |name: &str, value: usize| name.len() + value + 32;
-        let fields: usize = self.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum();
-        let bytes = fields + field(":path", self.path_and_query.len()) + field(":authority", self.authority.len());
-        if bytes > HEAD_BYTES_MAX { Err(Refusal::HeadLength) } else { Ok(()) }
-    }
-
-    /// Whether a client may ask for so much. The bytes of the head are counted as HTTP/2 does.
+    /// Whether a client may ask for so much, for the protocols that have the head in fields. `h1` looks while it reads.
     ///
     /// # Errors
     /// When the head, the number of fields, the target, or the body that is announced is above its limit.
-    pub fn within(&self, limits: &Limits) -> Result<(), Refusal> {
-        let field = |name: &str, value: usize| (name.len() + value + 32) as u64;
-        let fields: u64 = self.headers.iter().map(|(name, value)| field(name.as_str(), value.len())).sum();
+    pub(crate) fn within(&self, limits: &Limits) -> Result<(), Refusal> {
+        let fields: usize = self.headers.iter().map(|(name, value)| field_bytes(name.as_str(), value.len())).sum();
         let pseudo = [(":path", self.path_and_query.len()), (":authority", self.authority.len()), (":method", self.method.as_str().len())];
-        let bytes = fields + pseudo.into_iter().map(|(name, value)| field(name, value)).sum::<u64>();
+        let bytes = fields + pseudo.into_iter().map(|(name, value)| field_bytes(name, value)).sum::<usize>();
         let is_longer =
             |length: &HeaderValue| length.to_str().ok().and_then(|text| text.parse().ok()).is_none_or(|length: u64| length > limits.body.0);
         if self.path_and_query.len() as u64 > limits.target.0 {
             return Err(Refusal::TargetLength);
         }
-        if bytes > limits.head.0 {
+        if bytes as u64 > limits.head.0 {
             return Err(Refusal::HeadLength);
         }
         if self.headers.len() > limits.fields as usize {
@@ -121,7 +107,7 @@ impl Head {
         Self::of(line, request.headers.clone(), tls)
     }
 
-    /// Makes a head of what was parsed of it.
+    /// Makes a head of what was parsed of it. How large it may be is for [`Head::within`].
     ///
     /// # Errors
     /// When host, target or framing are not what RFC 9110 and 9112 ask for.
@@ -162,9 +148,6 @@ impl Head {
         let (path, query) = path_and_query.split_at(path_bytes);
         if !is_written_well(path, query) {
             return Err(Refusal::Target);
-        }
-        if path_and_query.len() > TARGET_BYTES_MAX {
-            return Err(Refusal::TargetLength);
         }
         let upgrade = line.version == Version::HTTP_11
             && of_connection
@@ -353,8 +336,6 @@ mod tests {
         for target in ["*", "a", "other.test", "other.test:80"] {
             assert_eq!(Head::read(&request(target, &["h"]), false).unwrap_err(), Refusal::Target, "{target}");
         }
-        let long = format!("/{}", "a".repeat(TARGET_BYTES_MAX));
-        assert_eq!(Head::read(&request(&long, &["h"]), false).unwrap_err(), Refusal::TargetLength);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use skerry_config::process::Limits;
 
-use crate::head::{self, Head, Line, Refusal};
+use crate::head::{self, Head, Line, Refusal, field_bytes};
 
 /// Empty lines before a request that are overlooked (RFC 9112 section 2.2).
 pub const EMPTY_LINES_MAX: usize = 4;
@@ -138,8 +138,9 @@ impl Request {
             return Err(Refusal::TargetLength);
         }
         let Fields { host, headers, size } = Fields::of(bytes, parsed.headers)?;
-        // As HTTP/2 counts: 32 bytes a field, and the target one among them (RFC 9113 section 6.5.2).
-        if size + ":path".len() + target.len() + 32 > bound(limits.head.0) {
+        // `Host`, which HTTP/2 has as a pseudo-header field, is among the fields.
+        let size = size + field_bytes(":path", target.len()) + field_bytes(":method", method.as_str().len());
+        if size > bound(limits.head.0) {
             return Err(Refusal::HeadLength);
         }
         let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
@@ -193,7 +194,7 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     /// Their values are shared with the head's bytes.
     headers: HeaderMap,
-    /// The size of all, as HTTP/2 counts it.
+    /// The size of all, see [`field_bytes`].
     size: usize,
 }
 
@@ -201,7 +202,7 @@ impl<'a> Fields<'a> {
     fn of(bytes: &'a Bytes, parsed: &[httparse::Header<'a>]) -> Result<Self, Refusal> {
         let mut fields = Self { host: None, headers: HeaderMap::with_capacity(parsed.len().saturating_sub(1)), size: 0 };
         for field in parsed {
-            fields.size += field.name.len() + field.value.len() + 32;
+            fields.size += field_bytes(field.name, field.value.len());
             let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::Field)?;
             if name == header::HOST {
                 if fields.host.replace(field.value).is_some() {

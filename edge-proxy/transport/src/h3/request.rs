@@ -146,7 +146,8 @@ where
         let reading = async {
             let section = incoming.head().await?;
             let (asked, head) = decoder.decode(&section, limits.fields as usize, head_only)?;
-            let length = self.check(&asked)?;
+            let length = length_of(&head)?;
+            head.within(limits).map_err(Refused::With)?;
             incoming.tell(length);
             // Whether it has a body decides which way it goes, and some clients say only afterwards that it has none. One that is said to have none
             // is not believed unseen.
@@ -156,22 +157,6 @@ where
             Ok((asked, head))
         };
         timeout(limits.head_time.0, reading).await.unwrap_or(Err(Refused::With(Refusal::HeadTime)))
-    }
-
-    /// What `Content-Length` says, if the head is fine.
-    fn check(&self, asked: &Asked) -> Result<Option<u64>, Refused> {
-        let limits = &self.door.limits;
-        let target = asked.parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-        if target as u64 > limits.target.0 {
-            return Err(Refused::With(Refusal::TargetLength));
-        }
-        let Some(length) = asked.parts.headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
-        // That it is one row of digits was seen to when the head was made.
-        match length.to_str().ok().and_then(|length| length.parse().ok()) {
-            None => Err(Refused::With(Refusal::Framing)),
-            Some(length) if limits.body.0 > 0 && length > limits.body.0 => Err(Refused::With(Refusal::BodyLength)),
-            length => Ok(length),
-        }
     }
 
     async fn refuse(&self, refusal: Refusal, head_only: bool, answer: &mut Answer) {
@@ -212,6 +197,12 @@ where
         let bytes = if whole { length } else { answer.written().min(length) };
         self.door.behind.ended(&entry, &self.client, bytes, whole);
     }
+}
+
+/// What `Content-Length` says. That it is one row of digits was seen to when the head was made.
+fn length_of(head: &Head) -> Result<Option<u64>, Refused> {
+    let length = head.headers.get(header::CONTENT_LENGTH).map(|length| length.to_str().ok()?.parse().ok());
+    length.map(|length| length.ok_or(Refused::With(Refusal::Framing))).transpose()
 }
 
 /// Why nothing more of a refused request is wanted.

@@ -3,6 +3,7 @@
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::uri::Uri;
 use pingora::http::RequestHeader;
+use skerry_config::process::Limits;
 
 use super::{Head, Refusal};
 
@@ -34,7 +35,9 @@ impl Head {
             };
             request.append_header(parsed, value).map_err(|error| format!("the header field {name:?} cannot be used: {error}"))?;
         }
-        Self::read(&request, tls).map_err(|refusal| match refusal {
+        // What may be asked differs from edge to edge; this is the most of all.
+        let read = Self::read(&request, tls).and_then(|head| head.within(&Limits::between_tiers()).map(|()| head));
+        read.map_err(|refusal| match refusal {
             Refusal::Host => wrong("names no host that a request can have"),
             Refusal::Target => wrong("has no usable path"),
             Refusal::TargetLength => wrong("is too long"),

@@ -1,5 +1,7 @@
 //! Heads, good and bad, in every cut.
 
+use skerry_config::units::Size;
+
 use super::*;
 
 fn limits() -> Limits {
@@ -174,20 +176,26 @@ fn an_absolute_target_is_that_of_its_host() {
 
 #[test]
 fn every_bound_holds_exactly() {
-    let fits = |text: &str| {
-        let limits = limits();
+    let fits_into = |text: &str, limits: &Limits| {
         let mut finder = Finder::default();
-        let length = finder.find(text.as_bytes(), &limits)?.expect("whole");
-        Request::read(&Bytes::copy_from_slice(&text.as_bytes()[..length]), &limits, false).map(|_| ())
+        let length = finder.find(text.as_bytes(), limits)?.expect("whole");
+        Request::read(&Bytes::copy_from_slice(&text.as_bytes()[..length]), limits, false).map(|_| ())
     };
+    let fits = |text: &str| fits_into(text, &limits());
     let target = |length: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(length - 1));
     assert_eq!(fits(&target(16 << 10)), Ok(()));
     assert_eq!(fits(&target((16 << 10) + 1)), Err(Refusal::TargetLength));
+    let wide = Limits { target: Size(40 << 10), ..limits() };
+    assert_eq!(fits_into(&target(40 << 10), &wide), Ok(()), "as much as the settings allow");
+    assert_eq!(fits_into(&target((40 << 10) + 1), &wide), Err(Refusal::TargetLength));
     let many = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: a\r\n".repeat(count - 1));
     assert_eq!(fits(&many(128)), Ok(()));
     assert_eq!(fits(&many(129)), Err(Refusal::FieldCount));
-    // `:path` with `/`, `Host` with `a`, and `X`, each 32 bytes more.
-    let sized = |size: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(size - (6 + 32) - (5 + 32) - (1 + 32)));
+    // `:method` with `GET`, `:path` with `/`, `Host` with `a`, and `X`, each 32 bytes more.
+    let sized = |size: usize| {
+        let others = (10 + 32) + (6 + 32) + (5 + 32) + (1 + 32);
+        format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(size - others))
+    };
     assert_eq!(fits(&sized(48 << 10)), Ok(()));
     assert_eq!(fits(&sized((48 << 10) + 1)), Err(Refusal::HeadLength));
 }
