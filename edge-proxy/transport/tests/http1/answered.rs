@@ -48,8 +48,10 @@ async fn requests_sent_ahead_are_answered_in_order_whoever_answers() {
     for apart in [false, true] {
         let said = house.say(&ahead.concat(), apart).await;
         let answers = without_head(&said);
-        let bodies: Vec<&str> = answers.iter().map(|(_, body)| body.as_str()).collect();
-        assert_eq!(bodies, ["1", "/miss", "2", "3", "body", "4", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "", "/other", "6", "7"], "{said}");
+        let mut bodies: Vec<String> = answers.iter().map(|(_, body)| body.clone()).collect();
+        // What was sent in chunks comes back as the origin got it, in chunks as they were at hand.
+        bodies[6] = bodies[6].split("\r\n").skip(1).step_by(2).collect();
+        assert_eq!(bodies, ["1", "/miss", "2", "3", "body", "4", "abcde", "", "/other", "6", "7"], "{said}");
         assert!(answers.last().unwrap().0.ends_with("Connection: close"), "{said}");
         assert!(answers[0].0.ends_with("X-At: door"), "{said}");
     }
