@@ -138,3 +138,25 @@ fn hits_and_misses_sent_ahead_are_answered_in_order() {
     assert_eq!(bodies, ["/1", "/1", "/2", "/up", "/1", "/2", "/3"], "{said}");
     assert_eq!(said.matches("edge-1; hit").count(), 3, "{said}");
 }
+
+#[test]
+fn a_target_is_as_long_as_the_settings_allow_through_both_tiers() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", FRESH, "hello"));
+    let mut cdn = Cdn::start(&["--origin", &origin.url()]);
+    let (_, config) = cdn.process("edge-1");
+    cdn.kill("edge-1");
+    let settings = std::fs::read_to_string(&config).unwrap();
+    assert_eq!(settings.matches("\ntarget = \"16KiB\"\n").count(), 1, "{settings}");
+    std::fs::write(&config, settings.replace("\ntarget = \"16KiB\"\n", "\ntarget = \"40KiB\"\n")).unwrap();
+    cdn.start_again("edge-1");
+    for (version, letter) in [("--http1.1", "a"), ("--http2-prior-knowledge", "b")] {
+        let ask = |length: usize| {
+            let url = format!("http://{}/{}", cdn.edge(1), letter.repeat(length - 1));
+            curl(&[version, "--header", "Host: a.test", &url])
+        };
+        let (first, second) = (ask(40 << 10), ask(40 << 10));
+        assert_eq!((first.status, first.text().as_str()), (200, "hello"), "{version}");
+        assert!(second.is_hit_at("edge-1"), "{version}: {:?}", second.field("cache-status"));
+        assert_eq!(ask((40 << 10) + 1).status, 414, "{version}");
+    }
+}
