@@ -71,7 +71,7 @@ pub fn refusal(session: &Session) -> Option<Refusal> {
     handed(session).and_then(Handed::refusal).or_else(|| session.req_header().extensions.get().copied())
 }
 
-/// The trailers of a request, which the sessions of HTTP/2 leave among its extensions when its body has ended.
+/// The trailers of a request, which the sessions of HTTP/2 leave among its extensions when its body has ended. Those of HTTP/3 have none.
 #[derive(Clone, Debug)]
 pub(crate) struct Trailers(pub(crate) HeaderMap);
 
