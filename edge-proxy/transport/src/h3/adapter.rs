@@ -285,7 +285,7 @@ impl Control {
                         if self.frames_heeded > CONTROL_FRAMES_MAX {
                             return Err(Fault::Length(kind));
                         }
-                        let mut frame = BytesMut::with_capacity(16 + payload.len());
+                        let mut frame = BytesMut::with_capacity(frames::HEADER_BYTES_MAX + payload.len());
                         frames::put_header(&mut frame, kind, payload.len());
                         frame.put_slice(&payload);
                         return Ok(Some(frame.freeze()));

@@ -9,16 +9,13 @@ use pingora::{Error, ErrorType, Result};
 use quinn::{SendStream, VarInt, WriteError};
 
 use super::adapter::code;
-use super::frames::{self, put_header};
+use super::frames::{self, HEADER_BYTES_MAX, put_header};
 use super::priority::{Said, of_stream, said};
 use super::section;
 use crate::door::COPIED_BYTES_MAX;
 use crate::pace::{self, Pace};
 use crate::priority::Priority;
 use crate::stream::Going;
-
-/// The header of a frame.
-const HEADER_BYTES_MAX: usize = 16;
 
 /// Why an answer goes no further.
 #[derive(Debug)]

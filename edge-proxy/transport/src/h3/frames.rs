@@ -21,6 +21,9 @@ pub const PRIORITY_UPDATE: u64 = 0xf_0700;
 /// Types of HTTP/2 that HTTP/3 has not: PRIORITY, PING, WINDOW_UPDATE, CONTINUATION (RFC 9114 section 11.2.1).
 const OF_HTTP2: [u64; 4] = [0x2, 0x6, 0x8, 0x9];
 
+/// The bytes of the longest header of a frame: type and length, each of at most 8 (RFC 9000 section 16).
+pub(super) const HEADER_BYTES_MAX: usize = 16;
+
 /// The bytes of the longest frame of a control stream that is heeded.
 pub const CONTROL_BYTES_MAX: u64 = 4 * 1024;
 

@@ -22,7 +22,7 @@ use super::adapter::{Head as ForH3, Quic, Request};
 use super::answer::{Answer, Stream};
 use super::body::{Incoming, Unread};
 use super::endpoint::SEND_WINDOW_BYTES;
-use super::frames::{Fault, HEADERS, put_header};
+use super::frames::{Fault, HEADER_BYTES_MAX, HEADERS, put_header};
 use super::priority::Said;
 use super::section::{self, Malformed};
 use crate::accept::Door;
@@ -270,7 +270,7 @@ impl Decoder {
 
     /// All that `h3` waits for is there, so that it answers without waiting.
     fn resolve(&mut self, section: &[u8]) -> Option<Result<Resolved, StreamError>> {
-        let mut frame = BytesMut::with_capacity(16 + section.len());
+        let mut frame = BytesMut::with_capacity(HEADER_BYTES_MAX + section.len());
         put_header(&mut frame, HEADERS, section.len());
         frame.put_slice(section);
         *self.head.lock() = Some(frame.freeze());
