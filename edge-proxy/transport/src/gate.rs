@@ -1,7 +1,8 @@
 //! Who may come in, and how many at once: connections of all clients and of one address, handshakes under way, requests that take the full way.
 //!
 //! One gate stands before all listeners of a process, of every protocol. It counts by what it hands out: a [`Place`] or a [`Permit`] is given back
-//! when it is dropped. The limits are swapped whole; a lower one ends nothing that runs.
+//! when it is dropped. The limits are swapped whole; a lower one ends nothing that runs. The lock covers the table of addresses and is held while a
+//! connection comes or goes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -152,18 +153,6 @@ impl Gate {
         }
     }
 
-    /// A place for a connection of this client, or why there is none, counted: for protocols whose connections cannot wait in the kernel.
-    ///
-    /// # Errors
-    /// The bound that is reached.
-    pub fn admit(&self, client: IpAddr) -> Result<Place, Refused> {
-        let Some(mut place) = self.place_now() else {
-            return Err(self.refuse(Refused::Connections));
-        };
-        place.admit(client)?;
-        Ok(place)
-    }
-
     /// Counts a connection that is refused; gives the reason back.
     pub fn refuse(&self, reason: Refused) -> Refused {
         self.0.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
@@ -186,7 +175,7 @@ impl Gate {
         self.0.handshakes.begin(self)
     }
 
-    /// A place, if fewer than `limits.connections` are open.
+    /// A place, if fewer than `limits.connections` are open: for connections that cannot wait in the kernel.
     pub(crate) fn place_now(&self) -> Option<Place> {
         let most = u64::from(self.0.limits.load().connections);
         take(&self.0.connections, most).then(|| {

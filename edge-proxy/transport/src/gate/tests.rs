@@ -18,6 +18,12 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// A place for a connection of this client.
+fn enter(gate: &Gate, client: &str) -> Result<Place, Refused> {
+    let mut place = gate.place_now().unwrap();
+    place.admit(address(client)).map(|()| place)
+}
+
 /// What a gate counts, as a scrape shows it: name, label, value.
 fn scraped(gate: &Gate) -> Vec<(String, String, f64)> {
     let registry = prometheus::Registry::new();
@@ -43,11 +49,12 @@ fn assert_counted(gate: &Gate, name: &str, label: &str, expected: f64) {
 async fn no_more_connections_than_allowed_and_the_next_waits() {
     let gate = gate(|limits| limits.connections = 2);
     let first = gate.place().await;
-    let second = gate.admit(address("192.0.2.1")).unwrap();
+    let second = enter(&gate, "192.0.2.1").unwrap();
     assert_counted(&gate, "connections", "opening", 2.0);
     let mut third = std::pin::pin!(gate.place());
     assert!(third.as_mut().now_or_never().is_none(), "a third one came in");
-    assert_eq!(gate.admit(address("192.0.2.2")).err(), Some(Refused::Connections));
+    assert!(gate.place_now().is_none());
+    gate.refuse(Refused::Connections);
     assert_counted(&gate, "connections_refused_total", "connections", 1.0);
     drop(first);
     let mut third = tokio::time::timeout(Duration::from_secs(5), third).await.expect("who waited was not told");
@@ -75,7 +82,7 @@ async fn a_higher_limit_lets_in_who_waits_and_a_lower_one_ends_nothing() {
 #[test]
 fn an_address_has_its_connections_and_a_64_is_one_address() {
     let gate = gate(|limits| limits.connections_per_address = 2);
-    let enter = |text: &str| gate.admit(address(text));
+    let enter = |text: &str| enter(&gate, text);
     for (one, same, other) in
         [("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2"), ("2001:db8:0:1::1", "2001:db8:0:1:ffff::", "2001:db8:0:2::1")]
     {
@@ -111,15 +118,15 @@ fn an_address_has_its_new_connections_in_a_second() {
 #[test]
 fn the_table_of_addresses_is_bounded_and_keeps_those_with_connections() {
     let gate = gate(|limits| limits.connections_per_address = 1);
-    let held = gate.admit(address("192.0.2.1")).unwrap();
+    let held = enter(&gate, "192.0.2.1").unwrap();
     for number in 0..3 * RECENT_MAX as u128 {
         let each = IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64)));
-        drop(gate.admit(each).unwrap());
+        gate.place_now().unwrap().admit(each).unwrap();
     }
     assert!(gate.0.addresses.lock().len() <= RECENT_MAX + 1, "{} are remembered", gate.0.addresses.lock().len());
-    assert_eq!(gate.admit(address("192.0.2.1")).err(), Some(Refused::AddressConnections), "a flood made us forget an open connection");
+    assert_eq!(enter(&gate, "192.0.2.1").err(), Some(Refused::AddressConnections), "a flood made us forget an open connection");
     drop(held);
-    gate.admit(address("192.0.2.1")).unwrap();
+    enter(&gate, "192.0.2.1").unwrap();
 }
 
 #[test]
