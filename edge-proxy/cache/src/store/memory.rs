@@ -1,7 +1,8 @@
 //! Stored answers in memory: quick_cache, which chooses by S3-FIFO's idea, weighed in bytes (docs/decisions/0018).
 //!
 //! Owns the bound. Never judges an entry: keys are compared here, everything else by [`crate::lookup`]. Each shard has a lock, which a look takes to
-//! read and a change to write; what leaves is freed after it.
+//! read and a change to write; what leaves is freed after it. An entry weighs what it weighed when it came until it leaves: quick_cache takes off what
+//! it is told then, and a body that was written to disk meanwhile takes more than it did.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,18 +37,26 @@ fn weight(key: &Key, entry: &Entry) -> u64 {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    entries: Cache<u128, (Key, Entry), Weights, RandomState, Leaving>,
+    entries: Cache<u128, Stored, Weights, RandomState, Leaving>,
     evictions: Arc<AtomicU64>,
     entry_max: u64,
+}
+
+/// An entry, and what it took when it came, in bytes.
+#[derive(Clone, Debug)]
+struct Stored {
+    key: Key,
+    entry: Entry,
+    weight: u64,
 }
 
 /// What an entry takes, in bytes.
 #[derive(Clone, Debug)]
 struct Weights;
 
-impl Weighter<u128, (Key, Entry)> for Weights {
-    fn weight(&self, _: &u128, (key, entry): &(Key, Entry)) -> u64 {
-        weight(key, entry)
+impl Weighter<u128, Stored> for Weights {
+    fn weight(&self, _: &u128, stored: &Stored) -> u64 {
+        stored.weight
     }
 }
 
@@ -55,14 +64,14 @@ impl Weighter<u128, (Key, Entry)> for Weights {
 #[derive(Clone, Debug)]
 struct Leaving(Arc<AtomicU64>);
 
-impl Lifecycle<u128, (Key, Entry)> for Leaving {
-    type RequestState = Vec<(Key, Entry)>;
+impl Lifecycle<u128, Stored> for Leaving {
+    type RequestState = Vec<Stored>;
 
     fn begin_request(&self) -> Self::RequestState {
         Vec::new()
     }
 
-    fn on_evict(&self, leaving: &mut Self::RequestState, _: u128, entry: (Key, Entry)) {
+    fn on_evict(&self, leaving: &mut Self::RequestState, _: u128, entry: Stored) {
         self.0.fetch_add(1, Ordering::Relaxed);
         leaving.push(entry);
     }
@@ -95,12 +104,13 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Entry> {
-        let (stored, entry) = self.entries.get(&key.hash())?;
-        (stored == *key).then_some(entry)
+        let stored = self.entries.get(&key.hash())?;
+        (stored.key == *key).then_some(stored.entry)
     }
 
     pub(crate) fn insert(&self, key: Key, entry: Entry) {
-        self.entries.insert(key.hash(), (key, entry));
+        let weight = weight(&key, &entry);
+        self.entries.insert(key.hash(), Stored { key, entry, weight });
     }
 
     pub(crate) fn remove(&self, key: &Key) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, policy, read, seconds, until};
 use super::large::{body, fields, reply};
 use super::{KIB, Lasting, MIB};
+use crate::key::Key;
 use crate::store::disk::shaky::Faults;
 
 #[tokio::test]
@@ -92,5 +93,19 @@ async fn who_began_when_nobody_knew_the_length_gets_what_is_lost_too() {
         }
         assert!(body(4 * MIB) == whole);
         assert!(lasting.house.exchange.figures().disk.unwrap().mended > 3);
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_behind_weighs_no_more_when_it_leaves_memory_than_when_it_came() {
+    let upstream = Upstream::new(|_, call| reply(call, "\"1\"", 200 * KIB));
+    let lasting = Lasting::new(&upstream).await;
+    let exchange = &lasting.house.exchange;
+    for round in 1..4 {
+        assert_eq!(lasting.house.ask(get("/a"), START).await.2, body(200 * KIB));
+        until("it to be on disk", || exchange.figures().disk.unwrap().written >= 5 * round).await;
+        lasting.settled().await;
+        exchange.take_away(&Key::of(&get("/a"), &lasting.house.policy.key));
+        assert_eq!((exchange.figures().entries, exchange.figures().bytes), (0, 0), "round {round}");
     }
 }
