@@ -132,9 +132,10 @@ impl Mark {
         &self.groups
     }
 
-    /// Grows with what an answer can know: the purges in force when it was asked for, and when its head came.
-    pub(crate) fn recency(&self) -> (u64, u64) {
-        (self.began.seq, self.order)
+    /// Grows with what an answer can know: how often everything had been dropped and which purges were in force when it was asked for, and when
+    /// its head came. With a drop the numbers of purges may begin anew.
+    pub(crate) fn recency(&self) -> (u64, u64, u64) {
+        (self.began.drops, self.began.seq, self.order)
     }
 
     /// The number of the last purge in force when the fetch began.

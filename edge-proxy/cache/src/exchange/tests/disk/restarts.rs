@@ -449,3 +449,18 @@ async fn a_device_that_never_answers_a_read_costs_a_wait_and_then_is_not_asked()
     }
     assert_eq!(lasting.house.exchange.figures().disk.unwrap().state, State::Out);
 }
+
+#[tokio::test]
+async fn what_came_before_purges_began_anew_keeps_nothing_out_that_comes_after() {
+    let upstream = named();
+    let mut lasting = Lasting::new(&upstream).await;
+    purge(&lasting.house.exchange, 9, Targets { all: true, ..Targets::default() });
+    lasting.house.ask(get("/a"), START).await;
+    lasting.settled().await;
+    lasting.come_back().await;
+    // The control plane was put back to an earlier state: its numbers compare nothing with those before.
+    lasting.house.exchange.purge_all_through(3);
+    for _ in 0..2 {
+        assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 1");
+    }
+}
