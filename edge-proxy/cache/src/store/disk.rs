@@ -106,6 +106,16 @@ impl Settings {
             resident_max: (shares.stored / 16).clamp(slice, RESIDENT_MAX),
         }
     }
+
+    /// So many slices readers may hold.
+    fn reading(&self) -> u32 {
+        u32::try_from(self.reading_max / self.slice.max(1)).unwrap_or(u32::MAX >> 4)
+    }
+
+    /// So many slices may be on their way from the log.
+    fn loading(&self) -> u32 {
+        (self.reading() / 2).max(2)
+    }
 }
 
 /// See the module.
@@ -197,9 +207,9 @@ impl Disk {
             caught_up: AtomicBool::new(false),
             ended: watch::Sender::new(false),
             seen: Seen::new(),
-            reading: Arc::new(Semaphore::new(usize::try_from(settings.reading_max / settings.slice.max(1)).unwrap_or(usize::MAX >> 4))),
+            reading: Arc::new(Semaphore::new(settings.reading() as usize)),
             putting: Semaphore::new(PUTTING_MAX),
-            loading: Semaphore::new(usize::try_from(settings.reading_max / 2 / settings.slice.max(1)).unwrap_or(usize::MAX >> 4).max(2)),
+            loading: Semaphore::new(settings.loading() as usize),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
             opened_in_ms: AtomicU64::new(0),
@@ -374,9 +384,10 @@ impl Disk {
         if may_hold { Some(self.find(key, now).await?.entry) } else { None }
     }
 
-    async fn load_record(&self, slot: Slot) -> Option<Record> {
+    /// What is in the slot of a slice; slices of its body are of so many bytes.
+    async fn load_record(&self, slot: Slot, slice_bytes: u64) -> Option<Record> {
         // Never closed; who waits here holds nothing.
-        let _room = self.loading.acquire().await.ok()?;
+        let _room = self.loading.acquire_many(self.rooms(slice_bytes).min(self.settings.loading())).await.ok()?;
         Some(self.read(slot, self.queue.load_fixed(slot)).await?.0)
     }
 
@@ -507,14 +518,19 @@ impl Disk {
         self.settings.slice
     }
 
-    fn room_for_reader(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.reading).try_acquire_owned().ok()
+    /// What a slice of so many bytes takes of the room for readers: it may have been written when slices were larger than they are now.
+    fn rooms(&self, slice_bytes: u64) -> u32 {
+        u32::try_from(slice_bytes.div_ceil(self.settings.slice.max(1))).unwrap_or(u32::MAX)
+    }
+
+    fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.reading).try_acquire_many_owned(self.rooms(slice_bytes)).ok()
     }
 
     /// Half of the room is for what is read at this moment.
-    fn room_to_read_ahead(&self) -> Option<OwnedSemaphorePermit> {
-        let all = usize::try_from(self.settings.reading_max / self.settings.slice.max(1)).unwrap_or(usize::MAX);
-        (self.reading.available_permits() > all / 2).then(|| self.room_for_reader()).flatten()
+    fn room_to_read_ahead(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let all = self.settings.reading() as usize;
+        (self.reading.available_permits() > all / 2).then(|| self.room_for_reader(slice_bytes)).flatten()
     }
 
     /// Waits until all that was stored so far is on disk, or the disk takes nothing.

@@ -74,6 +74,11 @@ impl Lasting {
         self.house.exchange.settled().await;
     }
 
+    /// Has other settings from the next start on.
+    pub(super) fn set(&mut self, set: impl FnOnce(&mut Settings)) {
+        set(&mut self.settings);
+    }
+
     /// Dies with what is on disk, and comes back before it has heard of anything.
     pub(super) async fn come_back(&mut self) {
         self.log.restart();

@@ -89,7 +89,7 @@ impl Slices {
 
     /// A slice that has so many bytes; none when it was lost.
     async fn load(&self, number: u32, bytes: u64) -> Option<Bytes> {
-        let record = self.disk.load_record(self.slot(number)).await?;
+        let record = self.disk.load_record(self.slot(number), self.slice_bytes).await?;
         let is_it = record.kind == Kind::Slice
             && record.object == self.object
             && record.number == number
@@ -163,7 +163,7 @@ impl Reading {
             }
         }
         if self.held.is_none() {
-            let room = self.slices.disk.room_for_reader();
+            let room = self.slices.disk.room_for_reader(slice_bytes);
             // What was not there a moment ago is not looked for again.
             let bytes = if self.lost == Some(number) { None } else { self.slices.load(number, stop - start).await };
             let bytes = match bytes {
@@ -216,7 +216,7 @@ impl Reading {
         if stop > end && self.slices.length == 0 {
             return false;
         }
-        let Some(room) = self.slices.disk.room_to_read_ahead() else { return false };
+        let Some(room) = self.slices.disk.room_to_read_ahead(self.slices.slice_bytes) else { return false };
         let slices = self.slices.clone();
         let task = tokio::spawn(async move {
             let bytes = slices.load(number, stop - start).await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, read, seconds, until};
+use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, policy, read, seconds, until};
 use super::{KIB, Lasting, MIB};
 use crate::fetch::{FetchErrorKind, Forward};
 use crate::store::disk::shaky::Faults;
@@ -267,4 +267,26 @@ async fn one_that_a_304_gave_another_key_is_not_looked_for_under_it_after_a_rest
     lasting.settled().await;
     lasting.restart().await;
     assert_eq!(lasting.house.ask(get("/large"), seconds(602)).await.2, body(MIB));
+}
+
+#[tokio::test]
+async fn readers_hold_no_more_of_slices_that_were_larger_when_they_were_written() {
+    let upstream = large(8 * MIB);
+    let mut lasting = Lasting::with(&upstream, policy(), |settings| settings.slice = MIB / 2).await;
+    assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(8 * MIB));
+    lasting.settled().await;
+    lasting.set(|settings| settings.slice = 64 * KIB);
+    lasting.restart().await;
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let mut answer = lasting.house.run(get("/large"), START).await.unwrap();
+        let first = answer.body.chunk().await.unwrap().unwrap();
+        readers.push((first, answer));
+    }
+    let held: u64 = readers.iter().map(|(first, _)| first.len() as u64).filter(|bytes| *bytes > 64 * KIB).sum();
+    assert!(held <= MIB, "{held}");
+    for (first, answer) in readers {
+        assert!([first, read(answer).await.unwrap()].concat() == body(8 * MIB));
+    }
+    assert_eq!(upstream.calls(), 1);
 }
