@@ -7,6 +7,7 @@
 //!
 //! The lock of the slots that are being written is held for the look at them and, by a hint, over its removal; the lock of the note for a look.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -159,7 +160,9 @@ impl Blocks {
     /// Finds out where a batch was written. What becomes of it is nobody's error: without, foyer is asked.
     async fn learn(&self, slots: Vec<Slot>) {
         let (places, order) = (Arc::clone(&self.places), Arc::clone(&self.order));
-        let _ = tokio::task::spawn_blocking(move || places.learn(slots.into_iter(), |block| order.is_full(block))).await;
+        let full = OnceCell::new();
+        let is_full = move |block| full.get_or_init(|| order.full()).contains(&block);
+        let _ = tokio::task::spawn_blocking(move || places.learn(slots.into_iter(), is_full)).await;
     }
 
     /// Writes the counts down for the next start; they are for people, so that an error is nobody's.

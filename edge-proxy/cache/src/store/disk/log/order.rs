@@ -6,7 +6,7 @@
 //! the Unix epoch; without it ages count from the start. The lock covers the line of blocks and that file, and is held while it is written and
 //! while a block is asked for its number: for each block that is full, and for each before it is written anew.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -113,9 +113,9 @@ impl Order {
         }
     }
 
-    /// Whether a block is full, and not being written.
-    pub(super) fn is_full(&self, block: u32) -> bool {
-        self.line.lock().full.iter().any(|full| full.block == block)
+    /// The blocks that are full, and not being written.
+    pub(super) fn full(&self) -> HashSet<u32> {
+        self.line.lock().full.iter().map(|full| full.block).collect()
     }
 
     fn take(&self, block: u32) {

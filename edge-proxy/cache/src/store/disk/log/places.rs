@@ -34,7 +34,7 @@ const ROW: usize = 4;
 /// A hint for so many bytes of the log, unless memory has less room for them.
 const BYTES_PER_HINT: u64 = 8 << 10;
 /// How many blocks are looked at for the one that is being written.
-const LOOKS_MAX: u32 = 64;
+const LOOKS_MAX: usize = 64;
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +78,8 @@ struct Writing {
     index_at: u64,
     /// How many entries of that are known.
     known: usize,
+    /// The highest number in the indexes before it; what follows with a lower one is what the block held before it was reused.
+    index_before: u64,
     /// The highest number of a value so far.
     sequence: u64,
 }
@@ -184,7 +186,6 @@ impl Places {
         let mut found = HashSet::with_capacity(wanted.len());
         let mut writing = self.writing.lock();
         let before = writing.sequence;
-        let mut looks = 0;
         let mut next = writing.block.unwrap_or(0);
         if let Some(block) = writing.block {
             self.follow(&mut writing, block, before, &wanted, &mut found);
@@ -192,11 +193,9 @@ impl Places {
         }
         let blocks = self.epochs.len() as u32;
         // It went on in another block: one that is not full, whose index has what was written.
-        while found.len() < wanted.len() && looks < LOOKS_MAX.min(blocks) {
-            let block = (next + looks) % blocks;
-            looks += 1;
-            if is_full(block) {
-                continue;
+        for block in (0..blocks).map(|nth| (next + nth) % blocks).filter(|block| !is_full(*block)).take(LOOKS_MAX) {
+            if found.len() == wanted.len() {
+                break;
             }
             let mut there = Writing { block: Some(block), sequence: writing.sequence, ..Writing::default() };
             let known = found.len();
@@ -213,6 +212,9 @@ impl Places {
         loop {
             let is_read = self.file(block).is_ok_and(|file| file.read_exact_at(&mut page, writing.index_at).is_ok());
             let Some(entries) = is_read.then(|| entries(&page)).flatten() else { return };
+            if entries.first().is_none_or(|first| first.sequence <= writing.index_before) {
+                return;
+            }
             for entry in entries.iter().skip(writing.known).filter(|entry| entry.sequence > before) {
                 writing.sequence = writing.sequence.max(entry.sequence);
                 if wanted.contains(&entry.hash) {
@@ -224,6 +226,7 @@ impl Places {
             match entries.last() {
                 Some(last) if entries.len() == ENTRIES_MAX => {
                     writing.index_at += last.offset + u64::from(last.bytes).next_multiple_of(PAGE_BYTES);
+                    writing.index_before = last.sequence;
                     writing.known = 0;
                 }
                 _ => return,
@@ -249,8 +252,10 @@ impl Places {
                 }
             }
         }
+        // Writing goes on in what was free: next to the block that was written last, as blocks leave in the order in which they were written.
+        let youngest = newest.values().max_by_key(|(_, entry)| entry.sequence).map(|(block, _)| *block);
         newest.into_values().for_each(|(block, entry)| self.put(block, entry));
-        self.writing.lock().sequence = highest;
+        *self.writing.lock() = Writing { block: youngest, sequence: highest, ..Writing::default() };
     }
 
     /// What foyer finds in a block too: as far as its indexes are whole, and numbers rise.
@@ -304,6 +309,10 @@ mod tests {
 
     /// An index as foyer writes it, at the beginning of a block's file.
     fn write_index(directory: &Path, block: u32, listed: &[Entry]) {
+        write_index_at(directory, block, 0, listed);
+    }
+
+    fn write_index_at(directory: &Path, block: u32, at: u64, listed: &[Entry]) {
         let mut page = vec![0; INDEX_BYTES];
         page[8..12].copy_from_slice(&(listed.len() as u32).to_be_bytes());
         for (nth, entry) in listed.iter().enumerate() {
@@ -315,7 +324,8 @@ mod tests {
         }
         let checksum = xxh64(&page[8..], 0);
         page[..8].copy_from_slice(&checksum.to_be_bytes());
-        std::fs::write(directory.join(block_file(block)), page).unwrap();
+        let file = File::options().create(true).truncate(false).write(true).open(directory.join(block_file(block))).unwrap();
+        file.write_all_at(&page, at).unwrap();
     }
 
     fn entry(slot: Slot, sequence: u64, offset: u64, bytes: u32) -> Entry {
@@ -341,5 +351,43 @@ mod tests {
         let places = Places::new(directory.path(), 1, BLOCK_BYTES, 1 << 20);
         places.recover();
         assert!(places.of(inside).is_some() && places.of(beyond).is_none());
+    }
+
+    #[test]
+    fn after_a_start_the_block_that_is_written_next_is_found_however_many_there_are() {
+        const BLOCKS: u32 = 200;
+        let directory = tempfile::tempdir().unwrap();
+        // The oldest is in the middle, and leaves next.
+        let oldest = BLOCKS - 50;
+        for block in 0..BLOCKS {
+            let sequence = u64::from((block + BLOCKS - oldest) % BLOCKS) + 1;
+            write_index(directory.path(), block, &[entry(Slot(u128::from(block)), sequence, 4_096, 100)]);
+        }
+        let places = Places::new(directory.path(), u64::from(BLOCKS), BLOCK_BYTES, 1 << 20);
+        places.recover();
+        let slot = Slot(1_000);
+        write_index(directory.path(), oldest, &[entry(slot, 201, 4_096, 100)]);
+        places.learn([slot].into_iter(), |block| block != oldest);
+        assert_eq!(places.of(slot).map(|place| place.block), Some(oldest));
+    }
+
+    #[test]
+    fn what_a_block_held_before_it_was_reused_hides_nothing_that_is_written_over_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let full = |first: u64| -> Vec<Entry> {
+            let numbers = first..first + ENTRIES_MAX as u64;
+            numbers.map(|number| entry(Slot(u128::from(number)), number, (number - first + 1) * PAGE_BYTES, 100)).collect()
+        };
+        let second_at = (ENTRIES_MAX as u64 + 1) * PAGE_BYTES;
+        // Values of one size, so that indexes lie where the ones before lay.
+        write_index_at(directory.path(), 0, second_at, &full(1_000));
+        write_index(directory.path(), 0, &full(2_000));
+        let places = Places::new(directory.path(), 200, BLOCK_BYTES, 1 << 20);
+        places.writing.lock().sequence = 1_999;
+        places.learn((2_000..2_000 + ENTRIES_MAX as u128).map(Slot), |_| false);
+        let slot = Slot(3_000);
+        write_index_at(directory.path(), 0, second_at, &[entry(slot, 3_000, PAGE_BYTES, 100)]);
+        places.learn([slot].into_iter(), |_| false);
+        assert_eq!(places.of(slot).map(Place::offset), Some(second_at + PAGE_BYTES));
     }
 }
