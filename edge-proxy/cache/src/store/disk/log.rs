@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 mod blocks;
+mod fit;
 mod order;
 mod places;
 mod read;

@@ -22,6 +22,7 @@ use foyer::{
 };
 use parking_lot::Mutex;
 
+use super::fit::fit;
 use super::order::{Leaving, Oldest, Order, Tally, block_file};
 use super::places::Places;
 use super::read::Reader;
@@ -61,7 +62,7 @@ impl Shape {
         (self.capacity / 64).clamp(4 * MIB, most).next_multiple_of(PAGE_BYTES)
     }
 
-    fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
         self.capacity / self.block_bytes()
     }
 }
@@ -115,6 +116,9 @@ impl Blocks {
             return Err(Trouble::Open(format!("{} bytes hold no log; at least {least} are needed", shape.capacity)));
         }
         let (came, came_bytes) = noted(&shape);
+        let fitting = shape.clone();
+        let fitted = tokio::task::spawn_blocking(move || fit(&fitting)).await.map_err(|error| Trouble::Open(error.to_string()))?;
+        let left = fitted.map_err(|error| Trouble::Open(format!("{} cannot be made to fit: {error}", shape.directory.display())))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(DEVICE_THREADS)
@@ -144,8 +148,8 @@ impl Blocks {
             order,
             places,
             reader,
-            came: AtomicU64::new(came),
-            came_bytes: AtomicU64::new(came_bytes),
+            came: AtomicU64::new(came.saturating_sub(left.entries)),
+            came_bytes: AtomicU64::new(came_bytes.saturating_sub(left.bytes)),
             noted,
             writing: Mutex::default(),
         })

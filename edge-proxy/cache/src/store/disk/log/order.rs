@@ -7,6 +7,7 @@
 //! while a block is asked for its number: for each block that is full, and for each before it is written anew.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ use super::places::Places;
 
 /// Where it is written down since when blocks are full.
 const ORDER: &str = "order";
+/// What the names of blocks' files begin with, as foyer has it; their numbers follow.
+const BLOCK_FILE: &str = "foyer-storage-direct-fs-";
 
 /// The blocks that hold something, oldest first.
 #[derive(Debug)]
@@ -156,7 +159,12 @@ fn now() -> u64 {
 
 /// The name of a block's file, as foyer has it.
 pub(super) fn block_file(block: u32) -> String {
-    format!("foyer-storage-direct-fs-{block:08}")
+    format!("{BLOCK_FILE}{block:08}")
+}
+
+/// Which block a file is of, if it is one's.
+pub(super) fn block_number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.strip_prefix(BLOCK_FILE)?.parse().ok()
 }
 
 impl EvictionPicker for Oldest {

@@ -25,7 +25,7 @@ use super::order::block_file;
 /// What places are multiples of, in bytes.
 const PAGE_BYTES: u64 = 4 << 10;
 /// An index: checksum 8 | count 4 | entries, each hash 8 | sequence 8 | offset 4 | length 4.
-const INDEX_BYTES: usize = 4 << 10;
+pub(super) const INDEX_BYTES: usize = 4 << 10;
 const ENTRIES_AT: usize = 12;
 const ENTRY_BYTES: usize = 24;
 const ENTRIES_MAX: usize = (INDEX_BYTES - ENTRIES_AT) / ENTRY_BYTES;
@@ -85,11 +85,11 @@ struct Writing {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+pub(super) struct Entry {
     hash: u64,
     sequence: u64,
     offset: u64,
-    bytes: u32,
+    pub(super) bytes: u32,
 }
 
 impl Places {
@@ -259,7 +259,7 @@ impl Places {
     }
 
     /// What foyer finds in a block too: as far as its indexes are whole, and numbers rise.
-    fn recovered(&self, block: u32) -> io::Result<Vec<Entry>> {
+    pub(super) fn recovered(&self, block: u32) -> io::Result<Vec<Entry>> {
         let file = self.file(block)?;
         let length = file.metadata()?.len();
         let mut page = [0; INDEX_BYTES];

@@ -326,3 +326,55 @@ async fn an_older_value_never_outlives_a_newer_one_though_batches_span_several_b
         assert!(found.is_none() || found == Some(value(round, 1_000_000)), "round {round} after a restart");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_made_smaller_keeps_its_youngest_values_and_gives_back_its_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |mib: u64| Blocks::open(shape(directory.path(), mib * MIB));
+    let log = open(64).await.unwrap();
+    // The first and the last block have a value of one slot each.
+    store(&log, [(1, value(0, 3_000))].into_iter()).await;
+    store(&log, (100..152).map(|slot| (slot, value(slot, 1_000_000)))).await;
+    store(&log, [(1, value(1, 3_000))].into_iter()).await;
+    drop(log);
+    // Free ones before those that stay.
+    for block in [12, 13] {
+        fs::rename(directory.path().join(block_file(block)), directory.path().join(block_file(block + 20))).unwrap();
+        fs::write(directory.path().join(block_file(block)), "").unwrap();
+    }
+    let log = open(48).await.unwrap();
+    assert!(loaded(&log, 1).await == Some(value(1, 3_000)), "an older value came back, or the youngest is gone");
+    for slot in 120..152 {
+        assert!(loaded(&log, slot).await == Some(value(slot, 1_000_000)), "slot {slot}");
+    }
+    let is_block = |name: std::ffi::OsString| name.to_string_lossy().starts_with("foyer-storage");
+    let files = || fs::read_dir(directory.path()).unwrap().filter(|entry| is_block(entry.as_ref().unwrap().file_name())).count();
+    assert_eq!(files(), 12);
+    store(&log, [(1, value(2, 3_000))].into_iter()).await;
+    drop(log);
+    let log = open(64).await.unwrap();
+    assert!(loaded(&log, 1).await == Some(value(2, 3_000)), "an older value came back when it was made larger again");
+    assert_eq!(files(), 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_which_no_block_is_free_is_written_to_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+    store(&log, (0..60).map(|slot| (slot, value(slot, 1_000_000)))).await;
+    drop(log);
+    // As when it was killed after the last free block had been written to, and before the next was free.
+    let files: Vec<_> = (0..12).map(|block| directory.path().join(block_file(block))).collect();
+    let is_free = |path: &&std::path::PathBuf| fs::read(path).unwrap()[..8].iter().all(|byte| *byte == 0);
+    let (free, full): (Vec<_>, Vec<_>) = files.iter().partition(is_free);
+    assert!((1..=2).contains(&free.len()));
+    for path in free {
+        fs::copy(full[0], path).unwrap();
+    }
+    let log = Blocks::open(shape(directory.path(), 48 * MIB)).await.unwrap();
+    let writing = store(&log, (100..110).map(|slot| (slot, value(slot, 1_000_000))));
+    tokio::time::timeout(std::time::Duration::from_secs(20), writing).await.expect("it waits for ever");
+    for slot in (40..60).chain(100..110) {
+        assert!(loaded(&log, slot).await == Some(value(slot, 1_000_000)), "slot {slot}");
+    }
+}
