@@ -27,6 +27,7 @@ mod http3;
 mod interim;
 mod listeners;
 mod malformed;
+mod memory;
 mod policy;
 mod proxied;
 mod purge;

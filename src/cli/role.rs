@@ -60,7 +60,7 @@ pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<
         let (found, role) = (found.name(), role.name());
         return Err(Fail::Usage(format!("{path} has role {found:?}, not {role:?}; start it with: skerry {found} --config {path}")));
     }
-    let bound = heap::bound(&process);
+    let bound = heap::bound(&process, &options.config);
     log::start(format);
     if let Err(error) = bound {
         tracing::warn!("{error}");
