@@ -488,6 +488,19 @@ impl Disk {
         self.pass_floor_on();
     }
 
+    /// The same, if it is the object with this identity that is there.
+    async fn forget_object(self: &Arc<Self>, key: &Key, object: u64) {
+        // Whatever the clock says of when it came.
+        let found = self.find(key, Time(u64::MAX)).await;
+        if let Some(found) = found
+            && let Entry::Object(there) = &found.entry
+            && there.body.slices().is_some_and(|slices| slices.object == object)
+            && self.is_last(&found)
+        {
+            self.forget(key);
+        }
+    }
+
     /// A hint that what is on disk under a key is not going to be used.
     pub(crate) fn is_of_no_use(&self, key: &Key) {
         if let Some(log) = self.queue.log() {

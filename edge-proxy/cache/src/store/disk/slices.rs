@@ -69,10 +69,10 @@ impl Slices {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Some of it cannot be had: who looks the object up from here on does not find it.
-    pub(crate) fn give_up(&self) {
+    /// Some of it cannot be had: who looks the object up from here on does not find it. What came under its key after it stays.
+    async fn give_up(&self) {
         self.gone.store(true, Ordering::Release);
-        self.disk.forget(&self.key);
+        self.disk.forget_object(&self.key, self.object).await;
     }
 
     fn slot(&self, number: u32) -> Slot {
@@ -241,7 +241,7 @@ impl Reading {
                 Ok(bytes)
             }
             Err(error) => {
-                slices.give_up();
+                slices.give_up().await;
                 Err(error)
             }
         }

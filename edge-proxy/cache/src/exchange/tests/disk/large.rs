@@ -290,3 +290,28 @@ async fn readers_hold_no_more_of_slices_that_were_larger_when_they_were_written(
     }
     assert_eq!(upstream.calls(), 1);
 }
+
+#[tokio::test]
+async fn who_finds_lost_what_was_there_before_takes_nothing_from_what_came_after() {
+    // Nothing tells the two from each other, so that what is lost cannot be fetched again.
+    let upstream = Upstream::new(|index, call| {
+        let mut reply = reply(call, "\"1\"", (4 - index as u64) * MIB);
+        reply.headers.retain(|(name, _)| *name != "etag");
+        reply.at(seconds(700 * index as u64))
+    });
+    let mut lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/large"), START).await;
+    lasting.settled().await;
+    lasting.restart().await;
+    let mut early = lasting.house.run(get("/large"), START).await.unwrap();
+    early.body.chunk().await.unwrap();
+    assert_eq!(lasting.house.ask(get("/large"), seconds(700)).await.2, body(3 * MIB));
+    lasting.settled().await;
+    lasting.log.set_faults(Faults { lost: 1_000, ..Faults::default() });
+    assert_eq!(read(early).await.unwrap_err().kind, FetchErrorKind::Cut);
+    lasting.settled().await;
+    lasting.log.set_faults(Faults::default());
+    lasting.restart().await;
+    assert_eq!(lasting.house.ask(get("/large"), seconds(701)).await.2, body(3 * MIB));
+    assert_eq!(upstream.calls(), 2);
+}
