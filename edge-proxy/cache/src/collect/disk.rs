@@ -53,6 +53,7 @@ pub(super) struct Disk {
     gauges: Vec<(IntGauge, Reading)>,
     seconds: Vec<(Counter, Reading)>,
     opened: prometheus::Gauge,
+    recovered: prometheus::Gauge,
     state: IntGaugeVec,
 }
 
@@ -61,11 +62,13 @@ impl Disk {
     pub(super) fn new() -> Self {
         let state = Opts::new("skerry_disk_state", "1 for what the disk tier does: opening, serving, out (its device failed), closed.");
         let opened = "How long it took at the start to find out what the disk holds; 0 until then.";
+        let recovered = "The part of the disk that was looked through since the start to find out what it holds; 1 when it is open.";
         Self {
             counters: COUNTERS.iter().map(|(name, help, reading)| (IntCounter::new(*name, *help).expect("valid"), *reading)).collect(),
             gauges: GAUGES.iter().map(|(name, help, reading)| (IntGauge::new(*name, *help).expect("valid"), *reading)).collect(),
             seconds: SECONDS.iter().map(|(name, help, reading)| (Counter::new(*name, *help).expect("valid"), *reading)).collect(),
             opened: prometheus::Gauge::new("skerry_disk_open_seconds", opened).expect("valid"),
+            recovered: prometheus::Gauge::new("skerry_disk_recovered_ratio", recovered).expect("valid"),
             state: IntGaugeVec::new(state, &["state"]).expect("valid"),
         }
     }
@@ -74,7 +77,7 @@ impl Disk {
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.desc());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
         let seconds = self.seconds.iter().flat_map(|(counter, _)| counter.desc());
-        counters.chain(gauges).chain(seconds).chain(self.opened.desc()).chain(self.state.desc()).collect()
+        counters.chain(gauges).chain(seconds).chain(self.opened.desc()).chain(self.recovered.desc()).chain(self.state.desc()).collect()
     }
 
     pub(super) fn collect(&self, figures: Option<&DiskFigures>) -> Vec<MetricFamily> {
@@ -91,6 +94,7 @@ impl Disk {
             counter.inc_by((seconds - counter.get()).max(0.0));
         }
         self.opened.set(std::time::Duration::from_millis(known.opened_in_ms).as_secs_f64());
+        self.recovered.set(known.recovered_permille as f64 / 1_000.0);
         for state in State::ALL {
             let is_it = figures.is_some_and(|figures| figures.state == state);
             self.state.with_label_values(&[state.as_str()]).set(i64::from(is_it));
@@ -98,6 +102,12 @@ impl Disk {
         let counters = self.counters.iter().flat_map(|(counter, _)| counter.collect());
         let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.collect());
         let seconds = self.seconds.iter().flat_map(|(counter, _)| counter.collect());
-        counters.chain(gauges).chain(seconds).chain(self.opened.collect()).chain(self.state.collect()).collect()
+        counters
+            .chain(gauges)
+            .chain(seconds)
+            .chain(self.opened.collect())
+            .chain(self.recovered.collect())
+            .chain(self.state.collect())
+            .collect()
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use self::directory::Directory;
-use self::log::{Blocks, Log, Shape, Slot, Trouble};
+use self::log::{Blocks, Log, Progress, Shape, Slot, Trouble};
 use self::queue::{Loaded, Queue};
 use self::record::{Kind, Record};
 use self::seen::Seen;
@@ -141,6 +141,7 @@ pub(crate) struct Disk {
     putting: Semaphore,
     failures: AtomicU32,
     warned_of_clock: AtomicBool,
+    progress: Progress,
     opened_in_ms: AtomicU64,
     read_micros: AtomicU64,
     hits: Counter,
@@ -173,10 +174,12 @@ impl Disk {
         order: Arc<AtomicU64>,
         filling: Arc<Filling>,
     ) -> Result<Arc<Self>, String> {
-        let shape = Shape { directory: PathBuf::new(), capacity: settings.size, buffer_bytes: settings.buffer };
+        let shape =
+            Shape { directory: PathBuf::new(), capacity: settings.size, buffer_bytes: settings.buffer, progress: Progress::default() };
         let directory = Directory::claim(&settings.path, life, settings.size, shape.block_bytes())?;
-        let shape = Shape { directory: directory.log.clone(), ..shape };
+        let log = directory.log.clone();
         let disk = Self::new(settings, life, table, order, filling, Some(directory));
+        let shape = Shape { directory: log, progress: disk.progress.clone(), ..shape };
         disk.start(async { Blocks::open(shape).await.map(|log| Arc::new(log) as Arc<dyn Log>) });
         let waiting = Arc::clone(&disk);
         tokio::spawn(async move {
@@ -212,6 +215,7 @@ impl Disk {
             loading: Semaphore::new(settings.loading() as usize),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
+            progress: Progress::default(),
             opened_in_ms: AtomicU64::new(0),
             read_micros: AtomicU64::new(0),
             hits: Counter::default(),
@@ -247,6 +251,7 @@ impl Disk {
             Ok(log) => {
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 self.opened_in_ms.store(millis, Ordering::Relaxed);
+                self.progress.tell(1, 1);
                 let counts = log.counts();
                 tracing::info!(entries = counts.entries, bytes = counts.bytes, millis, "the disk tier is open");
                 let _ = self.state.compare_exchange(State::Opening as u8, State::Serving as u8, Ordering::AcqRel, Ordering::Acquire);

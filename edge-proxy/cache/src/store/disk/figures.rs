@@ -77,6 +77,8 @@ pub struct DiskFigures {
     pub waiting_bytes: u64,
     /// Gauge: seconds since what left last had been written.
     pub eviction_age_seconds: u64,
+    /// Gauge: how much of the disk was looked through since the start, in thousandths; all of it once it is open.
+    pub recovered_permille: u64,
     /// Gauge: milliseconds that opening took; 0 while it is opening.
     pub opened_in_ms: u64,
 }
@@ -104,6 +106,7 @@ impl Disk {
             bytes: counts.bytes,
             waiting_bytes: self.queue.bytes(),
             eviction_age_seconds: counts.eviction_age_seconds,
+            recovered_permille: self.progress.get(),
             opened_in_ms: self.opened_in_ms.load(std::sync::atomic::Ordering::Relaxed),
         }
     }

@@ -4,6 +4,8 @@
 //! as the log can tell; [`super::record`] tells the rest. Nothing here knows what a value means.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -52,6 +54,22 @@ pub(crate) struct Counts {
     pub(crate) evicted: u64,
     /// Gauge: seconds since what left last had been written.
     pub(crate) eviction_age_seconds: u64,
+}
+
+/// How far the opening of a log is, for whoever holds a clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// So many blocks of all are looked through.
+    pub(crate) fn tell(&self, looked: u64, all: u64) {
+        self.0.store(looked.saturating_mul(1_000) / all.max(1), Ordering::Relaxed);
+    }
+
+    /// In thousandths.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// See the module.

@@ -32,6 +32,7 @@ async fn what_was_stored_is_there_as_it_was() {
     lasting.house.ask(get("/a"), START).await;
     lasting.settled().await;
     lasting.restart().await;
+    assert_eq!(lasting.house.exchange.figures().disk.unwrap().recovered_permille, 1_000);
     let answer = lasting.house.run(get("/a"), seconds(10)).await.unwrap();
     assert_eq!((answer.field("age"), answer.field("etag"), answer.field("cache-tag")), (Some("10"), Some("\"1\""), Some("red, blue")));
     let again = lasting.house.ask(get_with("/a", &[("if-none-match", "\"1\"")]), seconds(11)).await;

@@ -26,7 +26,7 @@ use super::fit::fit;
 use super::order::{Leaving, Oldest, Order, Tally, block_file};
 use super::places::Places;
 use super::read::Reader;
-use super::{Counts, Log, Slot, Trouble};
+use super::{Counts, Log, Progress, Slot, Trouble};
 
 /// What everything on the device is a multiple of, in bytes.
 const PAGE_BYTES: u64 = 4 << 10;
@@ -52,6 +52,8 @@ pub(crate) struct Shape {
     pub(crate) capacity: u64,
     /// What is written at once at most, in bytes; foyer has two such buffers.
     pub(crate) buffer_bytes: u64,
+    /// How far opening is.
+    pub(crate) progress: Progress,
 }
 
 impl Shape {
@@ -106,7 +108,8 @@ pub(super) fn paged(bytes: usize) -> u64 {
 }
 
 impl Blocks {
-    /// Opens the log in a directory that is there and finds out what it holds, which takes its time with the number of values.
+    /// Opens the log in a directory that is there and finds out what it holds, which takes its time with the number of values. [`Shape::progress`]
+    /// tells how far it is.
     ///
     /// # Errors
     /// When the device cannot be opened, or is too small.
@@ -130,6 +133,10 @@ impl Blocks {
         let places = Arc::new(Places::new(&shape.directory, shape.blocks(), shape.block_bytes(), shape.buffer_bytes));
         let order = Order::read(&shape.directory, Arc::clone(&tally), Arc::clone(&places));
         let reader = Reader::new(runtime.handle().clone());
+        // Before foyer looks through them once more, in the page cache then, which counts as one more block.
+        let (recovering, progress, blocks) = (Arc::clone(&places), shape.progress.clone(), shape.blocks());
+        let recovering = move || recovering.recover(|looked| progress.tell(looked, blocks + 1));
+        tokio::task::spawn_blocking(recovering).await.map_err(|error| Trouble::Open(error.to_string()))?;
         // Putting together what the blocks hold is work, and no client's thread does it.
         let building = {
             let (shape, tally, order, handle) = (shape.clone(), Arc::clone(&tally), Arc::clone(&order), runtime.handle().clone());
@@ -137,8 +144,6 @@ impl Blocks {
         };
         let built = building.await.map_err(|error| Trouble::Open(error.to_string()))?;
         let cache = built.map_err(|error| Trouble::Open(error.to_string()))?;
-        let recovering = Arc::clone(&places);
-        tokio::task::spawn_blocking(move || recovering.recover()).await.map_err(|error| Trouble::Open(error.to_string()))?;
         // Writing begins at once, so that the age of the note counts from here.
         let noted = Mutex::new(Instant::now());
         Ok(Self {

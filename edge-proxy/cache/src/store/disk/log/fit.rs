@@ -32,11 +32,11 @@ pub(super) fn fit(shape: &Shape) -> io::Result<Left> {
     let blocks = u32::try_from(shape.blocks()).unwrap_or(u32::MAX);
     let places = Places::new(&shape.directory, reach, shape.block_bytes(), 0);
     // What holds nothing that foyer would find is free.
-    let is_free = |block: u32| places.first(block).is_err();
+    let is_free = |block: u32| !matches!(places.first(block), Ok(Some(_)));
     if reach <= u64::from(blocks) && (0..blocks).any(is_free) {
         return Ok(Left::default());
     }
-    let mut held: Vec<(u64, u32)> = found.iter().filter_map(|block| Some((places.first(*block).ok()?, *block))).collect();
+    let mut held: Vec<(u64, u32)> = found.iter().filter_map(|block| Some((places.first(*block).ok()??, *block))).collect();
     held.sort_unstable();
     let leaving = held.len().saturating_sub(blocks as usize - 1);
     let mut left = Left::default();

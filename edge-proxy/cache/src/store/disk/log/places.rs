@@ -234,8 +234,8 @@ impl Places {
         }
     }
 
-    /// Finds out what the files hold. It waits for the device.
-    pub(super) fn recover(&self) {
+    /// Finds out what the files hold, and tells how many of them it has looked through. It waits for the device.
+    pub(super) fn recover(&self, looked: impl Fn(u64)) {
         let mut newest: HashMap<u64, (u32, Entry)> = HashMap::new();
         let mut highest = 0;
         for block in 0..self.epochs.len() as u32 {
@@ -251,6 +251,7 @@ impl Places {
                     *held = (block, entry);
                 }
             }
+            looked(u64::from(block) + 1);
         }
         // Writing goes on in what was free: next to the block that was written last, as blocks leave in the order in which they were written.
         let youngest = newest.values().max_by_key(|(_, entry)| entry.sequence).map(|(block, _)| *block);
@@ -260,7 +261,11 @@ impl Places {
 
     /// What foyer finds in a block too: as far as its indexes are whole, and numbers rise.
     pub(super) fn recovered(&self, block: u32) -> io::Result<Vec<Entry>> {
-        let file = self.file(block)?;
+        let file = match self.file(block) {
+            // It was never written to.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
         let length = file.metadata()?.len();
         let mut page = [0; INDEX_BYTES];
         let (mut found, mut at): (Vec<Entry>, u64) = (Vec::new(), 0);
@@ -349,7 +354,7 @@ mod tests {
         let (inside, beyond) = (Slot(1), Slot(2));
         write_index(directory.path(), 0, &[entry(inside, 1, 4_096, 100), entry(beyond, 2, 8_192, u32::MAX)]);
         let places = Places::new(directory.path(), 1, BLOCK_BYTES, 1 << 20);
-        places.recover();
+        places.recover(|_| ());
         assert!(places.of(inside).is_some() && places.of(beyond).is_none());
     }
 
@@ -364,7 +369,7 @@ mod tests {
             write_index(directory.path(), block, &[entry(Slot(u128::from(block)), sequence, 4_096, 100)]);
         }
         let places = Places::new(directory.path(), u64::from(BLOCKS), BLOCK_BYTES, 1 << 20);
-        places.recover();
+        places.recover(|_| ());
         let slot = Slot(1_000);
         write_index(directory.path(), oldest, &[entry(slot, 201, 4_096, 100)]);
         places.learn([slot].into_iter(), |block| block != oldest);

@@ -13,7 +13,7 @@ use super::*;
 const MIB: u64 = 1 << 20;
 
 fn shape(directory: &Path, capacity: u64) -> Shape {
-    Shape { directory: directory.to_owned(), capacity, buffer_bytes: 4 * MIB }
+    Shape { directory: directory.to_owned(), capacity, buffer_bytes: 4 * MIB, progress: Progress::default() }
 }
 
 fn value(number: u64, bytes: usize) -> Bytes {
@@ -59,7 +59,12 @@ async fn everything_is_there_after_a_start_without_an_end() {
     store(&first, (1_000..1_010).map(|slot| (slot, value(slot, 1_000_000)))).await;
     assert_eq!(first.counts().entries, 1_210);
     // As after kill -9: the first one never ends in order, and a second one finds what the files hold.
-    let second = Blocks::open(shape(directory.path(), 64 * MIB)).await.unwrap();
+    let again = shape(directory.path(), 64 * MIB);
+    let progress = again.progress.clone();
+    assert_eq!(progress.get(), 0);
+    let second = Blocks::open(again).await.unwrap();
+    // All 16 blocks; the rest is told by who waits for all of it.
+    assert_eq!(progress.get(), 1_000 * 16 / 17);
     for slot in 0..400 {
         assert_eq!(loaded(&second, slot).await, Some(value(slot + 2, 3_000 + usize::try_from(slot).unwrap())), "slot {slot}");
     }
