@@ -72,11 +72,13 @@ async fn the_front_door_is_measured_over_every_protocol() {
 }
 
 #[tokio::test]
-async fn the_page_in_the_documentation_is_made_of_its_results() {
+async fn the_pages_in_the_documentation_are_made_of_their_results() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    let results = docs.join("performance.json");
-    let page = said(&loadtest(&["page", results.to_str().expect("UTF-8")]).await).0;
-    assert_eq!(std::fs::read_to_string(docs.join("performance.md")).expect("the page"), page, "run `make bench-front`");
+    for (name, made_by) in [("performance", "make bench-front"), ("performance-soak", "make bench-soak")] {
+        let results = docs.join(format!("{name}.json"));
+        let page = said(&loadtest(&["page", results.to_str().expect("UTF-8")]).await).0;
+        assert_eq!(std::fs::read_to_string(docs.join(format!("{name}.md"))).expect("the page"), page, "run `{made_by}`");
+    }
 
     let output = loadtest(&["page", "/dev/null"]).await;
     assert!(said(&output).1.contains("/dev/null is no file that `front --json` wrote"), "{}", said(&output).1);
