@@ -235,7 +235,7 @@ fn read_plainly(directory: &Path, all: u64) -> f64 {
 
 async fn large_body(directory: &Path, policy: &Arc<Policy>) -> Vec<Row> {
     const BYTES: u64 = 1_000_000_000;
-    const ROUNDS: usize = 5;
+    const ROUNDS: usize = 9;
     let exchange = open(directory, 16 * MIB, 5 << 30).await;
     let before = resident();
     let began = Instant::now();
