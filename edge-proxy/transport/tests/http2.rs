@@ -116,7 +116,7 @@ async fn a_message_that_is_malformed_gets_no_further() {
             Some(frame) if frame.kind == HEADERS && status_of(&frame.payload) == 400 && goaway == Some(0) => told,
             _ => panic!("{why}: {frames:?}"),
         };
-        assert_eq!((found, server.refused().len(), server.sessions()), (outcome, 1, 0), "{why}");
+        assert_eq!((found, server.refused(1).await.len(), server.sessions()), (outcome, 1, 0), "{why}");
     }
     is_well(&server).await;
 }
@@ -135,7 +135,7 @@ async fn above_a_limit_is_a_status_and_the_connection_goes_on() {
     ] {
         let mut client = Raw::open(server.address, &[]).await;
         client.write(&frame(HEADERS, flags | END_HEADERS, 1, &block)).await;
-        assert_eq!((client.answer(1).await.0, server.refused()), (status, vec![refusal]));
+        assert_eq!((client.answer(1).await.0, server.refused(1).await), (status, vec![refusal]));
         client.ask(3, &get("/small", &[])).await;
         assert_eq!(client.answer(3).await, (200, Ok(SMALL)));
     }
@@ -244,7 +244,7 @@ async fn heads_that_grow_are_bounded() {
     let mut client = Raw::open(server.address, &[]).await;
     client.ask(1, &bomb).await;
     let ends: Vec<u32> = client.rest().await.iter().filter(|frame| frame.kind == GOAWAY).map(Frame::reason).collect();
-    assert_eq!((ends, server.refused()), (vec![ENHANCE_YOUR_CALM], vec![Refusal::Flood]));
+    assert_eq!((ends, server.refused(1).await), (vec![ENHANCE_YOUR_CALM], vec![Refusal::Flood]));
 
     // One field without end, frame after frame.
     let mut endless = literal(b"a", &[b'x'; 100]);
@@ -253,7 +253,7 @@ async fn heads_that_grow_are_bounded() {
     let mut client = Raw::open(server.address, &[]).await;
     client.write(&frame(HEADERS, 0, 1, &[get("/none", &[]), endless].concat())).await;
     client.pump(&frame(CONTINUATION, 0, 1, &[b'x'; 16_000]), 10_000).await;
-    assert_eq!(server.refused().len(), 1);
+    assert_eq!(server.refused(1).await.len(), 1);
 
     let mut client = Raw::open(server.address, &[]).await;
     client.write(&frame(HEADERS, END_HEADERS, 1, &[0; 17_000])).await;
@@ -279,7 +279,7 @@ async fn whoever_keeps_a_connection_for_nothing_loses_it() {
         client.polite = false;
         client.write(&said).await;
         let ends: Vec<u32> = client.rest().await.iter().filter(|frame| frame.kind == GOAWAY).map(Frame::reason).collect();
-        assert_eq!((ends, &server.refused()[..]), (vec![reason], refused), "{why}");
+        assert_eq!((ends, &server.refused(refused.len()).await[..]), (vec![reason], refused), "{why}");
         is_well(&server).await;
     }
     let server = start(times(short, long, long)).await;

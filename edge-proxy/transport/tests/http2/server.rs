@@ -117,18 +117,26 @@ pub(crate) async fn start(limits: Limits) -> Server {
 }
 
 impl Server {
-    pub(crate) fn refused(&self) -> Vec<Refusal> {
-        std::mem::take(&mut self.seen.refused.lock())
-    }
-
-    /// Waits until a refusal for this reason is counted: a client may see the end of its connection before.
-    pub(crate) async fn has_refused(&self, reason: Refusal) {
+    /// What was refused, as soon as it is so much: a client may see the end of its connection before that is counted.
+    pub(crate) async fn refused(&self, count: usize) -> Vec<Refusal> {
         let counted = async {
-            while !self.refused().contains(&reason) {
+            while self.seen.refused.lock().len() < count {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), counted).await.expect("it is not counted");
+        let _ = tokio::time::timeout(Duration::from_secs(20), counted).await;
+        std::mem::take(&mut self.seen.refused.lock())
+    }
+
+    /// Waits until a refusal for this reason is counted, and takes it and those before it.
+    pub(crate) async fn has_refused(&self, reason: Refusal) {
+        loop {
+            let refused = self.refused(1).await;
+            assert!(!refused.is_empty(), "it is not counted");
+            if refused.contains(&reason) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn ended(&self) -> Vec<(String, u64, bool)> {
