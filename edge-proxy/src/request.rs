@@ -27,7 +27,7 @@ use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
 use skerry_transport::interim::{self, Early, Interim};
-use skerry_transport::pass::{Kind, Watch, Way, call};
+use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -328,10 +328,7 @@ impl ProxyHttp for Sessions {
         let kind = Kind::of(&head);
         context.head = Some(head);
         context.served = Some(served);
-        if kind == Kind::Grpc {
-            return call::pass(self, self.upstreams.client(), session, context).await;
-        }
-        Ok(false)
+        pass::both_ways(kind, self, self.upstreams.client(), session, context).await
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {

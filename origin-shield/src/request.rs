@@ -24,7 +24,7 @@ use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
-use skerry_transport::pass::{Kind, Watch, Way, call};
+use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::target;
@@ -217,10 +217,7 @@ impl ProxyHttp for Shield {
         let kind = Kind::of(&head);
         context.head = Some(head);
         context.served = Some(served);
-        if kind == Kind::Grpc {
-            return call::pass(self, self.origins.client(), session, context).await;
-        }
-        Ok(false)
+        pass::both_ways(kind, self, self.origins.client(), session, context).await
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
@@ -334,6 +331,8 @@ impl ProxyHttp for Shield {
         if let Some(fault) = fault
             && session.response_written().is_none()
         {
+            // Pingora ends the connection after a failure, so that the edge is told, and does not ask on it once more.
+            session.set_keepalive(None);
             let _ = self.refuse(session, context, fault).await;
         }
         context.outcome = Outcome::Error;

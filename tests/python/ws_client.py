@@ -46,6 +46,26 @@ async def echo():
         check(await socket.recv(), "again " * 1000)
 
 
+async def full():
+    """Sends 60 MB to one who sends as much before it reads any, and reads nothing until no more is taken: every buffer on the way is full then."""
+    async with to("/late") as socket:
+        sent = [time.monotonic()]
+
+        async def send():
+            for number in range(600):
+                await socket.send(number.to_bytes(2, "big") * 50_000)
+                sent.append(time.monotonic())
+
+        sending = asyncio.create_task(send())
+        while time.monotonic() - sent[-1] < 1:
+            await asyncio.sleep(0.01)
+        assert len(sent) <= 600, "the buffers on the way hold all of it"
+        for number in range(600):
+            check(await asyncio.wait_for(socket.recv(), 30) == number.to_bytes(2, "big") * 50_000, True)
+        await sending
+        await socket.close(4002, "done")
+
+
 async def idle():
     """Nothing for so many seconds, and then all is as before."""
     async with to("/echo") as socket:
@@ -85,4 +105,4 @@ async def push():
         check([message async for message in socket], [str(number) for number in range(5)])
 
 
-asyncio.run({"echo": echo, "idle": idle, "closed": closed, "busy": busy, "push": push}[what]())
+asyncio.run({"echo": echo, "full": full, "idle": idle, "closed": closed, "busy": busy, "push": push}[what]())

@@ -1,6 +1,7 @@
 """A WebSocket server. Says its port, then how connections end.
 
-`/echo` repeats what it hears, `/close` closes with a code of its own, `/push` sends five messages, one every second, and then closes."""
+`/echo` repeats what it hears, `/close` closes with a code of its own, `/push` sends five messages, one every second, and then closes, `/late` sends
+60 MB before it reads anything."""
 
 import asyncio
 import sys
@@ -19,6 +20,10 @@ async def answer(socket):
                 await socket.send(str(number))
                 await asyncio.sleep(1)
             await socket.close()
+        elif path == "/late":
+            for number in range(600):
+                await socket.send(number.to_bytes(2, "big") * 50_000)
+            assert [message[:2] async for message in socket] == [number.to_bytes(2, "big") for number in range(600)]
         else:
             async for message in socket:
                 await socket.send(message)

@@ -1,10 +1,12 @@
 //! The way of a request that Pingora passes through: its targets, tried one after the other until one can be reached.
 //!
-//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora.
+//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora, `tunnel` a WebSocket, along the
+//! upstreams that `tries` finds for both.
 
 use http::Version;
 use http::header::{self, HeaderMap};
 use pingora::http::RequestHeader;
+use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
@@ -13,12 +15,30 @@ use crate::hygiene;
 use crate::target::Target;
 use crate::upstream::Client;
 
-pub mod call;
+mod call;
 mod kind;
+mod tries;
+mod tunnel;
 mod watch;
 
 pub use kind::{Kind, is_events, wants_events};
 pub use watch::Watch;
+
+/// Passes a request of one of the kinds that Pingora cannot pass both ways at once, and its answer back. `false` when that is for Pingora to do.
+///
+/// # Errors
+/// When it did not end properly; the tier is still to be told.
+pub async fn both_ways<App>(kind: Kind, app: &App, client: &Client, session: &mut Session, context: &mut App::CTX) -> pingora::Result<bool>
+where
+    App: ProxyHttp + Sync,
+    App::CTX: Send + Sync,
+{
+    match kind {
+        Kind::Grpc => call::pass(app, client, session, context).await,
+        Kind::WebSocket => tunnel::pass(app, client, session, context).await,
+        Kind::Request | Kind::Events => Ok(false),
+    }
+}
 
 /// The targets of one request, and how far down the list it is.
 #[derive(Clone, Debug, Default)]

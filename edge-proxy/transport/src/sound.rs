@@ -2,8 +2,8 @@
 //!
 //! Pingora's parser has refused what is no HTTP at all; this is the rest: answers that are well formed and still cannot be true.
 
-use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorType};
 
@@ -59,11 +59,17 @@ pub(crate) fn check(head: &ResponseHeader, asked: &HeaderMap, upgrade: bool) -> 
         return refuse(UpstreamErrorKind::BadCoding);
     }
     match head.status {
-        StatusCode::SWITCHING_PROTOCOLS if !upgrade => refuse(UpstreamErrorKind::Unasked101),
+        StatusCode::SWITCHING_PROTOCOLS if !upgrade || !is_of_websocket(head) => refuse(UpstreamErrorKind::Unasked101),
         StatusCode::PARTIAL_CONTENT if !asked.contains_key(header::RANGE) => refuse(UpstreamErrorKind::Unasked206),
         StatusCode::NOT_MODIFIED if !CONDITIONS.iter().any(|name| asked.contains_key(name)) => refuse(UpstreamErrorKind::Unasked304),
         _ => Ok(()),
     }
+}
+
+/// Whether a 101 is one of HTTP/1.1 (RFC 9110 section 7.8) and names no other protocol than the one that is offered (section 15.2.2).
+fn is_of_websocket(head: &ResponseHeader) -> bool {
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    head.version == Version::HTTP_11 && protocols.all(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Checks the head of an answer that is passed through, and says its length once.
@@ -76,7 +82,7 @@ pub fn check_passed(head: &mut ResponseHeader, request: &Head) -> pingora::Resul
         head.insert_header(header::CONTENT_LENGTH, length)?;
     }
     // RFC 9110 section 8.6: such an answer has no content, and a client that believed its length would wait for some.
-    if head.status == StatusCode::NO_CONTENT {
+    if head.status == StatusCode::NO_CONTENT || head.status.is_informational() {
         head.remove_header(&header::CONTENT_LENGTH);
     }
     Ok(())
@@ -141,6 +147,15 @@ mod tests {
             let asked_for = HeaderMap::from_iter([(asked.parse::<HeaderName>().unwrap(), HeaderValue::from_static("x"))]);
             assert_eq!(kind(check(&head, &asked_for, asked == "upgrade")), expected, "{status} to {asked}");
         }
+        let other = Some(UpstreamErrorKind::Unasked101);
+        for (version, protocol, expected) in
+            [(Version::HTTP_11, "WebSocket", None), (Version::HTTP_11, "h2c", other), (Version::HTTP_10, "websocket", other)]
+        {
+            let mut head = ResponseHeader::build(101, None).unwrap();
+            head.set_version(version);
+            head.append_header("upgrade", protocol).unwrap();
+            assert_eq!(kind(check(&head, &HeaderMap::new(), true)), expected, "{version:?} {protocol}");
+        }
         let mut coded = ResponseHeader::build(200, None).unwrap();
         coded.append_header("transfer-encoding", "gzip, chunked").unwrap();
         assert_eq!(kind(check(&coded, &HeaderMap::new(), false)), Some(UpstreamErrorKind::BadCoding));
@@ -152,7 +167,7 @@ mod tests {
             request.insert_header("host", "a.test").unwrap();
             Head::read(&request, false).unwrap()
         });
-        for (status, length) in [(200, Some("5")), (204, None)] {
+        for (status, length) in [(200, Some("5")), (204, None), (103, None)] {
             let mut head = ResponseHeader::build(status, None).unwrap();
             head.insert_header("content-length", "5").unwrap();
             check_passed(&mut head, request.as_ref().unwrap()).unwrap();

@@ -25,7 +25,7 @@ mod failure;
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
 use failure::{connect_failure, failure, is_unreachable};
 
-/// Idle connections kept for all upstreams together, for what is fetched and for gRPC calls each.
+/// Idle connections kept for all upstreams together, for what is fetched and for what loops of our own pass each.
 const POOL_CONNECTIONS_MAX: usize = 256;
 /// Addresses of one target tried for one request.
 const ADDRESSES_TRIED_MAX: usize = 3;
@@ -70,8 +70,8 @@ pub struct IncomingBody {
 /// Pooled connections to upstreams.
 pub struct Client {
     connector: Connector,
-    /// Those of gRPC calls: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
-    calls: Connector,
+    /// Those of gRPC calls and WebSockets: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
+    passing: Connector,
     resolver: Resolver,
 }
 
@@ -80,12 +80,12 @@ impl Client {
     #[must_use]
     pub fn new() -> Arc<Self> {
         let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
-        Arc::new(Self { connector: connector(), calls: connector(), resolver: Resolver::default() })
+        Arc::new(Self { connector: connector(), passing: connector(), resolver: Resolver::default() })
     }
 
-    /// The connections of gRPC calls.
-    pub(crate) fn calls(&self) -> &Connector {
-        &self.calls
+    /// The connections of gRPC calls and WebSockets.
+    pub(crate) fn passing(&self) -> &Connector {
+        &self.passing
     }
 
     /// The addresses of a target.

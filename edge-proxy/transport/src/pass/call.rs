@@ -16,10 +16,10 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::custom::server::Session as Stream;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::proxy::{ProxyHttp, Session};
-use pingora::upstreams::peer::{HttpPeer, Peer as _};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OkOrErr as _, OrErr as _, Result};
 
-use crate::accept::PASS_TRIES_MAX;
+use super::tries::{self, Reached, Tries};
 use crate::hygiene;
 use crate::session::Trailers;
 use crate::upstream::Client;
@@ -28,7 +28,7 @@ use crate::upstream::Client;
 ///
 /// # Errors
 /// When the call did not end properly; the tier is still to be told.
-pub async fn pass<App>(app: &App, client: &Client, session: &mut Session, context: &mut App::CTX) -> Result<bool>
+pub(super) async fn pass<App>(app: &App, client: &Client, session: &mut Session, context: &mut App::CTX) -> Result<bool>
 where
     App: ProxyHttp + Sync,
     App::CTX: Send + Sync,
@@ -37,32 +37,21 @@ where
         return Ok(false);
     }
     session.downstream_session.enable_retry_buffering();
-    let mut last = Error::new(ErrorType::InternalError);
-    for _ in 0..PASS_TRIES_MAX {
-        let peer = app.upstream_peer(session, context).await?;
-        let (mut upstream, reused) = match client.calls().get_http_session(&*peer).await {
-            Ok((HttpSession::H2(upstream), reused)) => (upstream, reused),
-            Ok((other, _)) => {
-                client.calls().release_http_session(other, &*peer, peer.idle_timeout()).await;
+    let mut tries = Tries::new();
+    loop {
+        let Reached { connection, upstream } = tries.reach(app, client, session, context).await?;
+        let mut connection = match connection {
+            HttpSession::H2(connection) => connection,
+            other => {
+                upstream.release(client, other).await;
                 return Ok(false);
             }
-            Err(error) => {
-                last = app.fail_to_connect(session, &peer, context, error.into_up());
-                if last.retry() {
-                    continue;
-                }
-                return Err(last);
-            }
         };
-        let passed = try_upstream(app, session, context, &peer, &mut upstream).await;
-        client.calls().release_http_session(HttpSession::H2(upstream), &*peer, peer.idle_timeout()).await;
+        let passed = try_upstream(app, session, context, &upstream.peer, &mut connection).await;
+        upstream.release(client, HttpSession::H2(connection)).await;
         let Err(error) = passed else { return Ok(true) };
-        last = app.error_while_proxy(&peer, session, error, context, reused);
-        if !last.retry() || session.response_written().is_some() {
-            return Err(last);
-        }
+        tries.failed(app, session, context, &upstream, error)?;
     }
-    Err(last)
 }
 
 async fn try_upstream<App>(
@@ -97,11 +86,8 @@ where
     App: ProxyHttp + Sync,
     App::CTX: Send + Sync,
 {
-    let asked = session.req_header();
-    let target = asked.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-    let mut head = RequestHeader::build(asked.method.clone(), target.as_bytes(), None)?;
-    head.set_version(Version::HTTP_2);
-    app.upstream_request_filter(session, &mut head, context).await?;
+    let target = session.req_header().uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    let mut head = tries::head(app, session, context, Version::HTTP_2, &[]).await?;
     let host = head.remove_header(&header::HOST).or_err(ErrorType::InvalidHTTPHeader, "a request without a host")?;
     let scheme = if tls { "https" } else { "http" };
     let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(target).build();
