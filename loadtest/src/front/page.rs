@@ -4,6 +4,13 @@ use std::fmt::Write as _;
 
 use super::results::{IdleRow, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT};
 
+/// Where the rest is.
+const OTHER_PAGES: &str = "\n## Elsewhere\n\n\
+    - [The disk tier](performance-disk.md) without sockets: hits, large bodies, memory an answer.\n\
+    - [Hits from disk over sockets](performance-disk-sockets.md), beside nginx.\n\
+    - [What stays in memory](performance-memory.md): hit ratios of ways to choose, beside LRU, TinyLFU and S3-FIFO.\n\
+    - [Memory of an edge](performance-soak.md) with a limit and a million answers on disk, under load and through restarts.\n";
+
 /// Makes docs/performance.md.
 #[must_use]
 pub fn page(results: &Results) -> String {
@@ -16,6 +23,7 @@ pub fn page(results: &Results) -> String {
     write_circumstances(&mut text, results);
     write_rows(&mut text, results);
     write_idle(&mut text, &results.idle);
+    text.push_str(OTHER_PAGES);
     text
 }
 
