@@ -31,7 +31,7 @@ impl Trip {
         if let Some(length) = object.body_length()
             && self.exchange.goes_to_disk(&object, length)
         {
-            self.put_on_disk(&object, length);
+            self.put_on_disk(&object);
         }
         let mut resumes = 0;
         let mut len = 0;
@@ -62,9 +62,10 @@ impl Trip {
         }
     }
 
-    /// Begins to put a body on disk while it comes, of which so many bytes are there; whether the disk takes it.
-    fn put_on_disk(&mut self, object: &Object, len: u64) -> bool {
-        let length = object.body_length().unwrap_or(len);
+    /// Begins to put a body on disk while it comes; whether the disk takes it. One whose length nobody knows counts as the largest of all: what is
+    /// asked for once is not to be written, and it has outgrown memory already.
+    fn put_on_disk(&mut self, object: &Object) -> bool {
+        let length = object.body_length().unwrap_or(u64::MAX);
         self.kept_off = self.kept_off || !self.exchange.admits_to_disk(object, length);
         !self.kept_off && self.exchange.put_on_disk(object)
     }
@@ -158,7 +159,7 @@ impl Trip {
         // What goes to disk takes next to nothing.
         let too_many = self.exchange.filling.bytes() > self.exchange.bounds.filling_max && !is_spilling;
         let takes_much = too_many || self.exchange.goes_to_disk(object, len);
-        if !too_large && !is_spilling && takes_much && object.part.is_none() && self.put_on_disk(object, len) {
+        if !too_large && !is_spilling && takes_much && object.part.is_none() && self.put_on_disk(object) {
             return;
         }
         // What is asked for once takes no room in memory from others either.

@@ -79,6 +79,27 @@ async fn one_whose_length_nobody_knows_is_whole_on_disk_too() {
 }
 
 #[tokio::test]
+async fn one_whose_length_nobody_knows_counts_as_large_when_it_outgrows_memory() {
+    for bytes in [600 * KIB, 3 * MIB] {
+        let upstream = Upstream::new(move |_, call| {
+            let mut reply = reply(call, "\"1\"", bytes);
+            reply.headers.retain(|(name, _)| *name != "content-length");
+            reply
+        });
+        let mut lasting = Lasting::with(&upstream, policy(), |settings| settings.second_hit_above = MIB).await;
+        assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(bytes));
+        lasting.settled().await;
+        let disk = lasting.house.exchange.figures().disk.unwrap();
+        assert_eq!((disk.written, disk.skipped), (0, 1), "{bytes}: what is asked for once takes no writes");
+        assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(bytes));
+        lasting.settled().await;
+        lasting.restart().await;
+        assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(bytes));
+        assert_eq!(upstream.calls(), 2);
+    }
+}
+
+#[tokio::test]
 async fn what_fits_in_memory_is_there_and_on_disk() {
     let upstream = large(200 * KIB);
     let mut lasting = Lasting::new(&upstream).await;
