@@ -107,7 +107,7 @@ impl Head {
         Self::of(line, request.headers.clone(), tls)
     }
 
-    /// Makes a head of what was parsed of it. How large it may be is for [`Head::within`].
+    /// Makes a head of what was parsed of it. How large it may be is judged where the limits are known.
     ///
     /// # Errors
     /// When host, target or framing are not what RFC 9110 and 9112 ask for.
