@@ -8,10 +8,11 @@
 //! missed ([`Disk::caught_up`]).
 
 use std::future::ready;
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use self::log::{Blocks, Log, Progress, Shape, Slot, Trouble};
 use self::queue::{Loaded, Queue};
 use self::record::{Kind, Record};
 use self::seen::Seen;
+use self::void::Void;
 use crate::figures::Counter;
 use crate::key::Key;
 use crate::object::{Filling, Object};
@@ -43,6 +45,7 @@ mod seen;
 #[cfg(test)]
 pub(crate) mod shaky;
 mod slices;
+mod void;
 
 pub use figures::{DiskFigures, State};
 pub(crate) use slices::{Mend, Reading, Slices};
@@ -124,7 +127,11 @@ pub(crate) struct Disk {
     settings: Settings,
     /// Makes slots of keys, so that nobody outside can tell which share one.
     seed: u64,
+    /// Where the heads of this run begin.
+    first: u64,
     queue: Queue,
+    /// What of earlier runs does not count, once the log is open.
+    void: OnceLock<Void>,
     table: Arc<Table>,
     /// Counts heads and objects.
     order: Arc<AtomicU64>,
@@ -202,6 +209,8 @@ impl Disk {
     ) -> Arc<Self> {
         Arc::new(Self {
             seed: life.identity,
+            first: life.first(),
+            void: OnceLock::new(),
             queue: Queue::new(settings.waiting_max),
             table,
             order,
@@ -254,6 +263,10 @@ impl Disk {
                 self.progress.tell(1, 1);
                 let counts = log.counts();
                 tracing::info!(entries = counts.entries, bytes = counts.bytes, millis, "the disk tier is open");
+                if let Some(void) = self.settle_void(self.queue.take_void()).await {
+                    // Nobody opens the log twice.
+                    let _ = self.void.set(void);
+                }
                 let _ = self.state.compare_exchange(State::Opening as u8, State::Serving as u8, Ordering::AcqRel, Ordering::Acquire);
                 let ended = self.queue.write(Arc::clone(&log)).await;
                 // What failed is left as it is: nobody knows how long its end would take.
@@ -271,6 +284,20 @@ impl Disk {
             Err(trouble) => self.take_out(&trouble),
         }
         self.ended.send_replace(true);
+    }
+
+    /// What does not count from here on, also after a restart, of what earlier runs stored: what is `new`, and what did not count before. Where nobody
+    /// can tell, everything is given up.
+    async fn settle_void(&self, new: Option<Void>) -> Option<Void> {
+        let (first, log) = (self.first, self.directory.as_ref().map(|directory| directory.log.clone()));
+        let settling = tokio::task::spawn_blocking(move || Void::settled(new, first, log.as_deref()));
+        let settled = settling.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        settled.unwrap_or_else(|error| {
+            let directory = self.settings.path.display();
+            tracing::warn!(%directory, %error, "it is not known what was replaced while the disk was opening; all of it is given up");
+            self.table.give_up(self.order.load(Ordering::Acquire));
+            None
+        })
     }
 
     /// The device fails: memory goes on alone, and what is on disk does not count any more, because from here on it misses what changes.
@@ -353,7 +380,9 @@ impl Disk {
     ) -> Option<FromDisk> {
         let slot = self.slot(key);
         let (record, loaded) = self.read(slot, loading).await?;
-        if record.key != key.text() || record.stamp.order <= self.table.given_up().max(self.queue.floor()) {
+        let order = record.stamp.order;
+        let is_void = order <= self.table.given_up().max(self.queue.floor()) || self.void.get().is_some_and(|void| void.has(slot, order));
+        if record.key != key.text() || is_void {
             return None;
         }
         let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
@@ -556,13 +585,21 @@ impl Disk {
         self.queue.settled().await;
     }
 
-    /// Writes what waits and ends in order, as far as the device manages that in [`CLOSE_MAX`].
+    /// Writes what waits and ends in order, as far as the device manages that in [`CLOSE_MAX`]. What waits for a log that did not open until then is
+    /// lost, and with it what is on disk under the same keys.
     pub(crate) async fn close(&self) {
         self.queue.close();
         let mut ended = self.ended.subscribe();
         // The sender is here, so that the wait ends when the writer does.
         if tokio::time::timeout(CLOSE_MAX, ended.wait_for(|ended| *ended)).await.is_err() {
             tracing::warn!(bytes = self.queue.bytes(), "the disk was too slow for what still waited; that is lost");
+            let closed = self.state.compare_exchange(State::Opening as u8, State::Closed as u8, Ordering::AcqRel, Ordering::Acquire);
+            if closed.is_ok()
+                && let Some(void) = self.queue.end_unopened()
+                && tokio::time::timeout(CLOSE_MAX, self.settle_void(Some(void))).await.is_err()
+            {
+                self.table.give_up(self.order.load(Ordering::Acquire));
+            }
         }
     }
 }

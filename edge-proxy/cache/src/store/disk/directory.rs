@@ -6,6 +6,7 @@
 //! PATH/lock                   locked while a process has the directory; its number inside
 //! PATH/skerry-foyer-0.22-1/   the version: of foyer's format and of ours
 //!     store                   the identity of the store, the size of a block, and the number of the run that had it last
+//!     void                    what does not count of what is in the log, if there is such
 //!     ...                     the log's files
 //! ```
 

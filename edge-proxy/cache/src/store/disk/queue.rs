@@ -1,8 +1,8 @@
 //! What waits to be written to the log, and the one task that writes it.
 //!
 //! Owns the bound of what waits and what a full queue means. What waits can be read. A value that finds no room is dropped and counted; because
-//! the log may hold an earlier one of its slot, a word that there is nothing takes its place, which needs next to no room. The generations tell
-//! whether a slot was written while something read it. The lock covers everything that waits and is never held over a wait.
+//! the log may hold an earlier one of its slot, a word that there is nothing takes its place, which needs next to no room. While the log is opening
+//! these words only become more: beyond their bound a [`Void`] has them. The generations tell whether a slot was written while something read it. The lock covers everything that waits and is never held over a wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +15,11 @@ use tokio::sync::Notify;
 
 use super::log::{Log, Slot, Trouble};
 use super::record::Record;
+use super::void::Void;
 use crate::figures::Counter;
 
-/// The most slots that wait to be told that they have nothing. With more, everything that was stored before is given up.
+/// The most slots that wait to be told that they have nothing. With more before the log is open they are voided in a table; with more after it is,
+/// everything that was stored before is given up.
 const NOTHINGS_MAX: usize = 65_536;
 /// The most of these that are written at once.
 const NOTHINGS_PER_BATCH: usize = 64;
@@ -54,6 +56,10 @@ pub(crate) struct Queue {
 struct Waiting {
     values: HashMap<Slot, (u64, Bytes)>,
     nothings: HashMap<Slot, u64>,
+    /// What were too many of these before the log was open.
+    void: Option<Void>,
+    /// It was taken, so that nothing more can go there.
+    is_void_settled: bool,
     order: VecDeque<(Slot, u64)>,
     bytes: u64,
     /// Tells one writing of a slot from the next.
@@ -237,6 +243,10 @@ impl Queue {
         if !had && self.log().is_some_and(|log| !log.may_hold(slot)) {
             return;
         }
+        let may_be_voided = self.log().is_none() && !waiting.is_void_settled;
+        if may_be_voided && (waiting.void.is_some() || waiting.nothings.len() >= NOTHINGS_MAX) {
+            return waiting.void_with(slot);
+        }
         if waiting.nothings.len() >= NOTHINGS_MAX {
             waiting.floor = waiting.floor.max(order);
             waiting.is_floor_new = true;
@@ -258,6 +268,27 @@ impl Queue {
     pub(crate) fn take_floor(&self) -> Option<u64> {
         let mut waiting = self.waiting.lock();
         std::mem::take(&mut waiting.is_floor_new).then_some(waiting.floor)
+    }
+
+    /// The slots that were too many to be remembered one by one, once, before the log is written to.
+    pub(crate) fn take_void(&self) -> Option<Void> {
+        let mut waiting = self.waiting.lock();
+        waiting.is_void_settled = true;
+        waiting.void.take()
+    }
+
+    /// Takes nothing more where the log never opened. The slots of all that was to be written or emptied; none where that is nothing.
+    pub(crate) fn end_unopened(&self) -> Option<Void> {
+        let mut waiting = self.waiting.lock();
+        let slots: Vec<Slot> = waiting.values.keys().copied().collect();
+        slots.into_iter().for_each(|slot| waiting.void_with(slot));
+        if !waiting.nothings.is_empty() {
+            waiting.void_nothings();
+        }
+        let void = waiting.void.take();
+        drop(waiting);
+        self.end();
+        void
     }
 
     /// The log, once it is open.
@@ -284,7 +315,13 @@ impl Queue {
         for _ in 0..waiting.values.len() {
             self.dropped.inc();
         }
-        *waiting = Waiting { ended: true, floor: waiting.floor, is_floor_new: waiting.is_floor_new, ..Waiting::default() };
+        *waiting = Waiting {
+            ended: true,
+            floor: waiting.floor,
+            is_floor_new: waiting.is_floor_new,
+            is_void_settled: waiting.is_void_settled,
+            ..Waiting::default()
+        };
         drop(waiting);
         self.close();
         self.room.notify_waiters();
@@ -412,6 +449,17 @@ impl Waiting {
             self.order.retain(|(slot, serial)| values.get(slot).is_some_and(|(known, _)| known == serial) || *serial == self.serial);
         }
         self.values.insert(slot, (self.serial, value));
+    }
+
+    /// Remembers a slot, and all that are to have nothing, in the table.
+    fn void_with(&mut self, slot: Slot) {
+        self.void_nothings().add(slot);
+    }
+
+    fn void_nothings(&mut self) -> &mut Void {
+        let void = self.void.get_or_insert_with(Void::new);
+        self.nothings.drain().for_each(|(slot, _)| void.add(slot));
+        void
     }
 
     /// Takes what waits for a slot out of the line; whether there was something.

@@ -66,6 +66,16 @@ impl Shaky {
         inner.index = inner.device.iter().enumerate().map(|(at, (slot, _))| (*slot, at)).collect();
     }
 
+    /// Has something in these slots.
+    pub(crate) fn fill(&self, slots: impl Iterator<Item = Slot>) {
+        let mut inner = self.inner.lock();
+        for slot in slots {
+            let at = inner.device.len();
+            inner.device.push((slot, Bytes::new()));
+            inner.index.insert(slot, at);
+        }
+    }
+
     /// Writes wait while it is held.
     pub(crate) fn hold(&self, held: bool) {
         self.inner.lock().held = held;
