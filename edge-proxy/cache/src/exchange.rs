@@ -120,8 +120,8 @@ impl Exchange {
     }
 
     fn empty(bounds: Bounds, purges: Arc<Table>, order: u64) -> Self {
-        // What is heavier than the store, or than a weight can say, is never kept.
-        let object_max = bounds.object_max.min(bounds.memory).min(crate::store::ENTRY_MAX - (1 << 20));
+        // What is heavier than the store is never kept.
+        let object_max = bounds.object_max.min(bounds.memory);
         Self {
             bounds: Bounds { object_max, ..bounds },
             store: Memory::new(bounds.memory, bounds.object_max),

@@ -12,7 +12,7 @@ pub(crate) mod disk;
 mod memory;
 
 pub(crate) use disk::{Disk, FromDisk, Mend, Reading, Slices};
-pub(crate) use memory::{ENTRY_MAX, Memory};
+pub(crate) use memory::Memory;
 
 /// What is stored under a key.
 #[derive(Clone, Debug)]

@@ -14,9 +14,6 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use super::Entry;
 use crate::key::Key;
 
-/// The heaviest entry, in bytes.
-pub(crate) const ENTRY_MAX: u64 = u32::MAX as u64;
-
 /// The most shards; each has its part of the bytes.
 const SHARDS_MAX: u64 = 64;
 /// So many of the largest bodies have room in a shard.
@@ -95,12 +92,18 @@ impl Memory {
             .expect("capacities");
         let entries = Cache::with_options(options, Weights, RandomState::default(), Leaving(Arc::clone(&evictions)));
         let entry_max = (entries.shard_capacity() as f64 * HOT) as u64;
-        Self { entries, evictions, entry_max: entry_max.min(ENTRY_MAX) }
+        Self { entries, evictions, entry_max }
     }
 
-    /// The heaviest entry that is taken, in bytes.
+    /// The heaviest entry that is taken, in bytes, its key and its place among them.
+    #[cfg(test)]
     pub(crate) fn entry_max(&self) -> u64 {
         self.entry_max
+    }
+
+    /// Whether an entry is not too heavy to be kept.
+    pub(crate) fn takes(&self, key: &Key, entry: &Entry) -> bool {
+        weight(key, entry) <= self.entry_max
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Entry> {

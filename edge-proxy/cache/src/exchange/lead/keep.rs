@@ -46,7 +46,7 @@ impl Trip {
             return Some(false);
         }
         let entry = if object.part.is_some() { self.beside(there.as_ref(), object) } else { Entry::Object(Arc::clone(object)) };
-        if entry.weight() + object.key.text_len() as u64 > exchange.store.entry_max() {
+        if !exchange.store.takes(&object.key, &entry) {
             return Some(false);
         }
         exchange.put(&turn, object.key.clone(), entry);

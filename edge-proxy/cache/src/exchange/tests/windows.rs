@@ -116,3 +116,25 @@ async fn crumbs_are_joined_so_that_they_weigh_what_they_are() {
     assert_eq!(answer.field("content-length"), Some("20000"));
     assert_eq!(read(answer).await.unwrap().len(), 20_000);
 }
+
+#[tokio::test]
+async fn what_is_a_little_heavier_than_memory_takes_does_not_count_as_stored() {
+    let upstream = Upstream::new(|_, call| {
+        let bytes = call.request.path_and_query[1..].parse().unwrap();
+        Reply::new(200, &[("cache-control", "max-age=60")], vec![7; bytes])
+    });
+    let house = House::with(&upstream, policy(), Bounds { memory: 4 << 20, object_max: 4 << 20, filling_max: 16 << 20 });
+    house.ask(get("/2000000"), START).await;
+    house.settled().await;
+    // All names are of one length, so that this is what every one of them costs beside its body.
+    let beside = house.exchange.store.bytes() - 2_000_000;
+    let most = house.exchange.store.entry_max() - beside;
+    for (over, is_stored) in [(0, 1), (1, 0), (100, 0), (1_000, 0)] {
+        let before = house.exchange.figures().stored;
+        house.ask(get(&format!("/{}", most + over)), START).await;
+        house.settled().await;
+        assert_eq!(house.exchange.figures().stored - before, is_stored, "{over} bytes over");
+        let again = house.ask(get(&format!("/{}", most + over)), START).await.1;
+        assert_eq!(u64::from(again.starts_with("c; hit")), is_stored, "{again}");
+    }
+}
