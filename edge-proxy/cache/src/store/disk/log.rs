@@ -18,6 +18,9 @@ mod read;
 
 pub(crate) use blocks::{Blocks, Shape};
 
+/// What everything on the device is a multiple of, in bytes.
+pub(crate) const PAGE_BYTES: u64 = 4 << 10;
+
 /// Where a value is kept: a hash of what it belongs to. Two things with one slot displace each other; neither is mistaken for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Slot(pub(crate) u128);

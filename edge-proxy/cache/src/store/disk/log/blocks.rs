@@ -26,11 +26,9 @@ use super::fit::fit;
 use super::order::{Leaving, Oldest, Order, Tally, block_file};
 use super::places::Places;
 use super::read::Reader;
-use super::{Counts, Log, Progress, Slot, Trouble};
+use super::{Counts, Log, PAGE_BYTES, Progress, Slot, Trouble};
 
-/// What everything on the device is a multiple of, in bytes.
-const PAGE_BYTES: u64 = 4 << 10;
-/// What foyer adds to a value, in bytes: its header, the slot, the length.
+/// What foyer adds to a value at most, in bytes: its header, the slot, the length.
 const OVERHEAD_BYTES: usize = 64;
 /// Threads that wait for the device.
 const DEVICE_THREADS: usize = 16;

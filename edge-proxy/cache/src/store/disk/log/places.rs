@@ -19,11 +19,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use xxhash_rust::xxh64::xxh64;
 
-use super::Slot;
 use super::order::block_file;
+use super::{PAGE_BYTES, Slot};
 
-/// What places are multiples of, in bytes.
-const PAGE_BYTES: u64 = 4 << 10;
 /// An index: checksum 8 | count 4 | entries, each hash 8 | sequence 8 | offset 4 | length 4.
 pub(super) const INDEX_BYTES: usize = 4 << 10;
 const ENTRIES_AT: usize = 12;
