@@ -34,6 +34,8 @@ const JOURNAL: &str = "purges.journal";
 const TURNS: usize = 256;
 /// How often a lookup goes on with what the disk had: rules of queries, marker, object.
 const LOOKS_MAX: usize = 4;
+/// How often changes of the purge table that nobody waits for are brought to the device.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// What a look at the disk is for.
 #[derive(Clone, Copy)]
@@ -43,8 +45,6 @@ enum Look {
     /// What is found is only told, also what a purge took away.
     Know,
 }
-/// How often changes of the purge table that nobody waits for are brought to the device.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]

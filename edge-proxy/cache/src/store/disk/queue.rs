@@ -79,6 +79,15 @@ pub(crate) struct Loaded {
     generation: u64,
 }
 
+/// What waits for a slot.
+enum Waits {
+    Value(Loaded),
+    /// That it is to have nothing.
+    Nothing,
+    /// It is as the log has it, in this generation.
+    NotHere(u64),
+}
+
 /// There was no room for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -117,7 +126,7 @@ impl Queue {
     /// When the device fails.
     pub(crate) async fn load(&self, slot: Slot) -> Result<Option<Loaded>, Trouble> {
         for _ in 0..LOOKS {
-            let Some(loaded) = self.load_any(slot).await? else { return Ok(None) };
+            let Some(loaded) = self.load_fixed(slot).await? else { return Ok(None) };
             if self.is_last(slot, &loaded) {
                 return Ok(Some(loaded));
             }
@@ -127,16 +136,10 @@ impl Queue {
 
     /// The same if it can be had without waiting; none says nothing.
     pub(crate) fn load_now(&self, slot: Slot) -> Option<Loaded> {
-        let generation = {
-            let waiting = self.waiting.lock();
-            let generation = self.generation(slot).load(Ordering::Acquire);
-            if let Some((_, value)) = waiting.values.get(&slot) {
-                return Some(Loaded { value: value.clone(), generation });
-            }
-            if waiting.nothings.contains_key(&slot) {
-                return None;
-            }
-            generation
+        let generation = match self.waits(slot) {
+            Waits::Value(loaded) => return Some(loaded),
+            Waits::Nothing => return None,
+            Waits::NotHere(generation) => generation,
         };
         let loaded = Loaded { value: self.log()?.load_now(slot)?, generation };
         self.is_last(slot, &loaded).then_some(loaded)
@@ -147,28 +150,29 @@ impl Queue {
     /// # Errors
     /// When the device fails.
     pub(crate) async fn load_fixed(&self, slot: Slot) -> Result<Option<Loaded>, Trouble> {
-        self.load_any(slot).await
-    }
-
-    async fn load_any(&self, slot: Slot) -> Result<Option<Loaded>, Trouble> {
-        let generation = {
-            let waiting = self.waiting.lock();
-            let generation = self.generation(slot).load(Ordering::Acquire);
-            if let Some((_, value)) = waiting.values.get(&slot) {
-                return Ok(Some(Loaded { value: value.clone(), generation }));
-            }
-            if waiting.nothings.contains_key(&slot) {
-                return Ok(None);
-            }
-            generation
+        let generation = match self.waits(slot) {
+            Waits::Value(loaded) => return Ok(Some(loaded)),
+            Waits::Nothing => return Ok(None),
+            Waits::NotHere(generation) => generation,
         };
         let Some(log) = self.log() else { return Ok(None) };
         Ok(log.load(slot).await?.map(|value| Loaded { value, generation }))
     }
 
+    /// What waits for a slot, and which generation it has at this moment.
+    fn waits(&self, slot: Slot) -> Waits {
+        let waiting = self.waiting.lock();
+        let generation = self.generation_of(slot);
+        match waiting.values.get(&slot) {
+            Some((_, value)) => Waits::Value(Loaded { value: value.clone(), generation }),
+            None if waiting.nothings.contains_key(&slot) => Waits::Nothing,
+            None => Waits::NotHere(generation),
+        }
+    }
+
     /// Whether nothing was written to the slot since this was looked for.
     pub(crate) fn is_last(&self, slot: Slot, loaded: &Loaded) -> bool {
-        self.generation(slot).load(Ordering::Acquire) == loaded.generation
+        self.generation_of(slot) == loaded.generation
     }
 
     /// How often the slot was written, or another one that shares the count.
