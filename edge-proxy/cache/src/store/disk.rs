@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -74,6 +75,8 @@ pub(crate) struct Disk {
     queue: Queue,
     /// What of earlier runs does not count, once the log is open.
     void: OnceLock<Void>,
+    /// Held while that is settled: a log that opens in the moment of a stop does so twice, and each time is to know of the other.
+    settling: Arc<Mutex<()>>,
     table: Arc<Table>,
     /// Counts heads and objects.
     order: Arc<AtomicU64>,
@@ -153,6 +156,7 @@ impl Disk {
             seed: life.identity,
             first: life.first(),
             void: OnceLock::new(),
+            settling: Arc::default(),
             queue: Queue::new(settings.waiting_max),
             table,
             order,
@@ -232,7 +236,11 @@ impl Disk {
     /// can tell, everything is given up.
     async fn settle_void(&self, new: Option<Void>) -> Option<Void> {
         let (first, log) = (self.first, self.directory.as_ref().map(|directory| directory.log.clone()));
-        let settling = tokio::task::spawn_blocking(move || Void::settled(new, first, log.as_deref()));
+        let alone = Arc::clone(&self.settling);
+        let settling = tokio::task::spawn_blocking(move || {
+            let _alone = alone.lock();
+            Void::settled(new, first, log.as_deref())
+        });
         let settled = settling.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         settled.unwrap_or_else(|error| {
             let directory = self.settings.path.display();

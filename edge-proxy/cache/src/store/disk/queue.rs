@@ -2,7 +2,8 @@
 //!
 //! Owns the bound of what waits and what a full queue means. What waits can be read. A value that finds no room is dropped and counted; because
 //! the log may hold an earlier one of its slot, a word that there is nothing takes its place, which needs next to no room. While the log is opening
-//! these words only become more: beyond their bound a [`Void`] has them. The generations tell whether a slot was written while something read it. The lock covers everything that waits and is never held over a wait.
+//! these words only become more: beyond their bound a [`Void`] has them. The generations tell whether a slot was written while something read it. The
+//! lock covers everything that waits and is never held over a wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -90,7 +90,9 @@ impl Void {
         let mut file = File::create(&new)?;
         file.write_all(&content)?;
         file.sync_all()?;
-        fs::rename(&new, &path)
+        fs::rename(&new, &path)?;
+        // Without it the old one may be there again after a loss of power.
+        File::open(directory)?.sync_all()
     }
 }
 
