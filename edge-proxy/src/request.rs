@@ -451,7 +451,7 @@ impl ProxyHttp for Sessions {
         Ok(())
     }
 
-    /// As Pingora has it, but that what a shield refused unseen may be sent again whatever its method.
+    /// What a shield refused unseen may be sent again whatever its method.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -461,13 +461,7 @@ impl ProxyHttp for Sessions {
         reused: bool,
     ) -> Box<Error> {
         let unseen = matches!(error.etype(), ErrorType::HTTPStatus(_)) && error.retry();
-        let mut error = error.more_context(format!("upstream {}", peer._address));
-        if session.as_ref().retry_buffer_truncated() || !(unseen || session.req_header().method.is_idempotent()) {
-            error.set_retry(false);
-        } else {
-            error.retry.decide_reuse(reused);
-        }
-        error
+        pass::may_try_again(session, error.more_context(format!("upstream {}", peer._address)), reused, unseen)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {

@@ -229,6 +229,17 @@ impl ProxyHttp for Shield {
         context.way.unreachable(peer, error)
     }
 
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        _context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        pass::may_try_again(session, error.more_context(format!("upstream {}", peer._address)), reused, false)
+    }
+
     async fn upstream_request_filter(
         &self,
         _session: &mut Session,

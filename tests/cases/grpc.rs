@@ -5,7 +5,7 @@ use crate::house::python::{Script, python};
 use crate::house::{Cdn, run, wait_until};
 
 /// A self-signed certificate by openssl; its files' paths.
-fn certificate(place: &std::path::Path) -> (String, String) {
+pub(super) fn certificate(place: &std::path::Path) -> (String, String) {
     let [cert, key] = ["origin.pem", "origin.key"].map(|name| place.join(name).to_str().unwrap().to_owned());
     let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"];
     let mut command = std::process::Command::new("openssl");

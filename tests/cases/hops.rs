@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use super::grpc::certificate;
 use crate::house::cdn::SOON;
+use crate::house::python::Script;
 use crate::house::{Cdn, Reply, Scripted, curl, wait_until};
 
 /// Everything the edge says to `text`, until it closes the connection.
@@ -105,4 +107,31 @@ fn who_is_told_of_a_failure_is_told_that_the_connection_ends_with_it() {
     let said = say(&cdn, "POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n");
     let head = said.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 502 ") && head.contains("detail=unasked-101") && head.contains("connection: close"), "{said}");
+}
+
+#[test]
+fn what_may_be_asked_twice_outlives_the_end_of_a_kept_connection() {
+    let place = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(place.path());
+    let origin = Script::start("h2_trailers.py", &["serve", &cert, &key]);
+    let file = place.path().join("site.toml");
+    let urls = format!("[origin]\nurls = [\"https://127.0.0.1:{}\"]\nhttp_version = \"2\"\nverify_tls = false\n", origin.address());
+    std::fs::write(&file, format!("name = \"default\"\nhosts = [\"a.test\"]\n{urls}")).unwrap();
+    let cdn = Cdn::start(&["--site", file.to_str().unwrap()]);
+    let ask = |method: &str| {
+        let url = format!("http://{}/up", cdn.edge(1));
+        curl(&["--header", "Host: a.test", "--request", method, "--data-binary", "hello", &url]).status
+    };
+    for way in ["through the shield", "past it"] {
+        let closed = || origin.notes().iter().filter(|note| *note == "closed").count();
+        let before = closed();
+        // On each connection the first one is answered; the second finds that it ends.
+        assert_eq!([ask("PUT"), ask("PUT"), ask("DELETE")], [200; 3], "{way}");
+        assert_eq!(closed() - before, 2, "{way}");
+        assert_eq!([ask("POST"), ask("POST")], [502, 200], "{way}: asking twice may be two orders");
+        assert_eq!(ask("PUT"), 200, "{way}");
+        if way == "through the shield" {
+            cdn.kill("shield-1");
+        }
+    }
 }

@@ -1,9 +1,12 @@
 """Trailers of requests over HTTP/2 in cleartext, by a library that leaves each frame to its user.
 
 `serve`: an origin that says its port, then a line for each request: its content type, the length of its body, its trailers. It answers with a trailer.
+`serve CERTIFICATE KEY`: the same over TLS, but each connection answers one request, and is closed without a word when the next one has come, which has
+a line `closed`.
 `ask ADDRESS HOST TYPE`: sends a body and trailers; ends with an error where the answer is not that origin's."""
 
 import socket
+import ssl
 import sys
 import threading
 
@@ -23,7 +26,10 @@ def events(link, http):
         link.sendall(http.data_to_send())
 
 
-def answer(link):
+def answer(link, context):
+    once = context is not None
+    if once:
+        link = context.wrap_socket(link, server_side=True)
     http = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     asked = {}
     for event in events(link, http):
@@ -34,6 +40,10 @@ def answer(link):
             http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, TrailersReceived):
             asked[event.stream_id][2] = sorted(f"{name}={value}" for name, value in event.headers)
+        elif isinstance(event, StreamEnded) and once and event.stream_id > 1:
+            print("closed", flush=True)
+            link.close()
+            return
         elif isinstance(event, StreamEnded):
             print(*asked[event.stream_id][:2], *asked[event.stream_id][2], flush=True)
             http.send_headers(event.stream_id, [(":status", "200"), ("content-type", "application/grpc")])
@@ -41,12 +51,17 @@ def answer(link):
             http.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
 
 
-def serve():
+def serve(*files):
+    context = None
+    if files:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*files)
+        context.set_alpn_protocols(["h2"])
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     while True:
         link, _ = listener.accept()
-        threading.Thread(target=answer, args=(link,), daemon=True).start()
+        threading.Thread(target=answer, args=(link, context), daemon=True).start()
 
 
 def ask(address, host, kind):

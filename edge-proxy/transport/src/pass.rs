@@ -1,14 +1,14 @@
 //! The way of a request that Pingora passes through: its targets, tried one after the other until one can be reached.
 //!
-//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora, `tunnel` a WebSocket, along the
-//! upstreams that `tries` finds for both.
+//! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora,
+//! `tunnel` a WebSocket, along the upstreams that `tries` finds for both.
 
 use http::Version;
 use http::header::{self, HeaderMap};
 use pingora::http::RequestHeader;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use crate::head::Head;
 use crate::hygiene;
@@ -38,6 +38,23 @@ where
         Kind::WebSocket => tunnel::pass(app, client, session, context).await,
         Kind::Request | Kind::Events => Ok(false),
     }
+}
+
+/// Says in an error that ended a try whether there may be another one: what was asked can be sent again, and either it was `unseen`, or asking twice
+/// changes nothing (RFC 9110 section 9.2.2) and the connection, which was kept from an earlier request, came to its end while this one was on its
+/// way. Of HTTP/1.1 in cleartext Pingora says the latter itself, of everything else it is said here.
+#[must_use]
+pub fn may_try_again(session: &Session, mut error: Box<Error>, is_reused: bool, unseen: bool) -> Box<Error> {
+    if session.as_ref().retry_buffer_truncated() || !(unseen || session.req_header().method.is_idempotent()) {
+        error.set_retry(false);
+        return error;
+    }
+    let is_end = matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError);
+    if is_end && *error.esource() == ErrorSource::Upstream && session.response_written().is_none() {
+        error.retry = RetryType::ReusedOnly;
+    }
+    error.retry.decide_reuse(is_reused);
+    error
 }
 
 /// The targets of one request, and how far down the list it is.

@@ -25,7 +25,7 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1Session;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, OrErr as _, Result, RetryType};
+use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::tries::{self, Reached, Tries};
@@ -95,8 +95,8 @@ where
     upstream.write_timeout = peer.options.write_timeout;
     // The alarm of the exchange is in place of a time for each read.
     upstream.read_timeout = None;
-    upstream.write_request_header(Box::new(head)).await.map_err(or_again)?;
-    upstream.finish_body().await.map_err(or_again)?;
+    upstream.write_request_header(Box::new(head)).await.map_err(|error| error.into_up())?;
+    upstream.finish_body().await.map_err(|error| error.into_up())?;
     app.request_body_filter(session, &mut None, true, context).await?;
     loop {
         let step = tokio::select! {
@@ -105,7 +105,7 @@ where
                 Ok(_) => return Err(Error::new_down(ErrorType::InternalError)),
                 Err(error) => return Err(error.into_down()),
             },
-            step = upstream.read_response_task() => step.map_err(or_again)?,
+            step = upstream.read_response_task() => step.map_err(|error| error.into_up())?,
         };
         let (step, end) = match step {
             HttpTask::Header(mut head, end) => {
@@ -133,16 +133,6 @@ where
             return Ok(Answer::Whole);
         }
     }
-}
-
-/// An error of the upstream's. On a connection that was kept it may be the end of that one, which crossed the request: it is tried again then, if the
-/// client has nothing of an answer and the method allows it. Pingora says so of some such errors, and of none under TLS.
-fn or_again(error: Box<Error>) -> Box<Error> {
-    let mut error = error.into_up();
-    if matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError) {
-        error.retry = RetryType::ReusedOnly;
-    }
-    error
 }
 
 /// Has a body without length be told by chunks, as Pingora does, so that the connection can go on after it.
