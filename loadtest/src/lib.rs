@@ -10,6 +10,8 @@ pub mod drive;
 pub mod endpoints;
 pub mod front;
 pub mod machine;
+mod object;
+mod origin;
 pub mod peer;
 pub mod processor;
 pub mod report;

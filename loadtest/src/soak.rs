@@ -5,8 +5,6 @@
 
 mod cdn;
 mod load;
-mod object;
-mod origin;
 mod page;
 mod results;
 
@@ -20,12 +18,12 @@ use tokio::time::{Instant, sleep};
 
 use self::cdn::{Cdn, Given, HOST, Ready};
 use self::load::{Counts, Crowd, Shared, Way};
-use self::object::{Object, Pattern};
-use self::origin::Origin;
 pub use self::page::page;
 pub use self::results::{Life, Load, Results, Start};
 use crate::client::{Client, Protocol, Trust};
 use crate::machine::Machine;
+use crate::object::{Object, Pattern};
+use crate::origin::Origin;
 use crate::processor::{Memory, memory};
 use crate::target::Target;
 

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::object::{Kind, Object, Pattern, TAGS};
 use crate::client::{Client, Connection, Protocol, Unanswered};
+use crate::object::{Kind, Object, Pattern, TAGS};
 
 /// How many of the larger objects there are, of which ranges are asked for, and how long each is.
 const MIDDLE: Range<u64> = 0..64;

@@ -1,4 +1,4 @@
-//! The objects of a soak: their names say what they are, and every byte of them is known on both sides.
+//! The objects that are asked for: their names say what they are, and every byte of them is known on both sides.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ const PATTERN_BYTES: usize = 65_537;
 /// How many header fields an answer with many has.
 const FIELDS: usize = 40;
 /// How many tags there are.
-pub(super) const TAGS: u64 = 50;
+pub(crate) const TAGS: u64 = 50;
 /// The longest body, in bytes.
 const BYTES_MAX: u64 = 1 << 30;
 
 /// What an answer is like beside its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Cacheable for a day, with a strong validator.
     Plain,
     /// The same with many header fields.
@@ -40,25 +40,25 @@ impl Kind {
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Object {
-    pub(super) kind: Kind,
-    pub(super) number: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Object {
     /// A small one: all of them together take one page of the disk each.
-    pub(super) fn small(number: u64) -> Self {
+    pub(crate) fn small(number: u64) -> Self {
         Self { kind: Kind::Plain, number, bytes: 500 + number * 7 % 2_000 }
     }
 
-    pub(super) fn path(self) -> PathAndQuery {
+    pub(crate) fn path(self) -> PathAndQuery {
         let path = format!("/{}/{}/{}", self.kind.name(), self.number, self.bytes);
         path.parse().unwrap_or_else(|_| PathAndQuery::from_static("/"))
     }
 
     /// What a path names.
-    pub(super) fn of(path: &str) -> Option<Self> {
+    pub(crate) fn of(path: &str) -> Option<Self> {
         let mut parts = path.strip_prefix('/')?.split('/');
         let (kind, number, bytes) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         let (kind, _) = Kind::ALL.into_iter().find(|(_, name)| *name == kind)?;
@@ -66,7 +66,7 @@ impl Object {
     }
 
     /// The head of the answer.
-    pub(super) fn head(self) -> HeaderMap {
+    pub(crate) fn head(self) -> HeaderMap {
         let mut head = HeaderMap::new();
         let value = |text: String| HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("none"));
         let control = if self.kind == Kind::Private { "no-store" } else { "max-age=86400" };
@@ -94,10 +94,10 @@ impl Object {
 
 /// What all bodies are cut from.
 #[derive(Debug)]
-pub(super) struct Pattern(Box<[u8]>);
+pub(crate) struct Pattern(Box<[u8]>);
 
 impl Pattern {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = || {
             state ^= state << 13;
@@ -111,14 +111,14 @@ impl Pattern {
     }
 
     /// The bytes of a body from `range.start` on: some of those in the range, at least one.
-    pub(super) fn piece(&self, object: Object, range: &Range<u64>) -> &[u8] {
+    pub(crate) fn piece(&self, object: Object, range: &Range<u64>) -> &[u8] {
         let place = object.place(range.start);
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(PATTERN_BYTES);
         &self.0[place..place + length]
     }
 
     /// Whether these are the bytes of a body from `at` on.
-    pub(super) fn is(&self, object: Object, at: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn is(&self, object: Object, at: u64, bytes: &[u8]) -> bool {
         let mut at = at;
         bytes.chunks(PATTERN_BYTES).all(|chunk| {
             let range = at..at + chunk.len() as u64;

@@ -1,4 +1,4 @@
-//! The origin of a soak: answers with the object that a path names, whole or a range of it, at loopback.
+//! The origin: answers with the object that a path names, whole or a range of it, at loopback.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,17 +15,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::object::{Object, Pattern};
+use crate::object::{Object, Pattern};
 
 /// An origin that answers for as long as the runtime lives.
 #[derive(Debug)]
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
-    pub(super) requests: Arc<AtomicU64>,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Arc<AtomicU64>,
 }
 
 impl Origin {
-    pub(super) async fn start(pattern: Arc<Pattern>) -> std::io::Result<Self> {
+    pub(crate) async fn start(pattern: Arc<Pattern>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let origin = Self { address: listener.local_addr()?, requests: Arc::default() };
         let requests = Arc::clone(&origin.requests);
@@ -75,7 +75,7 @@ impl Body for Cut {
 
 fn answer(request: &Request<Incoming>, pattern: &Arc<Pattern>) -> Response<Cut> {
     let object = Object::of(request.uri().path());
-    let nothing = Object { kind: super::object::Kind::Private, number: 0, bytes: 0 };
+    let nothing = Object { kind: crate::object::Kind::Private, number: 0, bytes: 0 };
     let cut = |object, range| Cut { pattern: Arc::clone(pattern), object, range };
     let Some(object) = object else {
         let mut response = Response::new(cut(nothing, 0..0));
