@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::arrivals::Arrivals;
 use crate::client::{Client, Protocol};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::Endpoints;
@@ -174,6 +175,8 @@ async fn round(scenario: Scenario, server: &Server, length: Duration) -> Result<
         until,
         objects,
         expected: None,
+        arrivals: Arrivals::Closed,
+        progress: false,
     };
     if scenario == Scenario::Hit {
         // Twice, so that the object is stored, and in memory, before anything is measured.

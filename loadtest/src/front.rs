@@ -18,6 +18,7 @@ pub use self::results::{IdleRow, IdleSide, OTHERS_MAX_PERCENT, Results, Round, R
 
 use self::cases::{CASES, Case, Generator, IDLE_CASES, IdleCase};
 use crate::affinity::{self, Pinned};
+use crate::arrivals::Arrivals;
 use crate::client::{Client, Connection, Protocol, Trust};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::{Edge, Endpoints};
@@ -229,7 +230,16 @@ async fn row(case: &Case, ours: &Server, theirs: &Server, settings: &Settings) -
 
 fn plan(case: &Case, client: &Client, until: Until) -> Plan {
     let streams = if client.protocol() == Protocol::H1 { 1 } else { case.streams };
-    Plan { client: client.clone(), connections: case.connections, streams, until, objects: Objects::Same, expected: None }
+    Plan {
+        client: client.clone(),
+        connections: case.connections,
+        streams,
+        until,
+        objects: Objects::Same,
+        expected: None,
+        arrivals: Arrivals::Closed,
+        progress: false,
+    }
 }
 
 fn warming(case: &Case) -> Until {

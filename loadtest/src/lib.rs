@@ -3,9 +3,11 @@
 //! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN.
 
 pub mod affinity;
+pub mod arrivals;
 pub mod bench;
 pub mod check;
 pub mod client;
+pub mod draw;
 pub mod drive;
 pub mod endpoints;
 pub mod front;
@@ -14,6 +16,7 @@ mod object;
 mod origin;
 pub mod peer;
 pub mod processor;
+mod progress;
 pub mod report;
 pub mod soak;
 pub mod stop;

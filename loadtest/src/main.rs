@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
+use skerry_loadtest::arrivals::Arrivals;
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{bench, check, client, endpoints, front, soak};
+use skerry_loadtest::{bench, check, client, endpoints, front, processor, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -26,7 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ask for one URL over and over (closed loop, kept connections).
+    /// Ask for one URL over and over on kept connections: as fast as answers come (closed loop), or at a rate (open loop).
     Run(Run),
     /// Measure a running `skerry dev` beside the peers that are installed, in under two minutes.
     Bench(Bench),
@@ -64,6 +65,13 @@ struct Run {
     /// How many requests in all, in place of a time.
     #[arg(long)]
     requests: Option<u64>,
+    /// Send so many requests a second, all connections together, whatever becomes of those before (open loop); latency counts from when each
+    /// was due.
+    #[arg(long, conflicts_with = "requests")]
+    rate: Option<f64>,
+    /// With --rate: constant, or poisson as of many clients who do not know of one another.
+    #[arg(long, default_value = "poisson", value_parser = ["poisson", "constant"], requires = "rate")]
+    arrivals: String,
     /// HOST:ADDRESS or HOST:ADDRESS:PORT, in place of what the name system says. May be given several times.
     #[arg(long)]
     resolve: Vec<Resolve>,
@@ -184,12 +192,21 @@ async fn run(options: Run) -> Result<(), String> {
         until: options.requests.map_or(Until::Elapsed(Duration::from_secs(options.seconds)), Until::Requests),
         objects: Objects::Same,
         expected: options.expect_sha256,
+        arrivals: match options.rate {
+            None => Arrivals::Closed,
+            Some(rate) if options.arrivals == "constant" => Arrivals::Constant(rate),
+            Some(rate) => Arrivals::Poisson(rate),
+        },
+        progress: true,
     };
+    let own = processor::used(&[std::process::id()])?;
     let report = drive::run(plan).await?;
+    let own = processor::used(&[std::process::id()])?.saturating_sub(own).as_secs_f64();
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
     } else {
         println!("{report}");
+        println!("generator {own:.2} s of processor time, {:.0} % of one core", own * 100.0 / report.seconds.max(f64::EPSILON));
     }
     report.failure().map_or(Ok(()), Err)
 }

@@ -72,7 +72,7 @@ impl Object {
         let control = if self.kind == Kind::Private { "no-store" } else { "max-age=86400" };
         head.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
         head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        head.insert(header::ETAG, value(format!("\"{}-{}\"", self.number, self.bytes)));
+        head.insert(header::ETAG, self.validator());
         match self.kind {
             Kind::Fields => {
                 for field in 0..FIELDS {
@@ -87,8 +87,14 @@ impl Object {
         head
     }
 
+    /// The strong validator of its one version.
+    pub(crate) fn validator(self) -> HeaderValue {
+        HeaderValue::from_str(&format!("\"{}-{}\"", self.number, self.bytes)).unwrap_or(HeaderValue::from_static("\"none\""))
+    }
+
     fn place(self, at: u64) -> usize {
-        usize::try_from((self.number.wrapping_mul(7_919) + at) % PATTERN_BYTES as u64).unwrap_or(0)
+        let length = PATTERN_BYTES as u64;
+        usize::try_from((self.number.wrapping_mul(7_919) % length + at % length) % length).unwrap_or(0)
     }
 }
 

@@ -5,12 +5,16 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest latency that is told apart, in microseconds: ten minutes.
 const LATENCY_MAX_US: u64 = 600_000_000;
 /// The digits to which latencies are kept.
 const LATENCY_DIGITS: u8 = 3;
+/// How much further each bucket of a report reaches than the one before it.
+const BUCKET_RATIO: f64 = 1.04;
+/// How much longer than planned an open loop may take, as a share of the plan and in seconds beside: what takes longer was not asked at that rate.
+const LATE_MAX: (f64, f64) = (0.05, 1.0);
 /// How many different faults are kept in words; all are counted.
 const FAULTS_TOLD_MAX: usize = 5;
 
@@ -18,6 +22,8 @@ const FAULTS_TOLD_MAX: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Tally {
     latency_us: Histogram<u64>,
+    first_byte_us: Histogram<u64>,
+    sent_late_us: Histogram<u64>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Octets of bodies.
@@ -38,17 +44,24 @@ impl Tally {
     /// # Errors
     /// The histogram's bounds are refused.
     pub fn new() -> Result<Self, String> {
-        let latency_us = Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).map_err(|error| error.to_string())?;
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_MAX_US, LATENCY_DIGITS).map_err(|error| error.to_string());
+        let (latency_us, first_byte_us, sent_late_us) = (histogram()?, histogram()?, histogram()?);
         let (statuses, faults) = (BTreeMap::new(), Vec::new());
-        Ok(Self { latency_us, statuses, body_octets: 0, hits: 0, wrong_bodies: 0, errors: 0, faults })
+        Ok(Self { latency_us, first_byte_us, sent_late_us, statuses, body_octets: 0, hits: 0, wrong_bodies: 0, errors: 0, faults })
     }
 
     /// Counts a whole answer.
     pub fn answer(&mut self, status: u16, latency: Duration, body_octets: u64, hit: bool) {
-        self.latency_us.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US).max(1));
+        self.latency_us.saturating_record(micros(latency));
         *self.statuses.entry(status).or_default() += 1;
         self.body_octets += body_octets;
         self.hits += u64::from(hit);
+    }
+
+    /// Counts when the first octet of a body came, and how much later than it was due the request was sent.
+    pub fn first_byte(&mut self, after: Duration, sent_late: Duration) {
+        self.first_byte_us.saturating_record(micros(after));
+        self.sent_late_us.saturating_record(micros(sent_late));
     }
 
     /// Counts an answer with the wrong body.
@@ -70,17 +83,19 @@ impl Tally {
     }
 
     /// Adds what another connection has seen.
-    pub fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: &Self) {
         // Same bounds on both sides, so nothing can be out of range.
         let _ = self.latency_us.add(&other.latency_us);
-        for (status, count) in other.statuses {
-            *self.statuses.entry(status).or_default() += count;
+        let _ = self.first_byte_us.add(&other.first_byte_us);
+        let _ = self.sent_late_us.add(&other.sent_late_us);
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
         }
         self.body_octets += other.body_octets;
         self.hits += other.hits;
         self.wrong_bodies += other.wrong_bodies;
         self.errors += other.errors;
-        other.faults.into_iter().for_each(|fault| self.tell(fault));
+        other.faults.iter().for_each(|fault| self.tell(fault.clone()));
     }
 
     /// How many whole answers came.
@@ -89,25 +104,20 @@ impl Tally {
         self.statuses.values().sum()
     }
 
-    /// The report of a run that took `elapsed`.
+    /// The report of a run that took `elapsed`, and of what was planned of it in an open loop.
     #[must_use]
-    pub fn report(self, elapsed: Duration) -> Report {
-        let at = |percentile: f64| self.latency_us.value_at_percentile(percentile);
+    pub fn report(self, elapsed: Duration, planned: Option<Planned>) -> Report {
         let seconds = elapsed.as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
         let answers_per_second = if seconds > 0.0 { self.answers() as f64 / seconds } else { 0.0 };
         Report {
             seconds,
             answers: self.answers(),
             answers_per_second,
-            latency_us: Latency {
-                min: self.latency_us.min(),
-                p50: at(50.0),
-                p90: at(90.0),
-                p99: at(99.0),
-                p999: at(99.9),
-                max: self.latency_us.max(),
-            },
+            planned,
+            latency_us: Latency::of(&self.latency_us),
+            first_byte_us: Latency::of(&self.first_byte_us),
+            sent_late_us: Latency::of(&self.sent_late_us),
+            histogram: buckets(&self.latency_us),
             statuses: self.statuses,
             body_octets: self.body_octets,
             hits: self.hits,
@@ -118,8 +128,27 @@ impl Tally {
     }
 }
 
-/// Percentiles of the time from sending a request to the last octet of its answer, in microseconds.
-#[derive(Clone, Debug, Serialize)]
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(LATENCY_MAX_US).max(1)
+}
+
+/// A histogram in few buckets, each of which ends some 4 % above the one before: upper ends and counts, rising.
+fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let iterator = histogram.iter_log(1, BUCKET_RATIO).map(|step| (step.value_iterated_to(), step.count_since_last_iteration()));
+    iterator.filter(|&(_, count)| count > 0).collect()
+}
+
+/// What was planned of an open loop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    /// Requests.
+    pub requests: u64,
+    /// The time that they are spread over.
+    pub seconds: f64,
+}
+
+/// Percentiles of a time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each is the percentile it is named for")]
 pub struct Latency {
     pub min: u64,
@@ -128,6 +157,13 @@ pub struct Latency {
     pub p99: u64,
     pub p999: u64,
     pub max: u64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |percentile: f64| histogram.value_at_percentile(percentile);
+        Self { min: histogram.min(), p50: at(50.0), p90: at(90.0), p99: at(99.0), p999: at(99.9), max: histogram.max() }
+    }
 }
 
 /// What a run measured.
@@ -139,8 +175,17 @@ pub struct Report {
     pub answers: u64,
     /// Whole answers a second.
     pub answers_per_second: f64,
-    /// Of whole answers. Closed loop: a stall of the server delays the requests behind it, which is not in these numbers.
+    /// What was planned, in an open loop.
+    pub planned: Option<Planned>,
+    /// Of whole answers, to their last octet. In an open loop from when a request was due, so that a stall is in the numbers of all who came
+    /// meanwhile; in a closed loop from when it was sent: a stall delays the requests behind it, which is not in these numbers.
     pub latency_us: Latency,
+    /// The same to the first octet of the body.
+    pub first_byte_us: Latency,
+    /// How much later than it was due a request was sent, because no stream was free or the generator was not at its turn.
+    pub sent_late_us: Latency,
+    /// Latencies in buckets: upper end in microseconds, and count, rising.
+    pub histogram: Vec<(u64, u64)>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Octets of bodies.
@@ -168,12 +213,26 @@ impl Report {
         } else if succeeded == 0 {
             Some(format!("no request succeeded, of {} answers", self.answers))
         } else {
-            None
+            self.not_kept_up()
         }
     }
 }
 
 impl Report {
+    /// Why the run was none at its rate.
+    fn not_kept_up(&self) -> Option<String> {
+        let planned = self.planned?;
+        let per_second = planned.requests as f64 / planned.seconds;
+        let most = planned.seconds * (1.0 + LATE_MAX.0) + LATE_MAX.1;
+        if self.seconds > most {
+            return Some(format!(
+                "the rate of {per_second:.0} requests/s was not reached: {} requests took {:.1} s, planned were {:.1} s",
+                self.answers, self.seconds, planned.seconds
+            ));
+        }
+        (self.answers < planned.requests).then(|| format!("{} of {} planned requests were answered", self.answers, planned.requests))
+    }
+
     /// The report, if the run may be taken for a measurement.
     ///
     /// # Errors
@@ -189,12 +248,24 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "answers   {} in {:.2} s, {:.0} a second", self.answers, self.seconds, self.answers_per_second)?;
-        let latency = &self.latency_us;
-        writeln!(
-            f,
-            "latency   p50 {} us, p90 {} us, p99 {} us, p99.9 {} us, max {} us (closed loop)",
-            latency.p50, latency.p90, latency.p99, latency.p999, latency.max
-        )?;
+        let from = match self.planned {
+            Some(planned) => {
+                writeln!(
+                    f,
+                    "planned   {} in {:.2} s, {:.0} a second",
+                    planned.requests,
+                    planned.seconds,
+                    planned.requests as f64 / planned.seconds
+                )?;
+                "open loop: from when it was due"
+            }
+            None => "closed loop: from when it was sent",
+        };
+        for (name, latency) in [("latency", &self.latency_us), ("first", &self.first_byte_us), ("late", &self.sent_late_us)] {
+            let Latency { p50, p90, p99, p999, max, .. } = latency;
+            writeln!(f, "{name:<9} p50 {p50} us, p90 {p90} us, p99 {p99} us, p99.9 {p999} us, max {max} us")?;
+        }
+        writeln!(f, "          ({from})")?;
         let statuses: Vec<String> = self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
         writeln!(f, "statuses  {}", statuses.join(", "))?;
         writeln!(f, "bodies    {} octets, {} wrong", self.body_octets, self.wrong_bodies)?;

@@ -1,0 +1,59 @@
+//! How long an answer is waited for.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+/// How long one answer may take to its last octet, in seconds.
+pub(super) const ANSWER_TIMEOUT_S: u64 = 120;
+
+/// Waits for answers, each for [`ANSWER_TIMEOUT_S`], with one timer that is set anew only when it rings: to set it for every request would cost the
+/// generator more than to look at it.
+pub(super) struct Patience(Pin<Box<Sleep>>);
+
+impl Patience {
+    const TIMEOUT: Duration = Duration::from_secs(ANSWER_TIMEOUT_S);
+
+    pub(super) fn new() -> Self {
+        Self(Box::pin(sleep(Self::TIMEOUT)))
+    }
+
+    /// What comes of `asking`; none when it takes too long.
+    pub(super) async fn wait<T>(&mut self, asking: impl Future<Output = T>) -> Option<T> {
+        let due = tokio::time::Instant::now() + Self::TIMEOUT;
+        let mut asking = pin!(asking);
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = asking.as_mut().poll(context) {
+                return Poll::Ready(Some(answer));
+            }
+            while self.0.as_mut().poll(context).is_ready() {
+                if self.0.deadline() >= due {
+                    return Poll::Ready(None);
+                }
+                self.0.as_mut().reset(due);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_has_its_own_time() {
+        let mut patience = Patience::new();
+        for _ in 0..3 {
+            let late = tokio::time::timeout(Patience::TIMEOUT - Duration::from_secs(1), std::future::pending::<()>());
+            assert!(patience.wait(late).await.is_some());
+        }
+        let begun = tokio::time::Instant::now();
+        assert_eq!(patience.wait(std::future::pending::<()>()).await, None);
+        assert_eq!(begun.elapsed(), Patience::TIMEOUT);
+    }
+}
