@@ -95,6 +95,8 @@ pub struct Settings {
     pub zipf: f64,
     /// How long an object is asked for before another has its place; for ever without it.
     pub lifetime: Option<Duration>,
+    /// How far the places are on when the draw begins, so that one run goes on where another has ended.
+    pub begins: Duration,
     /// How long they are.
     pub sizes: Sizes,
     /// The share of requests, from 0 to 1, that are for a range.
@@ -164,7 +166,7 @@ impl Draw {
         let generation = self.settings.lifetime.map_or(0.0, |lifetime| {
             // Multiples of the golden ratio are spread evenly over the unit interval.
             let phase = (rank as f64 * 0.618_033_988_75).fract();
-            (elapsed.as_secs_f64() / lifetime.as_secs_f64() + phase).floor()
+            ((self.settings.begins + elapsed).as_secs_f64() / lifetime.as_secs_f64() + phase).floor()
         });
         self.object(rank + count * generation as u64)
     }
@@ -245,6 +247,7 @@ mod tests {
             count,
             zipf: 1.0,
             lifetime: None,
+            begins: Duration::ZERO,
             sizes,
             ranges: 0.0,
             range_max: 1,

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use self::line::Line;
 use self::patience::{ANSWER_TIMEOUT_S, Patience};
+pub(crate) use self::patience::ANSWER_TIMEOUT;
 use crate::arrivals::{Arrivals, Schedule};
 use crate::check::{Check, Digest, Expected, is_hit};
 use crate::client::{Client, Connection, Protocol, Unanswered};
@@ -67,6 +68,8 @@ pub enum Objects {
 pub struct Plan {
     /// Whom to ask, and how.
     pub client: Client,
+    /// Others of the same name that connections are shared out to beside it.
+    pub others: Vec<Client>,
     /// How many connections, at most [`CONNECTIONS_MAX`].
     pub connections: usize,
     /// How many requests at once on each of them, at most [`STREAMS_MAX`]; one over HTTP/1.1.
@@ -211,8 +214,8 @@ pub(crate) async fn open_drawing(plan: Plan, draw: Option<Arc<Draw>>) -> Result<
     }
     let connections = plan.workers(plan.until).div_ceil(plan.streams);
     let mut lines = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        lines.push(Arc::new(Line::open(plan.client.clone()).await?));
+    for client in std::iter::once(&plan.client).chain(&plan.others).cycle().take(connections) {
+        lines.push(Arc::new(Line::open(client.clone()).await?));
     }
     let expected = Expected::new(plan.expected);
     let request = plan.client.request(&plan.client.target().path)?;
@@ -234,6 +237,17 @@ impl Ready {
     /// # Errors
     /// A sentence: the generator itself failed.
     pub async fn ask_by(&self, until: Until, arrivals: Arrivals) -> Result<Report, String> {
+        let begun = Instant::now();
+        let (tally, planned) = self.counted(until, arrivals).await?;
+        Ok(tally.report(begun.elapsed(), planned))
+    }
+
+    /// The same in a closed loop, for who adds the tallies of several.
+    pub(crate) async fn tally(&self, until: Until) -> Result<Tally, String> {
+        Ok(self.counted(until, Arrivals::Closed).await?.0)
+    }
+
+    async fn counted(&self, until: Until, arrivals: Arrivals) -> Result<(Tally, Option<Planned>), String> {
         let streams = self.shared.plan.streams;
         let workers = self.shared.plan.workers(until).min(self.lines.len() * streams);
         let pass = Arc::new(Pass::new(until, workers, arrivals)?);
@@ -256,7 +270,6 @@ impl Ready {
             }
         }
         progress.end();
-        let elapsed = begun.elapsed();
         let mut sum = Tally::new()?;
         for tally in &pass.tallies {
             sum.add(&tally.lock());
@@ -265,7 +278,7 @@ impl Ready {
             (Some(schedule), Until::Elapsed(length)) => Some(Planned { requests: schedule.planned(), seconds: length.as_secs_f64() }),
             _ => None,
         };
-        Ok(sum.report(elapsed, planned))
+        Ok((sum, planned))
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Endpoints {
 /// The control plane.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Control {
+    /// The URL of its API.
+    pub api: Option<String>,
+    /// A token for it.
+    pub token: Option<String>,
     /// The file of the authority that the edges' certificates are from.
     pub ca: Option<PathBuf>,
 }

@@ -187,6 +187,7 @@ async fn run(options: Run) -> Result<(), String> {
     let client = Client::new(target, options.protocol, trust.as_ref())?.connecting_within(Duration::from_secs(options.connect_timeout));
     let plan = Plan {
         client,
+        others: Vec::new(),
         connections: options.connections,
         streams: options.streams,
         until: options.requests.map_or(Until::Elapsed(Duration::from_secs(options.seconds)), Until::Requests),

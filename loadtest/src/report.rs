@@ -64,6 +64,12 @@ impl Tally {
         self.sent_late_us.saturating_record(micros(sent_late));
     }
 
+    /// How much longer the last hundredth waited for the first octet than who had it first.
+    #[must_use]
+    pub fn first_byte_ratio(&self) -> f64 {
+        self.first_byte_us.value_at_percentile(99.0) as f64 / self.first_byte_us.min().max(1) as f64
+    }
+
     /// Counts an answer with the wrong body.
     pub fn wrong_body(&mut self, fault: String) {
         self.wrong_bodies += 1;

@@ -81,7 +81,7 @@ pub async fn run(settings: &Settings) -> Result<Results, String> {
         return Err(format!("{} objects are not between 1 and {OBJECTS_MAX}", settings.objects));
     }
     let pattern = Arc::new(Pattern::new());
-    let origin = Origin::start(Arc::clone(&pattern)).await.map_err(|error| format!("the origin does not start: {error}"))?;
+    let origin = Origin::start(Arc::clone(&pattern), Duration::ZERO).await.map_err(|error| format!("the origin does not start: {error}"))?;
     let disk_size = (settings.objects * DISK_EACH + DISK_BESIDE).next_multiple_of(1 << 20);
     let given = Given { memory_limit: settings.memory_limit, disk_size };
     let mut soak = Soak {
@@ -233,7 +233,7 @@ impl Soak<'_> {
     async fn load(&mut self) -> Result<(Life, Load), String> {
         let edge = self.start().await?;
         let shared = self.shared(&edge, self.settings.load);
-        let asked_before = self.origin.requests.load(Ordering::Relaxed);
+        let asked_before = self.origin.counts.requests.load(Ordering::Relaxed);
         let crowds = crowds(self.settings.crowd_percent);
         let mut purges = 0;
         let purging = async {
@@ -270,7 +270,7 @@ impl Soak<'_> {
             ways: Way::ALL.iter().zip(&counts.ways).map(|(way, count)| (way.name().to_owned(), get(count))).collect(),
             connections: crowds.iter().map(|crowd| crowd.busy.0 + 2 + crowd.idle + crowd.slow).sum(),
             slow: crowds.iter().map(|crowd| crowd.slow).sum(),
-            fetched: self.origin.requests.load(Ordering::Relaxed) - asked_before,
+            fetched: self.origin.counts.requests.load(Ordering::Relaxed) - asked_before,
             from_disk: edge.figure("skerry_disk_hits_total").await? as u64,
             dropped: edge.figure("skerry_disk_dropped_total").await? as u64,
             purges,

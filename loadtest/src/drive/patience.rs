@@ -9,13 +9,15 @@ use tokio::time::{Sleep, sleep};
 
 /// How long one answer may take to its last octet, in seconds.
 pub(super) const ANSWER_TIMEOUT_S: u64 = 120;
+/// The same.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(ANSWER_TIMEOUT_S);
 
 /// Waits for answers, each for [`ANSWER_TIMEOUT_S`], with one timer that is set anew only when it rings: to set it for every request would cost the
 /// generator more than to look at it.
 pub(super) struct Patience(Pin<Box<Sleep>>);
 
 impl Patience {
-    const TIMEOUT: Duration = Duration::from_secs(ANSWER_TIMEOUT_S);
+    const TIMEOUT: Duration = ANSWER_TIMEOUT;
 
     pub(super) fn new() -> Self {
         Self(Box::pin(sleep(Self::TIMEOUT)))

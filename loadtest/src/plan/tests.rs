@@ -1,0 +1,64 @@
+use super::*;
+
+fn read(text: &str) -> Result<Plan, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("plan.toml");
+    std::fs::write(&path, text).expect("written");
+    Plan::read(&path)
+}
+
+#[test]
+fn every_plan_that_is_shipped_is_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("plans") {
+        let path = entry.expect("a plan").path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        if ["nodes", "steering", "soak"].contains(&name.as_str()) || path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let plan = Plan::read(&path).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(plan.scenario.name(), name);
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["download", "herd", "hit", "live", "miss", "mixed", "purge-storm", "slow-clients", "slow-origin"]);
+}
+
+#[test]
+fn a_plan_that_cannot_be_run_says_why() {
+    let hit = "scenario = \"hit\"\nwhat = \"Hits.\"\n";
+    for (text, said) in [
+        ("scenario = \"hit\"".to_owned(), "missing field `what`"),
+        ("scenario = \"hits\"\nwhat = \"x\"".to_owned(), "unknown variant `hits`"),
+        (format!("{hit}speed = 3"), "unknown field `speed`"),
+        (format!("{hit}[load]\nconections = 3"), "unknown field `conections`"),
+        (format!("{hit}[load]\nconnections = 0"), "load.connections = 0 is not between 1 and 10000"),
+        (format!("{hit}[load]\nseconds = -1"), "load.seconds = -1 is not above 0"),
+        (format!("{hit}[load]\nseconds = nan"), "load.seconds = NaN is not above 0"),
+        (format!("{hit}[load]\nprotocol = \"h4\""), "`h4` is none of h1, h2 and h3"),
+        (format!("{hit}[load]\nstreams = 2"), "HTTP/1.1 has 1 on a connection"),
+        (format!("{hit}[load]\narrivals = \"poisson\""), "an open loop needs load.rate"),
+        (format!("{hit}[load]\nrate = 5"), "load.rate is of no use in a closed loop"),
+        (format!("{hit}[load]\narrivals = \"poisson\"\nrate = 2e6"), "a rate of 2000000 requests/s is not above 0 and at most 1000000"),
+        (format!("{hit}[load]\narrivals = \"often\""), "\"often\" is none of closed, constant and poisson"),
+        (format!("{hit}[objects]\nbytes = 0"), "objects.bytes = 0 is not between 1"),
+        (format!("{hit}[objects]\nbytes = 1\nbytes_max = 2"), "objects have one of bytes, bytes_file, and"),
+        (format!("{hit}[objects]\nbytes_file = \"nowhere\""), "cannot read "),
+        (format!("{hit}[objects]\nranges = 1.5"), "objects.ranges = 1.5 is no share"),
+        (format!("{hit}[herd]\nclients = 1\nherds = 1"), "a table [herd] is of no use for scenario = \"hit\""),
+        ("scenario = \"herd\"\nwhat = \"x\"".to_owned(), "scenario = \"herd\" needs a table [herd]"),
+    ] {
+        let error = read(&text).expect_err(said);
+        assert!(error.contains(said), "{text}: {error}");
+    }
+    let error = read(&format!("{hit}rounds = 0\nedges = 9")).expect_err("two faults");
+    assert_eq!(error.lines().count(), 2, "{error}");
+}
+
+#[test]
+fn a_load_is_told_in_words() {
+    let plan = read("scenario = \"hit\"\nwhat = \"Hits.\"\n[load]\nprotocol = \"h2\"\ntls = true\nstreams = 8\narrivals = \"poisson\"\nrate = 500");
+    let words = plan.expect("a plan").load_words();
+    assert_eq!(words, "open loop, 500 requests/s, Poisson, 16 connections of 8 streams, HTTP/2 over TLS 1.3, 3 rounds of 4 s");
+}
