@@ -10,7 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::client::{Client, Protocol};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::Endpoints;
-use crate::peer::{Nginx, Workers};
+use crate::peer::{Kind, Peer, Workers};
 use crate::processor;
 use crate::report::Report;
 use crate::stop;
@@ -77,10 +77,10 @@ pub async fn run(endpoints: &Endpoints, path: &str, seconds: u64) -> Result<Stri
     let shields = endpoints.shields.iter().filter_map(|shield| shield.pid);
     let pids = std::iter::once(edge.pid).chain(shields).collect();
     let ours = Server { name: "skerry", client: client(&edge.http, path).await?, pids };
-    if !Nginx::is_installed() {
+    if !Kind::Nginx.is_installed() {
         return measure(&[ours], length, "nginx is not installed, so there is nothing to compare with.").await;
     }
-    let nginx = Nginx::start(&endpoints.origin, Workers::OnePerCore).await?;
+    let nginx = Peer::start(Kind::Nginx, &endpoints.origin, Workers::OnePerCore).await?;
     // Whatever ends the measuring, nginx is ended after it.
     let table = tokio::select! {
         table = beside(ours, &nginx, path, length) => table,
@@ -95,8 +95,8 @@ async fn client(address: &str, path: &str) -> Result<Client, String> {
     Client::new(Target::find(&format!("http://{address}{path}"), &[]).await?, Protocol::H1, None)
 }
 
-async fn beside(ours: Server, nginx: &Nginx, path: &str, length: Duration) -> Result<String, String> {
-    let client = client(&nginx.address.to_string(), path).await?;
+async fn beside(ours: Server, nginx: &Peer, path: &str, length: Duration) -> Result<String, String> {
+    let client = client(&nginx.address().to_string(), path).await?;
     let pids = nginx.processes()?;
     let note = "nginx is one tier; skerry's misses pass edge and shield, and the processor time of both is counted.";
     measure(&[ours, Server { name: "nginx proxy_cache", client, pids }], length, note).await

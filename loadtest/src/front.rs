@@ -23,7 +23,7 @@ use crate::client::{Client, Connection, Protocol, Trust};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::{Edge, Endpoints};
 use crate::machine::Machine;
-use crate::peer::{self, Nginx, Workers};
+use crate::peer::{self, Kind, Peer, Workers};
 use crate::processor;
 use crate::report::Report;
 use crate::stop;
@@ -78,15 +78,15 @@ impl Server {
         })
     }
 
-    fn theirs(nginx: &Nginx) -> Result<Self, String> {
+    fn theirs(nginx: &Peer) -> Result<Self, String> {
         Ok(Self {
             name: "nginx",
             pids: nginx.processes()?,
-            cleartext: nginx.address.to_string(),
-            secure: Some(nginx.secure.to_string()),
+            cleartext: nginx.address().to_string(),
+            secure: nginx.secure().map(|address| address.to_string()),
             quic: None,
             host: peer::HOST.to_owned(),
-            trust: Some(Trust::read(&nginx.authority())?),
+            trust: nginx.authority().map(Trust::read).transpose()?,
         })
     }
 
@@ -115,13 +115,13 @@ pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, 
         return Err(format!("`{unknown}` is no case; these are: {}", cases::ids().join(", ")));
     }
     let edge = endpoints.edges.first().ok_or("the endpoints file names no edge")?;
-    if !Nginx::is_installed() {
+    if !Kind::Nginx.is_installed() {
         return Err("nginx is not installed, so there is nothing to compare with".to_owned());
     }
     let wrk = wrk::version().await.ok_or("wrk is not installed, which asks for the smallest hits")?;
     enough_files(settings.idle as u64)?;
     let ours = Server::ours(endpoints, edge).await?;
-    let nginx = Nginx::start(&endpoints.origin, Workers::One).await?;
+    let nginx = Peer::start(Kind::Nginx, &endpoints.origin, Workers::One).await?;
     // Whatever ends the measuring, nginx is ended after it.
     let results = tokio::select! {
         results = beside(&ours, &nginx, &wrk, settings) => results,
@@ -144,7 +144,7 @@ fn enough_files(idle: u64) -> Result<(), String> {
         .map_err(|error| format!("cannot allow {wanted} open files: {error}"))
 }
 
-async fn beside(ours: &Server, nginx: &Nginx, wrk: &str, settings: &Settings) -> Result<Results, String> {
+async fn beside(ours: &Server, nginx: &Peer, wrk: &str, settings: &Settings) -> Result<Results, String> {
     let theirs = Server::theirs(nginx)?;
     let cores = affinity::cores()?;
     let (server_core, generator_core) = (*cores.first().ok_or("there is no core")?, *cores.last().ok_or("there is no core")?);
@@ -177,7 +177,12 @@ async fn beside(ours: &Server, nginx: &Nginx, wrk: &str, settings: &Settings) ->
 async fn versions(ours: &Server, wrk: &str, settings: &Settings) -> Result<Vec<String>, String> {
     let revision = settings.revision.as_ref().map(|revision| format!(" ({revision})")).unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
-    Ok(vec![format!("{} {version}{revision}", ours.name), Nginx::version().await?, format!("skerry-loadtest {version}"), wrk.to_owned()])
+    Ok(vec![
+        format!("{} {version}{revision}", ours.name),
+        Kind::Nginx.version().await?,
+        format!("skerry-loadtest {version}"),
+        wrk.to_owned(),
+    ])
 }
 
 /// One side of a row, while it is measured.

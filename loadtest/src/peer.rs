@@ -1,23 +1,27 @@
-//! A peer to measure beside: Debian's nginx as a caching proxy in front of the same origin.
+//! Peers to measure beside: Debian's caching proxies in front of the same origin.
 //!
-//! Owns the process, its files and its end.
+//! Owns their processes, their files and their end. What each of them is told, and which of its processes count, is in the module of its name.
 
+mod nginx;
+
+use std::fmt;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use http::uri::Authority;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::processor;
 
-/// Where Debian puts it.
-const NGINX: &str = "/usr/sbin/nginx";
-/// The host that its certificate is for.
+/// The host that the certificate of a peer is for.
 pub const HOST: &str = "peer.test";
 /// How many ports are tried; another process may take one between its choice and its use.
 const STARTS_MAX: u32 = 3;
@@ -25,14 +29,13 @@ const STARTS_MAX: u32 = 3;
 const PATIENCE_S: u64 = 10;
 /// The pause between two looks at a starting process, in milliseconds.
 const LOOK_PAUSE_MS: u64 = 10;
+/// The port of an `http://` URL that names none.
+const HTTP_PORT: u16 = 80;
 
-/// The file of the authority of its certificate, below its folder.
-const AUTHORITY: &str = "ca.pem";
+/// What a peer says while it runs, below its folder.
+const LOG: &str = "output.log";
 
-/// How the process that ends by itself calls itself.
-const LOADER: &str = "cache loader";
-
-/// How many processes do its work.
+/// How many processes or threads do a peer's work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workers {
     /// As many as there are cores.
@@ -41,227 +44,315 @@ pub enum Workers {
     One,
 }
 
-/// A running nginx.
-#[derive(Debug)]
-pub struct Nginx {
-    /// Where it answers over cleartext HTTP/1.1.
-    pub address: SocketAddr,
-    /// Where it answers over TLS 1.3, HTTP/1.1 and HTTP/2, with a certificate for [`HOST`].
-    pub secure: SocketAddr,
-    /// Where it answers over cleartext HTTP/2, with prior knowledge.
-    pub cleartext_h2: SocketAddr,
-    child: Child,
-    folder: PathBuf,
+/// Which peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// nginx with its `proxy_cache`.
+    Nginx,
 }
 
-impl Nginx {
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Nginx];
+
+    const fn make(self) -> &'static Make {
+        match self {
+            Self::Nginx => &nginx::MAKE,
+        }
+    }
+
+    /// What a person calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.make().name
+    }
+
+    /// The package of Debian that it is in.
+    #[must_use]
+    pub const fn package(self) -> &'static str {
+        self.make().package
+    }
+
     /// Whether it is installed.
     #[must_use]
-    pub fn is_installed() -> bool {
-        Path::new(NGINX).exists()
+    pub fn is_installed(self) -> bool {
+        Path::new(self.make().program).exists()
     }
 
-    /// Its version, as it tells it.
+    /// Its name and version, as it tells it.
     ///
     /// # Errors
-    /// A sentence: it does not run.
-    pub async fn version() -> Result<String, String> {
-        let output = Command::new(NGINX).arg("-v").output().await.map_err(|error| format!("cannot run {NGINX}: {error}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        Ok(said.trim().rsplit(": ").next().unwrap_or_default().to_owned())
+    /// A sentence: it does not run, or tells none.
+    pub async fn version(self) -> Result<String, String> {
+        let make = self.make();
+        let output = Command::new(make.program).arg(make.version_argument).stdin(Stdio::null()).output().await;
+        let output = output.map_err(|error| format!("cannot run {}: {error}", make.program))?;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        (make.version)(&said).ok_or_else(|| format!("{} {} tells no version: {said:?}", make.program, make.version_argument))
     }
+}
 
-    /// Starts it on free ports of 127.0.0.1 in front of `origin`, an `http://` URL without path.
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
+            format!("`{text}` is no peer; these are: {}", names.join(", "))
+        })
+    }
+}
+
+/// What the module of a kind tells.
+struct Make {
+    name: &'static str,
+    package: &'static str,
+    /// Where Debian puts it.
+    program: &'static str,
+    version_argument: &'static str,
+    /// Finds the version in what it says to that argument.
+    version: fn(&str) -> Option<String>,
+    prepare: fn(&Order<'_>) -> Result<Prepared, String>,
+    /// Whether all that it starts with are there. Its listening socket may be there earlier.
+    is_complete: fn(&[Member]) -> bool,
+    /// Whether the work of one of its processes counts.
+    counts: fn(&Member) -> bool,
+}
+
+/// What is to be prepared.
+struct Order<'a> {
+    /// Its own, which is there.
+    folder: &'a Path,
+    origin: &'a Origin,
+    workers: Workers,
+}
+
+/// The server that a peer stands before.
+struct Origin {
+    /// A name or an address, the latter in brackets if it is of IPv6.
+    host: String,
+    port: u16,
+}
+
+/// How a peer is to be run.
+struct Prepared {
+    /// Names below its folder, and what they hold.
+    files: Vec<(&'static str, String)>,
+    arguments: Vec<String>,
+    address: SocketAddr,
+    secure: Option<SocketAddr>,
+    cleartext_h2: Option<SocketAddr>,
+    authority: Option<&'static str>,
+}
+
+/// One of the processes of a peer.
+struct Member {
+    pid: u32,
+    /// What it calls itself; nothing if it has ended.
+    title: String,
+}
+
+impl Member {
+    fn family(pid: u32) -> Result<Vec<Self>, String> {
+        let title = |pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        Ok(processor::family(pid)?.into_iter().map(|pid| Self { pid, title: title(pid) }).collect())
+    }
+}
+
+/// A folder that is gone when nobody has it any more.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    /// A folder that only this user can look into.
+    fn new(name: &str) -> Result<Self, String> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("skerry-loadtest-{name}-{}-{number}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running peer. It is asked to end when it is dropped; [`stop`](Self::stop) waits for that.
+#[derive(Debug)]
+pub struct Peer {
+    kind: Kind,
+    address: SocketAddr,
+    secure: Option<SocketAddr>,
+    cleartext_h2: Option<SocketAddr>,
+    authority: Option<PathBuf>,
+    child: Child,
+    folder: Folder,
+}
+
+impl Peer {
+    /// Starts a peer on free ports of 127.0.0.1 in front of `origin`, an `http://` URL without path.
     ///
     /// # Errors
-    /// A sentence: the origin is none, or nginx does not answer.
-    pub async fn start(origin: &str, workers: Workers) -> Result<Self, String> {
-        let upstream = origin.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let upstream = upstream.filter(|rest| rest.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-:[]".contains(&octet)));
-        let upstream =
-            upstream.ok_or_else(|| format!("the origin `{origin}` is not http://host[:port], which nginx is to stand before"))?;
+    /// A sentence: the peer is not installed, the origin is none, or the peer does not answer.
+    pub async fn start(kind: Kind, origin: &str, workers: Workers) -> Result<Self, String> {
+        let make = kind.make();
+        if !kind.is_installed() {
+            let (name, program, package) = (make.name, make.program, make.package);
+            return Err(format!("{name} is not installed: there is no {program}, which the package {package} has"));
+        }
+        let upstream = upstream(origin)
+            .ok_or_else(|| format!("the origin `{origin}` is not http://host[:port], which {} is to stand before", make.name))?;
         let mut last = String::new();
         for _ in 0..STARTS_MAX {
-            match Self::try_start(upstream, workers).await {
-                Ok(nginx) => return Ok(nginx),
+            match Self::try_start(kind, &upstream, workers).await {
+                Ok(peer) => return Ok(peer),
                 Err(error) => last = error,
             }
         }
-        Err(format!("nginx does not start: {last}"))
+        Err(format!("{} does not start: {last}", make.name))
     }
 
-    async fn try_start(upstream: &str, workers: Workers) -> Result<Self, String> {
-        let listen = free_addresses().map_err(|error| format!("no free port: {error}"))?;
-        let [address, secure, cleartext_h2] = listen;
-        let folder = std::env::temp_dir().join(format!("skerry-loadtest-nginx-{}-{}", std::process::id(), address.port()));
-        let [authority, certificate, key] = certificate().map_err(|error| format!("no certificate for nginx: {error}"))?;
-        let files = [
-            ("nginx.conf", configuration(listen, upstream, workers)),
-            (AUTHORITY, authority),
-            ("certificate.pem", certificate),
-            ("key.pem", key),
-        ];
-        let written = std::fs::create_dir_all(&folder);
-        let written = written.and_then(|()| files.iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text)));
-        written.map_err(|error| format!("cannot write {}: {error}", folder.display()))?;
-        let mut command = Command::new(NGINX);
-        command.arg("-p").arg(&folder).args(["-c", "nginx.conf", "-e", "error.log"]);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn();
-        let child = child.map_err(|error| format!("cannot run {NGINX}: {error}"))?;
-        let mut nginx = Self { address, secure, cleartext_h2, child, folder };
+    async fn try_start(kind: Kind, origin: &Origin, workers: Workers) -> Result<Self, String> {
+        let make = kind.make();
+        let folder = Folder::new(make.name)?;
+        let prepared = (make.prepare)(&Order { folder: &folder.0, origin, workers })?;
+        let written = prepared.files.iter().try_for_each(|(name, text)| std::fs::write(folder.0.join(name), text));
+        let log = written.and_then(|()| std::fs::File::create(folder.0.join(LOG))).and_then(|log| Ok((log.try_clone()?, log)));
+        let (stdout, stderr) = log.map_err(|error| format!("cannot write below {}: {error}", folder.0.display()))?;
+        let mut command = Command::new(make.program);
+        command.args(&prepared.arguments).current_dir(&folder.0);
+        let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
+        let child = child.map_err(|error| format!("cannot run {}: {error}", make.program))?;
+        let Prepared { address, secure, cleartext_h2, authority, .. } = prepared;
+        let authority = authority.map(|name| folder.0.join(name));
+        let mut peer = Self { kind, address, secure, cleartext_h2, authority, child, folder };
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
         while Instant::now() < deadline {
-            if nginx.child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                let log = std::fs::read_to_string(nginx.folder.join("error.log")).unwrap_or_default();
-                let _ = std::fs::remove_dir_all(&nginx.folder);
-                return Err(log.lines().next_back().unwrap_or("it ended at once").to_owned());
+            if peer.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return Err(peer.last_words().unwrap_or_else(|| "it ended at once".to_owned()));
             }
-            if TcpStream::connect(address).await.is_ok() && nginx.has_its_processes() {
-                return Ok(nginx);
+            if TcpStream::connect(address).await.is_ok() && (make.is_complete)(&peer.family()?) {
+                return Ok(peer);
             }
             sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
         }
-        nginx.stop().await;
-        Err(format!("it does not answer at {address} within {PATIENCE_S} s"))
+        let last = peer.last_words().map(|line| format!("; it said: {line}")).unwrap_or_default();
+        peer.stop().await;
+        Err(format!("it does not answer at {address} within {PATIENCE_S} s{last}"))
     }
 
-    /// Its master process.
+    /// Which one it is.
     #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        self.child.id()
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
-    /// The processes whose work and memory are its own: master, workers and cache manager. The cache loader is none of them: it looks for
-    /// what an earlier run left, of which there is nothing, and ends after a minute.
+    /// What a person calls it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// Where it answers over cleartext HTTP/1.1.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it answers over TLS 1.3, HTTP/1.1 and HTTP/2, with a certificate for [`HOST`]; none if it is not told to.
+    #[must_use]
+    pub const fn secure(&self) -> Option<SocketAddr> {
+        self.secure
+    }
+
+    /// Where it answers over cleartext HTTP/2, with prior knowledge; none if it is not told to.
+    #[must_use]
+    pub const fn cleartext_h2(&self) -> Option<SocketAddr> {
+        self.cleartext_h2
+    }
+
+    /// The file of the authority that its certificate is from, if it has one.
+    #[must_use]
+    pub fn authority(&self) -> Option<&Path> {
+        self.authority.as_deref()
+    }
+
+    /// The processes whose work and memory are its own: all that it has but those that its module says do not count.
     ///
     /// # Errors
     /// A sentence: it has ended.
     pub fn processes(&self) -> Result<Vec<u32>, String> {
-        let all = processor::family(self.pid().ok_or("nginx has ended")?)?;
-        Ok(all.into_iter().filter(|pid| !title(*pid).contains(LOADER)).collect())
+        let counts = self.kind.make().counts;
+        Ok(self.family()?.into_iter().filter(counts).map(|member| member.pid).collect())
     }
 
-    /// Whether all that it starts with are there and have the titles by which they are told apart. The listening sockets are there earlier.
-    fn has_its_processes(&self) -> bool {
-        let family = self.pid().and_then(|pid| processor::family(pid).ok()).unwrap_or_default();
-        let titles: Vec<String> = family.into_iter().map(title).collect();
-        let is_there = |what: &str| titles.iter().any(|title| title.contains(what));
-        titles.iter().all(|title| title.starts_with("nginx: "))
-            && is_there("worker process")
-            && is_there("cache manager")
-            && is_there(LOADER)
+    fn family(&self) -> Result<Vec<Member>, String> {
+        Member::family(self.child.id().ok_or_else(|| format!("{} has ended", self.name()))?)
     }
 
-    /// The file of the authority that its certificate is from.
-    #[must_use]
-    pub fn authority(&self) -> PathBuf {
-        self.folder.join(AUTHORITY)
+    /// The last line that it has said.
+    fn last_words(&self) -> Option<String> {
+        let log = std::fs::read(self.folder.0.join(LOG)).ok()?;
+        let log = String::from_utf8_lossy(&log);
+        log.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    /// Asks its first process to end, which ends the others before.
+    fn ask_to_end(&self) {
+        if let Some(pid) = self.child.id().and_then(pid) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
     }
 
     /// Stops it, workers first, and removes its files.
     pub async fn stop(mut self) {
-        let mut command = Command::new(NGINX);
-        command.arg("-p").arg(&self.folder).args(["-c", "nginx.conf", "-e", "error.log", "-s", "stop"]);
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
+        self.ask_to_end();
         if timeout(Duration::from_secs(PATIENCE_S), self.child.wait()).await.is_err() {
-            let _ = self.child.kill().await;
+            let family = self.family().unwrap_or_default();
+            for pid in family.iter().filter_map(|member| pid(member.pid)) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            let _ = self.child.wait().await;
         }
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// What a process calls itself; nothing if it has ended.
-fn title(pid: u32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.ask_to_end();
+    }
 }
 
-/// Three of them, held until all are known, so that they differ.
-fn free_addresses() -> std::io::Result<[SocketAddr; 3]> {
-    let bind = || std::net::TcpListener::bind("127.0.0.1:0");
-    let held = [bind()?, bind()?, bind()?];
-    Ok([held[0].local_addr()?, held[1].local_addr()?, held[2].local_addr()?])
+fn pid(number: u32) -> Option<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 
-/// An authority of its own, a certificate from it for [`HOST`], and the key of that, all in PEM. Keys are on P-256, as most on the web.
-fn certificate() -> Result<[String; 3], rcgen::Error> {
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    authority.distinguished_name.push(DnType::CommonName, "loadtest peer CA");
-    let authority_key = KeyPair::generate()?;
-    let authority_pem = authority.self_signed(&authority_key)?.pem();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec![HOST.to_owned()])?.signed_by(&key, &issuer)?;
-    Ok([authority_pem, certificate.pem(), key.serialize_pem()])
+/// The server that an `http://` URL without path names.
+fn upstream(origin: &str) -> Option<Origin> {
+    let rest = origin.strip_prefix("http://")?.trim_end_matches('/');
+    // These alone mean nothing in any configuration that they are put into.
+    let is_plain = rest.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-:[]".contains(&octet));
+    let authority: Authority = rest.parse().ok().filter(|_| is_plain)?;
+    let (host, port) = (authority.host(), authority.port_u16());
+    let is_whole = !host.is_empty() && (port.is_some() || host.len() == rest.len());
+    is_whole.then(|| Origin { host: host.to_owned(), port: port.unwrap_or(HTTP_PORT) })
 }
 
-/// A caching proxy as its manual and most operators have it; each line that is not nginx's default has its reason beside it.
-fn configuration([cleartext, secure, cleartext_h2]: [SocketAddr; 3], upstream: &str, workers: Workers) -> String {
-    // A master that is root gives its workers another user, who could not write below the folder.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    let user = if is_root { "user root;\n" } else { "" };
-    let workers = match workers {
-        Workers::OnePerCore => "auto",
-        Workers::One => "1",
-    };
-    format!(
-        "{user}daemon off;
-# One worker for each core that it may use: what the manual advises where the processor is the bound.
-worker_processes {workers};
-pid nginx.pid;
-events {{
-    # Room for the idle connections that are measured; the default is 512.
-    worker_connections 16384;
-}}
-http {{
-    # Neither side logs requests, so the work of logging is compared with nothing.
-    access_log off;
-    # Bodies go from the page cache to the socket without a copy, the head in one packet with their beginning.
-    sendfile on;
-    tcp_nopush on;
-    # A connection is not closed under the generator; the default of 1000 would measure new connections too.
-    keepalive_requests 100000000;
-    # The files of hot objects stay open: without it every hit opens and closes its file.
-    open_file_cache max=10000 inactive=60s;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    # Files are written where they stay: moving them from one folder to another is a copy when these are different file systems.
-    proxy_cache_path store levels=1:2 keys_zone=store:16m max_size=1g inactive=1h use_temp_path=off;
-    upstream origin {{
-        server {upstream};
-        # Connections to the origin are kept, as ours are.
-        keepalive 32;
-    }}
-    server {{
-        listen {cleartext} backlog=4096;
-        listen {secure} ssl http2 backlog=4096;
-        listen {cleartext_h2} http2 backlog=4096;
-        ssl_certificate certificate.pem;
-        ssl_certificate_key key.pem;
-        # As the other side is measured: TLS 1.3 only, and the first cipher suite that the client names.
-        ssl_protocols TLSv1.3;
-        location / {{
-            proxy_pass http://origin;
-            # What keeping connections to an origin needs.
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $http_host;
-            proxy_cache store;
-            proxy_cache_key $request_uri;
-            # Whatever the origin says is kept for ten minutes, so that a hit is a hit.
-            proxy_cache_valid 200 10m;
-            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;
-            # Misses of one object are collapsed, as ours are.
-            proxy_cache_lock on;
-            proxy_cache_lock_timeout 60s;
-            # Tells the generator what was a hit.
-            add_header X-Cache-Status $upstream_cache_status;
-        }}
-    }}
-}}
-"
-    )
+/// Some of them, held until all are known, so that they differ.
+fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT], String> {
+    let error = |error| format!("no free port: {error}");
+    let held: Vec<_> = (0..COUNT).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(error)?;
+    let addresses: Vec<_> = held.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(error)?;
+    addresses.try_into().map_err(|_| "no free port".to_owned())
 }

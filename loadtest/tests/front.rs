@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Uri;
 use skerry_loadtest::front;
-use skerry_loadtest::peer::{Nginx, Workers};
+use skerry_loadtest::peer::{Kind, Peer, Workers};
 
 use crate::house::{cleartext, loadtest, said};
 
@@ -18,21 +18,21 @@ fn sized(uri: &Uri) -> (u16, Bytes) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_front_door_is_measured_over_every_protocol() {
-    if !Nginx::is_installed() {
+    if !Kind::Nginx.is_installed() {
         return;
     }
     // Another nginx stands for the edge, so the figures are worth nothing; that every row is there and says what it must is worth all.
     let origin = format!("http://{}", cleartext(Arc::new(sized)).await);
-    let edge = Nginx::start(&origin, Workers::One).await.expect("nginx");
+    let edge = Peer::start(Kind::Nginx, &origin, Workers::One).await.expect("nginx");
     let folder = tempfile::tempdir().expect("a folder");
     let (file, json) = (folder.path().join("endpoints.json"), folder.path().join("results.json"));
     let ca = folder.path().join("ca.pem");
-    std::fs::copy(edge.authority(), &ca).expect("copied");
+    std::fs::copy(edge.authority().expect("an authority"), &ca).expect("copied");
     let endpoints = serde_json::json!({
         "control": {"ca": ca},
         "origin": origin,
         "edges": [
-            {"name": "edge-1", "http": edge.address.to_string(), "https": edge.secure.to_string(), "h3": null, "pid": edge.processes().expect("processes")[0]},
+            {"name": "edge-1", "http": edge.address().to_string(), "https": edge.secure().expect("TLS").to_string(), "h3": null, "pid": edge.processes().expect("processes")[0]},
         ],
     });
     std::fs::write(&file, endpoints.to_string()).expect("written");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use skerry_loadtest::peer::{self, Nginx, Workers};
+use skerry_loadtest::peer::{self, Kind, Peer, Workers};
 
 use crate::house::{Certified, HOST, cleartext, counted, loadtest, said};
 
@@ -36,18 +36,16 @@ fn streams(protocol: &str) -> &'static [&'static str] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_is_asked_over_every_protocol_that_it_has() {
-    if !Nginx::is_installed() {
+    if !Kind::Nginx.is_installed() {
         return;
     }
     // Larger than the windows that HTTP/2 begins with, so that they must be opened again.
     let body = Bytes::from(vec![7_u8; 200_000]);
     let origin = cleartext(Arc::new(move |_| (200, body.clone()))).await;
-    let nginx = Nginx::start(&format!("http://{origin}"), Workers::One).await.expect("nginx");
-    let authority = nginx.authority();
-    let ca = Some(authority.as_path());
-    for (protocol, address, ca) in
-        [("h1", nginx.address, None), ("h1", nginx.secure, ca), ("h2", nginx.cleartext_h2, None), ("h2", nginx.secure, ca)]
-    {
+    let nginx = Peer::start(Kind::Nginx, &format!("http://{origin}"), Workers::One).await.expect("nginx");
+    let ca = nginx.authority();
+    let (secure, cleartext_h2) = (nginx.secure().expect("TLS"), nginx.cleartext_h2().expect("HTTP/2"));
+    for (protocol, address, ca) in [("h1", nginx.address(), None), ("h1", secure, ca), ("h2", cleartext_h2, None), ("h2", secure, ca)] {
         let asked = Asked { protocol, address, host: peer::HOST, ca };
         let (stdout, stderr) = said(&asked.run(&[&["--json"], streams(protocol)].concat()).await);
         let report: serde_json::Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
@@ -55,7 +53,7 @@ async fn nginx_is_asked_over_every_protocol_that_it_has() {
         assert_eq!((&report["wrong_bodies"], &report["errors"]), (&0.into(), &0.into()), "{protocol}: {stdout}");
     }
     // A listener that speaks HTTP/2 alone shows that the protocols are not mistaken for each other.
-    let mistaken = Asked { protocol: "h1", address: nginx.cleartext_h2, host: peer::HOST, ca: None };
+    let mistaken = Asked { protocol: "h1", address: cleartext_h2, host: peer::HOST, ca: None };
     assert_eq!(mistaken.run(&[]).await.status.code(), Some(1));
     nginx.stop().await;
 }
