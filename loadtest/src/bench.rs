@@ -169,7 +169,8 @@ fn median(rounds: &[Round], value: impl Fn(&Round) -> f64) -> f64 {
 
 async fn round(scenario: Scenario, server: &Server, length: Duration) -> Result<Round, String> {
     let plan = |client: &Client, connections, until, objects| Plan {
-        client: client.clone(), others: Vec::new(),
+        client: client.clone(),
+        others: Vec::new(),
         connections,
         streams: 1,
         until,

@@ -21,8 +21,8 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use self::line::Line;
-use self::patience::{ANSWER_TIMEOUT_S, Patience};
 pub(crate) use self::patience::ANSWER_TIMEOUT;
+use self::patience::{ANSWER_TIMEOUT_S, Patience};
 use crate::arrivals::{Arrivals, Schedule};
 use crate::check::{Check, Digest, Expected, is_hit};
 use crate::client::{Client, Connection, Protocol, Unanswered};

@@ -236,7 +236,8 @@ async fn row(case: &Case, ours: &Server, theirs: &Server, settings: &Settings) -
 fn plan(case: &Case, client: &Client, until: Until) -> Plan {
     let streams = if client.protocol() == Protocol::H1 { 1 } else { case.streams };
     Plan {
-        client: client.clone(), others: Vec::new(),
+        client: client.clone(),
+        others: Vec::new(),
         connections: case.connections,
         streams,
         until,

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod processor;
 mod progress;
 pub mod report;
+pub mod results;
 mod scenario;
 pub mod soak;
 pub mod stop;

@@ -10,8 +10,9 @@ use skerry_loadtest::arrivals::Arrivals;
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
+use skerry_loadtest::peer::Kind;
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{bench, check, client, endpoints, front, processor, soak};
+use skerry_loadtest::{bench, check, client, compare, endpoints, front, origin, plan, processor, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -29,6 +30,11 @@ struct Cli {
 enum Command {
     /// Ask for one URL over and over on kept connections: as fast as answers come (closed loop), or at a rate (open loop).
     Run(Run),
+    /// Run plans: our CDN and peers before one origin, a round of each in turn.
+    Compare(Compare),
+    /// The origin of such a run: answers with objects that tell their length by their path, until standard input ends.
+    #[command(hide = true)]
+    Origin(Origin),
     /// Measure a running `skerry dev` beside the peers that are installed, in under two minutes.
     Bench(Bench),
     /// Measure what a hit and an idle connection cost a running `skerry dev`, beside nginx, over every protocol; some five minutes.
@@ -81,6 +87,38 @@ struct Run {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// The plans, such as loadtest/plans/hit.toml.
+    #[arg(required = true)]
+    plans: Vec<PathBuf>,
+    /// The `skerry` binary.
+    #[arg(long, default_value = "target/release/skerry")]
+    skerry: PathBuf,
+    /// Peers to compare with, of nginx, varnish and trafficserver; those that are not installed are told as absent.
+    #[arg(long, value_delimiter = ',')]
+    peer: Vec<Kind>,
+    /// In place of what the plans say: how often each side is measured.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(plan::ROUNDS_MAX)))]
+    rounds: Option<u32>,
+    /// In place of what the plans say: how long a round is, in seconds.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Write what was measured to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What version control calls what is measured.
+    #[arg(long)]
+    revision: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Origin {
+    /// How long it waits before each answer, in milliseconds.
+    #[arg(long, default_value_t = 0)]
+    delay_ms: u64,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +196,9 @@ struct Page {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(options) => on_all_cores(run(options)),
+        // One thread on one core: nothing is handed from one to another.
+        Command::Compare(options) => on(Builder::new_current_thread(), run_compare(options)),
+        Command::Origin(options) => on(Builder::new_current_thread(), origin::serve(Duration::from_millis(options.delay_ms))),
         Command::Bench(options) => on_all_cores(run_bench(&options)),
         // One core, one thread: nothing is handed from one to another.
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
@@ -210,6 +251,23 @@ async fn run(options: Run) -> Result<(), String> {
         println!("generator {own:.2} s of processor time, {:.0} % of one core", own * 100.0 / report.seconds.max(f64::EPSILON));
     }
     report.failure().map_or(Ok(()), Err)
+}
+
+async fn run_compare(options: Compare) -> Result<(), String> {
+    let settings = compare::Settings {
+        plans: options.plans,
+        skerry: options.skerry,
+        peers: options.peer,
+        rounds: options.rounds,
+        seconds: options.seconds,
+        revision: options.revision,
+    };
+    let results = compare::run(&settings).await?;
+    let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
+    if let Some(path) = &options.json {
+        std::fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
 }
 
 async fn run_bench(options: &Bench) -> Result<(), String> {

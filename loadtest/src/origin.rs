@@ -133,10 +133,8 @@ fn text(kind: &'static str, control: &'static str, text: &str) -> Answer {
 pub async fn serve(delay: Duration) -> Result<(), String> {
     let origin = Origin::start(Arc::new(Pattern::new()), delay).await.map_err(|error| format!("the origin does not start: {error}"))?;
     println!("{{\"listening\":\"{}\"}}", origin.address);
-    let mut input = tokio::io::stdin();
-    let mut ignored = [0; 64];
-    while tokio::io::AsyncReadExt::read(&mut input, &mut ignored).await.is_ok_and(|read| read > 0) {}
-    Ok(())
+    let input = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    input.await.map(|_| ()).map_err(|error| format!("standard input cannot be read: {error}"))
 }
 
 /// Some bytes of an object, made as they are taken.

@@ -321,7 +321,9 @@ impl Plan {
             ("closed", None) => Ok(Arrivals::Closed),
             ("constant", Some(rate)) => Ok(Arrivals::Constant(rate)),
             ("poisson", Some(rate)) => Ok(Arrivals::Poisson(rate)),
-            ("closed", Some(_)) => Err("load.rate is of no use in a closed loop: give load.arrivals = \"poisson\" or \"constant\"".to_owned()),
+            ("closed", Some(_)) => {
+                Err("load.rate is of no use in a closed loop: give load.arrivals = \"poisson\" or \"constant\"".to_owned())
+            }
             ("constant" | "poisson", None) => Err("an open loop needs load.rate, in requests a second".to_owned()),
             (other, _) => Err(format!("load.arrivals = \"{other}\" is none of closed, constant and poisson")),
         }

@@ -81,7 +81,8 @@ pub async fn run(settings: &Settings) -> Result<Results, String> {
         return Err(format!("{} objects are not between 1 and {OBJECTS_MAX}", settings.objects));
     }
     let pattern = Arc::new(Pattern::new());
-    let origin = Origin::start(Arc::clone(&pattern), Duration::ZERO).await.map_err(|error| format!("the origin does not start: {error}"))?;
+    let origin =
+        Origin::start(Arc::clone(&pattern), Duration::ZERO).await.map_err(|error| format!("the origin does not start: {error}"))?;
     let disk_size = (settings.objects * DISK_EACH + DISK_BESIDE).next_multiple_of(1 << 20);
     let given = Given { memory_limit: settings.memory_limit, disk_size };
     let mut soak = Soak {

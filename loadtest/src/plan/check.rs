@@ -53,7 +53,10 @@ impl Plan {
         let is_length = load.seconds > 0.0 && load.seconds <= SECONDS_MAX;
         must(is_length, format!("load.seconds = {} is not above 0 and at most {SECONDS_MAX}", load.seconds));
         let connections = load.connections;
-        must((1..=CONNECTIONS_MAX).contains(&connections), format!("load.connections = {connections} is not between 1 and {CONNECTIONS_MAX}"));
+        must(
+            (1..=CONNECTIONS_MAX).contains(&connections),
+            format!("load.connections = {connections} is not between 1 and {CONNECTIONS_MAX}"),
+        );
         must((1..=STREAMS_MAX).contains(&load.streams), format!("load.streams = {} is not between 1 and {STREAMS_MAX}", load.streams));
         let at_once = connections.saturating_mul(load.streams);
         must(at_once <= AT_ONCE_MAX, format!("load.connections times load.streams is {at_once}, more than {AT_ONCE_MAX}"));
@@ -127,7 +130,8 @@ impl Plan {
         let crowd = |name: &str, count: usize| {
             ((1..=CONNECTIONS_MAX).contains(&count), format!("{name} = {count} is not between 1 and {CONNECTIONS_MAX}"))
         };
-        let length = |name: &str, bytes: u64| ((1..=BYTES_MAX).contains(&bytes), format!("{name} = {bytes} is not between 1 and {BYTES_MAX}"));
+        let length =
+            |name: &str, bytes: u64| ((1..=BYTES_MAX).contains(&bytes), format!("{name} = {bytes} is not between 1 and {BYTES_MAX}"));
         let mut both = |(holds, fault): (bool, String)| must(holds, fault);
         if let Some(herd) = self.herd {
             both(crowd("herd.clients", herd.clients));
@@ -135,8 +139,14 @@ impl Plan {
         }
         if let Some(live) = self.live {
             both(crowd("live.viewers", live.viewers));
-            both((live.arrive_s >= 0.0 && live.arrive_s <= self.load.seconds, format!("live.arrive_s = {} is not within load.seconds", live.arrive_s)));
-            both(((100..=60_000).contains(&live.segment_ms), format!("live.segment_ms = {} is not between 100 and 60000", live.segment_ms)));
+            both((
+                live.arrive_s >= 0.0 && live.arrive_s <= self.load.seconds,
+                format!("live.arrive_s = {} is not within load.seconds", live.arrive_s),
+            ));
+            both((
+                (100..=60_000).contains(&live.segment_ms),
+                format!("live.segment_ms = {} is not between 100 and 60000", live.segment_ms),
+            ));
             both(length("live.segment_bytes", live.segment_bytes));
         }
         if let Some(download) = self.download {
@@ -146,7 +156,10 @@ impl Plan {
             both((download.breaks <= TIMES_MAX, format!("download.breaks = {} is more than {TIMES_MAX}", download.breaks)));
         }
         if let Some(purge) = self.purge {
-            both((purge.rate > 0.0 && purge.rate <= PURGES_MAX, format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate)));
+            both((
+                purge.rate > 0.0 && purge.rate <= PURGES_MAX,
+                format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate),
+            ));
         }
         if let Some(slow) = self.slow {
             both(crowd("slow.clients", slow.clients));

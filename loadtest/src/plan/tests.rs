@@ -58,7 +58,9 @@ fn a_plan_that_cannot_be_run_says_why() {
 
 #[test]
 fn a_load_is_told_in_words() {
-    let plan = read("scenario = \"hit\"\nwhat = \"Hits.\"\n[load]\nprotocol = \"h2\"\ntls = true\nstreams = 8\narrivals = \"poisson\"\nrate = 500");
+    let plan = read(
+        "scenario = \"hit\"\nwhat = \"Hits.\"\n[load]\nprotocol = \"h2\"\ntls = true\nstreams = 8\narrivals = \"poisson\"\nrate = 500",
+    );
     let words = plan.expect("a plan").load_words();
     assert_eq!(words, "open loop, 500 requests/s, Poisson, 16 connections of 8 streams, HTTP/2 over TLS 1.3, 3 rounds of 4 s");
 }

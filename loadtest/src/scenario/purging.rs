@@ -97,7 +97,10 @@ async fn is_gone(context: &Context<'_>, draw: &Draw, tag: u64, stood: u64) -> Re
         let number = head.headers.get(NUMBER).and_then(|number| number.to_str().ok()?.parse::<u64>().ok());
         let number = number.ok_or_else(|| format!("{} has no {NUMBER}", object.path()))?;
         if number <= stood {
-            return Err(format!("{} was purged, and is served as it was: the origin's answer {number}, where it stood at {stood}", object.path()));
+            return Err(format!(
+                "{} was purged, and is served as it was: the origin's answer {number}, where it stood at {stood}",
+                object.path()
+            ));
         }
     }
     Ok(())
