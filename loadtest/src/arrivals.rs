@@ -18,6 +18,9 @@ use tokio::sync::Semaphore;
 pub const RATE_MAX: f64 = 1_000_000.0;
 /// The most instants that are planned for one run; each takes 8 bytes.
 pub const PLANNED_MAX: usize = 20_000_000;
+/// How much longer than planned a run may take, as a share of the plan and in seconds beside. What is not sent by then is not sent: it was not asked
+/// at that rate.
+const LATE_MAX: (f64, f64) = (0.05, 1.0);
 /// The longest that the thread sleeps at a time, in milliseconds: how long it outlives a run that is given up.
 const NAP_MAX_MS: u64 = 100;
 /// All plans are the same ones: a difference between two runs is none of the plan.
@@ -97,10 +100,17 @@ impl Arrivals {
     }
 }
 
+/// How long a run that is planned for so many seconds may take, in seconds.
+#[must_use]
+pub(crate) fn longest(planned_s: f64) -> f64 {
+    planned_s * (1.0 + LATE_MAX.0) + LATE_MAX.1
+}
+
 /// The instants of one run, and who takes the next.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     instants: Vec<u64>,
+    longest: Duration,
     /// One permit for each instant that has come.
     come: Semaphore,
     next: AtomicUsize,
@@ -112,7 +122,8 @@ impl Schedule {
     pub(crate) fn of(arrivals: Arrivals, length: Duration) -> Option<Arc<Self>> {
         let instants = arrivals.instants(length);
         arrivals.rate()?;
-        Some(Arc::new(Self { instants, come: Semaphore::new(0), next: AtomicUsize::new(0), given_up: AtomicBool::new(false) }))
+        let longest = Duration::from_secs_f64(longest(length.as_secs_f64()));
+        Some(Arc::new(Self { instants, longest, come: Semaphore::new(0), next: AtomicUsize::new(0), given_up: AtomicBool::new(false) }))
     }
 
     /// How many requests are planned.
@@ -120,9 +131,12 @@ impl Schedule {
         self.instants.len() as u64
     }
 
-    /// Waits for the next instant, from the beginning; none when all are taken.
-    pub(crate) async fn next(&self) -> Option<Duration> {
+    /// Waits for the next instant, from the beginning; none when all are taken, or it is too late for more.
+    pub(crate) async fn next(&self, begun: Instant) -> Option<Duration> {
         self.come.acquire().await.ok()?.forget();
+        if begun.elapsed() > self.longest {
+            return None;
+        }
         self.instants.get(self.next.fetch_add(1, Ordering::Relaxed)).map(|&instant| Duration::from_nanos(instant))
     }
 
@@ -207,7 +221,7 @@ mod tests {
         let begun = Instant::now();
         let _pace = schedule.begin(begun, 1).expect("a thread");
         let mut taken = Vec::new();
-        while let Some(planned) = schedule.next().await {
+        while let Some(planned) = schedule.next(begun).await {
             assert!(begun.elapsed() >= planned, "{planned:?}");
             taken.push(planned);
         }

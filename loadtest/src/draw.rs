@@ -179,9 +179,92 @@ impl Draw {
     }
 
     /// Whether these are the bytes from there on, where that is looked at.
-    pub(crate) fn is(&self, object: Object, at: u64, bytes: &[u8]) -> bool {
+    fn is(&self, object: Object, at: u64, bytes: &[u8]) -> bool {
         !self.settings.check || self.pattern.is(object, at, bytes)
     }
+}
+
+/// The body of an answer to a wish, as it comes. A server may answer the whole to who asks for a range (RFC 9110 section 14.2), and the head is
+/// looked at last, so both are followed.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    draw: &'a Draw,
+    wish: &'a Wish,
+    pub(crate) octets: u64,
+    is_wished: bool,
+    is_whole: bool,
+}
+
+impl<'a> Seen<'a> {
+    pub(crate) fn new(draw: &'a Draw, wish: &'a Wish) -> Self {
+        Self { draw, wish, octets: 0, is_wished: true, is_whole: true }
+    }
+
+    /// The next part.
+    pub(crate) fn take(&mut self, part: &[u8]) {
+        let start = self.wish.expected().start;
+        self.is_wished &= self.draw.is(self.wish.object, start + self.octets, part);
+        self.is_whole &= if start == 0 { self.is_wished } else { self.draw.is(self.wish.object, self.octets, part) };
+        self.octets += part.len() as u64;
+    }
+
+    /// Up to which byte of the object is known what was read of an answer that was broken off.
+    ///
+    /// # Errors
+    /// A sentence: it is of nothing that the object has.
+    pub(crate) fn reached(&self) -> Result<u64, String> {
+        match (self.is_wished, self.is_whole) {
+            (true, _) => Ok(self.wish.expected().start + self.octets),
+            (false, true) => Ok(self.octets),
+            (false, false) => Err(self.other_bytes()),
+        }
+    }
+
+    fn other_bytes(&self) -> String {
+        format!("{}: a body has other bytes than the origin's", self.wish.object.path())
+    }
+
+    /// Whether the answer is one to the wish.
+    ///
+    /// # Errors
+    /// A sentence: the status, the length or a byte is another.
+    pub(crate) fn answers(&self, status: StatusCode, headers: &HeaderMap) -> Result<Answered, String> {
+        let (wish, octets) = (self.wish, self.octets);
+        let path = wish.object.path();
+        if wish.conditional && status == StatusCode::NOT_MODIFIED {
+            return if octets == 0 { Ok(Answered::Current) } else { Err(format!("{path}: a 304 has a body of {octets} octets")) };
+        }
+        let (due, answered) = match (&wish.range, status) {
+            (Some(range), StatusCode::PARTIAL_CONTENT) => {
+                let due = format!("bytes {}-{}/{}", range.start, range.end - 1, wish.object.bytes);
+                if headers.get(header::CONTENT_RANGE).is_none_or(|said| said.as_bytes() != due.as_bytes()) {
+                    return Err(format!("{path}: Content-Range is {:?} where `{due}` is expected", headers.get(header::CONTENT_RANGE)));
+                }
+                (range.end - range.start, Answered::Range)
+            }
+            (_, StatusCode::OK) => (wish.object.bytes, Answered::Whole),
+            (range, _) => {
+                let due = if range.is_some() { "206 or 200" } else { "200" };
+                return Err(format!("{path}: status {} where {due} is expected", status.as_u16()));
+            }
+        };
+        if octets != due {
+            return Err(format!("{path}: a body has {octets} octets where {due} are expected"));
+        }
+        let is_right = if answered == Answered::Range { self.is_wished } else { self.is_whole };
+        if is_right { Ok(answered) } else { Err(self.other_bytes()) }
+    }
+}
+
+/// What an answer had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// The range that was asked for.
+    Range,
+    /// All of the object.
+    Whole,
+    /// That what the client has is current.
+    Current,
 }
 
 impl Wish {
@@ -205,33 +288,6 @@ impl Wish {
     /// Where the body begins that is expected, and how long it is.
     pub(crate) fn expected(&self) -> Range<u64> {
         self.range.clone().unwrap_or(0..self.object.bytes)
-    }
-
-    /// Whether an answer with a body of so many right octets is one to this.
-    ///
-    /// # Errors
-    /// A sentence: the status or the length is another.
-    pub(crate) fn is_answered(&self, status: StatusCode, headers: &HeaderMap, octets: u64, is_right: bool) -> Result<(), String> {
-        let path = self.object.path();
-        let expected = self.expected();
-        if self.conditional && status == StatusCode::NOT_MODIFIED {
-            return if octets == 0 { Ok(()) } else { Err(format!("{path}: a 304 has a body of {octets} octets")) };
-        }
-        let due = if self.range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        if status != due {
-            return Err(format!("{path}: status {} where {} is expected", status.as_u16(), due.as_u16()));
-        }
-        if let Some(range) = &self.range {
-            let due = format!("bytes {}-{}/{}", range.start, range.end - 1, self.object.bytes);
-            if headers.get(header::CONTENT_RANGE).is_none_or(|said| said.as_bytes() != due.as_bytes()) {
-                return Err(format!("{path}: Content-Range is {:?} where `{due}` is expected", headers.get(header::CONTENT_RANGE)));
-            }
-        }
-        let length = expected.end - expected.start;
-        if octets != length {
-            return Err(format!("{path}: a body has {octets} octets where {length} are expected"));
-        }
-        if is_right { Ok(()) } else { Err(format!("{path}: a body has other bytes than the origin's")) }
     }
 }
 
@@ -302,25 +358,51 @@ mod tests {
 
     #[test]
     fn an_answer_must_be_the_one_that_was_asked_for() {
+        let draw = Draw::new(settings(Some(1), Sizes::Fixed(10))).expect("a draw");
         let object = Object { kind: Kind::Plain, number: 1, bytes: 10 };
+        let body = draw.pattern.piece(object, &(0..10)).to_vec();
         let (mut headers, whole) = (HeaderMap::new(), Wish::whole(object));
         let part = Wish { range: Some(2..5), ..whole.clone() };
         let known = Wish { conditional: true, ..whole.clone() };
-        assert_eq!(whole.is_answered(StatusCode::OK, &headers, 10, true), Ok(()));
-        assert_eq!(known.is_answered(StatusCode::NOT_MODIFIED, &headers, 0, true), Ok(()));
-        assert!(part.is_answered(StatusCode::PARTIAL_CONTENT, &headers, 3, true).expect_err("no field").contains("Content-Range"));
+        let answers = |wish: &Wish, status, headers: &HeaderMap, body: &[u8]| {
+            let mut seen = Seen::new(&draw, wish);
+            body.chunks(2).for_each(|part| seen.take(part));
+            seen.answers(status, headers)
+        };
+        assert_eq!(answers(&whole, StatusCode::OK, &headers, &body), Ok(Answered::Whole));
+        assert_eq!(answers(&part, StatusCode::OK, &headers, &body), Ok(Answered::Whole));
+        assert_eq!(answers(&known, StatusCode::NOT_MODIFIED, &headers, &[]), Ok(Answered::Current));
+        let error = answers(&part, StatusCode::PARTIAL_CONTENT, &headers, &body[2..5]).expect_err("no field");
+        assert!(error.contains("Content-Range is None"), "{error}");
         headers.insert(header::CONTENT_RANGE, HeaderValue::from_static("bytes 2-4/10"));
-        assert_eq!(part.is_answered(StatusCode::PARTIAL_CONTENT, &headers, 3, true), Ok(()));
-        for (wish, status, octets, is_right, said) in [
-            (&whole, StatusCode::OK, 9, true, "9 octets where 10"),
-            (&whole, StatusCode::OK, 10, false, "other bytes"),
-            (&whole, StatusCode::NOT_MODIFIED, 0, true, "status 304 where 200"),
-            (&whole, StatusCode::SERVICE_UNAVAILABLE, 0, true, "status 503 where 200"),
-            (&part, StatusCode::OK, 10, true, "status 200 where 206"),
-            (&known, StatusCode::NOT_MODIFIED, 1, true, "a 304 has a body"),
+        assert_eq!(answers(&part, StatusCode::PARTIAL_CONTENT, &headers, &body[2..5]), Ok(Answered::Range));
+        for (wish, status, body, said) in [
+            (&whole, StatusCode::OK, &body[..9], "9 octets where 10"),
+            (&whole, StatusCode::OK, &[0; 10][..], "other bytes"),
+            (&part, StatusCode::OK, &body[..9], "9 octets where 10"),
+            (&part, StatusCode::PARTIAL_CONTENT, &body[..3], "other bytes"),
+            (&whole, StatusCode::NOT_MODIFIED, &[], "status 304 where 200"),
+            (&whole, StatusCode::SERVICE_UNAVAILABLE, &[], "status 503 where 200"),
+            (&part, StatusCode::NOT_FOUND, &[], "status 404 where 206 or 200"),
+            (&known, StatusCode::NOT_MODIFIED, &body[..1], "a 304 has a body"),
         ] {
-            let error = wish.is_answered(status, &headers, octets, is_right).expect_err(said);
+            let error = answers(wish, status, &headers, body).expect_err(said);
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn what_was_broken_off_is_known_to_where_it_came() {
+        let draw = Draw::new(settings(Some(1), Sizes::Fixed(10))).expect("a draw");
+        let object = Object { kind: Kind::Plain, number: 1, bytes: 1_000 };
+        let wish = Wish { range: Some(500..1_000), ..Wish::whole(object) };
+        let reached = |body: &[u8]| {
+            let mut seen = Seen::new(&draw, &wish);
+            seen.take(body);
+            seen.reached()
+        };
+        assert_eq!(reached(draw.pattern.piece(object, &(500..600))), Ok(600));
+        assert_eq!(reached(draw.pattern.piece(object, &(0..100))), Ok(100));
+        assert!(reached(&[0; 100]).expect_err("other bytes").contains("other bytes"));
     }
 }

@@ -26,7 +26,7 @@ use self::patience::{ANSWER_TIMEOUT_S, Patience};
 use crate::arrivals::{Arrivals, Schedule};
 use crate::check::{Check, Digest, Expected, is_hit};
 use crate::client::{Client, Connection, Protocol, Unanswered};
-use crate::draw::{Draw, Wish};
+use crate::draw::{Draw, Seen};
 use crate::progress::Progress;
 use crate::report::{Planned, Report, Tally};
 
@@ -316,7 +316,7 @@ impl Left {
                 Some(Instant::now())
             }
             Self::Until(length) => (begun.elapsed() < *length).then(Instant::now),
-            Self::Due(schedule) => Some(begun + schedule.next().await?),
+            Self::Due(schedule) => Some(begun + schedule.next(begun).await?),
         }
     }
 }
@@ -377,24 +377,21 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
 /// What one body must be.
 enum Due<'a> {
     Same(Check<'a>),
-    Drawn { draw: &'a Draw, wish: Wish, octets: u64, is_right: bool },
+    Drawn(Seen<'a>),
 }
 
 impl Due<'_> {
     fn take(&mut self, part: &[u8]) {
         match self {
             Self::Same(check) => check.take(part),
-            Self::Drawn { draw, wish, octets, is_right } => {
-                *is_right &= draw.is(wish.object, wish.expected().start + *octets, part);
-                *octets += part.len() as u64;
-            }
+            Self::Drawn(seen) => seen.take(part),
         }
     }
 
     fn octets(&self) -> u64 {
         match self {
             Self::Same(check) => check.octets(),
-            Self::Drawn { octets, .. } => *octets,
+            Self::Drawn(seen) => seen.octets,
         }
     }
 
@@ -402,19 +399,20 @@ impl Due<'_> {
         match self {
             Self::Same(check) if head.status.is_success() => check.finish(),
             Self::Same(_) => Ok(()),
-            Self::Drawn { wish, octets, is_right, .. } => wish.is_answered(head.status, &head.headers, octets, is_right),
+            Self::Drawn(seen) => seen.answers(head.status, &head.headers).map(|_| ()),
         }
     }
 }
 
 /// One request, which was due at an instant, and its whole answer.
 async fn ask(shared: &Shared, connection: &mut Connection, tally: &Mutex<Tally>, due: Instant, begun: Instant) -> Result<(), Unanswered> {
+    let wish;
     let (request, mut body) = match (&shared.draw, shared.plan.objects) {
         (Some(draw), _) => {
-            let wish = draw.next(begun.elapsed());
+            wish = draw.next(begun.elapsed());
             let mut request = shared.plan.client.request(&wish.object.path())?;
             wish.write(&mut request);
-            (request, Due::Drawn { draw, wish, octets: 0, is_right: true })
+            (request, Due::Drawn(Seen::new(draw, &wish)))
         }
         (None, Objects::Unseen) => (shared.plan.client.request(&unseen(shared))?, Due::Same(shared.expected.check())),
         (None, _) => (shared.request.clone(), Due::Same(shared.expected.check())),

@@ -7,14 +7,14 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::arrivals;
+
 /// The longest latency that is told apart, in microseconds: ten minutes.
 const LATENCY_MAX_US: u64 = 600_000_000;
 /// The digits to which latencies are kept.
 const LATENCY_DIGITS: u8 = 3;
 /// How much further each bucket of a report reaches than the one before it.
 const BUCKET_RATIO: f64 = 1.04;
-/// How much longer than planned an open loop may take, as a share of the plan and in seconds beside: what takes longer was not asked at that rate.
-const LATE_MAX: (f64, f64) = (0.05, 1.0);
 /// How many different faults are kept in words; all are counted.
 const FAULTS_TOLD_MAX: usize = 5;
 
@@ -229,11 +229,10 @@ impl Report {
     fn not_kept_up(&self) -> Option<String> {
         let planned = self.planned?;
         let per_second = planned.requests as f64 / planned.seconds;
-        let most = planned.seconds * (1.0 + LATE_MAX.0) + LATE_MAX.1;
-        if self.seconds > most {
+        if self.seconds > arrivals::longest(planned.seconds) {
             return Some(format!(
-                "the rate of {per_second:.0} requests/s was not reached: {} requests took {:.1} s, planned were {:.1} s",
-                self.answers, self.seconds, planned.seconds
+                "the rate of {per_second:.0} requests/s was not reached: {} of {} requests were answered in {:.1} s, planned were {:.1} s",
+                self.answers, planned.requests, self.seconds, planned.seconds
             ));
         }
         (self.answers < planned.requests).then(|| format!("{} of {} planned requests were answered", self.answers, planned.requests))

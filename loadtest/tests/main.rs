@@ -2,5 +2,6 @@
 
 mod front;
 mod house;
+mod open_loop;
 mod protocols;
 mod runs;

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::Context;
 use crate::arrivals::Arrivals;
 use crate::client::{Client, Connection};
-use crate::draw::{Draw, Wish};
+use crate::draw::{Draw, Seen, Wish};
 use crate::drive::{self, Objects, Plan, Ready, Until};
 use crate::object::{Kind, Object};
 use crate::report::Report;
@@ -122,18 +122,17 @@ pub(super) async fn ask(
 ) -> Result<(http::response::Parts, Duration, Duration), String> {
     let mut request = client.request(&wish.object.path())?;
     wish.write(&mut request);
-    let (mut octets, mut is_right) = (0, true);
+    let mut seen = Seen::new(draw, wish);
     let begun = std::time::Instant::now();
     let mut first = None;
     let asking = connection.ask(request, |part| {
         first.get_or_insert_with(|| begun.elapsed());
-        is_right &= draw.is(wish.object, wish.expected().start + octets, part);
-        octets += part.len() as u64;
+        seen.take(part);
     });
     let head = tokio::time::timeout(drive::ANSWER_TIMEOUT, asking).await;
     let head = head.map_err(|_| format!("{}: no answer within {:?}", wish.object.path(), drive::ANSWER_TIMEOUT))?;
     let head = head.map_err(|error| format!("{}: {error}", wish.object.path()))?;
-    wish.is_answered(head.status, &head.headers, octets, is_right)?;
+    seen.answers(head.status, &head.headers)?;
     let last = begun.elapsed();
     Ok((head, first.unwrap_or(last), last))
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Context;
 use crate::client::Client;
-use crate::draw::{Draw, Wish};
+use crate::draw::{Draw, Seen, Wish};
 use crate::object::{Kind, Object};
 use crate::report::Tally;
 use crate::results::Round;
@@ -66,7 +66,7 @@ async fn take(client: &Client, draw: &Draw, object: Object, breaks: u64, seed: u
         // Clients break off at places of their own; the last go is for all that is left.
         let share = (object.bytes / (breaks + 1)).max(1);
         let until = if go == breaks { object.bytes } else { (share * (go + 1) - (seed * 7_919) % share).clamp(at, object.bytes) };
-        if until == at && go < breaks {
+        if until <= at && go < breaks {
             continue;
         }
         let taken = one_go(client, draw, object, at..until, &mut first, begun);
@@ -95,12 +95,11 @@ async fn one_go(
         request.headers_mut().insert(header::IF_RANGE, object.validator());
     }
     let mut connection = client.connect().await?;
-    let (reached, mut at, mut is_right) = (Notify::new(), range.start, true);
+    let (reached, mut seen) = (Notify::new(), Seen::new(draw, &wish));
     let asking = connection.ask(request, |part| {
         first.get_or_insert_with(|| begun.elapsed());
-        is_right &= draw.is(object, at, part);
-        at += part.len() as u64;
-        if at >= range.end {
+        seen.take(part);
+        if seen.octets >= range.end - range.start {
             reached.notify_one();
         }
     });
@@ -109,10 +108,9 @@ async fn one_go(
         answered = asking => Some(answered.map_err(|error| format!("{path} from byte {} on: {error}", range.start))?),
         () = reached.notified(), if range.end < object.bytes => None,
     };
-    if let Some(head) = whole {
-        wish.is_answered(head.status, &head.headers, at - range.start, is_right)?;
-    } else if !is_right {
-        return Err(format!("{path}: a body has other bytes than the origin's"));
+    match whole {
+        Some(head) => seen.answers(head.status, &head.headers).map(|_| object.bytes),
+        // What is whole where a range was asked for begins anew.
+        None => seen.reached(),
     }
-    Ok(at)
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::{Context, asking};
 use crate::client::Client;
-use crate::draw::{Draw, Wish};
+use crate::draw::{Draw, Seen, Wish};
 use crate::object::{Kind, Object};
 use crate::results::Round;
 
@@ -58,16 +58,16 @@ pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
 
 async fn read(client: &Client, draw: &Draw, object: Object, rate: u64, reading: &Semaphore) -> Result<(), String> {
     let mut connection = client.connect().await?;
-    let (mut octets, mut is_right) = (0, true);
+    let wish = Wish::whole(object);
+    let mut seen = Seen::new(draw, &wish);
     let head = connection
         .ask_slowly(client.request(&object.path())?, rate, |part| {
-            if octets == 0 {
+            if seen.octets == 0 {
                 reading.add_permits(1);
             }
-            is_right &= draw.is(object, octets, part);
-            octets += part.len() as u64;
+            seen.take(part);
         })
         .await
         .map_err(|error| error.to_string())?;
-    Wish::whole(object).is_answered(head.status, &head.headers, octets, is_right)
+    seen.answers(head.status, &head.headers).map(|_| ())
 }
