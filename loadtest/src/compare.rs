@@ -48,6 +48,7 @@ pub async fn run(settings: &Settings) -> Result<Results, String> {
         let mut plan = Plan::read(path)?;
         plan.rounds = settings.rounds.unwrap_or(plan.rounds);
         plan.load.seconds = settings.seconds.unwrap_or(plan.load.seconds);
+        plan.check(path)?;
         plans.push((path.parent().map(PathBuf::from).unwrap_or_default(), plan));
     }
     let cores = Cores::of_this_machine()?;

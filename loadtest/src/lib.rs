@@ -4,7 +4,6 @@
 
 pub mod affinity;
 pub mod arrivals;
-pub mod bench;
 pub mod check;
 pub mod client;
 pub mod compare;

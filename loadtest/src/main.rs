@@ -12,7 +12,7 @@ use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::peer::Kind;
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{bench, check, client, compare, endpoints, front, origin, plan, processor, soak};
+use skerry_loadtest::{check, client, compare, endpoints, front, origin, plan, processor, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -35,8 +35,6 @@ enum Command {
     /// The origin of such a run: answers with objects that tell their length by their path, until standard input ends.
     #[command(hide = true)]
     Origin(Origin),
-    /// Measure a running `skerry dev` beside the peers that are installed, in under two minutes.
-    Bench(Bench),
     /// Measure what a hit and an idle connection cost a running `skerry dev`, beside nginx, over every protocol; some five minutes.
     Front(Front),
     /// Measure what an edge takes of memory: a real one with a `memory_limit` and many answers on disk, under load and through restarts.
@@ -122,19 +120,6 @@ struct Origin {
 }
 
 #[derive(Debug, Args)]
-struct Bench {
-    /// The file that `skerry dev --endpoints FILE` wrote.
-    #[arg(long)]
-    endpoints: PathBuf,
-    /// The path of the object to ask for; the answer must be cacheable.
-    #[arg(long, default_value = "/")]
-    path: String,
-    /// How long one round of `hit` and of `miss` takes, in seconds.
-    #[arg(long, default_value_t = bench::ROUND_SECONDS_MAX, value_parser = clap::value_parser!(u64).range(1..=bench::ROUND_SECONDS_MAX))]
-    seconds: u64,
-}
-
-#[derive(Debug, Args)]
 struct Front {
     /// The file that `skerry dev --endpoints FILE` wrote.
     #[arg(long)]
@@ -167,18 +152,15 @@ struct Soak {
     /// An empty directory for everything, with room for 5 KiB an object and 3 GiB.
     #[arg(long)]
     folder: PathBuf,
-    /// How many small objects are put on disk first.
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=soak::OBJECTS_MAX))]
-    objects: u64,
-    /// How long the mixed load lasts, in seconds.
-    #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=soak::SECONDS_MAX))]
-    seconds: u64,
-    /// The edge's `memory_limit`, in MiB.
-    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(64..=65_536))]
-    memory_mib: u64,
-    /// How many clients there are, in percent of the usual crowd of some 1,200 connections.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=400))]
-    crowd: u16,
+    /// What to do, such as loadtest/plans/soak.toml.
+    #[arg(long)]
+    plan: PathBuf,
+    /// In place of what the plan says: how many small objects are put on disk first.
+    #[arg(long)]
+    objects: Option<u64>,
+    /// In place of what the plan says: how long the mixed load lasts, in seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Write what was measured to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -199,7 +181,6 @@ fn main() -> ExitCode {
         // One thread on one core: nothing is handed from one to another.
         Command::Compare(options) => on(Builder::new_current_thread(), run_compare(options)),
         Command::Origin(options) => on(Builder::new_current_thread(), origin::serve(Duration::from_millis(options.delay_ms))),
-        Command::Bench(options) => on_all_cores(run_bench(&options)),
         // One core, one thread: nothing is handed from one to another.
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
         Command::Soak(options) => on_all_cores(run_soak(options)),
@@ -270,13 +251,6 @@ async fn run_compare(options: Compare) -> Result<(), String> {
     Ok(())
 }
 
-async fn run_bench(options: &Bench) -> Result<(), String> {
-    let endpoints = endpoints::Endpoints::read(&options.endpoints)?;
-    let table = bench::run(&endpoints, &options.path, options.seconds).await?;
-    println!("{table}");
-    Ok(())
-}
-
 async fn run_front(options: Front) -> Result<(), String> {
     let endpoints = endpoints::Endpoints::read(&options.endpoints)?;
     let settings = front::Settings {
@@ -296,15 +270,10 @@ async fn run_front(options: Front) -> Result<(), String> {
 }
 
 async fn run_soak(options: Soak) -> Result<(), String> {
-    let settings = soak::Settings {
-        binary: options.skerry,
-        folder: options.folder,
-        objects: options.objects,
-        load: Duration::from_secs(options.seconds),
-        memory_limit: options.memory_mib << 20,
-        crowd_percent: options.crowd.into(),
-        revision: options.revision,
-    };
+    let mut plan = soak::Plan::read(&options.plan)?;
+    plan.objects = options.objects.unwrap_or(plan.objects);
+    plan.seconds = options.seconds.unwrap_or(plan.seconds);
+    let settings = plan.settings(options.skerry, options.folder, options.revision)?;
     let results = soak::run(&settings).await?;
     if let Some(path) = options.json {
         let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;

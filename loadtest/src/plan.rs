@@ -270,11 +270,18 @@ impl Plan {
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let wrong = |why: &str| format!("{} is no plan: {}", path.display(), why.trim_end());
         let plan: Self = toml::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        match plan.faults(folder) {
-            faults if faults.is_empty() => Ok(plan),
-            faults => Err(faults.iter().map(|fault| wrong(fault)).collect::<Vec<_>>().join("\n")),
-        }
+        plan.check(path)?;
+        Ok(plan)
+    }
+
+    /// Checks a plan from a file, for who has changed it.
+    ///
+    /// # Errors
+    /// A sentence for each fault, one a line.
+    pub fn check(&self, path: &Path) -> Result<(), String> {
+        let faults = self.faults(path.parent().unwrap_or(Path::new(".")));
+        let sentences: Vec<String> = faults.iter().map(|fault| format!("{} cannot be run: {fault}", path.display())).collect();
+        if sentences.is_empty() { Ok(()) } else { Err(sentences.join("\n")) }
     }
 
     /// How long a round is.

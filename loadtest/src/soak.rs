@@ -6,6 +6,7 @@
 mod cdn;
 mod load;
 mod page;
+mod plan;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use self::cdn::{Cdn, Given, HOST, Ready};
 use self::load::{Counts, Crowd, Shared, Way};
 pub use self::page::page;
+pub use self::plan::Plan;
 pub use self::results::{Life, Load, Results, Start};
 use crate::client::{Client, Protocol, Trust};
 use crate::machine::Machine;

@@ -1,5 +1,6 @@
 //! The binary against servers that nobody here wrote, and ones of this process that lie.
 
+mod compare;
 mod front;
 mod house;
 mod open_loop;

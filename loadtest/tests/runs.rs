@@ -83,8 +83,11 @@ async fn what_cannot_be_run_is_one_sentence() {
         (&["run", "--url", &closed, "--requests", "0"], 1, "0 requests measure nothing"),
         (&["run", "--url", &closed, "--seconds", "0"], 1, "is not above 0"),
         (&["run", "--url", &closed, "--expect-sha256", "abc"], 2, "`abc` is no SHA-256 digest"),
-        (&["bench", "--endpoints", "/nowhere/endpoints.json"], 1, "cannot read /nowhere/endpoints.json"),
-        (&["bench", "--endpoints", "/dev/null"], 1, "/dev/null is no endpoints file"),
+        (&["compare", "/nowhere/plan.toml"], 1, "cannot read /nowhere/plan.toml"),
+        (&["compare", "/dev/null"], 1, "/dev/null is no plan: "),
+        (&["compare", "/dev/null", "--peer", "apache"], 2, "apache"),
+        (&["front", "--endpoints", "/nowhere/endpoints.json"], 1, "cannot read /nowhere/endpoints.json"),
+        (&["front", "--endpoints", "/dev/null"], 1, "/dev/null is no endpoints file"),
     ] {
         let output = loadtest(arguments).await;
         let stderr = said(&output).1;
@@ -110,29 +113,4 @@ async fn pythons_server_is_measured_with_and_without_kept_connections() {
         assert!(output.status.success() && stdout.contains("\"body_octets\": 4000000"), "{protocol}: {stdout}{stderr}");
         child.kill().await.expect("killed");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bench_is_a_table_with_the_peer_beside() {
-    // One server stands for the edge and for the origin, so the figures mean nothing; the table must be right all the same.
-    let address = server(|_| (200, "the body")).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("endpoints.json");
-    let endpoints = serde_json::json!({
-        "origin": format!("http://{address}"),
-        "zone": "cdn.test",
-        "edges": [{"name": "edge-1", "http": address.to_string(), "pid": std::process::id()}],
-        "shields": [{"name": "shield-1"}],
-    });
-    std::fs::write(&file, endpoints.to_string()).expect("written");
-    let output = loadtest(&["bench", "--seconds", "1", "--endpoints", &file.display().to_string()]).await;
-    let (stdout, stderr) = said(&output);
-    assert!(output.status.success(), "{stderr}");
-    let peers = if std::path::Path::new("/usr/sbin/nginx").exists() { vec!["skerry", "nginx proxy_cache"] } else { vec!["skerry"] };
-    for scenario in ["hit", "miss", "herd"] {
-        for peer in &peers {
-            assert!(stdout.contains(&format!("\n| {scenario} | {peer} | ")), "{stdout}");
-        }
-    }
-    assert!(!stdout.contains("no measure of that"), "{stdout}");
 }

@@ -1,0 +1,142 @@
+//! Small plans against a whole CDN of this workspace's binary, beside nginx: what each scenario is for must show in its figures.
+
+use std::path::PathBuf;
+
+use crate::house::{loadtest, said};
+
+/// The binary beside this crate's own; a run of the whole workspace has built it.
+fn skerry() -> String {
+    let path = PathBuf::from(env!("CARGO_BIN_EXE_skerry-loadtest")).with_file_name("skerry");
+    assert!(path.exists(), "{} is not there: cargo build --bin skerry", path.display());
+    path.display().to_string()
+}
+
+/// Runs a plan with one round of a side; the rounds of ours and of nginx, where it was asked for, and why it was not measured.
+async fn compare(plan: &str, peers: &[&str]) -> (serde_json::Value, Vec<serde_json::Value>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan_path, json) = (folder.path().join("plan.toml"), folder.path().join("out.json"));
+    std::fs::write(&plan_path, format!("rounds = 1\nwhat = \"A test.\"\n{plan}")).expect("written");
+    let (plan_path, json_path, binary) = (plan_path.display().to_string(), json.display().to_string(), skerry());
+    let output = loadtest(&[&["compare", &plan_path, "--skerry", &binary, "--json", &json_path], peers].concat()).await;
+    let (stdout, stderr) = said(&output);
+    let text = std::fs::read_to_string(&json).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let sides = results["measures"][0]["sides"].as_array().expect("sides").clone();
+    assert_eq!(sides[0]["name"], "skerry");
+    assert_eq!(sides[0]["rounds"].as_array().map(Vec::len), Some(1), "{sides:?}");
+    (sides[0]["rounds"][0].clone(), sides)
+}
+
+fn further(round: &serde_json::Value, name: &str) -> f64 {
+    round["further"][name].as_f64().unwrap_or_else(|| panic!("no {name} in {round}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_are_hits_of_both_sides_and_cost_the_origin_nothing() {
+    let plan = "scenario = \"hit\"\n[load]\nconnections = 4\nseconds = 1\n[objects]\ncount = 10\nbytes = 1024\n";
+    let (ours, sides) = compare(plan, &["--peer", "nginx"]).await;
+    let nginx = &sides[1]["rounds"][0];
+    for round in [&ours, nginx] {
+        assert_eq!(round["hits"], round["answers"], "{round}");
+        assert_eq!(further(round, "origin_requests"), 0.0);
+        let octets = round["answers"].as_u64().expect("a count") * 1024;
+        assert_eq!(round["body_octets"], octets);
+        assert!(round["memory_bytes"].as_u64() > Some(1 << 20) && round["server_s"].as_f64() > Some(0.0), "{round}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_are_asked_for_over_every_protocol() {
+    for (protocol, tls, streams) in [("h1", true, 1), ("h2", true, 4), ("h2", false, 4), ("h3", true, 4)] {
+        let plan = format!(
+            "scenario = \"hit\"\n[load]\nprotocol = \"{protocol}\"\ntls = {tls}\nstreams = {streams}\nconnections = 2\nseconds = 0.5\n\
+             arrivals = \"constant\"\nrate = 100\n[objects]\ncount = 10\n"
+        );
+        let (ours, sides) = compare(&plan, &["--peer", "nginx"]).await;
+        assert_eq!((&ours["answers"], &ours["planned"]), (&50.into(), &50.into()), "{ours}");
+        if protocol == "h3" {
+            assert_eq!(sides[1]["absent"], "nginx is not set up for HTTP/3 over TLS");
+        } else {
+            assert_eq!(sides[1]["rounds"][0]["hits"], 50, "{sides:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_miss_and_each_herd_is_one_request_of_the_origin() {
+    let (ours, _) = compare("scenario = \"miss\"\n[load]\nconnections = 4\nseconds = 1\n", &[]).await;
+    assert_eq!((further(&ours, "origin_requests"), &ours["hits"]), (ours["answers"].as_f64().expect("a count"), &0.into()), "{ours}");
+    let herd = "scenario = \"herd\"\nedges = 2\n[objects]\nbytes = 100000\n[herd]\nclients = 50\nherds = 4\n";
+    let (ours, _) = compare(herd, &[]).await;
+    assert_eq!((further(&ours, "origin_requests_per_herd"), &ours["answers"]), (1.0, &200.into()), "{ours}");
+    assert!(further(&ours, "first_byte_p99_over_first") >= 1.0, "{ours}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mixed_traffic_has_hits_misses_ranges_and_answers_that_nothing_has_changed() {
+    let plan = "scenario = \"mixed\"\n[load]\nconnections = 8\nseconds = 2\narrivals = \"poisson\"\nrate = 200\n[objects]\ncount = 200\nzipf = 0.8\n\
+                lifetime_s = 4\nbytes_median = 2000\nbytes_p99 = 100000\nbytes_max = 200000\nranges = 0.2\nconditional = 0.2\n";
+    let (ours, _) = compare(plan, &[]).await;
+    let (answers, hits) = (ours["answers"].as_u64().expect("a count"), ours["hits"].as_u64().expect("a count"));
+    // Some objects of the plan are new, and most are not.
+    assert!(hits > answers / 2 && hits < answers && further(&ours, "origin_requests") > 0.0, "{ours}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_of_a_live_stream_cost_the_origin_a_stream_and_see_all_of_it() {
+    let plan = "scenario = \"live\"\nedges = 2\n[load]\nseconds = 4\n[live]\nviewers = 20\narrive_s = 1\nsegment_ms = 1000\nsegment_bytes = 50000\n";
+    let (ours, _) = compare(plan, &[]).await;
+    let segments = ours["body_octets"].as_f64().expect("a count") / 50_000.0;
+    // Each sees the three segments before it came, and those of three seconds.
+    assert!(segments > 20.0 * 4.0, "{ours}");
+    assert!(further(&ours, "origin_requests") < 40.0 && further(&ours, "stalls_per_viewer") >= 0.0, "{ours}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn downloads_that_break_off_go_on_and_cost_the_origin_the_file_once() {
+    let plan = "scenario = \"download\"\nedges = 2\n[download]\nclients = 6\nfiles = 2\nbytes = 3000000\nbreaks = 2\n";
+    let (ours, sides) = compare(plan, &["--peer", "nginx"]).await;
+    assert_eq!((&ours["answers"], &ours["body_octets"]), (&6.into(), &18_000_000.into()), "{ours}");
+    assert!(further(&ours, "origin_bytes_over_file") < 1.5, "{ours}");
+    assert_eq!(sides[1]["rounds"][0]["answers"], 6, "{sides:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_purged_is_served_after_its_purge_is_confirmed() {
+    let plan = "scenario = \"purge-storm\"\nedges = 2\n[load]\nconnections = 4\nseconds = 2\narrivals = \"constant\"\nrate = 100\n[objects]\ncount = 200\n\
+                [purge]\nrate = 10\n";
+    let (ours, sides) = compare(plan, &["--peer", "nginx"]).await;
+    assert!(further(&ours, "purges") >= 10.0 && further(&ours, "purge_p50_us") > 0.0, "{ours}");
+    assert!(further(&ours, "origin_requests") >= further(&ours, "purges"), "{ours}");
+    assert_eq!(sides[1]["absent"], "it has no purge by tag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_origin_and_slow_clients_show_as_what_they_are() {
+    let plan =
+        "scenario = \"slow-origin\"\n[load]\nconnections = 32\nseconds = 1\narrivals = \"constant\"\nrate = 50\n[origin]\ndelay_ms = 150\n";
+    let (ours, _) = compare(plan, &[]).await;
+    assert!(ours["latency_us"]["min"].as_u64() >= Some(150_000) && ours["answers"] == 50, "{ours}");
+    let plan = "scenario = \"slow-clients\"\n[load]\nconnections = 4\nseconds = 1\narrivals = \"constant\"\nrate = 100\n[objects]\ncount = 10\n\
+                [slow]\nclients = 40\nrate = 8192\nbytes = 400000\n";
+    let (ours, _) = compare(plan, &[]).await;
+    assert_eq!((further(&ours, "slow_clients"), further(&ours, "slow_clients_cut_off"), &ours["hits"]), (40.0, 0.0, &100.into()), "{ours}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_compared_is_one_sentence() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = folder.path().join("plan.toml");
+    std::fs::write(&plan, "scenario = \"hit\"\nwhat = \"A test.\"\n").expect("written");
+    let plan = plan.display().to_string();
+    for (arguments, said_of_it) in [
+        (&["--skerry", "/nowhere/skerry"][..], "cannot run /nowhere/skerry"),
+        (&["--skerry", "/bin/false"], "/bin/false dev does not answer: it says nothing"),
+        (&["--skerry", "/bin/false", "--seconds", "0"], "load.seconds = 0 is not above 0"),
+    ] {
+        let output = loadtest(&[&["compare", &plan], arguments].concat()).await;
+        let stderr = said(&output).1;
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(said_of_it), "{stderr}");
+    }
+}
