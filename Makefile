@@ -9,7 +9,7 @@ help:
 	@echo 'make demo    build Skerry and run a whole CDN on this machine: control plane, shield, two edges, DNS, origin'
 	@echo 'make test    everything CI runs: formatting, lints, tests with real processes, documentation'
 	@echo 'make setup   install the system packages that building and testing need (Debian, Ubuntu)'
-	@echo 'make bench   a short load run'
+	@echo 'make bench   hits, misses and herds, beside nginx, Varnish and Traffic Server where they are installed; under five minutes'
 	@echo 'make bench-front  what hits and idle connections cost, beside nginx over every protocol; writes docs/performance.md, five minutes'
 	@echo 'make bench-soak what an edge takes of memory, a million answers on disk; writes docs/performance-soak.md, six minutes, 9 GB of disk'
 	@echo 'make fmt     format the code          make lint    formatting and lints only'
