@@ -206,7 +206,7 @@ async fn theirs(peer: &Peer, plan: &Plan) -> Result<Server, String> {
     };
     let clients = match address {
         Some(address) => {
-            let trust = peer.authority().filter(|_| plan.load.tls).map(|path| Trust::read(&path)).transpose()?;
+            let trust = peer.authority().filter(|_| plan.load.tls).map(Trust::read).transpose()?;
             Ok(vec![client(crate::peer::HOST, &address.to_string(), plan, trust.as_ref()).await?])
         }
         None => Err(format!("{} is not set up for {protocol}{}", peer.name(), if plan.load.tls { " over TLS" } else { "" })),

@@ -64,7 +64,7 @@ mod tests {
         let at = |milliseconds| stream.playlist(Duration::from_millis(milliseconds));
         assert!(at(0).contains("#EXT-X-MEDIA-SEQUENCE:0\n") && at(1_999) == at(0));
         assert!(at(2_000).contains("#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:1\n"));
-        let named: Vec<Object> = at(2_000).lines().filter_map(|line| Object::of(line)).collect();
+        let named: Vec<Object> = at(2_000).lines().filter_map(Object::of).collect();
         assert_eq!(named, (1..6).map(|sequence| stream.segment(sequence)).collect::<Vec<_>>());
         for wrong in ["/live/0/1/1/index.m3u8", "/live/1/1/index.m3u8", "/live/1/1/1/1/index.m3u8", "/live/a/1/1/index.m3u8"] {
             assert_eq!(Stream::of(wrong), None, "{wrong}");
