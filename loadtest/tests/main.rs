@@ -2,5 +2,6 @@
 
 mod front;
 mod house;
+mod peers;
 mod protocols;
 mod runs;
