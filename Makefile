@@ -27,7 +27,7 @@ test: setup lint
 	@.ci/test $(CARGO)
 
 bench:
-	@.ci/setup build
+	@.ci/setup build bench
 	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
 	@.ci/bench $(TARGET)/release
 

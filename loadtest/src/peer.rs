@@ -3,6 +3,8 @@
 //! Owns their processes, their files and their end. What each of them is told, and which of its processes count, is in the module of its name.
 
 mod nginx;
+mod trafficserver;
+mod varnish;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,6 +34,8 @@ const LOOK_PAUSE_MS: u64 = 10;
 /// The port of an `http://` URL that names none.
 const HTTP_PORT: u16 = 80;
 
+/// What a peer is started with; it is of util-linux, which every Debian has.
+const GUARD: &str = "setpriv";
 /// What a peer says while it runs, below its folder.
 const LOG: &str = "output.log";
 
@@ -49,15 +53,21 @@ pub enum Workers {
 pub enum Kind {
     /// nginx with its `proxy_cache`.
     Nginx,
+    /// Varnish.
+    Varnish,
+    /// Apache Traffic Server.
+    TrafficServer,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Nginx];
+    pub const ALL: [Self; 3] = [Self::Nginx, Self::Varnish, Self::TrafficServer];
 
     const fn make(self) -> &'static Make {
         match self {
             Self::Nginx => &nginx::MAKE,
+            Self::Varnish => &varnish::MAKE,
+            Self::TrafficServer => &trafficserver::MAKE,
         }
     }
 
@@ -76,10 +86,10 @@ impl Kind {
     /// Whether it is installed.
     #[must_use]
     pub fn is_installed(self) -> bool {
-        Path::new(self.make().program).exists()
+        self.make().must_be_installed().is_ok()
     }
 
-    /// Its name and version, as it tells it.
+    /// Its name and version, such as `varnish 7.1.1`, as it tells it.
     ///
     /// # Errors
     /// A sentence: it does not run, or tells none.
@@ -89,7 +99,9 @@ impl Kind {
         let output = output.map_err(|error| format!("cannot run {}: {error}", make.program))?;
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
-        (make.version)(&said).ok_or_else(|| format!("{} {} tells no version: {said:?}", make.program, make.version_argument))
+        let version = (make.version)(&said);
+        let version = version.ok_or_else(|| format!("{} {} tells no version: {said:?}", make.program, make.version_argument))?;
+        Ok(format!("{} {version}", make.name))
     }
 }
 
@@ -120,10 +132,22 @@ struct Make {
     /// Finds the version in what it says to that argument.
     version: fn(&str) -> Option<String>,
     prepare: fn(&Order<'_>) -> Result<Prepared, String>,
-    /// Whether all that it starts with are there. Its listening socket may be there earlier.
-    is_complete: fn(&[Member]) -> bool,
+    /// Lines that it ends with and that tell nothing of why.
+    says_nothing: &'static [&'static str],
+    /// Whether it has started with all that belongs to it, told by its processes and by what it said. Its listening socket may be there
+    /// earlier, or be another's.
+    is_complete: fn(&[Member], &str) -> bool,
     /// Whether the work of one of its processes counts.
     counts: fn(&Member) -> bool,
+}
+
+impl Make {
+    fn must_be_installed(&self) -> Result<(), String> {
+        if Path::new(self.program).exists() {
+            return Ok(());
+        }
+        Err(format!("{} is not installed: there is no {}, which is in Debian's package {}", self.name, self.program, self.package))
+    }
 }
 
 /// What is to be prepared.
@@ -155,14 +179,17 @@ struct Prepared {
 /// One of the processes of a peer.
 struct Member {
     pid: u32,
-    /// What it calls itself; nothing if it has ended.
+    /// How it was started, or what it calls itself since; nothing if it has ended.
     title: String,
+    /// The name of its first thread.
+    name: String,
 }
 
 impl Member {
     fn family(pid: u32) -> Result<Vec<Self>, String> {
-        let title = |pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        Ok(processor::family(pid)?.into_iter().map(|pid| Self { pid, title: title(pid) }).collect())
+        let read = |pid, file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let member = |pid| Self { pid, title: read(pid, "cmdline"), name: read(pid, "comm").trim_end().to_owned() };
+        Ok(processor::family(pid)?.into_iter().map(member).collect())
     }
 }
 
@@ -201,16 +228,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts a peer on free ports of 127.0.0.1 in front of `origin`, an `http://` URL without path.
+    /// Starts a peer on free ports of 127.0.0.1 in front of `origin`, an `http://` URL without path. It ends no later than the thread that
+    /// has called this, whatever ends that: a worker of the runtime, or the one that blocks on it.
     ///
     /// # Errors
     /// A sentence: the peer is not installed, the origin is none, or the peer does not answer.
     pub async fn start(kind: Kind, origin: &str, workers: Workers) -> Result<Self, String> {
         let make = kind.make();
-        if !kind.is_installed() {
-            let (name, program, package) = (make.name, make.program, make.package);
-            return Err(format!("{name} is not installed: there is no {program}, which the package {package} has"));
-        }
+        make.must_be_installed()?;
         let upstream = upstream(origin)
             .ok_or_else(|| format!("the origin `{origin}` is not http://host[:port], which {} is to stand before", make.name))?;
         let mut last = String::new();
@@ -230,10 +255,11 @@ impl Peer {
         let written = prepared.files.iter().try_for_each(|(name, text)| std::fs::write(folder.0.join(name), text));
         let log = written.and_then(|()| std::fs::File::create(folder.0.join(LOG))).and_then(|log| Ok((log.try_clone()?, log)));
         let (stdout, stderr) = log.map_err(|error| format!("cannot write below {}: {error}", folder.0.display()))?;
-        let mut command = Command::new(make.program);
-        command.args(&prepared.arguments).current_dir(&folder.0);
+        // The system asks it to end if this process ends in whatever way: setpriv says so, and then becomes the peer.
+        let mut command = Command::new(GUARD);
+        command.args(["--pdeathsig", "TERM", "--", make.program]).args(&prepared.arguments).current_dir(&folder.0);
         let child = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
-        let child = child.map_err(|error| format!("cannot run {}: {error}", make.program))?;
+        let child = child.map_err(|error| format!("cannot run {GUARD}: {error}"))?;
         let Prepared { address, secure, cleartext_h2, authority, .. } = prepared;
         let authority = authority.map(|name| folder.0.join(name));
         let mut peer = Self { kind, address, secure, cleartext_h2, authority, child, folder };
@@ -242,7 +268,7 @@ impl Peer {
             if peer.child.try_wait().is_ok_and(|ended| ended.is_some()) {
                 return Err(peer.last_words().unwrap_or_else(|| "it ended at once".to_owned()));
             }
-            if TcpStream::connect(address).await.is_ok() && (make.is_complete)(&peer.family()?) {
+            if TcpStream::connect(address).await.is_ok() && (make.is_complete)(&peer.family().unwrap_or_default(), &peer.log()) {
                 return Ok(peer);
             }
             sleep(Duration::from_millis(LOOK_PAUSE_MS)).await;
@@ -301,11 +327,15 @@ impl Peer {
         Member::family(self.child.id().ok_or_else(|| format!("{} has ended", self.name()))?)
     }
 
-    /// The last line that it has said.
+    /// The last line that says something.
     fn last_words(&self) -> Option<String> {
-        let log = std::fs::read(self.folder.0.join(LOG)).ok()?;
-        let log = String::from_utf8_lossy(&log);
-        log.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+        let says = |line: &&str| !line.is_empty() && !self.kind.make().says_nothing.contains(line);
+        self.log().lines().rev().map(str::trim).find(says).map(str::to_owned)
+    }
+
+    /// All that it has said.
+    fn log(&self) -> String {
+        std::fs::read(self.folder.0.join(LOG)).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
     /// Asks its first process to end, which ends the others before.
@@ -349,10 +379,62 @@ fn upstream(origin: &str) -> Option<Origin> {
     is_whole.then(|| Origin { host: host.to_owned(), port: port.unwrap_or(HTTP_PORT) })
 }
 
+/// The cores that this process may use, and so its children.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Some of them, held until all are known, so that they differ.
 fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT], String> {
     let error = |error| format!("no free port: {error}");
     let held: Vec<_> = (0..COUNT).map(|_| std::net::TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>().map_err(error)?;
     let addresses: Vec<_> = held.iter().map(std::net::TcpListener::local_addr).collect::<Result<_, _>>().map_err(error)?;
     addresses.try_into().map_err(|_| "no free port".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_not_installed_is_told_with_its_package() {
+        let absent = Make { program: "/nowhere/traffic_server", ..trafficserver::MAKE };
+        let expected = "trafficserver is not installed: there is no /nowhere/traffic_server, which is in Debian's package trafficserver";
+        assert_eq!(absent.must_be_installed(), Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn an_origin_is_a_host_and_perhaps_a_port() {
+        let found = |origin| upstream(origin).map(|origin| (origin.host, origin.port));
+        for (origin, host, port) in
+            [("http://a.test", "a.test", 80), ("http://127.0.0.1:8080/", "127.0.0.1", 8080), ("http://[::1]:81", "[::1]", 81)]
+        {
+            assert_eq!(found(origin), Some((host.to_owned(), port)), "{origin}");
+        }
+        for origin in [
+            "",
+            "a.test",
+            "https://a.test",
+            "http://",
+            "http://a.test/path",
+            "http://:80",
+            "http://a.test:",
+            "http://a.test:99999",
+            "http://a b",
+            "http://a\";",
+            "http://a;b",
+            "http://u@a.test",
+        ] {
+            assert_eq!(found(origin), None, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_what_stands_in_what_is_said() {
+        let version = |kind: Kind, said: &str| (kind.make().version)(said);
+        assert_eq!(version(Kind::Nginx, "nginx version: nginx/1.22.1\n").as_deref(), Some("1.22.1"));
+        assert_eq!(version(Kind::Varnish, "varnishd (varnish-7.1.1 revision 7cee)\nCopyright").as_deref(), Some("7.1.1"));
+        assert_eq!(version(Kind::TrafficServer, "Traffic Server 9.2.9 Apr  4 2026 14:52:39 localhost\n").as_deref(), Some("9.2.9"));
+        assert!(Kind::ALL.into_iter().all(|kind| version(kind, "no such option").is_none()));
+    }
 }

@@ -87,18 +87,25 @@ pub fn memory(pid: u32) -> Result<Memory, String> {
     Ok(Memory { resident: field("VmRSS:")?, anonymous: field("RssAnon:")?, peak: field("VmHWM:")? })
 }
 
-/// The process and its direct children.
+/// The process, its children, and theirs.
 ///
 /// # Errors
 /// A sentence: the list of processes cannot be read.
 pub fn family(pid: u32) -> Result<Vec<u32>, String> {
     let entries = std::fs::read_dir("/proc").map_err(|error| format!("cannot list processes: {error}"))?;
     let all = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    let child = |&other: &u32| {
-        let parent = std::fs::read_to_string(format!("/proc/{other}/stat")).ok().and_then(|stat| fields(&stat).nth(1)?.parse::<u32>().ok());
-        other == pid || parent == Some(pid)
+    let parent = |other: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{other}/stat")).ok()?;
+        fields(&stat).nth(1)?.parse::<u32>().ok()
     };
-    Ok(all.filter(child).collect())
+    let all: Vec<(u32, Option<u32>)> = all.map(|other| (other, parent(other))).collect();
+    let mut family: Vec<u32> = all.iter().map(|(other, _)| *other).filter(|other| *other == pid).collect();
+    let mut next = 0;
+    while let Some(&member) = family.get(next) {
+        family.extend(all.iter().filter(|(_, parent)| *parent == Some(member)).map(|(child, _)| *child));
+        next += 1;
+    }
+    Ok(family)
 }
 
 /// The fields of a stat line from the third on, the state.
@@ -161,10 +168,20 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_a_process_and_its_children() {
-        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().expect("cat");
-        let family = family(std::process::id()).expect("a list");
-        assert!(family.contains(&child.id()) && family.contains(&std::process::id()) && !family.contains(&1));
+    fn a_family_is_a_process_its_children_and_theirs() {
+        use std::io::BufRead;
+        let mut shell = std::process::Command::new("sh");
+        // The second command keeps the shell from becoming the first.
+        shell.args(["-c", "sh -c 'echo $PPID $$; cat; true'; true"]);
+        let mut child = shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("sh");
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
+        let said: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().expect("a number")).collect();
+        let own = std::process::id();
+        let all = family(own).expect("a list");
+        assert!(said.len() == 2 && said[0] == child.id() && said.iter().all(|pid| all.contains(pid)), "{said:?} in {all:?}");
+        assert!(all.contains(&own) && !all.contains(&1), "{all:?}");
+        assert!(!family(said[1]).expect("a list").contains(&said[0]));
         drop(child.stdin.take());
         child.wait().expect("the child ends with its input");
     }

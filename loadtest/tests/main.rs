@@ -4,5 +4,6 @@ mod compare;
 mod front;
 mod house;
 mod open_loop;
+mod peers;
 mod protocols;
 mod runs;

@@ -18,8 +18,9 @@ pub(super) const MAKE: Make = Make {
     package: "nginx",
     program: "/usr/sbin/nginx",
     version_argument: "-v",
-    version: |said| said.trim().strip_prefix("nginx version: ").map(str::to_owned),
+    version: |said| said.trim().strip_prefix("nginx version: nginx/").map(str::to_owned),
     prepare,
+    says_nothing: &[],
     is_complete,
     // The cache loader is none of those that work: it looks for what an earlier run left, of which there is nothing, and ends after a minute.
     counts: |member| !member.title.contains(LOADER),
@@ -38,7 +39,7 @@ fn prepare(order: &Order<'_>) -> Result<Prepared, String> {
 }
 
 /// Whether all that it starts with are there and have the titles by which they are told apart.
-fn is_complete(family: &[Member]) -> bool {
+fn is_complete(family: &[Member], _: &str) -> bool {
     let is_there = |what: &str| family.iter().any(|member| member.title.contains(what));
     family.iter().all(|member| member.title.starts_with("nginx: "))
         && is_there("worker process")
@@ -122,8 +123,8 @@ http {{
             # Misses of one object are collapsed, as ours are.
             proxy_cache_lock on;
             proxy_cache_lock_timeout 60s;
-            # Tells the generator what was a hit.
-            add_header X-Cache-Status $upstream_cache_status;
+            # Tells the generator what was a hit, on every answer.
+            add_header X-Cache-Status $upstream_cache_status always;
         }}
     }}
 }}
