@@ -13,6 +13,7 @@ pub mod machine;
 pub mod peer;
 pub mod processor;
 pub mod report;
+pub mod results;
 pub mod soak;
 pub mod stop;
 pub mod target;
