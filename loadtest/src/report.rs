@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest latency that is told apart, in microseconds: ten minutes.
 const LATENCY_MAX_US: u64 = 600_000_000;
@@ -119,7 +119,8 @@ impl Tally {
 }
 
 /// Percentiles of the time from sending a request to the last octet of its answer, in microseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is the percentile it is named for")]
 pub struct Latency {
     pub min: u64,
