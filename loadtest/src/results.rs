@@ -3,14 +3,26 @@
 //! Owns the format that is written and read, and the rules by which a measure is believed. Never measures, and never shows a figure of a
 //! measure that it refuses.
 
+mod difference;
+mod figures;
 mod file;
+mod html;
+mod markdown;
+mod page;
+mod plots;
 mod spread;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::difference::{Change, Difference, difference};
+pub use self::figures::{FIGURES, Figure};
 pub use self::file::{read, write};
+pub use self::html::html;
+pub use self::markdown::markdown;
 pub use self::spread::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT, Spread};
 use crate::machine::Machine;
 use crate::report::Latency;
