@@ -14,7 +14,7 @@ mod wrk;
 use std::time::{Duration, Instant};
 
 pub use self::page::page;
-pub use self::results::{IdleRow, IdleSide, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT, Side, Spread};
+pub use self::results::{IdleRow, IdleSide, Results, Round, Row, Side};
 
 use self::cases::{CASES, Case, Generator, IDLE_CASES, IdleCase};
 use crate::affinity::{self, Pinned};

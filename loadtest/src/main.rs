@@ -1,6 +1,6 @@
 //! The load generator binary.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::peer::Kind;
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{check, client, compare, endpoints, front, origin, plan, processor, soak};
+use skerry_loadtest::{check, client, compare, endpoints, front, origin, plan, processor, results, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -32,6 +32,8 @@ enum Command {
     Run(Run),
     /// Run plans: our CDN and peers before one origin, a round of each in turn.
     Compare(Compare),
+    /// Make a page of what `compare` measured, or tell two such measurements apart.
+    Report(Report),
     /// The origin of such a run: answers with objects that tell their length by their path, until standard input ends.
     #[command(hide = true)]
     Origin(Origin),
@@ -107,9 +109,24 @@ struct Compare {
     /// Write what was measured to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file, as HTML.
+    #[arg(long)]
+    html: Option<PathBuf>,
     /// What version control calls what is measured.
     #[arg(long)]
     revision: Option<String>,
+}
+
+/// One file: its page. Two: which differences are larger than their spread.
+#[derive(Debug, Args)]
+struct Report {
+    /// The file that `compare --json FILE` wrote; with `new`, the one before.
+    results: PathBuf,
+    /// The one after.
+    new: Option<PathBuf>,
+    /// In place of the text: write a page with plots of the one file to this file, as HTML.
+    #[arg(long, conflicts_with = "new")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -180,6 +197,7 @@ fn main() -> ExitCode {
         Command::Run(options) => on_all_cores(run(options)),
         // One thread on one core: nothing is handed from one to another.
         Command::Compare(options) => on(Builder::new_current_thread(), run_compare(options)),
+        Command::Report(options) => report(&options),
         Command::Origin(options) => on(Builder::new_current_thread(), origin::serve(Duration::from_millis(options.delay_ms))),
         // One core, one thread: nothing is handed from one to another.
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
@@ -244,11 +262,36 @@ async fn run_compare(options: Compare) -> Result<(), String> {
         revision: options.revision,
     };
     let results = compare::run(&settings).await?;
-    let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
     if let Some(path) = &options.json {
-        std::fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        results::write(path, &results)?;
+    }
+    if let Some(path) = &options.html {
+        write(path, &results::html(&results)?)?;
+    }
+    print!("{}", results::markdown(&results));
+    refuse(&results)
+}
+
+/// A measure that is refused fails the command, whatever else was measured.
+fn refuse(results: &results::Results) -> Result<(), String> {
+    match results.refusals() {
+        refusals if refusals.is_empty() => Ok(()),
+        refusals => Err(refusals.join("\nskerry-loadtest: ")),
+    }
+}
+
+fn report(options: &Report) -> Result<(), String> {
+    let old = results::read(&options.results)?;
+    match (&options.new, &options.html) {
+        (Some(new), _) => print!("{}", results::difference(&old, &results::read(new)?).markdown()),
+        (None, Some(path)) => write(path, &results::html(&old)?)?,
+        (None, None) => print!("{}", results::markdown(&old)),
     }
     Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 async fn run_front(options: Front) -> Result<(), String> {

@@ -14,7 +14,7 @@ const LATENCY_MAX_US: u64 = 600_000_000;
 /// The digits to which latencies are kept.
 const LATENCY_DIGITS: u8 = 3;
 /// How much further each bucket of a report reaches than the one before it.
-const BUCKET_RATIO: f64 = 1.04;
+const BUCKET_RATIO: f64 = 1.05;
 /// How many different faults are kept in words; all are counted.
 const FAULTS_TOLD_MAX: usize = 5;
 
@@ -138,7 +138,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(LATENCY_MAX_US).max(1)
 }
 
-/// A histogram in few buckets, each of which ends some 4 % above the one before: upper ends and counts, rising.
+/// A histogram in few buckets, each of which ends some 5 % above the one before: upper ends and counts, rising.
 fn buckets(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
     let iterator = histogram.iter_log(1, BUCKET_RATIO).map(|step| (step.value_iterated_to(), step.count_since_last_iteration()));
     iterator.filter(|&(_, count)| count > 0).collect()
@@ -155,6 +155,7 @@ pub struct Planned {
 
 /// Percentiles of a time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "each is the percentile it is named for")]
 pub struct Latency {
     pub min: u64,

@@ -1,107 +1,129 @@
-//! What a side-by-side run measured, as it is written to a file and read back.
+//! What a side-by-side run measured: the data, its file, and what it means.
+//!
+//! Owns the format that is written and read, and the rules by which a measure is believed. Never measures, and never shows a figure of a
+//! measure that it refuses.
+
+mod difference;
+mod figures;
+mod file;
+mod html;
+mod markdown;
+mod page;
+mod plots;
+mod spread;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::difference::{Change, Difference, difference};
+pub use self::figures::{FIGURES, Figure};
+pub use self::file::{read, write};
+pub use self::html::html;
+pub use self::markdown::markdown;
+pub use self::spread::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT, Spread};
 use crate::machine::Machine;
 use crate::report::Latency;
 
-/// The version of the file's shape.
+/// The format of the file. A file of another one is refused.
 pub const FORMAT: u32 = 1;
+/// The most buckets that the histogram of a round may have.
+pub const BUCKETS_MAX: usize = 500;
 
-/// A whole run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// All that one run of the program measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Results {
-    /// The version of its shape: [`FORMAT`].
+    /// [`FORMAT`].
     pub format: u32,
     /// When it was made, as an IMF-fixdate.
     pub made: String,
     /// On what.
     pub machine: Machine,
-    /// The programs, by name and version; the first is ours.
+    /// The programs, by name and version; the first is the one that is measured.
     pub versions: Vec<String>,
     /// What version control calls what was measured.
     pub revision: Option<String>,
-    /// The core of the servers, by number; none where they share the only one.
+    /// The core of the servers, by number; none if they were not kept to one.
     pub server_core: Option<usize>,
-    /// The core of whoever asks and of the origin.
+    /// The core of the generator; none if it was not kept to one.
     pub generator_core: Option<usize>,
-    /// What each plan measured.
+    /// What was measured, in this order.
     pub measures: Vec<Measure>,
 }
 
-/// What one plan measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One load, and what each side did under it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
-    /// The name of its scenario.
+    /// The name of its plan; there is one measure of a plan.
     pub plan: String,
-    /// The same in a sentence.
+    /// What is measured, in one sentence.
     pub what: String,
-    /// How it was asked, in words.
+    /// The load in words: "open loop, 2000 requests/s, Poisson, 16 connections, HTTP/1.1".
     pub load: String,
-    /// Ours first, then the peers.
+    /// Ours first, then what stands beside it.
     pub sides: Vec<Side>,
-    /// What a reader must know, in sentences.
+    /// Warnings, in words.
     pub notes: Vec<String>,
-    /// What our figures must keep.
+    /// What must hold.
     pub bounds: Vec<Bound>,
 }
 
-/// A bound of one figure.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How large a figure of the first side may be, beside that of another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bound {
-    /// The name of the figure.
+    /// The name of the figure: "`cpu_us`", or one of [`Round::further`].
     pub figure: String,
-    /// The side that ours is compared with.
+    /// The name of the other side.
     pub against: String,
-    /// The most that ours may be, as a multiple of theirs.
+    /// The most that the median of the ratios of the rounds may be.
     pub ratio_max: f64,
 }
 
-/// One server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One server of a measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {
-    /// Its name.
+    /// Its name: "skerry", "nginx".
     pub name: String,
-    /// Every round; none if it is absent.
+    /// Every round, in their order; as many as every other side has, or none if it is absent.
     pub rounds: Vec<Round>,
-    /// Why there is nothing to measure.
+    /// Why it was not measured, if it was not.
     pub absent: Option<String>,
 }
 
-/// What one round measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What one round of one side measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Round {
     /// How long it took.
     pub seconds: f64,
-    /// How many requests were to be sent.
+    /// The requests that were to be made.
     pub planned: u64,
     /// Whole, right answers.
     pub answers: u64,
-    /// Those that say they came from a cache.
+    /// Those that were hits.
     pub hits: u64,
-    /// Octets of their bodies.
+    /// Octets of bodies.
     pub body_octets: u64,
-    /// Processor time of all processes of the server, in seconds.
+    /// Processor time of all processes of the server, user and system, in seconds.
     pub server_s: f64,
-    /// Of whoever asks.
+    /// Of the generator.
     pub generator_s: f64,
-    /// Of everything else on the machine, the origin among it.
+    /// Of everything else on the machine.
     pub others_s: f64,
-    /// Resident memory of all processes of the server at the end.
+    /// Resident memory of all processes of the server at the end, in bytes.
     pub memory_bytes: u64,
-    /// To the last octet of an answer; in an open loop from when the request was due.
+    /// From the moment a request was to be made to the last octet of its answer, in microseconds.
     pub latency_us: Latency,
-    /// To the first octet of its body.
+    /// From that moment to the first octet.
     pub first_byte_us: Latency,
-    /// Latencies in buckets: upper end in microseconds, and count, rising.
+    /// The latencies: the upper end of a bucket in microseconds, rising, and how many are in it. At most [`BUCKETS_MAX`].
     pub histogram: Vec<(u64, u64)>,
-    /// Figures of the scenario, each with its unit in its name.
+    /// Figures of the scenario alone, by a name that has the unit in it: "`stalls_per_viewer`".
     pub further: BTreeMap<String, f64>,
 }

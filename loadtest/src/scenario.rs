@@ -57,6 +57,8 @@ impl Context<'_> {
     pub(crate) async fn accounted(&self, work: impl Future<Output = Result<Report, String>>) -> Result<Round, String> {
         let (own, pids) = (std::process::id(), &self.server.pids);
         let origin = self.origin.figures().await?;
+        let origin_pids = self.origin.pids();
+        let origin_used = processor::used(&origin_pids)?;
         let (server, generator, machine) = (processor::used(pids)?, processor::used(&[own])?, processor::machine()?);
         let begun = Instant::now();
         let report = work.await?.sound()?;
@@ -64,10 +66,12 @@ impl Context<'_> {
         let server = processor::used(pids)?.saturating_sub(server);
         let generator = processor::used(&[own])?.saturating_sub(generator);
         let machine = processor::machine()?.saturating_sub(machine);
+        let origin_used = processor::used(&origin_pids)?.saturating_sub(origin_used);
         let after = self.origin.figures().await?;
         let mut further = BTreeMap::new();
         further.insert("origin_requests".to_owned(), (after.requests - origin.requests) as f64);
         further.insert("origin_bytes".to_owned(), (after.octets - origin.octets) as f64);
+        further.insert("origin_cpu_s".to_owned(), origin_used.as_secs_f64());
         if report.planned.is_some() {
             further.insert("sent_late_p99_us".to_owned(), report.sent_late_us.p99 as f64);
         }
@@ -79,7 +83,7 @@ impl Context<'_> {
             body_octets: report.body_octets,
             server_s: server.as_secs_f64(),
             generator_s: generator.as_secs_f64(),
-            others_s: machine.saturating_sub(server + generator).as_secs_f64(),
+            others_s: machine.saturating_sub(server + generator + origin_used).as_secs_f64(),
             memory_bytes: processor::resident(pids)?,
             latency_us: report.latency_us,
             first_byte_us: report.first_byte_us,

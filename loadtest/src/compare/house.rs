@@ -74,6 +74,11 @@ impl Origin {
         Ok(Self { child, url, client })
     }
 
+    /// Its process.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.child.id().into_iter().collect()
+    }
+
     /// What it has counted so far.
     pub(crate) async fn figures(&self) -> Result<Figures, String> {
         let mut connection = self.client.connect().await?;

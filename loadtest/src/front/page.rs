@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::results::{IdleRow, OTHERS_MAX_PERCENT, Results, Round, Row, SPREAD_MAX_PERCENT};
+use super::results::{IdleRow, Results, Round, Row};
+use crate::results::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT};
 
 /// Where the rest is.
 const OTHER_PAGES: &str = "\n## Elsewhere\n\n\

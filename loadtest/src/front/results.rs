@@ -3,12 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
-
-/// The ratios of the rounds of one row may differ by so much, in percent of their median; beyond that the row is noise.
-pub const SPREAD_MAX_PERCENT: f64 = 15.0;
-
-/// What else ran on the machine may use so much, in percent of one core; beyond that it was in the way.
-pub const OTHERS_MAX_PERCENT: f64 = 20.0;
+use crate::results::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT, Spread};
 
 /// A whole measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,33 +87,6 @@ impl Round {
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
     pub fn server_us(&self) -> f64 {
         self.server_s * 1e6 / self.answers.max(1) as f64
-    }
-}
-
-/// The middle of some values, and their ends.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// The smallest.
-    pub min: f64,
-    /// The middle one.
-    pub median: f64,
-    /// The largest.
-    pub max: f64,
-}
-
-impl Spread {
-    /// Of values; none of none.
-    #[must_use]
-    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Some(Self { min: *values.first()?, median: *values.get(values.len() / 2)?, max: *values.last()? })
-    }
-
-    /// How far the ends are apart, in percent of the middle.
-    #[must_use]
-    pub fn percent(&self) -> f64 {
-        if self.median > 0.0 { (self.max - self.min) * 100.0 / self.median } else { f64::INFINITY }
     }
 }
 
