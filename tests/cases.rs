@@ -28,6 +28,7 @@ mod interim;
 mod listeners;
 mod malformed;
 mod memory;
+mod nodes;
 mod policy;
 mod proxied;
 mod purge;

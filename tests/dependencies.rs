@@ -17,8 +17,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skerry-shield", &["skerry-cache", "skerry-transport", "skerry-agent", "skerry-config"]),
     ("skerry-control", &["skerry-agent", "skerry-dns", "skerry-transport", "skerry-config"]),
     ("skerry-dns", &["skerry-config"]),
-    ("skerry-loadtest", &[]),
+    ("skerry-loadtest", &["skerry-agent", "skerry-dns", "skerry-config"]),
 ];
+
+/// The modules of the load test that may name other crates of this workspace: decision 19. All others know the CDN as a client does.
+const LOADTEST_INSIDE: &[&str] = &["nodes", "steering"];
 
 /// The package that may use every other one.
 const WHOLE: &str = "skerry";
@@ -74,6 +77,48 @@ fn root() -> &'static Path {
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The lines of a source file of the load test, by its path below `src`, that name a crate it may not.
+fn named_outside(path: &str, text: &str) -> Vec<String> {
+    let module = path.split(['/', '.']).next().unwrap_or_default();
+    if LOADTEST_INSIDE.contains(&module) {
+        return Vec::new();
+    }
+    let crates = ALLOWED.iter().map(|(name, _)| name.replace('-', "_")).filter(|name| name != "skerry_loadtest");
+    let crates: Vec<String> = crates.collect();
+    let names = |line: &&str| crates.iter().any(|name| line.contains(name));
+    text.lines().filter(names).map(|line| format!("loadtest/src/{path}: {}", line.trim())).collect()
+}
+
+/// All source files below a folder, as paths from it.
+fn sources(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).expect("a readable folder") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(folder).expect("below it").to_str().expect("a path in UTF-8").to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn only_two_modules_of_the_load_test_know_the_inside() {
+    let folder = root().join("loadtest/src");
+    let found = sources(&folder);
+    assert!(found.len() > 20 && found.iter().any(|path| path.starts_with("nodes/")), "{found:?}");
+    let read = |path: &String| std::fs::read_to_string(folder.join(path)).expect("a readable file");
+    let faults: Vec<String> = found.iter().flat_map(|path| named_outside(path, &read(path))).collect();
+    assert_eq!(faults, Vec::<String>::new());
+    assert_eq!(named_outside("drive.rs", "use skerry_agent::Agent;\nuse std::io;\n"), ["loadtest/src/drive.rs: use skerry_agent::Agent;"]);
+    assert_eq!(named_outside("drive/nodes.rs", "use skerry_dns::steer;\n").len(), 1);
+    assert_eq!(named_outside("nodes/fleet.rs", "use skerry_agent::Agent;\n").len(), 0);
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! Load as a client makes it: knows a server only by its addresses and what it answers.
 //!
-//! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN.
+//! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN but in [`nodes`],
+//! which runs the real agent inside this process.
 
 pub mod affinity;
 pub mod arrivals;
+pub mod bound;
 pub mod check;
 pub mod client;
 pub mod compare;
+mod control;
 pub mod draw;
 pub mod drive;
 pub mod endpoints;
 pub mod front;
 pub mod machine;
+pub mod nodes;
 mod object;
 pub mod origin;
 pub mod peer;
@@ -21,6 +25,7 @@ mod progress;
 pub mod report;
 pub mod results;
 mod scenario;
+pub mod settings;
 pub mod soak;
 pub mod stop;
 pub mod target;

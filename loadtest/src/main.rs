@@ -1,18 +1,21 @@
 //! The load generator binary.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
+use serde::Serialize;
 use skerry_loadtest::arrivals::Arrivals;
+use skerry_loadtest::bound::{Bound, Bounds};
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::peer::Kind;
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{check, client, compare, endpoints, front, origin, plan, processor, results, soak};
+use skerry_loadtest::{check, client, compare, endpoints, front, nodes, origin, plan, processor, results, settings, soak};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -41,6 +44,8 @@ enum Command {
     Front(Front),
     /// Measure what an edge takes of memory: a real one with a `memory_limit` and many answers on disk, under load and through restarts.
     Soak(Soak),
+    /// Measure many nodes of the real agent code, in this process, on one control plane: purges, batches of them, changes of a site.
+    Nodes(Nodes),
     /// Make a page of what `front` or `soak` measured.
     Page(Page),
 }
@@ -187,6 +192,25 @@ struct Soak {
 }
 
 #[derive(Debug, Args)]
+struct Nodes {
+    /// The `skerry` binary.
+    #[arg(long)]
+    skerry: PathBuf,
+    /// An empty directory for everything.
+    #[arg(long)]
+    folder: PathBuf,
+    /// The plan, of scenario `nodes`.
+    #[arg(long)]
+    plan: PathBuf,
+    /// Write what was measured to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// What version control calls what is measured.
+    #[arg(long)]
+    revision: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct Page {
     /// The file that `front --json FILE` or `soak --json FILE` wrote.
     results: PathBuf,
@@ -202,6 +226,7 @@ fn main() -> ExitCode {
         // One core, one thread: nothing is handed from one to another.
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
         Command::Soak(options) => on_all_cores(run_soak(options)),
+        Command::Nodes(options) => on_all_cores(run_nodes(options)),
         Command::Page(options) => page(&options),
     };
     match outcome {
@@ -327,6 +352,26 @@ async fn run_soak(options: Soak) -> Result<(), String> {
         faults if faults.is_empty() => Ok(()),
         faults => Err(faults.join("\nskerry-loadtest: ")),
     }
+}
+
+async fn run_nodes(options: Nodes) -> Result<(), String> {
+    let settings: nodes::Settings = settings::read(&options.plan, "nodes")?;
+    let place = nodes::Place { binary: options.skerry, folder: options.folder, revision: options.revision };
+    let figures = nodes::run(&settings, &place).await?;
+    tell(&figures, &figures.bounds(), options.json)
+}
+
+/// Writes and prints figures, and says which bounds are not kept: that is no failure of the run, whose figures are sound.
+fn tell(figures: &(impl Serialize + Display), bounds: &[Bound], json: Option<PathBuf>) -> Result<(), String> {
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(figures).map_err(|error| error.to_string())?;
+        std::fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    println!("{figures}");
+    if let Some(broken) = Bounds(bounds).broken() {
+        eprintln!("skerry-loadtest: {broken}");
+    }
+    Ok(())
 }
 
 fn page(options: &Page) -> Result<(), String> {

@@ -1,21 +1,16 @@
 //! The CDN of a soak: a control plane and an edge, each a process of the `skerry` binary, from settings files as an operator writes them.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use serde::Deserialize;
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::process::Child;
+
+use crate::control::{Control, end, ready, spawn, write};
 
 /// The host of the one site.
 pub(super) const HOST: &str = "soak.example.com";
-/// How long a process may take to be ready, or to end, or a command to be done.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The pause between two looks at whether it is.
-const LOOK: Duration = Duration::from_millis(2);
-
 /// What an edge says of itself in `ready.json`.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Ready {
@@ -31,9 +26,7 @@ pub(super) struct Ready {
 pub(super) struct Cdn {
     binary: PathBuf,
     folder: PathBuf,
-    api: String,
-    token: String,
-    control: Child,
+    control: Control,
     edge: Option<Child>,
 }
 
@@ -49,33 +42,17 @@ pub(super) struct Given {
 impl Cdn {
     /// Starts the control plane and applies the site; the edge is started with [`Cdn::start_edge`].
     pub(super) async fn start(binary: &Path, folder: &Path, origin: &str, given: Given) -> Result<Self, String> {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
-        };
-        let data = folder.display();
-        write(
-            "control.toml",
-            &format!(
-                "role = \"control\"\ndata = \"{data}/control\"\n\
-                 listen = {{ api = \"127.0.0.1:0\", nodes = \"127.0.0.1:0\", dns = \"127.0.0.1:0\" }}\n\
-                 dns = {{ zone = \"cdn.test\", nameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"127.0.0.1\"] }}] }}\n"
-            ),
-        )?;
-        let control = spawn(binary, folder, "control")?;
-        let ready: serde_json::Value = ready(folder, "control").await?;
-        let at = |name: &str| ready[name].as_str().map(str::to_owned).ok_or_else(|| format!("control/ready.json names no {name}"));
-        let token = std::fs::read_to_string(folder.join("control/admin.token")).map_err(|error| format!("no admin token: {error}"))?;
-        let api = format!("http://{}", at("api")?);
-        let cdn = Self { binary: binary.to_owned(), folder: folder.to_owned(), api, token: token.trim().to_owned(), control, edge: None };
+        let control = Control::start(binary, folder).await?;
+        let cdn = Self { binary: binary.to_owned(), folder: folder.to_owned(), control, edge: None };
         let join = cdn.skerry(&["node", "token", "create", "--role", "edge", "--region", "here", "--json"]).await?;
         let join: serde_json::Value = serde_json::from_str(&join).map_err(|error| format!("no join token: {error}"))?;
         let join = join["token"].as_str().unwrap_or_default();
         let [certificate, key] = authority().map_err(|error| format!("no authority can be made: {error}"))?;
-        write("ca.pem", &certificate)?;
-        write("ca.key", &key)?;
-        write("edge.toml", &edge_settings(&folder.display().to_string(), &at("nodes")?, join, given))?;
+        write(folder, "ca.pem", &certificate)?;
+        write(folder, "ca.key", &key)?;
+        write(folder, "edge.toml", &edge_settings(&folder.display().to_string(), &cdn.control.nodes, join, given))?;
         write(
+            folder,
             "site.toml",
             &format!("name = \"soak\"\nhosts = [\"{HOST}\"]\n[origin]\nurls = [\"{origin}\"]\n[cache]\nobject_max = \"1GiB\"\n"),
         )?;
@@ -104,55 +81,19 @@ impl Cdn {
         if at_once {
             return edge.kill().await.map_err(|error| format!("the edge cannot be ended: {error}"));
         }
-        // The end of its input is the same to it as SIGTERM.
-        drop(edge.stdin.take());
-        let ended = timeout(PATIENCE, edge.wait()).await.map_err(|_| "the edge does not end".to_owned())?;
-        ended.map(|_| ()).map_err(|error| format!("the edge cannot be waited for: {error}"))
+        end(&mut edge, "edge").await
     }
 
     /// Runs an operator's command; its standard output.
     pub(super) async fn skerry(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(&self.binary);
-        command.args(arguments).env("SKERRY_API", &self.api).env("SKERRY_TOKEN", &self.token).kill_on_drop(true);
-        let output = timeout(PATIENCE, command.output()).await.map_err(|_| format!("skerry {arguments:?} does not end"))?;
-        let output = output.map_err(|error| format!("skerry {arguments:?}: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("skerry {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.control.skerry(arguments).await
     }
 
     /// Ends everything in order.
     pub(super) async fn stop(mut self) -> Result<(), String> {
         self.end_edge(false).await?;
-        drop(self.control.stdin.take());
-        let _ = timeout(PATIENCE, self.control.wait()).await;
-        Ok(())
+        self.control.stop().await
     }
-}
-
-fn spawn(binary: &Path, folder: &Path, role: &str) -> Result<Child, String> {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("{role}.log")));
-    let log = log.map_err(|error| format!("cannot write {}/{role}.log: {error}", folder.display()))?;
-    let output = log.try_clone().map_err(|error| error.to_string())?;
-    let mut command = Command::new(binary);
-    command.arg(role).arg("--config").arg(folder.join(format!("{role}.toml"))).env("SKERRY_STOP_WITH_STDIN", "1");
-    command.stdin(Stdio::piped()).stdout(output).stderr(log).kill_on_drop(true);
-    command.spawn().map_err(|error| format!("{} cannot be started: {error}", binary.display()))
-}
-
-async fn ready<T: for<'a> Deserialize<'a>>(folder: &Path, role: &str) -> Result<T, String> {
-    let path = folder.join(role).join("ready.json");
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        // It is written whole.
-        if let Ok(text) = std::fs::read_to_string(&path) {
-            return serde_json::from_str(&text).map_err(|error| format!("{} is not understood: {error}", path.display()));
-        }
-        sleep(LOOK).await;
-    }
-    let log = std::fs::read_to_string(folder.join(format!("{role}.log"))).unwrap_or_default();
-    Err(format!("the {role} is not ready within {PATIENCE:?}: {}", log.lines().next_back().unwrap_or("it says nothing")))
 }
 
 /// An authority for the edge to issue certificates with, in PEM: certificate and key.
