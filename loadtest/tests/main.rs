@@ -4,3 +4,4 @@ mod front;
 mod house;
 mod protocols;
 mod runs;
+mod steering;
