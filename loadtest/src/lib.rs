@@ -1,7 +1,7 @@
 //! Load as a client makes it: knows a server only by its addresses and what it answers.
 //!
-//! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN but in [`nodes`],
-//! which runs the real agent inside this process.
+//! Owns the generator, the accounting of processor time, and the side-by-side runs. Depends on no other part of the CDN but in [`nodes`] and
+//! [`steering`], which run the real agent and the real choice of an edge inside this process.
 
 pub mod affinity;
 pub mod arrivals;
@@ -27,5 +27,6 @@ pub mod results;
 mod scenario;
 pub mod settings;
 pub mod soak;
+pub mod steering;
 pub mod stop;
 pub mod target;

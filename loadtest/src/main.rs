@@ -15,7 +15,7 @@ use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
 use skerry_loadtest::peer::Kind;
 use skerry_loadtest::target::{Resolve, Target};
-use skerry_loadtest::{check, client, compare, endpoints, front, nodes, origin, plan, processor, results, settings, soak};
+use skerry_loadtest::{check, client, compare, endpoints, front, nodes, origin, plan, processor, results, settings, soak, steering};
 use tokio::runtime::Builder;
 
 #[global_allocator]
@@ -46,6 +46,8 @@ enum Command {
     Soak(Soak),
     /// Measure many nodes of the real agent code, in this process, on one control plane: purges, batches of them, changes of a site.
     Nodes(Nodes),
+    /// Simulate which node clients are sent to: an oracle, geography, and the code that answers DNS; two hours in some seconds.
+    Steering(Steering),
     /// Make a page of what `front` or `soak` measured.
     Page(Page),
 }
@@ -211,6 +213,16 @@ struct Nodes {
 }
 
 #[derive(Debug, Args)]
+struct Steering {
+    /// The plan, of scenario `steering`.
+    #[arg(long)]
+    plan: PathBuf,
+    /// Write what came of it to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Page {
     /// The file that `front --json FILE` or `soak --json FILE` wrote.
     results: PathBuf,
@@ -227,6 +239,7 @@ fn main() -> ExitCode {
         Command::Front(options) => on(Builder::new_current_thread(), run_front(options)),
         Command::Soak(options) => on_all_cores(run_soak(options)),
         Command::Nodes(options) => on_all_cores(run_nodes(options)),
+        Command::Steering(options) => on_all_cores(run_steering(options)),
         Command::Page(options) => page(&options),
     };
     match outcome {
@@ -359,6 +372,12 @@ async fn run_nodes(options: Nodes) -> Result<(), String> {
     let place = nodes::Place { binary: options.skerry, folder: options.folder, revision: options.revision };
     let figures = nodes::run(&settings, &place).await?;
     tell(&figures, &figures.bounds(), options.json)
+}
+
+async fn run_steering(options: Steering) -> Result<(), String> {
+    let settings: steering::Settings = settings::read(&options.plan, "steering")?;
+    let figures = steering::run(&settings).await?;
+    tell(&figures, &figures.bounds("skerry"), options.json)
 }
 
 /// Writes and prints figures, and says which bounds are not kept: that is no failure of the run, whose figures are sound.

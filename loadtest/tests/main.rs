@@ -7,3 +7,4 @@ mod open_loop;
 mod peers;
 mod protocols;
 mod runs;
+mod steering;
