@@ -7,6 +7,7 @@ mod difference;
 mod figures;
 mod file;
 mod html;
+mod lines;
 mod markdown;
 mod page;
 mod plots;

@@ -7,10 +7,17 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::lines;
 use super::{BUCKETS_MAX, FORMAT, Measure, Results, Round, Side};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The most rounds of a side.
+const ROUNDS_MAX: usize = 1000;
+const ROUNDS_TOO_MANY: usize = ROUNDS_MAX + 1;
+/// The largest count in a round: what is larger is no count, and so many rounds of it still have a sum.
+const COUNT_MAX: u64 = 1 << 52;
 
 /// All that is looked at before it is known that the rest has the form that is expected.
 #[derive(Deserialize)]
@@ -49,7 +56,7 @@ fn parse(text: &str) -> Result<Results, String> {
 /// A sentence: what they say cannot have been measured, or the file cannot be written.
 pub fn write(path: &Path, results: &Results) -> Result<(), String> {
     results.check().map_err(|fault| format!("cannot write {}: {fault}", path.display()))?;
-    let text = serde_json::to_string_pretty(results).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    let text = lines::to_vec(results).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     let mut name = path.file_name().ok_or_else(|| format!("{} is not the name of a file", path.display()))?.to_owned();
     name.push(".part");
     let part = path.with_file_name(name);
@@ -61,9 +68,9 @@ pub fn write(path: &Path, results: &Results) -> Result<(), String> {
     })
 }
 
-fn put(path: &Path, text: &str) -> io::Result<()> {
+fn put(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.write_all(b"\n")?;
     file.sync_all()
 }
@@ -125,6 +132,7 @@ fn check_side(side: &Side) -> Result<(), String> {
     match (&side.absent, side.rounds.len()) {
         (None, 0) => return Err("it has no rounds and does not say why".to_owned()),
         (Some(_), 1..) => return Err("it is said to be absent and has rounds".to_owned()),
+        (None, ROUNDS_TOO_MANY..) => return Err(format!("it has {} rounds, {ROUNDS_MAX} are the most", side.rounds.len())),
         _ => {}
     }
     side.rounds
@@ -150,5 +158,17 @@ fn check_round(round: &Round) -> Result<(), String> {
     if let Some(pair) = round.histogram.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
         return Err(format!("the histogram has a bucket to {} us after one to {} us, they must rise", pair[1].0, pair[0].0));
     }
-    Ok(())
+    let in_buckets = round.histogram.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+    let counts = [
+        ("planned", round.planned),
+        ("answers", round.answers),
+        ("hits", round.hits),
+        ("body_octets", round.body_octets),
+        ("memory_bytes", round.memory_bytes),
+        ("the sum of the histogram", in_buckets),
+    ];
+    match counts.into_iter().find(|(_, count)| *count > COUNT_MAX) {
+        Some((name, count)) => Err(format!("{name} is {count}, {COUNT_MAX} is the most")),
+        None => Ok(()),
+    }
 }

@@ -180,10 +180,10 @@ fn curve(side: &Side) -> Vec<(f64, f64)> {
 }
 
 /// An axis of powers of ten from below the least to above the most, with ticks at 1, 2 and 5.
-#[expect(clippy::cast_possible_truncation, reason = "powers of ten of a latency are between -3 and 10")]
+#[expect(clippy::cast_possible_truncation, reason = "powers of ten of a latency are between -3 and 17")]
 fn decades(least: f64, most: f64) -> Axis {
     let first = least.log10().floor() as i32;
-    let all: Vec<f64> = (first..=first + 14).flat_map(|power| [1.0_f64, 2.0, 5.0].map(|step| step.log10() + f64::from(power))).collect();
+    let all: Vec<f64> = (first..=first + 20).flat_map(|power| [1.0_f64, 2.0, 5.0].map(|step| step.log10() + f64::from(power))).collect();
     let from = all.iter().copied().rfind(|tick| *tick <= least.log10() + 1e-9).unwrap_or(f64::from(first));
     let to = all.iter().copied().find(|tick| *tick >= most.log10() - 1e-9 && *tick > from + 1e-9).unwrap_or(from + 1.0);
     let mut ticks: Vec<f64> = all.into_iter().filter(|tick| (from - 1e-9..=to + 1e-9).contains(tick)).collect();

@@ -186,6 +186,11 @@ fn what_was_written_is_read() {
     all.measures[0].sides[0].rounds[2].further.insert("collapse_ratio".to_owned(), 0.1 + 0.2);
     write(&path, &all).expect("written");
     assert_eq!(read(&path).expect("read"), all);
+    let text = fs::read_to_string(&path).expect("the file");
+    // A round on a line, of two sides with three; the machine and what is empty as people write them.
+    assert_eq!(text.lines().filter(|line| line.starts_with("      {\"seconds\":2.0,")).count(), 6, "{text}");
+    assert!(text.contains("\n \"machine\": {\n  \"processor\": \"P\",\n") && text.contains("\n   \"notes\": [],\n"), "{text}");
+    assert!(text.starts_with("{\n \"format\": 1,\n") && text.ends_with("\n ]\n}\n"), "{text}");
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1, "nothing is left beside it");
     let fault = write(&folder.path().join("no/such.json"), &all).expect_err("no folder");
     assert!(fault.starts_with("cannot write ") && fault.contains("no/such.json: No such file"), "{fault}");
@@ -212,6 +217,11 @@ fn what_cannot_have_been_measured_is_refused_in_words() {
     assert_eq!(fault, "measure hit: side skerry: round 1: the histogram has a bucket to 2 us after one to 2 us, they must rise");
     let fault = with(|all| all.measures[0].sides[0].rounds[0].histogram = (0..501).map(|end| (end, 1)).collect());
     assert!(fault.ends_with("the histogram has 501 buckets, 500 are the most"), "{fault}");
+    // Counts whose sum would not fit, in a bucket of a plot.
+    let fault = with(|all| all.measures[0].sides[0].rounds[0].histogram = vec![(1, u64::MAX), (2, u64::MAX)]);
+    assert!(fault.ends_with("the sum of the histogram is 18446744073709551615, 4503599627370496 is the most"), "{fault}");
+    let fault = with(|all| all.measures[0].sides[0].rounds = vec![round(1.0); 1001]);
+    assert_eq!(fault, "measure hit: side skerry: it has 1001 rounds, 1000 are the most");
     let fault = with(|all| all.measures[0].sides[1].rounds.clear());
     assert_eq!(fault, "measure hit: side nginx: it has no rounds and does not say why");
     let fault = with(|all| all.measures[0].sides[1].absent = Some("gone".to_owned()));
@@ -280,4 +290,32 @@ fn what_is_not_comparable_is_said() {
     assert!(found.warnings.iter().zip(starts).all(|(warning, start)| warning.starts_with(start)), "{:?}", found.warnings);
     assert!(found.changes.iter().all(|change| change.plan == "hit") && !found.changes.is_empty());
     assert!(found.markdown().contains("- **noise is refused in the new file"), "{}", found.markdown());
+}
+
+#[test]
+fn pages_are_made_of_what_is_at_the_edge_of_what_may_be() {
+    let gone = |name: &str| Side { name: name.to_owned(), rounds: Vec::new(), absent: Some("there is none".to_owned()) };
+    let mut ours_absent = believed("ours-absent");
+    ours_absent.sides[0] = gone("skerry");
+    let mut all_absent = believed("all-absent");
+    all_absent.sides = vec![gone("skerry"), gone("nginx")];
+    let mut alone = measure("alone", &[0.5], &[1.0]);
+    alone.sides.truncate(1);
+    alone.bounds.clear();
+    let mut extreme = believed("extreme");
+    extreme.sides[0].rounds.iter_mut().for_each(|round| round.histogram = vec![(0, 1), (u64::MAX, 1)]);
+    extreme.sides[1].rounds.iter_mut().for_each(|round| round.histogram.clear());
+    let mut same = believed("same");
+    same.sides.iter_mut().flat_map(|side| &mut side.rounds).for_each(|round| round.histogram = vec![(1000, 5)]);
+    let all = results(vec![ours_absent, all_absent, alone, extreme, same]);
+    all.check().expect("it may be");
+    assert!(all.refusals().is_empty(), "{:?}", all.refusals());
+    let text = markdown(&all);
+    assert!(text.contains("| ours-absent | skerry not measured: there is none |") && text.contains("| figure | nginx |\n"), "{text}");
+    assert!(text.contains("- Only 1 of at least 3 rounds that are needed to see how far they are apart.\n"), "{text}");
+    let page = html(&all).expect("a page");
+    // Bars of the four that have a side that was measured, and their curves.
+    assert_eq!(page.matches("<svg ").count(), 12, "{page}");
+    assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+    assert_eq!(page.matches("<svg ").count(), page.matches("</svg>").count());
 }
