@@ -27,8 +27,8 @@ use crate::processor;
 pub const HOST: &str = "peer.test";
 /// How many ports are tried; another process may take one between its choice and its use.
 const STARTS_MAX: u32 = 3;
-/// How long a start or an end may take, in seconds.
-const PATIENCE_S: u64 = 10;
+/// How long a start or an end may take, in seconds. The start of Varnish runs a C compiler, which on a busy machine is not soon done.
+const PATIENCE_S: u64 = 30;
 /// The pause between two looks at a starting process, in milliseconds.
 const LOOK_PAUSE_MS: u64 = 10;
 /// The port of an `http://` URL that names none.
