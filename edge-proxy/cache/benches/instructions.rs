@@ -30,13 +30,23 @@ const ANSWERS: usize = 256;
 const BODY_BYTES: usize = 1_000;
 const MIB: u64 = 1 << 20;
 
-const CASES: [(&str, fn(usize)); 3] = [("cache_key", key), ("freshness", freshness), ("memory_hit", hit)];
+/// By name, each to be gone through so often.
+type Case = (&'static str, fn(usize));
+
+const CASES: [Case; 3] = [("cache_key", key), ("freshness", freshness), ("memory_hit", hit)];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, times] = &arguments[..] else { return CASES.iter().for_each(|(name, _)| println!("{name}")) };
     let (_, case) = CASES.iter().find(|(case, _)| case == name).expect("one of the cases");
-    case(times.parse().expect("a number of times"));
+    measured(*case, times.parse().expect("a number of times"));
+}
+
+/// What `.ci/guards` counts: all that happens in here, and nothing that a library does when the program starts.
+#[inline(never)]
+fn measured(case: fn(usize), times: usize) {
+    case(times);
+    black_box(());
 }
 
 fn fields(list: &[(&'static str, &'static str)]) -> HeaderMap {
