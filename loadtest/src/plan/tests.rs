@@ -1,3 +1,5 @@
+//! Plans that are shipped, and ones that cannot be run.
+
 use super::*;
 
 fn read(text: &str) -> Result<Plan, String> {
