@@ -351,7 +351,7 @@ async fn run_front(options: Front) -> Result<(), String> {
 }
 
 async fn run_soak(options: Soak) -> Result<(), String> {
-    let mut plan = soak::Plan::read(&options.plan)?;
+    let mut plan = settings::read::<soak::Plan>(&options.plan, "soak")?;
     plan.objects = options.objects.unwrap_or(plan.objects);
     plan.seconds = options.seconds.unwrap_or(plan.seconds);
     let settings = plan.settings(options.skerry, options.folder, options.revision)?;

@@ -207,18 +207,27 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
+/// Whether an answer of that status has what was asked for, or says that the client has it (304).
+const fn is_success(status: u16) -> bool {
+    matches!(status, 200..=299 | 304)
+}
+
 impl Report {
     /// Why the run must not be taken for a measurement, if anything went wrong.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let first = self.faults.first().map_or(String::new(), |fault| format!(": {fault}"));
-        let succeeded: u64 = self.statuses.range(200..300).map(|(_, count)| count).sum();
+        let refused: Vec<_> = self.statuses.iter().filter(|(status, _)| !is_success(**status)).collect();
         if self.wrong_bodies > 0 {
             Some(format!("{} of {} answers had a wrong body{first}", self.wrong_bodies, self.answers))
         } else if self.errors > 0 {
             Some(format!("{} requests had no whole answer{first}", self.errors))
-        } else if succeeded == 0 {
-            Some(format!("no request succeeded, of {} answers", self.answers))
+        } else if !refused.is_empty() {
+            let number: u64 = refused.iter().map(|(_, count)| **count).sum();
+            let each: Vec<String> = refused.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+            Some(format!("{number} of {} answers had a status that is no success ({})", self.answers, each.join(", ")))
+        } else if self.answers == 0 {
+            Some("no request was answered".to_owned())
         } else {
             self.not_kept_up()
         }

@@ -140,8 +140,7 @@ impl Soak<'_> {
         loop {
             let shared = self.shared(&edge, DISK_MAX);
             shared.one(Object::small(self.unseen.fetch_add(1, Ordering::Relaxed))).await;
-            let told = shared.counts.told.lock().first().cloned();
-            match told {
+            match shared.counts.unanswered() {
                 None => return self.cdn.end_edge(false).await,
                 Some(why) if began.elapsed() > DISK_MAX => return Err(format!("the edge does not serve its site: {why}")),
                 Some(_) => sleep(LOOK).await,
@@ -158,7 +157,9 @@ impl Soak<'_> {
         let shared = self.shared(&edge, DISK_MAX);
         shared.one(Object::small(self.unseen.fetch_add(1, Ordering::Relaxed))).await;
         edge.start.first_answer = began.elapsed();
-        self.checked("the start", &shared)?;
+        if let Some(why) = shared.counts.unanswered() {
+            return Err(format!("the first request after a start was not answered: {why}"));
+        }
         edge.wait_for("its disk to serve", "skerry_disk_state{state=\"serving\"}", |state| state == 1.0).await?;
         edge.start.disk = began.elapsed();
         edge.start.records = edge.figure("skerry_disk_records").await? as u64;

@@ -69,6 +69,13 @@ fn memory() -> Memory {
     Memory { memory: Size::from_mib(192), object_max: Size::from_mib(128), filling_max: Size::from_mib(192) }
 }
 
+/// All clients of this machine have one address: it may have as many connections as all have elsewhere.
+fn limits() -> Limits {
+    let limits = Limits::default();
+    let connections = limits.connections;
+    Limits { connections_per_address: connections, new_connections_per_second: connections, ..limits }
+}
+
 /// A disk tier for what a given data directory keeps between runs.
 fn disk(data: &Data, node: &Node) -> Option<Disk> {
     let at = data.file(&node.name).join("cache");
@@ -188,7 +195,7 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         disk: disk(data, node),
         memory_limit: None,
         geo: Geo::default(),
-        limits: Limits::default(),
+        limits: limits(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }
@@ -223,5 +230,14 @@ mod tests {
             write(&path, &settings).unwrap();
             assert_eq!(skerry_config::check::process_file(&path).unwrap(), settings);
         }
+    }
+
+    #[test]
+    fn the_one_address_of_all_clients_may_have_every_connection() {
+        let data = Data::open(None).unwrap();
+        let ports = Ports::fixed(8000, 1, 1);
+        let Process::Edge(edge) = edge_settings(&data, &ports, &edges(&data, &ports)[0], None) else { panic!("settings of an edge") };
+        let Limits { connections, connections_per_address, new_connections_per_second, .. } = edge.limits;
+        assert_eq!((connections_per_address, new_connections_per_second), (connections, connections));
     }
 }

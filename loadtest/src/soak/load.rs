@@ -56,6 +56,18 @@ impl Counts {
             told.push(sentence);
         }
     }
+
+    /// Why not every request was answered, or none was; a refusal for want of room is no answer.
+    pub(super) fn unanswered(&self) -> Option<String> {
+        if let Some(why) = self.told.lock().first() {
+            return Some(why.clone());
+        }
+        match (self.refused.load(Ordering::Relaxed), self.answers.load(Ordering::Relaxed)) {
+            (0, 0) => Some("it was not taken".to_owned()),
+            (0, _) => None,
+            (refused, _) => Some(format!("{refused} refused for want of room (503)")),
+        }
+    }
 }
 
 /// The ways of a client to the edge.
@@ -206,6 +218,7 @@ impl Shared {
         if head.status != expected || at != range.end || !is_right {
             let bytes = at - range.start;
             self.counts.fail(format!("{} over {}: {}, {bytes} bytes, right: {is_right}", wish.object.path(), way.name(), head.status));
+            return true;
         }
         self.counts.answers.fetch_add(1, Ordering::Relaxed);
         self.counts.bytes.fetch_add(at - range.start, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! What a soak is asked to do, as a file says it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,10 +16,6 @@ const CROWD_MAX_PERCENT: u32 = 400;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// `soak`.
-    pub scenario: String,
-    /// The same in a sentence.
-    pub what: String,
     /// How many small objects are put on disk first: 1 to [`OBJECTS_MAX`].
     pub objects: u64,
     /// How long the mixed load lasts, in seconds: 1 to [`SECONDS_MAX`].
@@ -27,19 +23,10 @@ pub struct Plan {
     /// The edge's `memory_limit`, in MiB: 64 to 65,536.
     pub memory_mib: u64,
     /// How many clients there are, in percent of the usual crowd of some 1,200 connections: 1 to 400.
-    pub crowd: u32,
+    pub crowd_percent: u32,
 }
 
 impl Plan {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// A sentence: it cannot be read or is none.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        toml::from_str(&text).map_err(|error| format!("{} is no plan of a soak: {}", path.display(), error.to_string().trim_end()))
-    }
-
     /// The settings of a run.
     ///
     /// # Errors
@@ -48,20 +35,17 @@ impl Plan {
         let within = |name: &str, value: u64, least: u64, most: u64| {
             if (least..=most).contains(&value) { Ok(()) } else { Err(format!("{name} = {value} is not between {least} and {most}")) }
         };
-        if self.scenario != "soak" {
-            return Err(format!("scenario = \"{}\" is not \"soak\"", self.scenario));
-        }
         within("objects", self.objects, 1, OBJECTS_MAX)?;
         within("seconds", self.seconds, 1, SECONDS_MAX)?;
         within("memory_mib", self.memory_mib, *MEMORY_MIB.start(), *MEMORY_MIB.end())?;
-        within("crowd", self.crowd.into(), 1, CROWD_MAX_PERCENT.into())?;
+        within("crowd_percent", self.crowd_percent.into(), 1, CROWD_MAX_PERCENT.into())?;
         Ok(Settings {
             binary,
             folder,
             objects: self.objects,
             load: Duration::from_secs(self.seconds),
             memory_limit: self.memory_mib << 20,
-            crowd_percent: u64::from(self.crowd).try_into().unwrap_or(100),
+            crowd_percent: u64::from(self.crowd_percent).try_into().unwrap_or(100),
             revision,
         })
     }
@@ -73,15 +57,14 @@ mod tests {
 
     #[test]
     fn the_plan_that_is_shipped_is_one_and_others_say_why_not() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/soak.toml");
-        let plan = Plan::read(&path).expect("a plan");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/soak.toml");
+        let plan: Plan = crate::settings::read(&path, "soak").expect("a plan");
         let settings = |plan: Plan| plan.settings("skerry".into(), "folder".into(), None);
         assert_eq!(settings(plan.clone()).expect("settings").memory_limit, 256 << 20);
         for (plan, said) in [
             (Plan { objects: 0, ..plan.clone() }, "objects = 0 is not between 1 and"),
             (Plan { memory_mib: 1, ..plan.clone() }, "memory_mib = 1 is not between 64 and 65536"),
-            (Plan { crowd: 500, ..plan.clone() }, "crowd = 500 is not between 1 and 400"),
-            (Plan { scenario: "hit".to_owned(), ..plan }, "scenario = \"hit\" is not \"soak\""),
+            (Plan { crowd_percent: 500, ..plan }, "crowd_percent = 500 is not between 1 and 400"),
         ] {
             let error = settings(plan).expect_err(said);
             assert!(error.contains(said), "{error}");

@@ -10,6 +10,10 @@ use crate::machine::Machine;
 pub(super) const START_MAX: Duration = Duration::from_secs(1);
 /// What an answer on disk may take of memory, in bytes.
 pub(super) const EACH_MAX: f64 = 128.0;
+/// The share of requests that may be refused for want of room, in percent.
+pub(super) const REFUSED_MAX_PERCENT: u64 = 1;
+/// The share of the small objects that must be on disk after a restart, in percent.
+pub(super) const KEPT_MIN_PERCENT: u64 = 95;
 
 /// See the module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,7 +69,7 @@ pub struct Start {
 pub struct Load {
     /// How long it lasted, in seconds.
     pub seconds: u64,
-    /// The answers, each of them right to the last byte.
+    /// The answers, each of them right to the last byte; what was refused or wrong is not among them.
     pub answers: u64,
     /// The bytes of their bodies.
     pub bytes: u64,
@@ -106,6 +110,23 @@ impl Results {
                 faults.push(format!("{}: the first answer took {:?}, more than {START_MAX:?}", life.name, life.start.first_answer));
             }
         }
+        // The first life begins with an empty disk.
+        for life in self.lives.iter().skip(1) {
+            let records = life.start.records;
+            if records * 100 < self.objects * KEPT_MIN_PERCENT {
+                faults.push(format!("{}: {records} records were on disk after the start, of {} objects stored", life.name, self.objects));
+            }
+        }
+        for (way, answers) in &self.load.ways {
+            if *answers == 0 {
+                faults.push(format!("no request over {way} was answered"));
+            }
+        }
+        let Load { refused, answers, .. } = self.load;
+        if refused * 100 > (answers + refused) * REFUSED_MAX_PERCENT {
+            let all = answers + refused;
+            faults.push(format!("{refused} of {all} requests were refused for want of room, more than {REFUSED_MAX_PERCENT} %"));
+        }
         if self.bytes_each > EACH_MAX {
             faults.push(format!("an answer on disk takes {:.0} bytes of memory, more than {EACH_MAX}", self.bytes_each));
         }
@@ -113,5 +134,38 @@ impl Results {
             faults.push(format!("{} requests failed: {}", self.load.failures, self.load.told.join("; ")));
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was measured once, and kept every bound.
+    fn measured() -> Results {
+        serde_json::from_str(include_str!("../../../docs/performance-soak.json")).expect("results")
+    }
+
+    #[test]
+    fn an_edge_that_refuses_or_forgets_keeps_no_bound() {
+        assert_eq!(measured().faults(), Vec::<String>::new());
+        let faults_of = |spoil: fn(&mut Results)| {
+            let mut results = measured();
+            spoil(&mut results);
+            results.faults().join("; ")
+        };
+        for (spoil, said) in [
+            (
+                (|results| results.load.refused = results.load.answers) as fn(&mut Results),
+                "requests were refused for want of room, more than 1 %",
+            ),
+            (|results| results.load.ways[2].1 = 0, "no request over HTTP/2 was answered"),
+            (|results| results.lives[3].start.records = 12, "12 records were on disk after the start, of 1000000 objects"),
+            (|results| results.load.failures = 1, "1 requests failed"),
+            (|results| results.lives[2].peak = results.memory_limit + 1, "above the limit"),
+        ] {
+            let faults = faults_of(spoil);
+            assert!(faults.contains(said), "{said}: {faults}");
+        }
     }
 }
