@@ -3,6 +3,7 @@
 //! Owns reading and checking; all faults are told at once. Runs nothing.
 
 mod check;
+pub(crate) mod faults;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::arrivals::Arrivals;
 use crate::client::Protocol;
 use crate::draw::{self, Sizes};
 use crate::object::Kind;
+use crate::{file, settings};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -98,6 +100,9 @@ pub struct Plan {
 pub const ROUNDS_MAX: u32 = 99;
 /// The most edges of a plan.
 pub const EDGES_MAX: u32 = 8;
+
+/// The longest file of lengths, in bytes: some 40 for each line that it may have.
+const SIZES_BYTES_MAX: u64 = 4 << 20;
 
 const fn default_rounds() -> u32 {
     3
@@ -267,7 +272,7 @@ impl Plan {
     /// # Errors
     /// A sentence for each fault, one a line: the file cannot be read, is no plan, or names what cannot be done.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = file::read(path, settings::PLAN_BYTES_MAX)?;
         let wrong = |why: &str| format!("{} is no plan: {}", path.display(), why.trim_end());
         let plan: Self = toml::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
         plan.check(path)?;
@@ -280,8 +285,7 @@ impl Plan {
     /// A sentence for each fault, one a line.
     pub fn check(&self, path: &Path) -> Result<(), String> {
         let faults = self.faults(path.parent().unwrap_or(Path::new(".")));
-        let sentences: Vec<String> = faults.iter().map(|fault| format!("{} cannot be run: {fault}", path.display())).collect();
-        if sentences.is_empty() { Ok(()) } else { Err(sentences.join("\n")) }
+        faults.into_result_of(&format!("{} cannot be run: ", path.display()))
     }
 
     /// How long a round is.
@@ -348,7 +352,7 @@ impl Plan {
             (None, Some(median), Some(p99), Some(max), None) => Ok(Sizes::LogNormal { median, p99, max }),
             (None, None, None, None, Some(file)) => {
                 let path = folder.join(file);
-                let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                let text = file::read(&path, SIZES_BYTES_MAX)?;
                 Sizes::listed(&text).map_err(|why| format!("{}: {why}", path.display()))
             }
             _ => Err("objects have one of bytes, bytes_file, and bytes_median with bytes_p99 and bytes_max".to_owned()),

@@ -56,6 +56,8 @@ fn a_plan_that_cannot_be_run_says_why() {
     }
     let error = read(&format!("{hit}rounds = 0\nedges = 9")).expect_err("two faults");
     assert_eq!(error.lines().count(), 2, "{error}");
+    let error = read(&format!("{hit}#{}", "-".repeat(64 << 10))).expect_err("long");
+    assert!(error.ends_with("/plan.toml has more than 65536 bytes, which are the most that are read"), "{error}");
 }
 
 #[test]

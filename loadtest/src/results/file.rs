@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::lines;
 use super::{BUCKETS_MAX, FORMAT, Measure, Results, Round, Side};
+use crate::file;
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -31,11 +32,7 @@ struct Head {
 /// A sentence: there is no such file, it is not one of results or of another format, or what it says cannot have been measured.
 pub fn read(path: &Path) -> Result<Results, String> {
     let of = |fault: String| format!("{}: {fault}", path.display());
-    let length = fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(of(format!("{length} bytes are too many for results, {FILE_BYTES_MAX} are the most")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = file::read(path, FILE_BYTES_MAX)?;
     parse(&text).map_err(of)
 }
 
