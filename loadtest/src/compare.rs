@@ -14,7 +14,7 @@ use crate::affinity;
 use crate::machine::Machine;
 use crate::peer::Kind;
 use crate::plan::Plan;
-use crate::results::{Bound, FORMAT, Measure, Results, Round, Side};
+use crate::results::{FORMAT, Measure, Results, Round, Side};
 use crate::scenario::{self, Context};
 use crate::stop;
 
@@ -98,15 +98,13 @@ async fn measure(settings: &Settings, folder: &std::path::Path, plan: &Plan, cor
     if cores.server.is_none() {
         notes.push("Server and generator share the only core of this machine.".to_owned());
     }
-    let bounds = plan.bounds.iter();
-    let bounds = bounds.map(|bound| Bound { figure: bound.figure.clone(), against: bound.against.clone(), ratio_max: bound.ratio_max });
     Ok(Measure {
         plan: plan.scenario.name().to_owned(),
         what: plan.what.clone(),
         load: plan.load_words(),
         sides,
         notes,
-        bounds: bounds.collect(),
+        bounds: plan.bounds.clone(),
     })
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use serde::Serialize;
 use skerry_loadtest::arrivals::Arrivals;
-use skerry_loadtest::bound::{Bound, Bounds};
+use skerry_loadtest::bound::{Verdict, Verdicts};
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
@@ -380,17 +380,13 @@ async fn run_steering(options: Steering) -> Result<(), String> {
     tell(&figures, &figures.bounds("skerry"), options.json)
 }
 
-/// Writes and prints figures, and says which bounds are not kept: that is no failure of the run, whose figures are sound.
-fn tell(figures: &(impl Serialize + Display), bounds: &[Bound], json: Option<PathBuf>) -> Result<(), String> {
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(figures).map_err(|error| error.to_string())?;
-        std::fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
+/// Prints and writes figures. A bound that is not kept fails the command once both is done.
+fn tell(figures: &(impl Serialize + Display), verdicts: &[Verdict], json: Option<PathBuf>) -> Result<(), String> {
     println!("{figures}");
-    if let Some(broken) = Bounds(bounds).broken() {
-        eprintln!("skerry-loadtest: {broken}");
+    if let Some(path) = json {
+        write(&path, &(serde_json::to_string_pretty(figures).map_err(|error| error.to_string())? + "\n"))?;
     }
-    Ok(())
+    Verdicts(verdicts).kept()
 }
 
 fn page(options: &Page) -> Result<(), String> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::arrivals::Arrivals;
+use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{self, Sizes};
 use crate::object::Kind;
@@ -252,18 +253,6 @@ pub struct Slow {
     pub rate: u64,
     /// How long what each reads is, in bytes.
     pub bytes: u64,
-}
-
-/// A bound of a figure.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bound {
-    /// The name of the figure.
-    pub figure: String,
-    /// The side that it is compared with.
-    pub against: String,
-    /// The most that ours may be, as a multiple.
-    pub ratio_max: f64,
 }
 
 impl Plan {

@@ -25,6 +25,7 @@ pub use self::file::{read, write};
 pub use self::html::html;
 pub use self::markdown::markdown;
 pub use self::spread::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT, Spread};
+use crate::bound::Bound;
 use crate::machine::Machine;
 use crate::report::Latency;
 
@@ -71,18 +72,6 @@ pub struct Measure {
     pub notes: Vec<String>,
     /// What must hold.
     pub bounds: Vec<Bound>,
-}
-
-/// How large a figure of the first side may be, beside that of another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bound {
-    /// The name of the figure: "`cpu_us`", or one of [`Round::further`].
-    pub figure: String,
-    /// The name of the other side.
-    pub against: String,
-    /// The most that the median of the ratios of the rounds may be.
-    pub ratio_max: f64,
 }
 
 /// One server of a measure.

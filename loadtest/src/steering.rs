@@ -193,7 +193,7 @@ mod tests {
         let figures = run(&small()).await.unwrap();
         assert_eq!(run(&small()).await.unwrap(), figures);
         assert!(run(&Settings { seed: 2, ..small() }).await.unwrap() != figures);
-        let broken: Vec<_> = figures.bounds("oracle").into_iter().filter(|bound| !bound.kept).collect();
+        let broken: Vec<_> = figures.bounds("oracle").into_iter().filter(|verdict| !verdict.kept).collect();
         assert!(broken.is_empty(), "{broken:?}\n{figures}");
     }
 
@@ -203,7 +203,7 @@ mod tests {
         let [oracle, geography, skerry] = ["oracle", "geography", "skerry"].map(|name| figures.of(name).unwrap());
         assert!(geography.mean_ms > oracle.mean_ms * 1.1 && geography.near_percent < 90.0, "{figures}");
         assert!(skerry.mean_ms > oracle.mean_ms * 1.1 && skerry.near_percent < 90.0, "{figures}");
-        assert!(figures.bounds("skerry").iter().any(|bound| !bound.kept) && figures.to_string().contains("**not kept**"));
+        assert!(figures.bounds("skerry").iter().any(|verdict| !verdict.kept) && figures.to_string().contains("**not kept**"));
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bound, Measure, OTHERS_MAX_PERCENT, Results, Round, SPREAD_MAX_PERCENT, Side, Spread};
+use super::{Measure, OTHERS_MAX_PERCENT, Results, Round, SPREAD_MAX_PERCENT, Side, Spread};
+use crate::bound::Bound;
 
 /// The operating system counts processor time in steps of so many seconds.
 const TICK_S: f64 = 0.01;
