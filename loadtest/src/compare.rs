@@ -4,12 +4,14 @@
 //! as data; [`results`](crate::results) makes text and pictures of it.
 
 mod house;
+mod jobs;
 
 use std::path::PathBuf;
 
 pub(crate) use self::house::{Origin, Server};
 
 use self::house::{Cores, House};
+use self::jobs::{Job, jobs};
 use crate::affinity;
 use crate::machine::Machine;
 use crate::peer::Kind;
@@ -41,27 +43,20 @@ pub struct Settings {
 /// Runs the plans one after another.
 ///
 /// # Errors
-/// A sentence: a plan is none, our CDN does not start, or a round of either side failed: no figures come of a run that has one.
+/// A sentence, or several, one a line: plans are none, our CDN does not start, or a round of either side failed: no figures come of a run that has one.
 pub async fn run(settings: &Settings) -> Result<Results, String> {
-    let mut plans = Vec::with_capacity(settings.plans.len());
-    for path in &settings.plans {
-        let mut plan = Plan::read(path)?;
-        plan.rounds = settings.rounds.unwrap_or(plan.rounds);
-        plan.load.seconds = settings.seconds.unwrap_or(plan.load.seconds);
-        plan.check(path)?;
-        plans.push((path.parent().map(PathBuf::from).unwrap_or_default(), plan));
-    }
+    let jobs = jobs(settings)?;
     let cores = Cores::of_this_machine()?;
-    let mut measures = Vec::with_capacity(plans.len());
-    for (folder, plan) in &plans {
-        let name = plan.scenario.name();
-        measures.push(measure(settings, folder, plan, cores).await.map_err(|why| format!("{name}: {why}"))?);
+    let versions = versions(settings).await?;
+    let mut measures = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        measures.push(measure(settings, job, cores).await.map_err(|why| format!("{}: {why}", job.name))?);
     }
     Ok(Results {
         format: FORMAT,
         made: httpdate::fmt_http_date(std::time::SystemTime::now()),
         machine: Machine::this(),
-        versions: versions(settings).await?,
+        versions,
         revision: settings.revision.clone(),
         server_core: cores.server,
         generator_core: cores.generator,
@@ -80,7 +75,8 @@ async fn versions(settings: &Settings) -> Result<Vec<String>, String> {
     Ok(versions)
 }
 
-async fn measure(settings: &Settings, folder: &std::path::Path, plan: &Plan, cores: Cores) -> Result<Measure, String> {
+async fn measure(settings: &Settings, job: &Job, cores: Cores) -> Result<Measure, String> {
+    let Job { name, folder, plan } = job;
     let installed: Vec<Kind> = settings.peers.iter().copied().filter(|kind| kind.is_installed()).collect();
     let house = House::start(plan, &settings.skerry, &installed, cores).await?;
     // Whatever ends the measuring, what was started is ended after it.
@@ -98,14 +94,7 @@ async fn measure(settings: &Settings, folder: &std::path::Path, plan: &Plan, cor
     if cores.server.is_none() {
         notes.push("Server and generator share the only core of this machine.".to_owned());
     }
-    Ok(Measure {
-        plan: plan.scenario.name().to_owned(),
-        what: plan.what.clone(),
-        load: plan.load_words(),
-        sides,
-        notes,
-        bounds: plan.bounds.clone(),
-    })
+    Ok(Measure { plan: name.clone(), what: plan.what.clone(), load: plan.load_words(), sides, notes, bounds: plan.bounds.clone() })
 }
 
 /// A round of each side that can be asked so, again and again.

@@ -15,7 +15,7 @@ use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{self, Sizes};
 use crate::object::Kind;
-use crate::{file, settings};
+use crate::{file, scenario, settings};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -56,6 +56,11 @@ impl Scenario {
             Self::SlowOrigin => "slow-origin",
             Self::SlowClients => "slow-clients",
         }
+    }
+
+    /// The names of the figures that only some scenarios have, and this one may have.
+    pub fn figures(self) -> impl Iterator<Item = &'static str> {
+        scenario::figures(self)
     }
 }
 
@@ -102,6 +107,8 @@ pub const ROUNDS_MAX: u32 = 99;
 /// The most edges of a plan.
 pub const EDGES_MAX: u32 = 8;
 
+/// The scenarios that have a command of their own.
+const OTHER_COMMANDS: [&str; 3] = ["nodes", "steering", "soak"];
 /// The longest file of lengths, in bytes: some 40 for each line that it may have.
 const SIZES_BYTES_MAX: u64 = 4 << 20;
 
@@ -263,6 +270,12 @@ impl Plan {
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = file::read(path, settings::PLAN_BYTES_MAX)?;
         let wrong = |why: &str| format!("{} is no plan: {}", path.display(), why.trim_end());
+        if let Some(command) = other_command(&text) {
+            let path = path.display();
+            return Err(format!(
+                "{path} is a plan of `{command}`, which has a command of its own: skerry-loadtest {command} --plan {path}"
+            ));
+        }
         let plan: Self = toml::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
         plan.check(path)?;
         Ok(plan)
@@ -368,6 +381,13 @@ impl Plan {
             seed,
         })
     }
+}
+
+/// The command that a plan is for, where it has one of its own.
+fn other_command(text: &str) -> Option<&'static str> {
+    let table: toml::Table = text.parse().ok()?;
+    let named = table.get("scenario")?.as_str()?;
+    OTHER_COMMANDS.into_iter().find(|command| *command == named)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct Results {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
-    /// The name of its plan; there is one measure of a plan.
+    /// The name of its plan, which is that of the plan's file; there is one measure of a plan.
     pub plan: String,
     /// What is measured, in one sentence.
     pub what: String,

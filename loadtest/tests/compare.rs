@@ -1,6 +1,8 @@
 //! Small plans against a whole CDN of this workspace's binary, beside nginx: what each scenario is for must show in its figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use skerry_loadtest::plan::Plan;
 
 use crate::house::{loadtest, said};
 
@@ -9,6 +11,18 @@ fn skerry() -> String {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_skerry-loadtest")).with_file_name("skerry");
     assert!(path.exists(), "{} is not there: cargo build --bin skerry", path.display());
     path.display().to_string()
+}
+
+/// Whether what a round of ours has further is what its plan's scenario says to have.
+fn has_the_figures_of_its_scenario(plan: &Path, round: &serde_json::Value) {
+    let known: Vec<&str> = Plan::read(plan).expect("a plan").scenario.figures().collect();
+    let further = round["further"].as_object().expect("further figures");
+    for name in further.keys() {
+        assert!(known.contains(&name.as_str()), "{name} is none of {known:?}");
+    }
+    for name in known.iter().filter(|name| !["sent_late_p99_us", "generator_busy_percent"].contains(name)) {
+        assert!(further.contains_key(*name), "no {name} in {further:?}");
+    }
 }
 
 /// Runs a plan with one round of a side; the rounds of ours and of nginx, where it was asked for, and why it was not measured.
@@ -24,6 +38,7 @@ async fn compare(plan: &str, peers: &[&str]) -> (serde_json::Value, Vec<serde_js
     let sides = results["measures"][0]["sides"].as_array().expect("sides").clone();
     assert_eq!(sides[0]["name"], "skerry");
     assert_eq!(sides[0]["rounds"].as_array().map(Vec::len), Some(1), "{sides:?}");
+    has_the_figures_of_its_scenario(Path::new(&plan_path), &sides[0]["rounds"][0]);
     (sides[0]["rounds"][0].clone(), sides)
 }
 
@@ -121,6 +136,47 @@ async fn a_slow_origin_and_slow_clients_show_as_what_they_are() {
                 [slow]\nclients = 40\nrate = 8192\nbytes = 400000\n";
     let (ours, _) = compare(plan, &[]).await;
     assert_eq!((further(&ours, "slow_clients"), further(&ours, "slow_clients_cut_off"), &ours["hits"]), (40.0, 0.0, &100.into()), "{ours}");
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_all_plans_is_said_before_anything_is_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let hit = "scenario = \"hit\"\nwhat = \"A test.\"\n";
+    let bound = |figure: &str, against: &str| format!("{hit}[[bounds]]\nfigure = \"{figure}\"\nagainst = \"{against}\"\nratio_max = 1\n");
+    let plans = [
+        write("hit.toml", hit),
+        write("other/hit.toml", hit),
+        write("rounds.toml", &format!("{hit}rounds = 0\nedges = 0\n")),
+        write("figure.toml", &bound("stalls_per_viewer", "nginx")),
+        write("against.toml", &bound("cpu_us", "ngnix")),
+        write("nodes.toml", include_str!("../plans/nodes.toml")),
+    ];
+    let plans: Vec<&str> = plans.iter().map(String::as_str).collect();
+    let arguments = [&["compare", "--skerry", "/nowhere/skerry", "--peer", "nginx,nginx"], &plans[..]].concat();
+    let output = loadtest(&arguments).await;
+    let (stdout, stderr) = said(&output);
+    assert_eq!((output.status.code(), stdout.as_str(), stderr.lines().count()), (Some(1), "", 7), "{stderr}");
+    for said in [
+        "/other/hit.toml is a second plan of the name hit, ",
+        "/rounds.toml cannot be run: rounds = 0 is not between",
+        "/rounds.toml cannot be run: edges = 0 is not between",
+        "/figure.toml cannot be run: bounds: figure = `stalls_per_viewer` is none of hit; these are: cpu_us, ",
+        "/against.toml cannot be run: bounds: against = `ngnix` is no peer; these are: nginx, varnish, trafficserver",
+        "/nodes.toml is a plan of `nodes`, which has a command of its own: skerry-loadtest nodes --plan ",
+        "the peer nginx is given twice",
+    ] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+    // A bound beside a peer that is not asked for is no fault: the next thing that is missing is the CDN.
+    let good = write("good.toml", &bound("cpu_us", "varnish"));
+    let output = loadtest(&["compare", "--skerry", "/nowhere/skerry", "--peer", "nginx", &good]).await;
+    assert!(said(&output).1.contains("cannot run /nowhere/skerry"), "{}", said(&output).1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

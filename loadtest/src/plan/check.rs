@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use super::faults::Faults;
 use super::{EDGES_MAX, Plan, ROUNDS_MAX, Scenario};
+use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{BYTES_MAX, OBJECTS_MAX, Sizes};
 use crate::drive::{AT_ONCE_MAX, CONNECTIONS_MAX, STREAMS_MAX};
+use crate::peer::Kind;
+use crate::results::FIGURES;
 
 /// The longest round, in seconds.
 const SECONDS_MAX: f64 = 3_600.0;
@@ -29,15 +32,26 @@ impl Plan {
         faults.must(!self.what.trim().is_empty(), "what = \"\" tells a reader nothing: write a sentence");
         let delay = self.origin.delay_ms;
         faults.must(delay <= DELAY_MAX_MS, format!("origin.delay_ms = {delay} is more than {DELAY_MAX_MS}"));
-        for bound in &self.bounds {
-            let is_one = bound.ratio_max.is_finite() && bound.ratio_max > 0.0;
-            faults.must(is_one, format!("bounds: ratio_max = {} of {} is not above 0", bound.ratio_max, bound.figure));
-        }
+        self.bound_faults(&mut faults);
         self.load_faults(&mut faults);
         self.object_faults(folder, &mut faults);
         self.table_faults(&mut faults);
         self.scenario_faults(&mut faults);
         faults
+    }
+
+    fn bound_faults(&self, faults: &mut Faults) {
+        let known = || FIGURES.iter().map(|figure| figure.name).chain(self.scenario.figures());
+        for Bound { figure, against, ratio_max } in &self.bounds {
+            let is_one = ratio_max.is_finite() && *ratio_max > 0.0;
+            faults.must(is_one, format!("bounds: ratio_max = {ratio_max} of {figure} is not above 0"));
+            faults.found(against.parse::<Kind>().map_err(|why| format!("bounds: against = {why}")));
+            if !known().any(|name| name == figure) {
+                let names: Vec<&str> = known().collect();
+                let scenario = self.scenario.name();
+                faults.must(false, format!("bounds: figure = `{figure}` is none of {scenario}; these are: {}", names.join(", ")));
+            }
+        }
     }
 
     fn load_faults(&self, faults: &mut Faults) {

@@ -115,8 +115,8 @@ fn check_measure(measure: &Measure) -> Result<(), String> {
         }
     }
     for bound in &measure.bounds {
-        if !names.contains(bound.against.as_str()) || bound.against == measure.sides[0].name {
-            return Err(format!("the bound of {} is against {}, which is none of the other sides", bound.figure, bound.against));
+        if bound.against == measure.sides[0].name {
+            return Err(format!("the bound of {} is against {}, which is the first side itself", bound.figure, bound.against));
         }
         if !(bound.ratio_max.is_finite() && bound.ratio_max > 0.0) {
             return Err(format!("the bound of {} is {}, it must be above 0", bound.figure, bound.ratio_max));

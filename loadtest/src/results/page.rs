@@ -112,6 +112,13 @@ pub(super) fn bounds(results: &Results) -> Option<Table> {
                 continue;
             }
             let against = measure.sides.iter().find(|side| side.name == bound.against);
+            if against.is_none() {
+                lines.push(Line::Words(
+                    name,
+                    format!("at most {}; not measured: {} was not asked for", number(bound.ratio_max), bound.against),
+                ));
+                continue;
+            }
             let ratio = against.and_then(|side| measure.ratio(&bound.figure, side));
             let kept = match measure.is_kept(bound) {
                 Some(true) => "yes",

@@ -227,7 +227,7 @@ fn what_cannot_have_been_measured_is_refused_in_words() {
     let fault = with(|all| all.measures[0].sides[1].absent = Some("gone".to_owned()));
     assert_eq!(fault, "measure hit: side nginx: it is said to be absent and has rounds");
     let fault = with(|all| all.measures[0].bounds[0].against = "skerry".to_owned());
-    assert_eq!(fault, "measure hit: the bound of cpu_us is against skerry, which is none of the other sides");
+    assert_eq!(fault, "measure hit: the bound of cpu_us is against skerry, which is the first side itself");
     let fault = with(|all| all.measures[0].bounds[0].ratio_max = f64::NAN);
     assert_eq!(fault, "measure hit: the bound of cpu_us is NaN, it must be above 0");
 }
