@@ -124,7 +124,7 @@ struct Compare {
     revision: Option<String>,
 }
 
-/// One file: its page. Two: which differences are larger than their spread.
+/// One file: its page. Two: which differences are beyond their spread.
 #[derive(Debug, Args)]
 struct Report {
     /// The file that `compare --json FILE` wrote; with `new`, the one before.
@@ -300,28 +300,32 @@ async fn run_compare(options: Compare) -> Result<(), String> {
         revision: options.revision,
     };
     let results = compare::run(&settings).await?;
+    // Before files are written: one that cannot be takes nothing of it away.
+    print!("{}", results::markdown(&results));
+    let mut faults = Vec::new();
     if let Some(path) = &options.json {
-        results::write(path, &results)?;
+        faults.extend(results::write(path, &results).err());
     }
     if let Some(path) = &options.html {
-        write(path, &results::html(&results)?)?;
+        faults.extend(results::html(&results).and_then(|page| write(path, &page)).err());
     }
-    print!("{}", results::markdown(&results));
-    refuse(&results)
+    faults.extend(results.failures());
+    fail_for(&faults)
 }
 
-/// A measure that is refused fails the command, whatever else was measured.
-fn refuse(results: &results::Results) -> Result<(), String> {
-    match results.refusals() {
-        refusals if refusals.is_empty() => Ok(()),
-        refusals => Err(refusals.join("\nskerry-loadtest: ")),
-    }
+/// Fails for everything that is wrong with what was told, if anything is.
+fn fail_for(faults: &[String]) -> Result<(), String> {
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\nskerry-loadtest: ")) }
 }
 
 fn report(options: &Report) -> Result<(), String> {
     let old = results::read(&options.results)?;
     match (&options.new, &options.html) {
-        (Some(new), _) => print!("{}", results::difference(&old, &results::read(new)?).markdown()),
+        (Some(new), _) => {
+            let difference = results::difference(&old, &results::read(new)?);
+            print!("{}", difference.markdown());
+            return fail_for(&difference.refused);
+        }
         (None, Some(path)) => write(path, &results::html(&old)?)?,
         (None, None) => print!("{}", results::markdown(&old)),
     }

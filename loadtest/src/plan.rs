@@ -2,13 +2,14 @@
 //!
 //! Owns reading and checking; all faults are told at once. Runs nothing.
 
+mod asked;
 mod check;
 pub(crate) mod faults;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Arrivals;
 use crate::bound::Bound;
@@ -18,7 +19,7 @@ use crate::object::Kind;
 use crate::{file, scenario, settings};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Objects that are stored.
@@ -65,7 +66,7 @@ impl Scenario {
 }
 
 /// A plan.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// What is measured.
@@ -121,7 +122,7 @@ const fn default_edges() -> u32 {
 }
 
 /// How it is asked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
     /// `h1`, `h2` or `h3`.
@@ -148,7 +149,7 @@ impl Default for Load {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Objects {
     /// How many there are at one time.
@@ -197,7 +198,7 @@ impl Default for Objects {
 }
 
 /// How the origin behaves.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Origin {
     /// How long it waits before each answer, in milliseconds: up to 60,000.
@@ -205,7 +206,7 @@ pub struct Origin {
 }
 
 /// Many clients at once.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Herd {
     /// How many clients.
@@ -215,7 +216,7 @@ pub struct Herd {
 }
 
 /// A live stream.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Live {
     /// How many viewers.
@@ -229,7 +230,7 @@ pub struct Live {
 }
 
 /// Large files.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
     /// How many clients, each with a file of its own rank.
@@ -243,7 +244,7 @@ pub struct Download {
 }
 
 /// Purges.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Purge {
     /// Purges a second, each of one tag.
@@ -251,7 +252,7 @@ pub struct Purge {
 }
 
 /// Slow readers.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     /// How many.

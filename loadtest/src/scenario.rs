@@ -24,7 +24,8 @@ use crate::results::Round;
 const AS_NAMED_MIN_PERCENT: u64 = 99;
 
 /// What a round of every scenario may have among its further figures.
-const FIGURES: &[&str] = &["origin_requests", "origin_bytes", "origin_cpu_s", "sent_late_p99_us", "generator_busy_percent"];
+const FIGURES: &[&str] =
+    &["origin_requests", "origin_bytes", "origin_cpu_s", "sent_late_p99_us", "generator_busy_percent", "server_busy_percent"];
 
 /// The names of what a round of a scenario may have among its further figures.
 pub(crate) fn figures(scenario: Scenario) -> impl Iterator<Item = &'static str> {
