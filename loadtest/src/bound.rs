@@ -1,12 +1,24 @@
-//! A bound that was set beforehand, and whether what was measured keeps it.
+//! Bounds that were set beforehand, and whether what was measured keeps them.
 
 use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-/// One bound.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How large a figure of ours may be, beside that of a peer: as a plan sets it, and as results keep it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bound {
+    /// The name of the figure: "`cpu_us`", or one of the scenario's own.
+    pub figure: String,
+    /// The peer that it is compared with.
+    pub against: String,
+    /// The most that the median of the ratios of the rounds may be.
+    pub ratio_max: f64,
+}
+
+/// What became of one bound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
     /// What is bounded.
     pub what: String,
     /// By what, with its unit.
@@ -17,24 +29,30 @@ pub struct Bound {
     pub kept: bool,
 }
 
-/// Several bounds, displayed as a Markdown table.
+/// Several of them, displayed as a Markdown table.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds<'a>(pub &'a [Bound]);
+pub struct Verdicts<'a>(pub &'a [Verdict]);
 
-impl Bounds<'_> {
-    /// What to say of those that are not kept; nothing when all are.
-    #[must_use]
-    pub fn broken(&self) -> Option<String> {
-        let broken: Vec<_> = self.0.iter().filter(|bound| !bound.kept).collect();
-        let names: Vec<_> = broken.iter().map(|bound| format!("{}: {}, {} wanted", bound.what, bound.measured, bound.wanted)).collect();
-        (!broken.is_empty()).then(|| format!("{} of {} bounds are not kept: {}", broken.len(), self.0.len(), names.join("; ")))
+impl Verdicts<'_> {
+    /// Whether all bounds are kept.
+    ///
+    /// # Errors
+    /// A sentence that names those that are not, with what was measured and what was wanted.
+    pub fn kept(&self) -> Result<(), String> {
+        let broken: Vec<_> = self.0.iter().filter(|verdict| !verdict.kept).collect();
+        let names: Vec<_> =
+            broken.iter().map(|verdict| format!("{}: {}, {} wanted", verdict.what, verdict.measured, verdict.wanted)).collect();
+        if broken.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{} of {} bounds are not kept: {}", broken.len(), self.0.len(), names.join("; ")))
     }
 }
 
-impl Display for Bounds<'_> {
+impl Display for Verdicts<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "| bound | wanted | measured | |\n|---|---:|---:|---|")?;
-        for Bound { what, wanted, measured, kept } in self.0 {
+        for Verdict { what, wanted, measured, kept } in self.0 {
             writeln!(f, "| {what} | {wanted} | {measured} | {} |", if *kept { "kept" } else { "**not kept**" })?;
         }
         Ok(())
@@ -47,10 +65,10 @@ mod tests {
 
     #[test]
     fn what_is_not_kept_is_said() {
-        let bound = |what: &str, kept| Bound { what: what.to_owned(), wanted: "1".to_owned(), measured: "2".to_owned(), kept };
-        let all = [bound("a", true), bound("b", false)];
-        assert_eq!(Bounds(&all).broken(), Some("1 of 2 bounds are not kept: b: 2, 1 wanted".to_owned()));
-        assert_eq!(Bounds(&all[..1]).broken(), None);
-        assert!(Bounds(&all).to_string().contains("| b | 1 | 2 | **not kept** |"));
+        let verdict = |what: &str, kept| Verdict { what: what.to_owned(), wanted: "1".to_owned(), measured: "2".to_owned(), kept };
+        let all = [verdict("a", true), verdict("b", false)];
+        assert_eq!(Verdicts(&all).kept(), Err("1 of 2 bounds are not kept: b: 2, 1 wanted".to_owned()));
+        assert_eq!(Verdicts(&all[..1]).kept(), Ok(()));
+        assert!(Verdicts(&all).to_string().contains("| b | 1 | 2 | **not kept** |"));
     }
 }

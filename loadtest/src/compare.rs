@@ -4,17 +4,19 @@
 //! as data; [`results`](crate::results) makes text and pictures of it.
 
 mod house;
+mod jobs;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use self::house::{Origin, Server};
 
 use self::house::{Cores, House};
+use self::jobs::{Job, jobs};
 use crate::affinity;
 use crate::machine::Machine;
 use crate::peer::Kind;
 use crate::plan::Plan;
-use crate::results::{Bound, FORMAT, Measure, Results, Round, Side};
+use crate::results::{FORMAT, Measure, Results, Round, Side};
 use crate::scenario::{self, Context};
 use crate::stop;
 
@@ -41,27 +43,21 @@ pub struct Settings {
 /// Runs the plans one after another.
 ///
 /// # Errors
-/// A sentence: a plan is none, our CDN does not start, or a round of either side failed: no figures come of a run that has one.
+/// A sentence, or several, one a line: plans are none, our CDN or a peer does not start, or a round of ours failed: no figures come of a run that has
+/// one. A peer whose round failed is told as such.
 pub async fn run(settings: &Settings) -> Result<Results, String> {
-    let mut plans = Vec::with_capacity(settings.plans.len());
-    for path in &settings.plans {
-        let mut plan = Plan::read(path)?;
-        plan.rounds = settings.rounds.unwrap_or(plan.rounds);
-        plan.load.seconds = settings.seconds.unwrap_or(plan.load.seconds);
-        plan.check(path)?;
-        plans.push((path.parent().map(PathBuf::from).unwrap_or_default(), plan));
-    }
+    let jobs = jobs(settings)?;
     let cores = Cores::of_this_machine()?;
-    let mut measures = Vec::with_capacity(plans.len());
-    for (folder, plan) in &plans {
-        let name = plan.scenario.name();
-        measures.push(measure(settings, folder, plan, cores).await.map_err(|why| format!("{name}: {why}"))?);
+    let versions = versions(settings).await?;
+    let mut measures = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        measures.push(measure(settings, job, cores).await.map_err(|why| format!("{}: {why}", job.name))?);
     }
     Ok(Results {
         format: FORMAT,
         made: httpdate::fmt_http_date(std::time::SystemTime::now()),
         machine: Machine::this(),
-        versions: versions(settings).await?,
+        versions,
         revision: settings.revision.clone(),
         server_core: cores.server,
         generator_core: cores.generator,
@@ -80,7 +76,9 @@ async fn versions(settings: &Settings) -> Result<Vec<String>, String> {
     Ok(versions)
 }
 
-async fn measure(settings: &Settings, folder: &std::path::Path, plan: &Plan, cores: Cores) -> Result<Measure, String> {
+async fn measure(settings: &Settings, job: &Job, cores: Cores) -> Result<Measure, String> {
+    let Job { name, folder, plan } = job;
+    let asked = plan.asked(folder)?;
     let installed: Vec<Kind> = settings.peers.iter().copied().filter(|kind| kind.is_installed()).collect();
     let house = House::start(plan, &settings.skerry, &installed, cores).await?;
     // Whatever ends the measuring, what was started is ended after it.
@@ -92,45 +90,35 @@ async fn measure(settings: &Settings, folder: &std::path::Path, plan: &Plan, cor
     let mut sides = sides?;
     for kind in settings.peers.iter().filter(|kind| !kind.is_installed()) {
         let absent = Some(format!("not installed (package {})", kind.package()));
-        sides.push(Side { name: kind.to_string(), rounds: Vec::new(), absent });
+        sides.push(Side { name: kind.to_string(), rounds: Vec::new(), absent, failed: None });
     }
     let mut notes = Vec::new();
     if cores.server.is_none() {
         notes.push("Server and generator share the only core of this machine.".to_owned());
     }
-    let bounds = plan.bounds.iter();
-    let bounds = bounds.map(|bound| Bound { figure: bound.figure.clone(), against: bound.against.clone(), ratio_max: bound.ratio_max });
-    Ok(Measure {
-        plan: plan.scenario.name().to_owned(),
-        what: plan.what.clone(),
-        load: plan.load_words(),
-        sides,
-        notes,
-        bounds: bounds.collect(),
-    })
+    Ok(Measure { plan: name.clone(), what: plan.what.clone(), load: plan.load_words(), asked, sides, notes, bounds: plan.bounds.clone() })
 }
 
 /// A round of each side that can be asked so, again and again.
-async fn in_turn(house: &House, folder: &std::path::Path, plan: &Plan, cores: Cores) -> Result<Vec<Side>, String> {
+async fn in_turn(house: &House, folder: &Path, plan: &Plan, cores: Cores) -> Result<Vec<Side>, String> {
     let _held = cores.generator.map(|core| affinity::pin(&[std::process::id()], core)).transpose()?;
-    let mut sides: Vec<Side> =
-        house.servers.iter().map(|server| Side { name: server.name.clone(), rounds: Vec::new(), absent: None }).collect();
+    let side = |server: &Server| Side { name: server.name.clone(), rounds: Vec::new(), absent: absent(plan, server), failed: None };
+    let mut sides: Vec<Side> = house.servers.iter().map(side).collect();
+    if let Some(why) = sides.iter().find(|side| side.name == OURS).and_then(Side::missing) {
+        return Err(format!("{OURS} {why}"));
+    }
     for number in 1..=u64::from(plan.rounds) {
-        for (server, side) in house.servers.iter().zip(&mut sides) {
+        for (server, side) in house.servers.iter().zip(&mut sides).filter(|(_, side)| side.missing().is_none()) {
             match round(house, folder, plan, server, number).await {
-                Ok(Some(round)) => side.rounds.push(round),
-                Ok(None) => {}
+                Ok(round) => side.rounds.push(round),
                 Err(why) if server.name == OURS => return Err(format!("{}, round {number}: {why}", server.name)),
-                // A peer that cannot do it is told so; its figures of the rounds before are none.
-                Err(why) => side.absent = Some(why),
-            }
-            if side.absent.is_none() {
-                side.absent = absent(plan, server);
+                // What it did in the rounds before is no measure of a server that answers wrongly or too late.
+                Err(why) => {
+                    side.failed = Some(format!("round {number}: {why}"));
+                    side.rounds.clear();
+                }
             }
         }
-    }
-    for side in sides.iter_mut().filter(|side| side.absent.is_some()) {
-        side.rounds.clear();
     }
     Ok(sides)
 }
@@ -144,7 +132,7 @@ fn absent(plan: &Plan, server: &Server) -> Option<String> {
     }
 }
 
-async fn round(house: &House, folder: &std::path::Path, plan: &Plan, server: &Server, number: u64) -> Result<Option<Round>, String> {
-    let (Ok(clients), None) = (&server.clients, absent(plan, server)) else { return Ok(None) };
-    scenario::round(&Context { plan, folder, server, clients, origin: &house.origin, number }).await.map(Some)
+async fn round(house: &House, folder: &Path, plan: &Plan, server: &Server, number: u64) -> Result<Round, String> {
+    let clients = server.clients.as_ref().map_err(Clone::clone)?;
+    scenario::round(&Context { plan, folder, server, clients, origin: &house.origin, number }).await
 }

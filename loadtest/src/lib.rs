@@ -13,6 +13,7 @@ mod control;
 pub mod draw;
 pub mod drive;
 pub mod endpoints;
+mod file;
 pub mod front;
 pub mod machine;
 pub mod nodes;

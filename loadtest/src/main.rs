@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use serde::Serialize;
 use skerry_loadtest::arrivals::Arrivals;
-use skerry_loadtest::bound::{Bound, Bounds};
+use skerry_loadtest::bound::{Verdict, Verdicts};
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
 use skerry_loadtest::drive::{self, Objects, Plan, Until};
@@ -124,7 +124,7 @@ struct Compare {
     revision: Option<String>,
 }
 
-/// One file: its page. Two: which differences are larger than their spread.
+/// One file: its page. Two: which differences are beyond their spread.
 #[derive(Debug, Args)]
 struct Report {
     /// The file that `compare --json FILE` wrote; with `new`, the one before.
@@ -300,28 +300,32 @@ async fn run_compare(options: Compare) -> Result<(), String> {
         revision: options.revision,
     };
     let results = compare::run(&settings).await?;
+    // Before files are written: one that cannot be takes nothing of it away.
+    print!("{}", results::markdown(&results));
+    let mut faults = Vec::new();
     if let Some(path) = &options.json {
-        results::write(path, &results)?;
+        faults.extend(results::write(path, &results).err());
     }
     if let Some(path) = &options.html {
-        write(path, &results::html(&results)?)?;
+        faults.extend(results::html(&results).and_then(|page| write(path, &page)).err());
     }
-    print!("{}", results::markdown(&results));
-    refuse(&results)
+    faults.extend(results.failures());
+    fail_for(&faults)
 }
 
-/// A measure that is refused fails the command, whatever else was measured.
-fn refuse(results: &results::Results) -> Result<(), String> {
-    match results.refusals() {
-        refusals if refusals.is_empty() => Ok(()),
-        refusals => Err(refusals.join("\nskerry-loadtest: ")),
-    }
+/// Fails for everything that is wrong with what was told, if anything is.
+fn fail_for(faults: &[String]) -> Result<(), String> {
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\nskerry-loadtest: ")) }
 }
 
 fn report(options: &Report) -> Result<(), String> {
     let old = results::read(&options.results)?;
     match (&options.new, &options.html) {
-        (Some(new), _) => print!("{}", results::difference(&old, &results::read(new)?).markdown()),
+        (Some(new), _) => {
+            let difference = results::difference(&old, &results::read(new)?);
+            print!("{}", difference.markdown());
+            return fail_for(&difference.refused);
+        }
         (None, Some(path)) => write(path, &results::html(&old)?)?,
         (None, None) => print!("{}", results::markdown(&old)),
     }
@@ -380,17 +384,13 @@ async fn run_steering(options: Steering) -> Result<(), String> {
     tell(&figures, &figures.bounds("skerry"), options.json)
 }
 
-/// Writes and prints figures, and says which bounds are not kept: that is no failure of the run, whose figures are sound.
-fn tell(figures: &(impl Serialize + Display), bounds: &[Bound], json: Option<PathBuf>) -> Result<(), String> {
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(figures).map_err(|error| error.to_string())?;
-        std::fs::write(&path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
+/// Prints and writes figures. A bound that is not kept fails the command once both is done.
+fn tell(figures: &(impl Serialize + Display), verdicts: &[Verdict], json: Option<PathBuf>) -> Result<(), String> {
     println!("{figures}");
-    if let Some(broken) = Bounds(bounds).broken() {
-        eprintln!("skerry-loadtest: {broken}");
+    if let Some(path) = json {
+        write(&path, &(serde_json::to_string_pretty(figures).map_err(|error| error.to_string())? + "\n"))?;
     }
-    Ok(())
+    Verdicts(verdicts).kept()
 }
 
 fn page(options: &Page) -> Result<(), String> {

@@ -25,6 +25,7 @@ pub use self::figures::{Batches, Cost, Figures, Spread};
 use self::fleet::{Fleet, Size};
 use crate::control::Control;
 use crate::machine::Machine;
+use crate::plan::faults::Faults;
 use crate::processor;
 
 /// The most nodes.
@@ -85,22 +86,20 @@ impl Settings {
     /// Whether they are within their bounds.
     ///
     /// # Errors
-    /// A sentence that names the bound.
+    /// A sentence for each that is not, one a line, which names the bound.
     pub fn check(&self) -> Result<(), String> {
-        let within = |name: &str, value: u64, least: u64, most: u64| {
-            let fits = (least..=most).contains(&value);
-            if fits { Ok(()) } else { Err(format!("{name} = {value} is not between {least} and {most}")) }
-        };
-        within("edges", self.edges as u64, 1, NODES_MAX as u64)?;
-        within("edges with shields", (self.edges.saturating_add(self.shields)) as u64, 1, NODES_MAX as u64)?;
-        within("sites", self.sites as u64, 1, SITES_MAX as u64)?;
-        within("purges", self.purges as u64, 1, ROUNDS_MAX as u64)?;
-        within("pause_ms", self.pause_ms, 0, PAUSE_MS_MAX)?;
-        within("batch_rate", self.batch_rate as u64, 1, RATE_MAX as u64)?;
-        within("batch_urls", self.batch_urls as u64, 1, URLS_MAX as u64)?;
-        within("batch_seconds", self.batch_seconds, 1, SECONDS_MAX)?;
-        within("batch_rate * batch_seconds / batch_urls", self.batches() as u64, 1, ROUNDS_MAX as u64)?;
-        within("changes", self.changes as u64, 1, ROUNDS_MAX as u64)
+        let mut faults = Faults::default();
+        faults.within("edges", self.edges, 1, NODES_MAX);
+        faults.within("edges with shields", self.edges.saturating_add(self.shields), 1, NODES_MAX);
+        faults.within("sites", self.sites, 1, SITES_MAX);
+        faults.within("purges", self.purges, 1, ROUNDS_MAX);
+        faults.within("pause_ms", self.pause_ms, 0, PAUSE_MS_MAX);
+        faults.within("batch_rate", self.batch_rate, 1, RATE_MAX);
+        faults.within("batch_urls", self.batch_urls, 1, URLS_MAX);
+        faults.within("batch_seconds", self.batch_seconds, 1, SECONDS_MAX);
+        faults.within("batch_rate * batch_seconds / batch_urls", self.batches(), 1, ROUNDS_MAX);
+        faults.within("changes", self.changes, 1, ROUNDS_MAX);
+        faults.into_result()
     }
 
     fn nodes(&self) -> usize {
@@ -392,6 +391,8 @@ mod tests {
             let why = wrong.check().unwrap_err();
             assert!(why.starts_with(says), "{why}");
         }
+        let both = Settings { edges: 0, shields: 0, changes: 0, ..settings() }.check().unwrap_err();
+        assert_eq!(both.lines().count(), 3, "{both}");
     }
 
     #[test]

@@ -2,20 +2,24 @@
 //!
 //! Owns reading and checking; all faults are told at once. Runs nothing.
 
+mod asked;
 mod check;
+pub(crate) mod faults;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Arrivals;
+use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{self, Sizes};
 use crate::object::Kind;
+use crate::{file, scenario, settings};
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
     /// Objects that are stored.
@@ -54,10 +58,15 @@ impl Scenario {
             Self::SlowClients => "slow-clients",
         }
     }
+
+    /// The names of the figures that only some scenarios have, and this one may have.
+    pub fn figures(self) -> impl Iterator<Item = &'static str> {
+        scenario::figures(self)
+    }
 }
 
 /// A plan.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// What is measured.
@@ -99,6 +108,11 @@ pub const ROUNDS_MAX: u32 = 99;
 /// The most edges of a plan.
 pub const EDGES_MAX: u32 = 8;
 
+/// The scenarios that have a command of their own.
+const OTHER_COMMANDS: [&str; 3] = ["nodes", "steering", "soak"];
+/// The longest file of lengths, in bytes: some 40 for each line that it may have.
+const SIZES_BYTES_MAX: u64 = 4 << 20;
+
 const fn default_rounds() -> u32 {
     3
 }
@@ -108,7 +122,7 @@ const fn default_edges() -> u32 {
 }
 
 /// How it is asked.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Load {
     /// `h1`, `h2` or `h3`.
@@ -135,7 +149,7 @@ impl Default for Load {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Objects {
     /// How many there are at one time.
@@ -184,7 +198,7 @@ impl Default for Objects {
 }
 
 /// How the origin behaves.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Origin {
     /// How long it waits before each answer, in milliseconds: up to 60,000.
@@ -192,7 +206,7 @@ pub struct Origin {
 }
 
 /// Many clients at once.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Herd {
     /// How many clients.
@@ -202,7 +216,7 @@ pub struct Herd {
 }
 
 /// A live stream.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Live {
     /// How many viewers.
@@ -216,7 +230,7 @@ pub struct Live {
 }
 
 /// Large files.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
     /// How many clients, each with a file of its own rank.
@@ -230,7 +244,7 @@ pub struct Download {
 }
 
 /// Purges.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Purge {
     /// Purges a second, each of one tag.
@@ -238,7 +252,7 @@ pub struct Purge {
 }
 
 /// Slow readers.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     /// How many.
@@ -249,26 +263,20 @@ pub struct Slow {
     pub bytes: u64,
 }
 
-/// A bound of a figure.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bound {
-    /// The name of the figure.
-    pub figure: String,
-    /// The side that it is compared with.
-    pub against: String,
-    /// The most that ours may be, as a multiple.
-    pub ratio_max: f64,
-}
-
 impl Plan {
     /// Reads a plan and checks it.
     ///
     /// # Errors
     /// A sentence for each fault, one a line: the file cannot be read, is no plan, or names what cannot be done.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let text = file::read(path, settings::PLAN_BYTES_MAX)?;
         let wrong = |why: &str| format!("{} is no plan: {}", path.display(), why.trim_end());
+        if let Some(command) = other_command(&text) {
+            let path = path.display();
+            return Err(format!(
+                "{path} is a plan of `{command}`, which has a command of its own: skerry-loadtest {command} --plan {path}"
+            ));
+        }
         let plan: Self = toml::from_str(&text).map_err(|error| wrong(&error.to_string()))?;
         plan.check(path)?;
         Ok(plan)
@@ -280,8 +288,7 @@ impl Plan {
     /// A sentence for each fault, one a line.
     pub fn check(&self, path: &Path) -> Result<(), String> {
         let faults = self.faults(path.parent().unwrap_or(Path::new(".")));
-        let sentences: Vec<String> = faults.iter().map(|fault| format!("{} cannot be run: {fault}", path.display())).collect();
-        if sentences.is_empty() { Ok(()) } else { Err(sentences.join("\n")) }
+        faults.into_result_of(&format!("{} cannot be run: ", path.display()))
     }
 
     /// How long a round is.
@@ -348,7 +355,7 @@ impl Plan {
             (None, Some(median), Some(p99), Some(max), None) => Ok(Sizes::LogNormal { median, p99, max }),
             (None, None, None, None, Some(file)) => {
                 let path = folder.join(file);
-                let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+                let text = file::read(&path, SIZES_BYTES_MAX)?;
                 Sizes::listed(&text).map_err(|why| format!("{}: {why}", path.display()))
             }
             _ => Err("objects have one of bytes, bytes_file, and bytes_median with bytes_p99 and bytes_max".to_owned()),
@@ -375,6 +382,13 @@ impl Plan {
             seed,
         })
     }
+}
+
+/// The command that a plan is for, where it has one of its own.
+fn other_command(text: &str) -> Option<&'static str> {
+    let table: toml::Table = text.parse().ok()?;
+    let named = table.get("scenario")?.as_str()?;
+    OTHER_COMMANDS.into_iter().find(|command| *command == named)
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What a side-by-side run measured: the data, its file, and what it means.
 //!
 //! Owns the format that is written and read, and the rules by which a measure is believed. Never measures, and never shows a figure of a
-//! measure that it refuses.
+//! measure that it refuses, unless for having too few rounds alone, which it then says.
 
+mod belief;
 mod difference;
 mod figures;
 mod file;
 mod html;
+mod judged;
 mod lines;
 mod markdown;
 mod page;
@@ -23,13 +25,15 @@ pub use self::difference::{Change, Difference, difference};
 pub use self::figures::{FIGURES, Figure};
 pub use self::file::{read, write};
 pub use self::html::html;
+pub use self::judged::Judged;
 pub use self::markdown::markdown;
-pub use self::spread::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT, Spread};
+pub use self::spread::{OTHERS_MAX_PERCENT, ROUNDS_MIN, SPREAD_MAX_PERCENT, Spread};
+use crate::bound::Bound;
 use crate::machine::Machine;
 use crate::report::Latency;
 
 /// The format of the file. A file of another one is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The most buckets that the histogram of a round may have.
 pub const BUCKETS_MAX: usize = 500;
 
@@ -59,12 +63,14 @@ pub struct Results {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measure {
-    /// The name of its plan; there is one measure of a plan.
+    /// The name of its plan, which is that of the plan's file; there is one measure of a plan.
     pub plan: String,
     /// What is measured, in one sentence.
     pub what: String,
     /// The load in words: "open loop, 2000 requests/s, Poisson, 16 connections, HTTP/1.1".
     pub load: String,
+    /// Every setting of the plan that makes the load what it is, by its name: "load.connections". Measures are compared where these are equal.
+    pub asked: BTreeMap<String, serde_json::Value>,
     /// Ours first, then what stands beside it.
     pub sides: Vec<Side>,
     /// Warnings, in words.
@@ -73,28 +79,18 @@ pub struct Measure {
     pub bounds: Vec<Bound>,
 }
 
-/// How large a figure of the first side may be, beside that of another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bound {
-    /// The name of the figure: "`cpu_us`", or one of [`Round::further`].
-    pub figure: String,
-    /// The name of the other side.
-    pub against: String,
-    /// The most that the median of the ratios of the rounds may be.
-    pub ratio_max: f64,
-}
-
 /// One server of a measure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Side {
     /// Its name: "skerry", "nginx".
     pub name: String,
-    /// Every round, in their order; as many as every other side has, or none if it is absent.
+    /// Every round, in their order; as many as every other side has, or none if it is absent or failed.
     pub rounds: Vec<Round>,
-    /// Why it was not measured, if it was not.
+    /// Why it could not be asked so, if it could not: it is not installed, or does not speak what is asked.
     pub absent: Option<String>,
+    /// What went wrong, if a round of it failed: an answer was wrong or missing, or the rate was not reached.
+    pub failed: Option<String>,
 }
 
 /// What one round of one side measured.

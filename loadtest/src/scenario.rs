@@ -23,6 +23,23 @@ use crate::results::Round;
 /// The share of answers, in percent, that must be what a scenario is named for: hits, or misses.
 const AS_NAMED_MIN_PERCENT: u64 = 99;
 
+/// What a round of every scenario may have among its further figures.
+const FIGURES: &[&str] =
+    &["origin_requests", "origin_bytes", "origin_cpu_s", "sent_late_p99_us", "generator_busy_percent", "server_busy_percent"];
+
+/// The names of what a round of a scenario may have among its further figures.
+pub(crate) fn figures(scenario: Scenario) -> impl Iterator<Item = &'static str> {
+    let own = match scenario {
+        Scenario::Hit | Scenario::Miss | Scenario::SlowOrigin | Scenario::Mixed => &[],
+        Scenario::Herd => herd::FIGURES,
+        Scenario::Live => live::FIGURES,
+        Scenario::Download => download::FIGURES,
+        Scenario::PurgeStorm => purging::FIGURES,
+        Scenario::SlowClients => slow::FIGURES,
+    };
+    FIGURES.iter().chain(own).copied()
+}
+
 /// One round.
 pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,

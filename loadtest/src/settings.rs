@@ -4,15 +4,17 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-/// Bytes of a plan.
-const PLAN_BYTES_MAX: usize = 64 << 10;
+use crate::file;
+
+/// The longest plan, in bytes.
+pub(crate) const PLAN_BYTES_MAX: u64 = 64 << 10;
 
 /// The settings of a scenario from a plan's file.
 ///
 /// # Errors
 /// A sentence: it cannot be read, is of another scenario, or says what is not known.
 pub fn read<T: DeserializeOwned>(path: &Path, scenario: &str) -> Result<T, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = file::read(path, PLAN_BYTES_MAX)?;
     parse(&text, scenario).map_err(|why| format!("{}: {why}", path.display()))
 }
 
@@ -21,9 +23,6 @@ pub fn read<T: DeserializeOwned>(path: &Path, scenario: &str) -> Result<T, Strin
 /// # Errors
 /// A sentence, as [`read`].
 pub fn parse<T: DeserializeOwned>(text: &str, scenario: &str) -> Result<T, String> {
-    if text.len() > PLAN_BYTES_MAX {
-        return Err(format!("the plan has {} bytes; at most {PLAN_BYTES_MAX} are read", text.len()));
-    }
     let mut table: toml::Table = text.parse().map_err(|error| format!("the plan is not TOML: {error}"))?;
     match table.remove("scenario") {
         Some(toml::Value::String(named)) if named == scenario => {}
@@ -69,5 +68,10 @@ mod tests {
             let why = read(text).expect_err(text);
             assert!(why.contains(says), "{why}");
         }
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plan.toml");
+        std::fs::write(&path, "#".repeat((64 << 10) + 1)).expect("written");
+        let why = super::read::<Sample>(&path, "sample").expect_err("long");
+        assert!(why.ends_with("/plan.toml has more than 65536 bytes, which are the most that are read"), "{why}");
     }
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub use self::choosers::{Chooser, Geography, Measurement, Oracle, Skerry};
 pub use self::figures::{Choices, Figures};
 pub use self::world::World;
+use crate::plan::faults::Faults;
 
 /// The most nodes.
 pub const NODES_MAX: usize = 500;
@@ -63,22 +64,20 @@ impl Settings {
     /// Whether they are within their bounds.
     ///
     /// # Errors
-    /// A sentence that names the bound.
+    /// A sentence for each that is not, one a line, which names the bound.
     pub fn check(&self) -> Result<(), String> {
-        let within = |name: &str, value: f64, least: f64, most: f64| {
-            let fits = (least..=most).contains(&value);
-            if fits { Ok(()) } else { Err(format!("{name} = {value} is not between {least} and {most}")) }
-        };
-        within("nodes", self.nodes as f64, 2.0, NODES_MAX as f64)?;
-        within("prefixes", self.prefixes as f64, 1.0, PREFIXES_MAX as f64)?;
-        within("zipf", self.zipf, 0.0, 2.0)?;
-        within("headroom", self.headroom, 1.0, 100.0)?;
-        within("stretch_percent", self.stretch_percent, 0.0, 100.0)?;
-        within("noise_percent", self.noise_percent, 0.0, 100.0)?;
-        within("detour_percent", self.detour_percent, 0.0, 100.0)?;
-        within("changing_percent", self.changing_percent, 0.0, 100.0)?;
-        within("flash_factor", self.flash_factor, 1.0, 100.0)?;
-        within("flash_minutes", self.flash_minutes, 0.0, 40.0)
+        let mut faults = Faults::default();
+        faults.within("nodes", self.nodes, 2, NODES_MAX);
+        faults.within("prefixes", self.prefixes, 1, PREFIXES_MAX);
+        faults.within("zipf", self.zipf, 0.0, 2.0);
+        faults.within("headroom", self.headroom, 1.0, 100.0);
+        faults.within("stretch_percent", self.stretch_percent, 0.0, 100.0);
+        faults.within("noise_percent", self.noise_percent, 0.0, 100.0);
+        faults.within("detour_percent", self.detour_percent, 0.0, 100.0);
+        faults.within("changing_percent", self.changing_percent, 0.0, 100.0);
+        faults.within("flash_factor", self.flash_factor, 1.0, 100.0);
+        faults.within("flash_minutes", self.flash_minutes, 0.0, 40.0);
+        faults.into_result()
     }
 }
 
@@ -194,7 +193,7 @@ mod tests {
         let figures = run(&small()).await.unwrap();
         assert_eq!(run(&small()).await.unwrap(), figures);
         assert!(run(&Settings { seed: 2, ..small() }).await.unwrap() != figures);
-        let broken: Vec<_> = figures.bounds("oracle").into_iter().filter(|bound| !bound.kept).collect();
+        let broken: Vec<_> = figures.bounds("oracle").into_iter().filter(|verdict| !verdict.kept).collect();
         assert!(broken.is_empty(), "{broken:?}\n{figures}");
     }
 
@@ -204,7 +203,7 @@ mod tests {
         let [oracle, geography, skerry] = ["oracle", "geography", "skerry"].map(|name| figures.of(name).unwrap());
         assert!(geography.mean_ms > oracle.mean_ms * 1.1 && geography.near_percent < 90.0, "{figures}");
         assert!(skerry.mean_ms > oracle.mean_ms * 1.1 && skerry.near_percent < 90.0, "{figures}");
-        assert!(figures.bounds("skerry").iter().any(|bound| !bound.kept) && figures.to_string().contains("**not kept**"));
+        assert!(figures.bounds("skerry").iter().any(|verdict| !verdict.kept) && figures.to_string().contains("**not kept**"));
     }
 
     #[tokio::test]
@@ -241,5 +240,7 @@ mod tests {
             let why = wrong.check().unwrap_err();
             assert!(why.starts_with(says), "{why}");
         }
+        let both = Settings { nodes: 1, zipf: 3.0, ..plan() }.check().unwrap_err();
+        assert_eq!(both, "nodes = 1 is not between 2 and 500\nzipf = 3 is not between 0 and 2");
     }
 }

@@ -1,8 +1,14 @@
 //! Small plans against a whole CDN of this workspace's binary, beside nginx: what each scenario is for must show in its figures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::house::{loadtest, said};
+use rustix::process::{Pid, Signal, kill_process};
+use skerry_loadtest::plan::Plan;
+use skerry_loadtest::processor;
+
+use crate::house::{DEADLINE_S, loadtest, said};
 
 /// The binary beside this crate's own; a run of the whole workspace has built it.
 fn skerry() -> String {
@@ -11,7 +17,19 @@ fn skerry() -> String {
     path.display().to_string()
 }
 
-/// Runs a plan with one round of a side; the rounds of ours and of nginx, where it was asked for, and why it was not measured.
+/// Whether what a round of ours has further is what its plan's scenario says to have.
+fn has_the_figures_of_its_scenario(plan: &Path, round: &serde_json::Value) {
+    let known: Vec<&str> = Plan::read(plan).expect("a plan").scenario.figures().collect();
+    let further = round["further"].as_object().expect("further figures");
+    for name in further.keys() {
+        assert!(known.contains(&name.as_str()), "{name} is none of {known:?}");
+    }
+    for name in known.iter().filter(|name| !["sent_late_p99_us", "generator_busy_percent", "server_busy_percent"].contains(name)) {
+        assert!(further.contains_key(*name), "no {name} in {further:?}");
+    }
+}
+
+/// Runs a plan with one round of a side, from which nothing may be concluded, so that it fails whatever it measures; the rounds of ours and of nginx, where it was asked for, and why it was not measured.
 async fn compare(plan: &str, peers: &[&str]) -> (serde_json::Value, Vec<serde_json::Value>) {
     let folder = tempfile::tempdir().expect("a folder");
     let (plan_path, json) = (folder.path().join("plan.toml"), folder.path().join("out.json"));
@@ -22,8 +40,11 @@ async fn compare(plan: &str, peers: &[&str]) -> (serde_json::Value, Vec<serde_js
     let text = std::fs::read_to_string(&json).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
     let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let sides = results["measures"][0]["sides"].as_array().expect("sides").clone();
-    assert_eq!(sides[0]["name"], "skerry");
+    assert_eq!((&results["measures"][0]["plan"], &sides[0]["name"]), (&"plan".into(), &"skerry".into()));
     assert_eq!(sides[0]["rounds"].as_array().map(Vec::len), Some(1), "{sides:?}");
+    has_the_figures_of_its_scenario(Path::new(&plan_path), &sides[0]["rounds"][0]);
+    assert_eq!(output.status.code(), Some(1), "{stdout}{stderr}");
+    assert!(stderr.contains("skerry-loadtest: plan: "), "{stderr}");
     (sides[0]["rounds"][0].clone(), sides)
 }
 
@@ -121,6 +142,105 @@ async fn a_slow_origin_and_slow_clients_show_as_what_they_are() {
                 [slow]\nclients = 40\nrate = 8192\nbytes = 400000\n";
     let (ours, _) = compare(plan, &[]).await;
     assert_eq!((further(&ours, "slow_clients"), further(&ours, "slow_clients_cut_off"), &ours["hits"]), (40.0, 0.0, &100.into()), "{ours}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_ends_in_the_middle_fails_the_command_once_all_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan, json) = (folder.path().join("dies.toml"), folder.path().join("out.json"));
+    let text = "rounds = 2\nscenario = \"hit\"\nwhat = \"A test.\"\n[load]\nconnections = 8\nseconds = 4\n[objects]\ncount = 10\n";
+    std::fs::write(&plan, text).expect("written");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_skerry-loadtest"));
+    command.arg("compare").arg(&plan).args(["--skerry", &skerry(), "--peer", "nginx", "--json"]).arg(&json);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it runs");
+    let pid = child.id().expect("a process");
+    let killing = tokio::spawn(async move {
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        while !kill_busy_nginx(pid) {
+            looks.tick().await;
+        }
+    });
+    let output = tokio::time::timeout(Duration::from_secs(DEADLINE_S), child.wait_with_output()).await;
+    let output = output.expect("in time").expect("it runs");
+    killing.abort();
+    let (stdout, stderr) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stdout.contains("# Side by side") && stdout.contains("- nginx failed: round 1: "), "{stdout}{stderr}");
+    assert!(stderr.contains("skerry-loadtest: dies: nginx failed: round 1: "), "{stderr}");
+    let results: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("a file")).expect("JSON");
+    let sides = &results["measures"][0]["sides"];
+    assert_eq!((sides[0]["rounds"].as_array().map(Vec::len), sides[1]["rounds"].as_array().map(Vec::len)), (Some(2), Some(0)), "{sides}");
+    assert!(sides[1]["failed"].is_string() && sides[1]["absent"].is_null(), "{sides}");
+}
+
+/// Kills the nginx that a process has started, once its worker has answered requests; whether it was there.
+fn kill_busy_nginx(pid: u32) -> bool {
+    let title = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let all: Vec<u32> = processor::family(pid).unwrap_or_default();
+    let find = |what: &str| all.iter().copied().find(|pid| title(*pid).starts_with(what));
+    let (Some(master), Some(worker)) = (find("nginx: master"), find("nginx: worker")) else { return false };
+    let is_busy = processor::used(&[worker]).is_ok_and(|used| used > Duration::from_millis(50));
+    // The first of them would replace the other.
+    for pid in [master, worker].into_iter().filter(|_| is_busy) {
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a number")).expect("a process");
+        kill_process(pid, Signal::KILL).expect("killed");
+    }
+    is_busy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_written_takes_nothing_of_what_was_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan, page) = (folder.path().join("plan.toml"), folder.path().join("page.html"));
+    std::fs::write(&plan, "rounds = 1\nscenario = \"hit\"\nwhat = \"A test.\"\n[load]\nseconds = 1\n").expect("written");
+    let (plan, page) = (plan.display().to_string(), page.display().to_string());
+    let output = loadtest(&["compare", &plan, "--skerry", &skerry(), "--json", "/nowhere/out.json", "--html", &page]).await;
+    let (stdout, stderr) = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stdout.contains("# Side by side") && stdout.contains("## plan\n"), "{stdout}{stderr}");
+    assert!(stderr.contains("cannot write /nowhere/out.json") && stderr.contains("skerry-loadtest: plan: "), "{stderr}");
+    assert!(std::fs::read_to_string(page).expect("a page").contains("<h2>plan</h2>"));
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_all_plans_is_said_before_anything_is_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let hit = "scenario = \"hit\"\nwhat = \"A test.\"\n";
+    let bound = |figure: &str, against: &str| format!("{hit}[[bounds]]\nfigure = \"{figure}\"\nagainst = \"{against}\"\nratio_max = 1\n");
+    let plans = [
+        write("hit.toml", hit),
+        write("other/hit.toml", hit),
+        write("rounds.toml", &format!("{hit}rounds = 0\nedges = 0\n")),
+        write("figure.toml", &bound("stalls_per_viewer", "nginx")),
+        write("against.toml", &bound("cpu_us", "ngnix")),
+        write("nodes.toml", include_str!("../plans/nodes.toml")),
+    ];
+    let plans: Vec<&str> = plans.iter().map(String::as_str).collect();
+    let arguments = [&["compare", "--skerry", "/nowhere/skerry", "--peer", "nginx,nginx"], &plans[..]].concat();
+    let output = loadtest(&arguments).await;
+    let (stdout, stderr) = said(&output);
+    assert_eq!((output.status.code(), stdout.as_str(), stderr.lines().count()), (Some(1), "", 7), "{stderr}");
+    for said in [
+        "/other/hit.toml is a second plan of the name hit, ",
+        "/rounds.toml cannot be run: rounds = 0 is not between",
+        "/rounds.toml cannot be run: edges = 0 is not between",
+        "/figure.toml cannot be run: bounds: figure = `stalls_per_viewer` is none of hit; these are: cpu_us, ",
+        "/against.toml cannot be run: bounds: against = `ngnix` is no peer; these are: nginx, varnish, trafficserver",
+        "/nodes.toml is a plan of `nodes`, which has a command of its own: skerry-loadtest nodes --plan ",
+        "the peer nginx is given twice",
+    ] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+    // A bound beside a peer that is not asked for is no fault: the next thing that is missing is the CDN.
+    let good = write("good.toml", &bound("cpu_us", "varnish"));
+    let output = loadtest(&["compare", "--skerry", "/nowhere/skerry", "--peer", "nginx", &good]).await;
+    assert!(said(&output).1.contains("cannot run /nowhere/skerry"), "{}", said(&output).1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,5 +6,6 @@ mod house;
 mod open_loop;
 mod peers;
 mod protocols;
+mod report;
 mod runs;
 mod steering;

@@ -14,7 +14,7 @@ async fn a_small_world_is_simulated_alike_each_time_and_says_which_bounds_are_no
     std::fs::write(&plan, small).expect("written");
     let first = loadtest(&["steering", "--plan", &plan, "--json", &json]).await;
     let (table, warning) = said(&first);
-    assert!(first.status.success(), "{warning}");
+    assert_eq!(first.status.code(), Some(1), "{warning}");
     assert!(table.contains("| oracle |") && table.contains("| geography |") && table.contains("| skerry |"), "{table}");
     assert!(table.contains("**not kept**") && warning.contains("bounds are not kept: "), "{table}\n{warning}");
     let figures = std::fs::read(&json).expect("figures");

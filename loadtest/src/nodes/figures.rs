@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Bound, Bounds};
+use crate::bound::{Verdict, Verdicts};
 use crate::machine::Machine;
 
 /// The bounds: of a purge in force everywhere, of URLs a second, of the time the last of them may lag, of a change in force everywhere, and of memory.
@@ -130,8 +130,8 @@ pub struct Figures {
 impl Figures {
     /// The bounds that were set for a thousand nodes.
     #[must_use]
-    pub fn bounds(&self) -> Vec<Bound> {
-        let time = |what: &str, measured: u64, most: u64| Bound {
+    pub fn bounds(&self) -> Vec<Verdict> {
+        let time = |what: &str, measured: u64, most: u64| Verdict {
             what: what.to_owned(),
             wanted: format!("< {}", ms(most)),
             measured: ms(measured),
@@ -141,14 +141,14 @@ impl Figures {
         vec![
             time("a purge in force on all nodes, p50", self.applied.p50_us, PURGE_P50_US),
             time("a purge in force on all nodes, p99", self.applied.p99_us, PURGE_P99_US),
-            Bound {
+            Verdict {
                 what: "purges sustained in batches, in force on all nodes within 1 s of the last".to_owned(),
                 wanted: format!(">= {RATE} a second"),
                 measured: format!("{rate} a second sent, {accepted} of {requests} requests accepted, {last_lag_ms:.0} ms for the last"),
                 kept: rate >= RATE && accepted == requests && last_lag_ms <= LAG_MS,
             },
             time("a change of a site in force on all nodes, p99", self.changes.p99_us, CHANGE_P99_US),
-            Bound {
+            Verdict {
                 what: format!("memory of the control plane with {} sites", self.sites),
                 wanted: format!("< {}", mib(RESIDENT)),
                 measured: mib(self.resident_peak),
@@ -201,7 +201,7 @@ impl Display for Figures {
             writeln!(f, "| {what} | {seconds:.1} | {control_s:.2} | {nodes_s:.2} |")?;
         }
         writeln!(f, "\nThe control plane had {} resident at the end, {} at most.\n", mib(self.resident), mib(self.resident_peak))?;
-        Bounds(&self.bounds()).fmt(f)
+        Verdicts(&self.bounds()).fmt(f)
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
             resident_peak: RESIDENT - 1,
             reconnects: 0,
         };
-        let broken = |figures: &Figures| figures.bounds().iter().filter(|bound| !bound.kept).count();
+        let broken = |figures: &Figures| figures.bounds().iter().filter(|verdict| !verdict.kept).count();
         assert_eq!(broken(&fine), 0, "{fine}");
         assert!((batches.urls_per_s() - 500.0).abs() < 1e-9);
         let slow = Spread { p50_us: PURGE_P50_US, p99_us: CHANGE_P99_US, ..spread };

@@ -3,10 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::faults::Faults;
 use super::{EDGES_MAX, Plan, ROUNDS_MAX, Scenario};
+use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{BYTES_MAX, OBJECTS_MAX, Sizes};
 use crate::drive::{AT_ONCE_MAX, CONNECTIONS_MAX, STREAMS_MAX};
+use crate::peer::Kind;
+use crate::results::FIGURES;
 
 /// The longest round, in seconds.
 const SECONDS_MAX: f64 = 3_600.0;
@@ -20,94 +24,75 @@ const TIMES_MAX: u32 = 1_000;
 const PURGES_MAX: f64 = 1_000.0;
 
 impl Plan {
-    /// Everything that is wrong with it, in sentences.
-    pub(super) fn faults(&self, folder: &Path) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut must = |holds: bool, fault: String| {
-            if !holds {
-                faults.push(fault);
-            }
-        };
-        must((1..=ROUNDS_MAX).contains(&self.rounds), format!("rounds = {} is not between 1 and {ROUNDS_MAX}", self.rounds));
-        must((1..=EDGES_MAX).contains(&self.edges), format!("edges = {} is not between 1 and {EDGES_MAX}", self.edges));
-        must(!self.what.trim().is_empty(), "what = \"\" tells a reader nothing: write a sentence".to_owned());
+    /// Everything that is wrong with it.
+    pub(super) fn faults(&self, folder: &Path) -> Faults {
+        let mut faults = Faults::default();
+        faults.within("rounds", self.rounds, 1, ROUNDS_MAX);
+        faults.within("edges", self.edges, 1, EDGES_MAX);
+        faults.must(!self.what.trim().is_empty(), "what = \"\" tells a reader nothing: write a sentence");
         let delay = self.origin.delay_ms;
-        must(delay <= DELAY_MAX_MS, format!("origin.delay_ms = {delay} is more than {DELAY_MAX_MS}"));
-        for bound in &self.bounds {
-            let is_one = bound.ratio_max.is_finite() && bound.ratio_max > 0.0;
-            must(is_one, format!("bounds: ratio_max = {} of {} is not above 0", bound.ratio_max, bound.figure));
-        }
-        faults.extend(self.load_faults());
-        faults.extend(self.object_faults(folder));
-        faults.extend(self.scenario_faults());
+        faults.must(delay <= DELAY_MAX_MS, format!("origin.delay_ms = {delay} is more than {DELAY_MAX_MS}"));
+        self.bound_faults(&mut faults);
+        self.load_faults(&mut faults);
+        self.object_faults(folder, &mut faults);
+        self.table_faults(&mut faults);
+        self.scenario_faults(&mut faults);
         faults
     }
 
-    fn load_faults(&self) -> Vec<String> {
-        let (load, mut faults) = (&self.load, Vec::new());
-        let mut must = |holds: bool, fault: String| {
-            if !holds {
-                faults.push(fault);
+    fn bound_faults(&self, faults: &mut Faults) {
+        let known = || FIGURES.iter().map(|figure| figure.name).chain(self.scenario.figures());
+        for Bound { figure, against, ratio_max } in &self.bounds {
+            let is_one = ratio_max.is_finite() && *ratio_max > 0.0;
+            faults.must(is_one, format!("bounds: ratio_max = {ratio_max} of {figure} is not above 0"));
+            faults.found(against.parse::<Kind>().map_err(|why| format!("bounds: against = {why}")));
+            if !known().any(|name| name == figure) {
+                let names: Vec<&str> = known().collect();
+                let scenario = self.scenario.name();
+                faults.must(false, format!("bounds: figure = `{figure}` is none of {scenario}; these are: {}", names.join(", ")));
             }
-        };
+        }
+    }
+
+    fn load_faults(&self, faults: &mut Faults) {
+        let load = &self.load;
         let is_length = load.seconds > 0.0 && load.seconds <= SECONDS_MAX;
-        must(is_length, format!("load.seconds = {} is not above 0 and at most {SECONDS_MAX}", load.seconds));
-        let connections = load.connections;
-        must(
-            (1..=CONNECTIONS_MAX).contains(&connections),
-            format!("load.connections = {connections} is not between 1 and {CONNECTIONS_MAX}"),
-        );
-        must((1..=STREAMS_MAX).contains(&load.streams), format!("load.streams = {} is not between 1 and {STREAMS_MAX}", load.streams));
-        let at_once = connections.saturating_mul(load.streams);
-        must(at_once <= AT_ONCE_MAX, format!("load.connections times load.streams is {at_once}, more than {AT_ONCE_MAX}"));
-        match self.protocol() {
-            Ok(Protocol::H1) => must(load.streams == 1, format!("load.streams = {}: HTTP/1.1 has 1 on a connection", load.streams)),
-            Ok(_) => {}
-            Err(why) => must(false, format!("load.protocol: {why}")),
+        faults.must(is_length, format!("load.seconds = {} is not above 0 and at most {SECONDS_MAX}", load.seconds));
+        faults.within("load.connections", load.connections, 1, CONNECTIONS_MAX);
+        faults.within("load.streams", load.streams, 1, STREAMS_MAX);
+        let at_once = load.connections.saturating_mul(load.streams);
+        faults.must(at_once <= AT_ONCE_MAX, format!("load.connections times load.streams is {at_once}, more than {AT_ONCE_MAX}"));
+        if let Some(Protocol::H1) = faults.found(self.protocol().map_err(|why| format!("load.protocol: {why}"))) {
+            faults.must(load.streams == 1, format!("load.streams = {}: HTTP/1.1 has 1 on a connection", load.streams));
         }
-        match self.arrivals() {
-            Ok(arrivals) if is_length => {
-                if let Err(why) = arrivals.check(Duration::from_secs_f64(load.seconds)) {
-                    must(false, format!("load.rate: {why}"));
-                }
-            }
-            Ok(_) => {}
-            Err(why) => must(false, why),
+        if let Some(arrivals) = faults.found(self.arrivals()).filter(|_| is_length) {
+            faults.found(arrivals.check(Duration::from_secs_f64(load.seconds)).map_err(|why| format!("load.rate: {why}")));
         }
-        faults
     }
 
-    fn object_faults(&self, folder: &Path) -> Vec<String> {
-        let (objects, mut faults) = (&self.objects, Vec::new());
-        let mut must = |holds: bool, fault: String| {
-            if !holds {
-                faults.push(fault);
-            }
-        };
-        must((1..=OBJECTS_MAX).contains(&objects.count), format!("objects.count = {} is not between 1 and {OBJECTS_MAX}", objects.count));
-        must((0.0..=ZIPF_MAX).contains(&objects.zipf), format!("objects.zipf = {} is not between 0 and {ZIPF_MAX}", objects.zipf));
+    fn object_faults(&self, folder: &Path, faults: &mut Faults) {
+        let objects = &self.objects;
+        faults.within("objects.count", objects.count, 1, OBJECTS_MAX);
+        faults.within("objects.zipf", objects.zipf, 0.0, ZIPF_MAX);
         for (name, share) in [("ranges", objects.ranges), ("conditional", objects.conditional)] {
-            must((0.0..=1.0).contains(&share), format!("objects.{name} = {share} is no share from 0 to 1"));
+            faults.must((0.0..=1.0).contains(&share), format!("objects.{name} = {share} is no share from 0 to 1"));
         }
-        must(objects.range_max > 0, "objects.range_max = 0: 1 byte is the shortest range".to_owned());
+        faults.must(objects.range_max > 0, "objects.range_max = 0: 1 byte is the shortest range");
         if let Some(lifetime) = objects.lifetime_s {
-            must(lifetime > 0.0 && lifetime.is_finite(), format!("objects.lifetime_s = {lifetime} is not above 0"));
+            faults.must(lifetime > 0.0 && lifetime.is_finite(), format!("objects.lifetime_s = {lifetime} is not above 0"));
         }
         let is_length = |bytes: u64| (1..=BYTES_MAX).contains(&bytes);
-        match self.sizes(folder) {
-            Ok(Sizes::Fixed(bytes)) => must(is_length(bytes), format!("objects.bytes = {bytes} is not between 1 and {BYTES_MAX}")),
-            Ok(Sizes::LogNormal { median, p99, max }) => must(
+        match faults.found(self.sizes(folder)) {
+            Some(Sizes::Fixed(bytes)) => faults.within("objects.bytes", bytes, 1, BYTES_MAX),
+            Some(Sizes::LogNormal { median, p99, max }) => faults.must(
                 is_length(median) && is_length(max) && median < p99 && p99 <= max,
                 format!("objects: 1 <= bytes_median {median} < bytes_p99 {p99} <= bytes_max {max} <= {BYTES_MAX} does not hold"),
             ),
-            Ok(Sizes::Listed(_)) => {}
-            Err(why) => must(false, why),
+            Some(Sizes::Listed(_)) | None => {}
         }
-        faults
     }
 
-    fn scenario_faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    fn table_faults(&self, faults: &mut Faults) {
         let tables = [
             ("herd", self.herd.is_some(), Scenario::Herd),
             ("live", self.live.is_some(), Scenario::Live),
@@ -115,57 +100,40 @@ impl Plan {
             ("purge", self.purge.is_some(), Scenario::PurgeStorm),
             ("slow", self.slow.is_some(), Scenario::SlowClients),
         ];
+        let own = self.scenario.name();
         for (name, is_there, scenario) in tables {
-            match (is_there, scenario == self.scenario) {
-                (false, true) => faults.push(format!("scenario = \"{}\" needs a table [{name}]", self.scenario.name())),
-                (true, false) => faults.push(format!("a table [{name}] is of no use for scenario = \"{}\"", self.scenario.name())),
-                _ => {}
-            }
+            let is_wanted = scenario == self.scenario;
+            faults.must(is_there || !is_wanted, format!("scenario = \"{own}\" needs a table [{name}]"));
+            faults.must(!is_there || is_wanted, format!("a table [{name}] is of no use for scenario = \"{own}\""));
         }
-        let mut must = |holds: bool, fault: String| {
-            if !holds {
-                faults.push(fault);
-            }
-        };
-        let crowd = |name: &str, count: usize| {
-            ((1..=CONNECTIONS_MAX).contains(&count), format!("{name} = {count} is not between 1 and {CONNECTIONS_MAX}"))
-        };
-        let length =
-            |name: &str, bytes: u64| ((1..=BYTES_MAX).contains(&bytes), format!("{name} = {bytes} is not between 1 and {BYTES_MAX}"));
-        let mut both = |(holds, fault): (bool, String)| must(holds, fault);
+    }
+
+    fn scenario_faults(&self, faults: &mut Faults) {
         if let Some(herd) = self.herd {
-            both(crowd("herd.clients", herd.clients));
-            both(((1..=TIMES_MAX).contains(&herd.herds), format!("herd.herds = {} is not between 1 and {TIMES_MAX}", herd.herds)));
+            faults.within("herd.clients", herd.clients, 1, CONNECTIONS_MAX);
+            faults.within("herd.herds", herd.herds, 1, TIMES_MAX);
         }
         if let Some(live) = self.live {
-            both(crowd("live.viewers", live.viewers));
-            both((
-                live.arrive_s >= 0.0 && live.arrive_s <= self.load.seconds,
-                format!("live.arrive_s = {} is not within load.seconds", live.arrive_s),
-            ));
-            both((
-                (100..=60_000).contains(&live.segment_ms),
-                format!("live.segment_ms = {} is not between 100 and 60000", live.segment_ms),
-            ));
-            both(length("live.segment_bytes", live.segment_bytes));
+            faults.within("live.viewers", live.viewers, 1, CONNECTIONS_MAX);
+            let arrives = live.arrive_s >= 0.0 && live.arrive_s <= self.load.seconds;
+            faults.must(arrives, format!("live.arrive_s = {} is not within load.seconds", live.arrive_s));
+            faults.within("live.segment_ms", live.segment_ms, 100, 60_000);
+            faults.within("live.segment_bytes", live.segment_bytes, 1, BYTES_MAX);
         }
         if let Some(download) = self.download {
-            both(crowd("download.clients", download.clients));
-            both((download.files > 0, "download.files = 0: 1 is the least".to_owned()));
-            both(length("download.bytes", download.bytes));
-            both((download.breaks <= TIMES_MAX, format!("download.breaks = {} is more than {TIMES_MAX}", download.breaks)));
+            faults.within("download.clients", download.clients, 1, CONNECTIONS_MAX);
+            faults.must(download.files > 0, "download.files = 0: 1 is the least");
+            faults.within("download.bytes", download.bytes, 1, BYTES_MAX);
+            faults.must(download.breaks <= TIMES_MAX, format!("download.breaks = {} is more than {TIMES_MAX}", download.breaks));
         }
         if let Some(purge) = self.purge {
-            both((
-                purge.rate > 0.0 && purge.rate <= PURGES_MAX,
-                format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate),
-            ));
+            let is_rate = purge.rate > 0.0 && purge.rate <= PURGES_MAX;
+            faults.must(is_rate, format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate));
         }
         if let Some(slow) = self.slow {
-            both(crowd("slow.clients", slow.clients));
-            both((slow.rate > 0, "slow.rate = 0: who reads nothing is cut off".to_owned()));
-            both(length("slow.bytes", slow.bytes));
+            faults.within("slow.clients", slow.clients, 1, CONNECTIONS_MAX);
+            faults.must(slow.rate > 0, "slow.rate = 0: who reads nothing is cut off");
+            faults.within("slow.bytes", slow.bytes, 1, BYTES_MAX);
         }
-        faults
     }
 }

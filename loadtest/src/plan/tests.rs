@@ -56,6 +56,8 @@ fn a_plan_that_cannot_be_run_says_why() {
     }
     let error = read(&format!("{hit}rounds = 0\nedges = 9")).expect_err("two faults");
     assert_eq!(error.lines().count(), 2, "{error}");
+    let error = read(&format!("{hit}#{}", "-".repeat(64 << 10))).expect_err("long");
+    assert!(error.ends_with("/plan.toml has more than 65536 bytes, which are the most that are read"), "{error}");
 }
 
 #[test]
@@ -65,4 +67,27 @@ fn a_load_is_told_in_words() {
     );
     let words = plan.expect("a plan").load_words();
     assert_eq!(words, "open loop, 500 requests/s, Poisson, 16 connections of 8 streams, HTTP/2 over TLS 1.3, 3 rounds of 4 s");
+}
+
+#[test]
+fn what_a_plan_asks_is_every_setting_of_its_load_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let asked = |text: &str| {
+        let plan: Plan = toml::from_str(&format!("scenario = \"hit\"\n{text}")).expect("a plan");
+        plan.asked(folder.path()).expect("settings")
+    };
+    let plain = asked("what = \"Hits.\"");
+    assert_eq!((&plain["scenario"], &plain["load.connections"], &plain["objects.bytes"]), (&"hit".into(), &16.into(), &1024.into()));
+    let bound = "[[bounds]]\nfigure = \"cpu_us\"\nagainst = \"nginx\"\nratio_max = 1";
+    assert_eq!(asked(&format!("what = \"The same.\"\nrounds = 9\n[objects]\nbytes = 1024\n{bound}")), plain);
+    for other in ["edges = 2", "[load]\nstreams = 2", "[objects]\nzipf = 0.5", "[origin]\ndelay_ms = 1"] {
+        assert_ne!(asked(&format!("what = \"Hits.\"\n{other}")), plain, "{other}");
+    }
+    // A file of lengths counts by what is in it.
+    let listed = |lengths: &str| {
+        std::fs::write(folder.path().join("lengths"), lengths).expect("written");
+        asked("what = \"Hits.\"\n[objects]\nbytes_file = \"lengths\"")
+    };
+    assert_eq!(listed("10 1\n"), listed("10 1\n"));
+    assert_ne!(listed("10 1\n"), listed("10 2\n"));
 }

@@ -1,17 +1,20 @@
 //! Two files of results beside each other: what became more or less, and by more than the rounds themselves differ.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::figures::number;
 use super::markdown::{escape, write_table};
 use super::page::{Line, Table};
-use super::{Measure, Results, Side, Spread};
+use super::{Measure, ROUNDS_MIN, Results, Side, Spread};
 
 /// What two results say of each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Difference {
-    /// Why they may not be compared, or not all of them.
+    /// What else differs than what was measured.
     pub warnings: Vec<String>,
+    /// The measures that are in both and are not compared, and why.
+    pub refused: Vec<String>,
     /// Every figure that is in both.
     pub changes: Vec<Change>,
     /// What is in the old file alone.
@@ -33,6 +36,8 @@ pub struct Change {
     pub old: Spread,
     /// Over those of the new one.
     pub new: Spread,
+    /// How many rounds the file has that has fewer.
+    pub rounds: usize,
 }
 
 impl Change {
@@ -42,17 +47,18 @@ impl Change {
         (self.old.median != 0.0).then(|| (self.new.median - self.old.median) * 100.0 / self.old.median)
     }
 
-    /// Whether it changed by more than the rounds differ: those of one file are all above those of the other.
+    /// Whether it changed by more than the rounds differ: those of one file are all above those of the other. Nobody knows of fewer rounds than
+    /// [`ROUNDS_MIN`].
     #[must_use]
-    pub fn is_larger(&self) -> bool {
-        self.new.min > self.old.max || self.new.max < self.old.min
+    pub fn is_beyond(&self) -> Option<bool> {
+        (self.rounds >= ROUNDS_MIN).then_some(self.new.min > self.old.max || self.new.max < self.old.min)
     }
 }
 
-/// Compares two results. A measure that is refused in one of them is not compared.
+/// Compares two results. A measure whose figures are not shown in one of them, or whose plans differ, is not compared.
 #[must_use]
 pub fn difference(old: &Results, new: &Results) -> Difference {
-    let mut found = Difference { warnings: circumstances(old, new), changes: Vec::new(), only_old: Vec::new(), only_new: Vec::new() };
+    let mut found = Difference { warnings: circumstances(old, new), ..Difference::default() };
     for before in &old.measures {
         match new.measures.iter().find(|measure| measure.plan == before.plan) {
             Some(after) => found.measures(before, after),
@@ -82,18 +88,26 @@ fn circumstances(old: &Results, new: &Results) -> Vec<String> {
     warnings
 }
 
+/// The settings in which the plans differ, with both values.
+fn differing(old: &Measure, new: &Measure) -> Vec<String> {
+    let names: BTreeSet<&String> = old.asked.keys().chain(new.asked.keys()).collect();
+    let value = |measure: &Measure, name: &String| measure.asked.get(name).map_or_else(|| "not set".to_owned(), ToString::to_string);
+    let differing = names.into_iter().filter(|name| old.asked.get(*name) != new.asked.get(*name));
+    differing.map(|name| format!("{name} is {} and {}", value(old, name), value(new, name))).collect()
+}
+
 impl Difference {
     fn measures(&mut self, old: &Measure, new: &Measure) {
         let plan = &old.plan;
-        if old.load != new.load {
-            self.warnings.push(format!("{plan} is not comparable: the loads differ, {} and {}", old.load, new.load));
+        let before = self.refused.len();
+        let differing = differing(old, new);
+        if !differing.is_empty() {
+            self.refused.push(format!("{plan} is not compared: its plans differ, old and new: {}", differing.join(", ")));
         }
-        let refusals = [("old", old.refusal()), ("new", new.refusal())];
-        let refused =
-            refusals.into_iter().filter_map(|(which, reason)| Some(format!("{plan} is refused in the {which} file: {}", reason?)));
-        let before = self.warnings.len();
-        self.warnings.extend(refused);
-        if self.warnings.len() > before {
+        for (which, reason) in [("old", old.unsound()), ("new", new.unsound())] {
+            self.refused.extend(reason.map(|reason| format!("{plan} is not compared: it is refused in the {which} file: {reason}")));
+        }
+        if self.refused.len() > before {
             return;
         }
         for side in &old.sides {
@@ -109,9 +123,10 @@ impl Difference {
     fn sides(&mut self, old: &Measure, old_side: &Side, new: &Measure, new_side: &Side) {
         let (plan, side) = (&old.plan, &old_side.name);
         let mut names: Vec<&str> = old.figures().into_iter().chain(new.figures()).map(|(name, _)| name).collect();
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(*name));
-        match (&old_side.absent, &new_side.absent) {
+        let rounds = old_side.rounds.len().min(new_side.rounds.len());
+        match (old_side.missing(), new_side.missing()) {
             (None, None) => {}
             (Some(_), Some(_)) => return,
             (None, Some(_)) => return self.only_old.push(format!("{plan}, {side}")),
@@ -120,7 +135,7 @@ impl Difference {
         for name in names {
             match (old_side.spread(name), new_side.spread(name)) {
                 (Some(old), Some(new)) => {
-                    self.changes.push(Change { plan: plan.clone(), side: side.clone(), figure: name.to_owned(), old, new });
+                    self.changes.push(Change { plan: plan.clone(), side: side.clone(), figure: name.to_owned(), old, new, rounds });
                 }
                 (Some(_), None) => self.only_old.push(format!("{plan}, {side}, {name}")),
                 (None, Some(_)) => self.only_new.push(format!("{plan}, {side}, {name}")),
@@ -133,17 +148,25 @@ impl Difference {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = String::from("# Differences\n\n");
-        for warning in &self.warnings {
+        let warnings = self.warnings.iter().chain(&self.refused);
+        for warning in warnings.clone() {
             let _ = writeln!(text, "- **{}.**", escape(warning));
         }
-        if !self.warnings.is_empty() {
+        if warnings.count() > 0 {
             text.push('\n');
         }
-        text.push_str("Medians of the rounds. A change is larger where all rounds of one file are above all of the other, else it is within their spread.\n\n");
-        let head = ["measure", "side", "figure", "old", "new", "change, %", "beside the spread"];
+        text.push_str(
+            "Medians of the rounds. A change is beyond the spread where all rounds of one file are above all of the other, else it is within the spread. \
+             Nothing is said of fewer than three rounds.\n\n",
+        );
+        let head = ["measure", "side", "figure", "old", "new", "change, %", "verdict"];
         let lines = self.changes.iter().map(|change| {
             let percent = change.percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent:+.1}"));
-            let verdict = if change.is_larger() { "larger" } else { "within spread" };
+            let verdict = match change.is_beyond() {
+                Some(true) => "beyond the spread",
+                Some(false) => "within the spread",
+                None => "too few rounds",
+            };
             let (old, new) = (number(change.old.median), number(change.new.median));
             Line::Cells(vec![change.plan.clone(), change.side.clone(), change.figure.clone(), old, new, percent, verdict.to_owned()])
         });

@@ -1,13 +1,8 @@
-//! What the rounds come to: figures of a side, ratios of the first side to another, and whether a measure may be believed.
+//! What the rounds come to: figures of a side, and ratios of the first side to another.
 
 use std::collections::BTreeMap;
 
-use super::{Bound, Measure, OTHERS_MAX_PERCENT, Results, Round, SPREAD_MAX_PERCENT, Side, Spread};
-
-/// The operating system counts processor time in steps of so many seconds.
-const TICK_S: f64 = 0.01;
-/// A round that took fewer such steps says nothing: one more or less is already 5 %.
-const TICKS_MIN: f64 = 20.0;
+use super::{Measure, Round, Side, Spread};
 
 /// Something that is said of every round.
 #[derive(Clone, Copy, Debug)]
@@ -60,9 +55,19 @@ impl Round {
 }
 
 impl Side {
-    /// A figure over its rounds; none if a round does not have it.
+    /// Why it has no figures, if it has none.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let failed = self.failed.as_ref().map(|why| format!("failed: {why}"));
+        failed.or_else(|| self.absent.as_ref().map(|why| format!("not measured: {why}")))
+    }
+
+    /// A figure over its rounds; none if a round does not have it, or it may not be told.
     #[must_use]
     pub fn spread(&self, figure: &str) -> Option<Spread> {
+        if self.withheld(figure).is_some() {
+            return None;
+        }
         let values: Option<Vec<f64>> = self.rounds.iter().map(|round| round.figure(figure)).collect();
         Spread::of(values?.into_iter())
     }
@@ -81,7 +86,7 @@ impl Side {
 impl Measure {
     /// The sides that were measured, ours first if it was.
     pub fn measured(&self) -> impl Iterator<Item = &Side> {
-        self.sides.iter().filter(|side| side.absent.is_none())
+        self.sides.iter().filter(|side| side.missing().is_none())
     }
 
     /// The names of its figures and what they are: those of every measure, then those of the scenario.
@@ -95,83 +100,16 @@ impl Measure {
     }
 
     /// A figure of the first side over that of another, round by round: what slows the machine down for a while slows both of a round. None
-    /// if a side was not measured, or the other's figure is nought.
+    /// if a side was not measured, the figure may not be told of it, or the other's is nought.
     #[must_use]
     pub fn ratio(&self, figure: &str, against: &Side) -> Option<Spread> {
         let ours = self.sides.first()?;
+        if ours.withheld(figure).or(against.withheld(figure)).is_some() {
+            return None;
+        }
         let pairs = ours.rounds.iter().zip(&against.rounds);
         let ratios: Option<Vec<f64>> = pairs.map(|(ours, beside)| part(ours.figure(figure)?, beside.figure(figure)?)).collect();
         Spread::of(ratios?.into_iter())
-    }
-
-    /// Why nothing may be concluded from it, with numbers; none if something may.
-    #[must_use]
-    pub fn refusal(&self) -> Option<String> {
-        self.measured().find_map(counted_too_little).or_else(|| self.disturbed()).or_else(|| self.noisy())
-    }
-
-    fn disturbed(&self) -> Option<String> {
-        let busy = self.measured().filter_map(|side| Some((side, side.spread("others_percent")?.median)));
-        let (side, percent) = busy.max_by(|one, other| one.1.total_cmp(&other.1)).filter(|(_, percent)| *percent > OTHERS_MAX_PERCENT)?;
-        let name = &side.name;
-        Some(format!("other programs used {percent:.0} % of a core while {name} was measured, where {OTHERS_MAX_PERCENT} % may be"))
-    }
-
-    fn noisy(&self) -> Option<String> {
-        self.sides.iter().skip(1).find_map(|side| {
-            let apart = self.ratio("cpu_us", side).map(|ratio| ratio.percent()).filter(|apart| *apart > SPREAD_MAX_PERCENT)?;
-            let name = &side.name;
-            Some(format!("the rounds' ratios of processor time to {name} are {apart:.0} % apart, where {SPREAD_MAX_PERCENT} % may be"))
-        })
-    }
-
-    /// Whether a bound of it is kept; none if that cannot be told.
-    #[must_use]
-    pub fn is_kept(&self, bound: &Bound) -> Option<bool> {
-        if self.refusal().is_some() {
-            return None;
-        }
-        let against = self.sides.iter().find(|side| side.name == bound.against)?;
-        // Nought beside nought has no ratio, but is within every bound.
-        let (ours, beside) = (self.sides.first()?.spread(&bound.figure)?, against.spread(&bound.figure)?);
-        if ours.max == 0.0 && beside.min >= 0.0 {
-            return Some(true);
-        }
-        self.ratio(&bound.figure, against).map(|ratio| ratio.median <= bound.ratio_max)
-    }
-}
-
-fn counted_too_little(side: &Side) -> Option<String> {
-    let name = &side.name;
-    side.rounds.iter().enumerate().find_map(|(index, round)| {
-        let (number, ticks) = (index + 1, round.server_s / TICK_S);
-        if round.answers == 0 {
-            return Some(format!("{name} gave no answer in round {number}"));
-        }
-        // What was added up from steps may be a hair below them.
-        (ticks + 1e-6 < TICKS_MIN).then(|| {
-            let (seconds, needed) = (round.server_s, TICKS_MIN * TICK_S);
-            format!("{name} used {seconds:.2} s of processor time in round {number}, below {needed:.2} s that is as coarse as its clock")
-        })
-    })
-}
-
-impl Results {
-    /// The measures that are refused, and why; none of them may be concluded from.
-    #[must_use]
-    pub fn refusals(&self) -> Vec<String> {
-        let refused = self.measures.iter().filter_map(|measure| Some(format!("{}: {}", measure.plan, measure.refusal()?)));
-        refused.collect()
-    }
-
-    /// The bounds that are not kept, in words. One that cannot be told is none of them.
-    #[must_use]
-    pub fn broken_bounds(&self) -> Vec<String> {
-        let all = self.measures.iter().flat_map(|measure| measure.bounds.iter().map(move |bound| (measure, bound)));
-        let broken = all.filter(|(measure, bound)| measure.is_kept(bound) == Some(false));
-        broken
-            .map(|(measure, bound)| format!("{}: {} is more than {} of {}", measure.plan, bound.figure, bound.ratio_max, bound.against))
-            .collect()
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::lines;
 use super::{BUCKETS_MAX, FORMAT, Measure, Results, Round, Side};
+use crate::file;
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -31,11 +32,7 @@ struct Head {
 /// A sentence: there is no such file, it is not one of results or of another format, or what it says cannot have been measured.
 pub fn read(path: &Path) -> Result<Results, String> {
     let of = |fault: String| format!("{}: {fault}", path.display());
-    let length = fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(of(format!("{length} bytes are too many for results, {FILE_BYTES_MAX} are the most")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text = file::read(path, FILE_BYTES_MAX)?;
     parse(&text).map_err(of)
 }
 
@@ -43,7 +40,10 @@ fn parse(text: &str) -> Result<Results, String> {
     let no_results = |error: serde_json::Error| format!("not results of a side-by-side run: {error}");
     let head: Head = serde_json::from_str(text).map_err(no_results)?;
     if head.format != FORMAT {
-        return Err(format!("the format is {}, this program reads {FORMAT}", head.format));
+        let format = head.format;
+        return Err(format!(
+            "its format is {format}, this program reads {FORMAT}: measure anew, or read it with the skerry-loadtest that wrote it"
+        ));
     }
     let results: Results = serde_json::from_str(text).map_err(no_results)?;
     results.check()?;
@@ -109,7 +109,7 @@ fn check_measure(measure: &Measure) -> Result<(), String> {
             return Err(format!("side {} is there twice, the names of sides must differ", side.name));
         }
         check_side(side).map_err(|fault| format!("side {}: {fault}", side.name))?;
-        if side.absent.is_some() {
+        if side.missing().is_some() {
             continue;
         }
         let (first, expected) = *rounds.get_or_insert((&side.name, side.rounds.len()));
@@ -118,8 +118,8 @@ fn check_measure(measure: &Measure) -> Result<(), String> {
         }
     }
     for bound in &measure.bounds {
-        if !names.contains(bound.against.as_str()) || bound.against == measure.sides[0].name {
-            return Err(format!("the bound of {} is against {}, which is none of the other sides", bound.figure, bound.against));
+        if bound.against == measure.sides[0].name {
+            return Err(format!("the bound of {} is against {}, which is the first side itself", bound.figure, bound.against));
         }
         if !(bound.ratio_max.is_finite() && bound.ratio_max > 0.0) {
             return Err(format!("the bound of {} is {}, it must be above 0", bound.figure, bound.ratio_max));
@@ -129,11 +129,14 @@ fn check_measure(measure: &Measure) -> Result<(), String> {
 }
 
 fn check_side(side: &Side) -> Result<(), String> {
-    match (&side.absent, side.rounds.len()) {
+    match (side.missing(), side.rounds.len()) {
         (None, 0) => return Err("it has no rounds and does not say why".to_owned()),
-        (Some(_), 1..) => return Err("it is said to be absent and has rounds".to_owned()),
+        (Some(why), 1..) => return Err(format!("it has rounds and is said to be {why}")),
         (None, ROUNDS_TOO_MANY..) => return Err(format!("it has {} rounds, {ROUNDS_MAX} are the most", side.rounds.len())),
         _ => {}
+    }
+    if side.absent.is_some() && side.failed.is_some() {
+        return Err("it is said to be both absent and failed".to_owned());
     }
     side.rounds
         .iter()

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::{self, Line, NOT_KEPT, Table};
+use super::page::{self, Line, Table};
 use super::plots::{self, COLOURS, GRID, INK};
 use super::{Measure, Results};
 
@@ -81,7 +81,8 @@ fn write_measure(text: &mut String, measure: &Measure) -> Result<(), String> {
     );
     if let Some(reason) = measure.refusal() {
         let _ = writeln!(text, "<p class=\"refused\">Refused: {}.</p>", escape(&reason));
-    } else if measure.measured().next().is_some() {
+    }
+    if measure.unsound().is_none() && measure.measured().next().is_some() {
         let drawn = [
             plots::latency(measure)?,
             plots::bars(measure, "cpu_us", "Processor time an answer", "us, with the least and the most of the rounds")?,
@@ -115,7 +116,7 @@ fn write_table(text: &mut String, table: &Table) {
         text.push_str("<tr>");
         match line {
             Line::Cells(cells) => cells.iter().for_each(|cell| {
-                let class = if cell == NOT_KEPT { " class=\"bad\"" } else { "" };
+                let class = if page::is_marked(cell) { " class=\"bad\"" } else { "" };
                 let _ = write!(text, "<td{class}>{}</td>", escape(cell));
             }),
             Line::Words(name, words) => {

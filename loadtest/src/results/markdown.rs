@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::page::{self, Line, NOT_KEPT, Table};
+use super::page::{self, Line, Table};
 use super::{Measure, Results};
 
 /// Makes the page.
@@ -24,12 +24,15 @@ pub fn markdown(results: &Results) -> String {
 
 fn write_measure(text: &mut String, measure: &Measure) {
     let _ = writeln!(text, "\n## {}\n\n{}\n\nLoad: {}.\n", escape(&measure.plan), escape(&measure.what), escape(&measure.load));
-    match measure.refusal() {
-        Some(reason) => {
-            let _ = writeln!(text, "**Refused: {}.**", escape(&reason));
+    let refusal = measure.refusal();
+    if let Some(reason) = &refusal {
+        let _ = writeln!(text, "**Refused: {}.**", escape(reason));
+    }
+    if measure.unsound().is_none() && measure.measured().next().is_some() {
+        if refusal.is_some() {
+            text.push('\n');
         }
-        None if measure.measured().next().is_some() => write_table(text, &page::figures(measure)),
-        None => {}
+        write_table(text, &page::figures(measure));
     }
     let notes = page::notes(measure);
     if !notes.is_empty() {
@@ -46,7 +49,9 @@ pub(super) fn write_table(text: &mut String, table: &Table) {
     let _ = writeln!(text, "| {} |\n|---{}|", head.join(" | "), "|--:".repeat(columns - 1));
     for line in &table.lines {
         let cells: Vec<String> = match line {
-            Line::Cells(cells) => cells.iter().map(|cell| if cell == NOT_KEPT { format!("**{cell}**") } else { escape(cell) }).collect(),
+            Line::Cells(cells) => {
+                cells.iter().map(|cell| if page::is_marked(cell) { format!("**{}**", escape(cell)) } else { escape(cell) }).collect()
+            }
             Line::Words(name, words) => {
                 let mut cells = vec![escape(name), escape(words)];
                 cells.resize(columns, String::new());

@@ -11,6 +11,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::belief::BEYOND_MIN;
 use super::figures::{number, of, quantile};
 use super::{Measure, Side, Spread};
 
@@ -165,15 +166,15 @@ fn draw_latency(text: &mut String, curves: &[Curve<'_>], across: Axis, up: Axis)
 
 /// The sides that were measured, with the place of each in the measure: its looks go with it.
 fn sides(measure: &Measure) -> impl Iterator<Item = (usize, &Side)> {
-    measure.sides.iter().enumerate().filter(|(_, side)| side.absent.is_none())
+    measure.sides.iter().enumerate().filter(|(_, side)| side.missing().is_none())
 }
 
-/// Places along the axis of percentiles, and the latency there in ms. Ends where there is one request left.
+/// Places along the axis of percentiles, and the latency there in ms. Ends where so few requests are left that the next place would say nothing.
 fn curve(side: &Side) -> Vec<(f64, f64)> {
     let histogram = side.histogram();
     let total: u64 = histogram.values().sum();
     let last_named = PERCENTILES[PERCENTILES.len() - 1].0;
-    let end = of(total).max(1.0).log10().min(last_named);
+    let end = of(total / BEYOND_MIN).max(1.0).log10().min(last_named);
     let at = |index: u32| end * f64::from(index) / f64::from(CURVE_POINTS);
     let point = |at: f64| Some((at, of(quantile(&histogram, 1.0 - 10_f64.powf(-at))?.max(1)) / 1e3));
     (0..=CURVE_POINTS).filter_map(|index| point(at(index))).collect()

@@ -21,6 +21,9 @@ use crate::results::Round;
 /// How long one go may take.
 const GO_MAX: Duration = Duration::from_secs(600);
 
+/// The figures that only this scenario has.
+pub(super) const FIGURES: &[&str] = &["mib_per_second", "origin_bytes_over_file"];
+
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let download = context.plan.download.ok_or("a download has no table [download]")?;
     let draw = Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, None, context.number)?)?);

@@ -10,6 +10,9 @@ use crate::object::Kind;
 use crate::report::Tally;
 use crate::results::Round;
 
+/// The figures that only this scenario has.
+pub(super) const FIGURES: &[&str] = &["origin_requests_per_herd", "first_byte_p99_over_first"];
+
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let herd = context.plan.herd.ok_or("a herd has no table [herd]")?;
     let length = herd.clients as u64;

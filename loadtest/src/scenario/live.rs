@@ -30,6 +30,9 @@ struct Shared {
     end: Instant,
 }
 
+/// The figures that only this scenario has.
+pub(super) const FIGURES: &[&str] = &["stalls_per_viewer", "stalled_ms_per_viewer"];
+
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let live = context.plan.live.ok_or("a live stream has no table [live]")?;
     let shared = Arc::new(Shared {

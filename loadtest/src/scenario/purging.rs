@@ -25,6 +25,9 @@ const PURGE_MAX: Duration = Duration::from_secs(10);
 /// The longest purge that is told apart, in microseconds.
 const PURGE_MAX_US: u64 = 10_000_000;
 
+/// The figures that only this scenario has.
+pub(super) const FIGURES: &[&str] = &["purges", "purge_p50_us", "purge_p99_us"];
+
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let purge = context.plan.purge.ok_or("purges have no table [purge]")?;
     let ready = asking::stored(context, Kind::Tagged).await?;

@@ -21,6 +21,9 @@ const GATHER_MAX: Duration = Duration::from_secs(60);
 /// The number of the object that all of the crowd read.
 const NUMBER: u64 = 1 << 61;
 
+/// The figures that only this scenario has.
+pub(super) const FIGURES: &[&str] = &["slow_clients", "slow_clients_cut_off"];
+
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let slow = context.plan.slow.ok_or("slow clients have no table [slow]")?;
     let ready = asking::stored(context, Kind::Plain).await?;

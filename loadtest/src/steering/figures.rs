@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-use crate::bound::{Bound, Bounds};
+use crate::bound::{Verdict, Verdicts};
 
 /// The bounds: of traffic near its best in percent, of the mean above the oracle's and below geography's in percent, of the most loaded node in percent,
 /// and of changes of node in an hour.
@@ -53,11 +53,11 @@ impl Figures {
 
     /// The bounds, and whether a chooser keeps them; none of who is not there.
     #[must_use]
-    pub fn bounds(&self, name: &str) -> Vec<Bound> {
+    pub fn bounds(&self, name: &str) -> Vec<Verdict> {
         let (Some(own), Some(oracle), Some(geography)) = (self.of(name), self.of("oracle"), self.of("geography")) else {
             return Vec::new();
         };
-        let percent = |what: &str, least: bool, bound: f64, measured: f64| Bound {
+        let percent = |what: &str, least: bool, bound: f64, measured: f64| Verdict {
             what: format!("{name}: {what}"),
             wanted: format!("{} {bound} %", if least { ">=" } else { "<=" }),
             measured: format!("{measured:.1} %"),
@@ -69,7 +69,7 @@ impl Figures {
             percent("mean above the oracle's", false, ABOVE_ORACLE_PERCENT, above),
             percent("mean below geography's", true, BELOW_GEOGRAPHY_PERCENT, below),
             percent("most used node while others had room", false, USED_PERCENT, own.used_percent),
-            Bound {
+            Verdict {
                 what: format!("{name}: most changes of node of a prefix in an hour"),
                 wanted: format!("<= {CHANGES}"),
                 measured: own.changes.to_string(),
@@ -103,7 +103,7 @@ impl Display for Figures {
             writeln!(f, "| {name} | {near_percent:.1} % | {mean_ms:.2} ms | {oracle} | {geography} | {used_percent:.1} % | {changes} |")?;
         }
         writeln!(f)?;
-        Bounds(&self.bounds("skerry")).fmt(f)
+        Verdicts(&self.bounds("skerry")).fmt(f)
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
             prefixes: 3,
             choices: vec![choices("oracle", 10.0), choices("geography", 20.0), own],
         };
-        let broken = |own: Choices| figures(own).bounds("skerry").iter().filter(|bound| !bound.kept).count();
+        let broken = |own: Choices| figures(own).bounds("skerry").iter().filter(|verdict| !verdict.kept).count();
         let fine = choices("skerry", 10.4);
         assert_eq!(broken(fine.clone()), 0);
         assert_eq!(broken(Choices { near_percent: 94.9, ..fine.clone() }), 1);
