@@ -24,6 +24,10 @@ use crate::figures::Counter;
 const NOTHINGS_MAX: usize = 65_536;
 /// The most of these that are written at once.
 const NOTHINGS_PER_BATCH: usize = 64;
+/// How long what waits may wait for more that is written with it. One write of many values costs little more than one of a single value.
+const GATHER: Duration = Duration::from_millis(20);
+/// With this part of a batch, or of all that may wait, nothing is waited for any more.
+const GATHERED_PART: u64 = 4;
 /// How long one batch may take; a device that takes longer counts as failed.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 /// What waiting costs beside the value, in bytes.
@@ -334,6 +338,7 @@ impl Queue {
 
     async fn write_on(&self, log: &dyn Log) -> Result<(), Trouble> {
         loop {
+            self.gather(log).await;
             let work = self.work.notified();
             let batch = self.batch(log);
             if batch.is_empty() {
@@ -351,6 +356,14 @@ impl Queue {
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.write_micros.fetch_add(micros, Ordering::Relaxed);
             self.done(&batch);
+        }
+    }
+
+    /// Lets more come before a batch is taken, unless there is much already or it is time to end.
+    async fn gather(&self, log: &dyn Log) {
+        let is_much = self.bytes() >= log.batch_bytes().min(self.bytes_max) / GATHERED_PART;
+        if !is_much && !self.closing.load(Ordering::Acquire) {
+            tokio::time::sleep(GATHER).await;
         }
     }
 

@@ -37,6 +37,7 @@ struct Inner {
     random: u64,
     held: bool,
     loads: usize,
+    stores: usize,
     stuck: bool,
 }
 
@@ -46,13 +47,19 @@ impl Shaky {
     }
 
     pub(crate) fn of_batches(seed: u64, faults: Faults, batch_bytes: u64) -> Arc<Self> {
-        let inner = Inner { device: Vec::new(), index: HashMap::new(), faults, random: seed | 1, held: false, loads: 0, stuck: false };
+        let inner =
+            Inner { device: Vec::new(), index: HashMap::new(), faults, random: seed | 1, held: false, loads: 0, stores: 0, stuck: false };
         Arc::new(Self { inner: Mutex::new(inner), batch_bytes })
     }
 
     /// How many values were asked for.
     pub(crate) fn loads(&self) -> usize {
         self.inner.lock().loads
+    }
+
+    /// How often something was written.
+    pub(crate) fn stores(&self) -> usize {
+        self.inner.lock().stores
     }
 
     /// Goes on at random from here.
@@ -160,6 +167,7 @@ impl Log for Shaky {
     }
 
     async fn store(&self, values: &[(Slot, Bytes)]) -> Result<(), Trouble> {
+        self.inner.lock().stores += 1;
         self.delay().await;
         if self.inner.lock().stuck {
             std::future::pending::<()>().await;

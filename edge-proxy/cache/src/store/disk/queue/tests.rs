@@ -117,6 +117,33 @@ async fn room_is_waited_for_and_given_up_when_the_device_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_soon_after_is_written_with_what_came_before_and_much_is_not_kept_waiting() {
+    let log = Shaky::new(1, Faults::default());
+    let (queue, _writer) = start(&log, 1 << 20);
+    for number in 0..10 {
+        queue.store(Slot(number), version(Slot(number), 1, 100), 1).unwrap();
+        tokio::time::advance(GATHER / 20).await;
+    }
+    queue.settled().await;
+    assert_eq!((log.stores(), queue.written.get()), (1, 10));
+    // Far apart, each is written alone.
+    for number in 0..3 {
+        queue.store(Slot(number), version(Slot(number), 2, 100), 2).unwrap();
+        tokio::time::advance(GATHER * 3).await;
+        queue.settled().await;
+    }
+    assert_eq!(log.stores(), 4);
+    let began = tokio::time::Instant::now();
+    tokio::time::advance(GATHER * 3).await;
+    for number in 0..4 {
+        queue.store(Slot(number), version(Slot(number), 3, 16_000), 3).unwrap();
+    }
+    queue.settled().await;
+    assert!(began.elapsed() < GATHER * 5, "{:?}", began.elapsed());
+    assert!(log.stores() < 7, "{}", log.stores());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_device_that_answers_no_more_counts_as_failed() {
     let log = Shaky::new(1, Faults::default());
     let (queue, writer) = start(&log, 1_000);
@@ -155,6 +182,7 @@ enum Step {
     Store(u128, usize),
     Forget(u128),
     Read(u128),
+    Wait,
     Settle,
     Restart,
 }
@@ -164,6 +192,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..SLOTS, 0_usize..3_000).prop_map(|(slot, bytes)| Step::Store(slot, bytes)),
         1 => (0..SLOTS).prop_map(Step::Forget),
         4 => (0..SLOTS).prop_map(Step::Read),
+        2 => Just(Step::Wait),
         1 => Just(Step::Settle),
         1 => Just(Step::Restart),
     ]
@@ -176,7 +205,7 @@ proptest! {
     /// failing to write, and whoever restarts in between.
     #[test]
     fn nothing_older_is_ever_read(steps in prop::collection::vec(step(), 1..80), seed in any::<u64>()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let log = Shaky::new(seed, Faults { delayed: 400, read_fails: 50, damaged: 50, lost: 50, write_fails: 0 });
             let (mut queue, mut writer) = start(&log, 6_000);
@@ -198,6 +227,8 @@ proptest! {
                             assert_eq!(Some(&found), newest.get(slot));
                         }
                     }
+                    // Long enough that a batch is begun, and no longer.
+                    Step::Wait => tokio::time::advance(GATHER).await,
                     Step::Settle => queue.settled().await,
                     Step::Restart => {
                         queue.close();
