@@ -7,7 +7,7 @@ mod house;
 
 use std::path::PathBuf;
 
-pub(crate) use self::house::{Origin, Server};
+pub(crate) use self::house::{Counter, Origin, Server};
 
 use self::house::{Cores, House};
 use crate::affinity;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{EDGES_MAX, Plan, ROUNDS_MAX, Scenario};
+use super::{EDGES_MAX, Plan, Purge, ROUNDS_MAX, SLOW_GATHER_MAX_S, Scenario, Slow};
+use crate::arrivals::Arrivals;
 use crate::client::Protocol;
 use crate::draw::{BYTES_MAX, OBJECTS_MAX, Sizes};
 use crate::drive::{AT_ONCE_MAX, CONNECTIONS_MAX, STREAMS_MAX};
@@ -155,16 +156,38 @@ impl Plan {
             both(length("download.bytes", download.bytes));
             both((download.breaks <= TIMES_MAX, format!("download.breaks = {} is more than {TIMES_MAX}", download.breaks)));
         }
-        if let Some(purge) = self.purge {
-            both((
-                purge.rate > 0.0 && purge.rate <= PURGES_MAX,
-                format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate),
-            ));
+        faults.extend(self.beside_hits_faults());
+        faults
+    }
+
+    /// What is wrong with what goes on beside hits: purges, and slow readers.
+    fn beside_hits_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut must = |holds: bool, fault: String| {
+            if !holds {
+                faults.push(fault);
+            }
+        };
+        if let Some(Purge { rate }) = self.purge {
+            let is_rate = rate > 0.0 && rate <= PURGES_MAX;
+            must(is_rate, format!("purge.rate = {rate} is not above 0 and at most {PURGES_MAX}"));
+            if let Err(why) = Arrivals::Constant(rate).check(self.length()) {
+                must(!is_rate, format!("purge.rate: {why}"));
+            }
         }
-        if let Some(slow) = self.slow {
-            both(crowd("slow.clients", slow.clients));
-            both((slow.rate > 0, "slow.rate = 0: who reads nothing is cut off".to_owned()));
-            both(length("slow.bytes", slow.bytes));
+        if let Some(Slow { clients, rate, bytes }) = self.slow {
+            must((1..=CONNECTIONS_MAX).contains(&clients), format!("slow.clients = {clients} is not between 1 and {CONNECTIONS_MAX}"));
+            must(rate > 0, "slow.rate = 0: who reads nothing is cut off".to_owned());
+            must((1..=BYTES_MAX).contains(&bytes), format!("slow.bytes = {bytes} is not between 1 and {BYTES_MAX}"));
+            let (seconds, rate) = (self.load.seconds, rate as f64);
+            let (needed, lasts) = (rate * (seconds + SLOW_GATHER_MAX_S as f64), bytes as f64 / rate);
+            must(
+                bytes as f64 > needed,
+                format!(
+                    "slow.bytes = {bytes} is read in {lasts:.1} s at slow.rate = {rate}: it must be more than {needed:.0}, so that all read for \
+                     {SLOW_GATHER_MAX_S} s of gathering and load.seconds = {seconds}"
+                ),
+            );
         }
         faults
     }

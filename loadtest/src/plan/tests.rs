@@ -49,6 +49,14 @@ fn a_plan_that_cannot_be_run_says_why() {
         (format!("{hit}[objects]\nbytes_file = \"nowhere\""), "cannot read "),
         (format!("{hit}[objects]\nranges = 1.5"), "objects.ranges = 1.5 is no share"),
         (format!("{hit}[herd]\nclients = 1\nherds = 1"), "a table [herd] is of no use for scenario = \"hit\""),
+        (
+            "scenario = \"slow-clients\"\nwhat = \"x\"\n[load]\nseconds = 6\n[slow]\nclients = 5\nrate = 1000\nbytes = 66000".to_owned(),
+            "slow.bytes = 66000 is read in 66.0 s at slow.rate = 1000: it must be more than 66000",
+        ),
+        (
+            "scenario = \"purge-storm\"\nwhat = \"x\"\n[load]\nseconds = 1\n[purge]\nrate = 0.5".to_owned(),
+            "purge.rate: 0.5 requests/s for 1 s are not one request",
+        ),
         ("scenario = \"herd\"\nwhat = \"x\"".to_owned(), "scenario = \"herd\" needs a table [herd]"),
     ] {
         let error = read(&text).expect_err(said);
@@ -65,4 +73,18 @@ fn a_load_is_told_in_words() {
     );
     let words = plan.expect("a plan").load_words();
     assert_eq!(words, "open loop, 500 requests/s, Poisson, 16 connections of 8 streams, HTTP/2 over TLS 1.3, 3 rounds of 4 s");
+}
+
+#[test]
+fn a_load_without_a_length_tells_none() {
+    let words = |text: &str| read(&format!("{text}\nwhat = \"x\"")).expect("a plan").load_words();
+    assert_eq!(words("scenario = \"herd\"\nherd = { clients = 5, herds = 2 }"), "5 clients at once, 2 times, HTTP/1.1, 3 rounds");
+    let download = "scenario = \"download\"\ndownload = { clients = 3, files = 1, bytes = 10, breaks = 1 }";
+    assert_eq!(words(download), "3 clients, 10 bytes each, HTTP/1.1, 3 rounds");
+}
+
+#[test]
+fn a_plan_tells_how_many_files_it_opens() {
+    let plan = read("scenario = \"herd\"\nwhat = \"x\"\n[herd]\nclients = 4000\nherds = 2").expect("a plan");
+    assert_eq!(plan.files(), 8_000 + FILES_BESIDE);
 }

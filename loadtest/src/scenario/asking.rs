@@ -50,15 +50,14 @@ pub(super) async fn misses(context: &Context<'_>) -> Result<Round, String> {
     context.as_named(round, false)
 }
 
-/// Popular and less popular objects. A round goes on where the one before has ended.
+/// Popular and less popular objects. A round goes on where the one before has ended, and all that is there at its beginning is stored.
 pub(super) async fn mixed(context: &Context<'_>) -> Result<Round, String> {
     let plan = context.plan;
     let mut settings = plan.draw(context.folder, Kind::Plain, Some(plan.objects.count), 1)?;
     settings.begins = plan.length() * u32::try_from(context.number).unwrap_or(u32::MAX);
     let draw = Arc::new(Draw::new(settings)?);
-    if context.number == 1 {
-        warm(context.clients, &draw, draw.at_first().collect()).await?;
-    }
+    // Each round begins alike: with all that is there at first stored.
+    warm(context.clients, &draw, draw.at_first().collect()).await?;
     let ready = drive::open_drawing(load(context), Some(draw)).await?;
     context.accounted(asked(context, &ready)).await
 }
@@ -68,7 +67,7 @@ pub(super) fn load(context: &Context<'_>) -> Plan {
     let load = &context.plan.load;
     Plan {
         client: context.clients[0].clone(),
-        others: Vec::new(),
+        others: context.clients[1..].to_vec(),
         connections: load.connections,
         streams: load.streams,
         until: Until::Elapsed(context.plan.length()),
