@@ -1,6 +1,6 @@
 //! The account of one round: whose processor time it was, what memory the server had at its end, what the origin was asked.
 //!
-//! It begins with the asking and ends when the server has come to rest: what a server puts off, such as writing to disk what it has answered with, is
+//! It begins with the asking, of a server at rest, and ends when the server has come to rest again: what a server puts off, such as writing to disk what it has answered with, is
 //! its own and not that of whoever is measured next. How busy everything was is told of the asking alone.
 
 use std::collections::BTreeMap;
@@ -69,8 +69,14 @@ struct Asking {
 }
 
 impl<'a> Account<'a> {
-    /// Opens it: the asking begins.
+    /// Opens it when the server rests from what was asked before: the asking begins.
     pub(super) async fn begin(context: &'a Context<'a>) -> Result<Self, String> {
+        at_rest(context).await?;
+        Self::open(context).await
+    }
+
+    /// Opens it at once.
+    pub(super) async fn open(context: &'a Context<'a>) -> Result<Self, String> {
         let asked_of_origin = context.origin.figures().await?;
         let begun = Used::so_far(context)?;
         Ok(Self { context, tells_hits: true, begun, instant: Instant::now(), asked_of_origin, asking: None })
@@ -128,6 +134,11 @@ impl<'a> Account<'a> {
             further,
         })
     }
+}
+
+/// Waits until the server rests, so that what it puts off is no part of what is asked next; no longer than it may take.
+pub(super) async fn at_rest(context: &Context<'_>) -> Result<(), String> {
+    rest(async || processor::used(&context.server.pids)).await.map(drop)
 }
 
 /// What a server had used when the waiting for its rest was over.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::account::Account;
 use super::{Context, asking};
 use crate::client::{Client, Connection};
 use crate::draw::{Draw, Wish};
@@ -35,6 +36,8 @@ struct Shared {
 
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let live = context.plan.live.ok_or("a live stream has no table [live]")?;
+    allow_files(live.viewers as u64, &format!("{} viewers", live.viewers))?;
+    let mut account = Account::begin(context).await?;
     let shared = Arc::new(Shared {
         stream: Stream { segment_ms: live.segment_ms, segment_bytes: live.segment_bytes, number: context.number },
         draw: Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, Some(1), 1)?)?),
@@ -43,26 +46,23 @@ pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
         stalled_ms: AtomicU64::new(0),
         end: Instant::now() + context.plan.length(),
     });
-    allow_files(live.viewers as u64, &format!("{} viewers", live.viewers))?;
-    let work = async {
-        let begun = Instant::now();
-        let mut all = JoinSet::new();
-        for viewer in 0..live.viewers {
-            let after = Duration::from_secs_f64(live.arrive_s * viewer as f64 / live.viewers as f64);
-            let client = context.clients[viewer % context.clients.len()].clone();
-            let shared = Arc::clone(&shared);
-            all.spawn(async move {
-                sleep(after).await;
-                if let Err(why) = watch(&shared, &client).await {
-                    shared.tally.lock().error(why);
-                }
-            });
-        }
-        all.join_all().await;
-        let tally = shared.tally.lock().clone();
-        Ok(tally.report(begun.elapsed(), None))
-    };
-    let mut round = context.accounted(work).await?;
+    let begun = Instant::now();
+    let mut all = JoinSet::new();
+    for viewer in 0..live.viewers {
+        let after = Duration::from_secs_f64(live.arrive_s * viewer as f64 / live.viewers as f64);
+        let client = context.clients[viewer % context.clients.len()].clone();
+        let shared = Arc::clone(&shared);
+        all.spawn(async move {
+            sleep(after).await;
+            if let Err(why) = watch(&shared, &client).await {
+                shared.tally.lock().error(why);
+            }
+        });
+    }
+    all.join_all().await;
+    let report = shared.tally.lock().clone().report(begun.elapsed(), None);
+    account.asked()?;
+    let mut round = account.settled(report).await?;
     let viewers = live.viewers as f64;
     round.further.insert("stalls_per_viewer".to_owned(), shared.stalls.load(Ordering::Relaxed) as f64 / viewers);
     round.further.insert("stalled_ms_per_viewer".to_owned(), shared.stalled_ms.load(Ordering::Relaxed) as f64 / viewers);

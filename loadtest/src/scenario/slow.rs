@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::account::Account;
+use super::account::{Account, at_rest};
 use super::{AS_NAMED_MIN_PERCENT, Context, asking};
 use crate::client::Client;
 use crate::draw::{Draw, Seen, Wish};
@@ -45,8 +45,10 @@ pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let draw = Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, None, 1)?)?);
     asking::warm(context.clients, &draw, vec![object]).await?;
     crate::machine::allow_files(slow.clients as u64, &format!("{} slow clients", slow.clients))?;
+    // Not with the crowd there, which would read on meanwhile.
+    at_rest(context).await?;
     let crowd = Crowd::gather(context.clients, &draw, object, slow).await?;
-    let mut account = Account::begin(context).await?;
+    let mut account = Account::open(context).await?;
     let report = asking::asked(context, &ready).await;
     account.asked()?;
     let ended = crowd.stop().await?;
