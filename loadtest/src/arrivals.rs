@@ -18,9 +18,11 @@ use tokio::sync::Semaphore;
 pub const RATE_MAX: f64 = 1_000_000.0;
 /// The most instants that are planned for one run; each takes 8 bytes.
 pub const PLANNED_MAX: usize = 20_000_000;
-/// How much longer than planned a run may take, as a share of the plan and in seconds beside. What is not sent by then is not sent: it was not asked
-/// at that rate.
-const LATE_MAX: (f64, f64) = (0.05, 1.0);
+/// How much later than planned the last request may be sent, as a share of the plan. What is not sent by then is not sent: it was not asked at that
+/// rate.
+const LATE_SHARE_MAX: f64 = 0.02;
+/// The same in seconds, for plans of which that share is less than a machine with other work may hold anyone up.
+const LATE_LEAST_S: f64 = 0.25;
 /// The longest that the thread sleeps at a time, in milliseconds: how long it outlives a run that is given up.
 const NAP_MAX_MS: u64 = 100;
 /// All plans are the same ones: a difference between two runs is none of the plan.
@@ -100,17 +102,17 @@ impl Arrivals {
     }
 }
 
-/// How long a run that is planned for so many seconds may take, in seconds.
+/// When the last request of a run that is planned for so many seconds may be sent, in seconds from its beginning.
 #[must_use]
-pub(crate) fn longest(planned_s: f64) -> f64 {
-    planned_s * (1.0 + LATE_MAX.0) + LATE_MAX.1
+pub(crate) fn last_sent(planned_s: f64) -> f64 {
+    planned_s + (planned_s * LATE_SHARE_MAX).max(LATE_LEAST_S)
 }
 
 /// The instants of one run, and who takes the next.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     instants: Vec<u64>,
-    longest: Duration,
+    last_sent: Duration,
     /// One permit for each instant that has come.
     come: Semaphore,
     next: AtomicUsize,
@@ -122,8 +124,8 @@ impl Schedule {
     pub(crate) fn of(arrivals: Arrivals, length: Duration) -> Option<Arc<Self>> {
         let instants = arrivals.instants(length);
         arrivals.rate()?;
-        let longest = Duration::from_secs_f64(longest(length.as_secs_f64()));
-        Some(Arc::new(Self { instants, longest, come: Semaphore::new(0), next: AtomicUsize::new(0), given_up: AtomicBool::new(false) }))
+        let last_sent = Duration::from_secs_f64(last_sent(length.as_secs_f64()));
+        Some(Arc::new(Self { instants, last_sent, come: Semaphore::new(0), next: AtomicUsize::new(0), given_up: AtomicBool::new(false) }))
     }
 
     /// How many requests are planned.
@@ -134,7 +136,7 @@ impl Schedule {
     /// Waits for the next instant, from the beginning; none when all are taken, or it is too late for more.
     pub(crate) async fn next(&self, begun: Instant) -> Option<Duration> {
         self.come.acquire().await.ok()?.forget();
-        if begun.elapsed() > self.longest {
+        if begun.elapsed() > self.last_sent {
             return None;
         }
         self.instants.get(self.next.fetch_add(1, Ordering::Relaxed)).map(|&instant| Duration::from_nanos(instant))

@@ -8,7 +8,7 @@ mod jobs;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::house::{Origin, Server};
+pub(crate) use self::house::{Counter, Origin, Server};
 
 use self::house::{Cores, House};
 use self::jobs::{Job, jobs};

@@ -26,6 +26,7 @@ use crate::arrivals::{Arrivals, Schedule};
 use crate::check::{Digest, Expected};
 use crate::client::{Client, Protocol, Unanswered};
 use crate::draw::Draw;
+use crate::machine;
 use crate::progress::Progress;
 use crate::report::{Planned, Report, Tally};
 
@@ -37,6 +38,8 @@ pub const STREAMS_MAX: usize = 1_000;
 pub const AT_ONCE_MAX: usize = 100_000;
 /// The longest run, in seconds: one day.
 pub const SECONDS_MAX: u64 = 86_400;
+/// Open files beside those of the connections.
+const FILES_BESIDE: u64 = 128;
 /// How many tallies the streams of a run share: a tally for each would be some 300 KB for each.
 const TALLIES: usize = 8;
 /// How many requests in a row one stream may see fail before it gives up.
@@ -135,6 +138,14 @@ struct Shared {
     unseen: AtomicU64,
 }
 
+impl Shared {
+    fn new(plan: Plan, draw: Option<Arc<Draw>>) -> Result<Self, String> {
+        let expected = Expected::new(plan.expected);
+        let request = plan.client.request(&plan.client.target().path)?;
+        Ok(Self { plan, expected, draw, request, mark: mark(), unseen: AtomicU64::new(0) })
+    }
+}
+
 /// A run whose connections stand.
 pub struct Ready {
     shared: Arc<Shared>,
@@ -212,17 +223,24 @@ pub(crate) async fn open_drawing(plan: Plan, draw: Option<Arc<Draw>>) -> Result<
         return Err("objects that are drawn need something to be drawn from, and only those".to_owned());
     }
     let connections = plan.workers(plan.until).div_ceil(plan.streams);
+    machine::allow_files(connections as u64 + FILES_BESIDE, &format!("{connections} connections"))?;
     let mut lines = Vec::with_capacity(connections);
     for client in std::iter::once(&plan.client).chain(&plan.others).cycle().take(connections) {
         lines.push(Arc::new(Line::open(client.clone()).await?));
     }
-    let expected = Expected::new(plan.expected);
-    let request = plan.client.request(&plan.client.target().path)?;
-    let shared = Arc::new(Shared { plan, expected, draw, request, mark: mark(), unseen: AtomicU64::new(0) });
-    Ok(Ready { shared, lines })
+    Ok(Ready { shared: Arc::new(Shared::new(plan, draw)?), lines })
 }
 
 impl Ready {
+    /// The same connections, for other objects that are drawn.
+    ///
+    /// # Errors
+    /// A sentence: the target's host is none.
+    pub(crate) fn drawing(&self, draw: Arc<Draw>) -> Result<Self, String> {
+        let shared = Shared::new(self.shared.plan.clone(), Some(draw))?;
+        Ok(Self { shared: Arc::new(shared), lines: self.lines.clone() })
+    }
+
     /// Asks over the connections in a closed loop, until then; they are there for another time.
     ///
     /// # Errors

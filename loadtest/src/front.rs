@@ -22,7 +22,7 @@ use crate::arrivals::Arrivals;
 use crate::client::{Client, Connection, Protocol, Trust};
 use crate::drive::{self, Objects, Plan, Until};
 use crate::endpoints::{Edge, Endpoints};
-use crate::machine::Machine;
+use crate::machine::{Machine, allow_files};
 use crate::peer::{self, Kind, Peer, Workers};
 use crate::processor;
 use crate::report::Report;
@@ -119,7 +119,9 @@ pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, 
         return Err("nginx is not installed, so there is nothing to compare with".to_owned());
     }
     let wrk = wrk::version().await.ok_or("wrk is not installed, which asks for the smallest hits")?;
-    enough_files(settings.idle as u64)?;
+    let idle = settings.idle as u64;
+    // Each idle connection is an open file here and in both servers, of which nginx inherits what is allowed here.
+    allow_files(idle * IDLE_CASES.len() as u64 + OTHER_FILES, &format!("{idle} idle connections of each kind"))?;
     let ours = Server::ours(endpoints, edge).await?;
     let nginx = Peer::start(Kind::Nginx, &endpoints.origin, Workers::One).await?;
     // Whatever ends the measuring, nginx is ended after it.
@@ -129,19 +131,6 @@ pub async fn run(endpoints: &Endpoints, settings: &Settings) -> Result<Results, 
     };
     nginx.stop().await;
     results
-}
-
-/// Each idle connection is an open file here and in both servers, of which nginx inherits what is allowed here.
-fn enough_files(idle: u64) -> Result<(), String> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = idle * IDLE_CASES.len() as u64 + OTHER_FILES;
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(needed.max(limit.current.unwrap_or(needed)), |maximum| maximum);
-    if wanted < needed {
-        return Err(format!("{idle} idle connections of each kind need {needed} open files, and {wanted} are allowed (ulimit -Hn)"));
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
-        .map_err(|error| format!("cannot allow {wanted} open files: {error}"))
 }
 
 async fn beside(ours: &Server, nginx: &Peer, wrk: &str, settings: &Settings) -> Result<Results, String> {

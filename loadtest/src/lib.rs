@@ -4,6 +4,7 @@
 //! [`steering`], which run the real agent and the real choice of an edge inside this process.
 
 pub mod affinity;
+mod api;
 pub mod arrivals;
 pub mod bound;
 pub mod check;

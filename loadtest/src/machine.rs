@@ -1,5 +1,6 @@
 //! What a measurement was made on, so that a reader can tell what its numbers are worth.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// The machine.
@@ -35,9 +36,50 @@ impl Machine {
     }
 }
 
+/// So many open files are allowed where more are not needed: a server that inherits what is allowed here keeps its files open as in operation.
+const FILES_WISHED: u64 = 65_536;
+
+/// Allows this process, and what it starts from then on, to have `needed` files open; `what` needs them.
+///
+/// # Errors
+/// A sentence: so many cannot be allowed.
+pub fn allow_files(needed: u64, what: &str) -> Result<(), String> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = enough(needed, limit)
+        .map_err(|allowed| format!("{what}: {needed} open files are needed, and {allowed} are allowed (ulimit -Hn)"))?;
+    let Some(wanted) = wanted else { return Ok(()) };
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    raised.map_err(|error| format!("{what}: cannot allow {wanted} open files: {error}"))
+}
+
+/// What is to be allowed, if that is more than is; else how many may be at most, where those are too few.
+fn enough(needed: u64, limit: Rlimit) -> Result<Option<u64>, u64> {
+    // Without a number there is no limit.
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    let Some(current) = limit.current else { return Ok(None) };
+    if needed > most {
+        return Err(most);
+    }
+    let wanted = needed.max(FILES_WISHED).min(most);
+    Ok((wanted > current).then_some(wanted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_allowed_as_far_as_they_may_be() {
+        let of = |needed, current, maximum| enough(needed, Rlimit { current, maximum });
+        assert_eq!(of(2_000, Some(1_024), Some(1 << 20)), Ok(Some(FILES_WISHED)));
+        assert_eq!(of(100_000, Some(1_024), None), Ok(Some(100_000)));
+        assert_eq!(of(2_000, Some(1_024), Some(4_096)), Ok(Some(4_096)));
+        assert_eq!(of(5_000, Some(1_024), Some(4_096)), Err(4_096));
+        assert_eq!(of(5, Some(100_000), Some(100_000)), Ok(None));
+        assert_eq!(of(5, None, None), Ok(None));
+        let error = allow_files(u64::MAX, "a test").err();
+        assert!(error.is_none_or(|error| error.starts_with("a test: 18446744073709551615 open files are needed, and ")));
+    }
 
     #[test]
     fn this_machine_has_a_core_and_a_kernel() {

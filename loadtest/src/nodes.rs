@@ -4,7 +4,6 @@
 //! what they were told and when. A node that missed a purge, or had one out of order, fails the run. With the settings file of a plan, one run is
 //! join, rest, single purges, purges in batches, changes of a site.
 
-mod api;
 mod board;
 mod figures;
 mod fleet;
@@ -19,12 +18,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
-use self::api::Api;
 use self::board::{Board, Kind};
 pub use self::figures::{Batches, Cost, Figures, Spread};
 use self::fleet::{Fleet, Size};
+use crate::api::Api;
 use crate::control::Control;
-use crate::machine::Machine;
+use crate::machine::{Machine, allow_files};
 use crate::plan::faults::Faults;
 use crate::processor;
 
@@ -129,11 +128,12 @@ pub struct Place {
 /// A sentence: the settings are not within their bounds, something did not come about, or a node was not told what it should have been.
 pub async fn run(settings: &Settings, place: &Place) -> Result<Figures, String> {
     settings.check()?;
-    enough_files(settings.nodes() as u64)?;
+    let nodes = settings.nodes() as u64;
+    allow_files(nodes * FILES_EACH + FILES_BESIDE, &format!("{nodes} nodes"))?;
     let folder = std::fs::canonicalize(&place.folder).map_err(|error| format!("{}: {error}", place.folder.display()))?;
     let write_us = disk_write_us(&folder)?;
     let control = Control::start(&place.binary, &folder).await?;
-    let api = Api::connect(&control).await?;
+    let api = Api::connect(&control.api, &control.token).await?;
     for site in 0..settings.sites {
         api.put_site(&name(site), 1).await?;
     }
@@ -337,19 +337,6 @@ fn targets(urls: &[String]) -> Vec<u8> {
 /// The highest number that a configuration can come to have: the first, one a site, a few a shield that joins and says where it is, one a change.
 fn snapshots_max(settings: &Settings) -> usize {
     1 + settings.sites + 4 * settings.shields + settings.changes
-}
-
-/// Each node is a connection and a locked directory here, and a connection of the control plane, which inherits what is allowed here.
-fn enough_files(nodes: u64) -> Result<(), String> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let needed = nodes * FILES_EACH + FILES_BESIDE;
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(needed).max(limit.current.unwrap_or(0));
-    if wanted < needed {
-        return Err(format!("{nodes} nodes need {needed} open files, and {wanted} are allowed (ulimit -Hn)"));
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
-        .map_err(|error| format!("cannot allow {wanted} open files: {error}"))
 }
 
 /// What it takes to bring a small file to disk whole, as each node does with its place in the purge log: the median, in microseconds.

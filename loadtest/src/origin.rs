@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-pub(crate) use self::live::Stream;
+pub(crate) use self::live::{Stream, WINDOW};
 use crate::object::{Object, Pattern};
 
 /// Where it tells what it has counted; such requests are not counted.

@@ -105,6 +105,10 @@ pub struct Plan {
 
 /// The most rounds of a plan.
 pub const ROUNDS_MAX: u32 = 99;
+/// Open files of a server beside those of connections.
+const FILES_BESIDE: u64 = 256;
+/// How long slow readers may take until all of them read, in seconds.
+pub const SLOW_GATHER_MAX_S: u64 = 60;
 /// The most edges of a plan.
 pub const EDGES_MAX: u32 = 8;
 
@@ -259,7 +263,7 @@ pub struct Slow {
     pub clients: usize,
     /// How fast each reads, in bytes a second.
     pub rate: u64,
-    /// How long what each reads is, in bytes.
+    /// How long what each reads is, in bytes: more than it can read while all gather, within [`SLOW_GATHER_MAX_S`], and the round lasts.
     pub bytes: u64,
 }
 
@@ -315,7 +319,21 @@ impl Plan {
                 format!("{arrivals}, {} connections{streams}", load.connections)
             }
         };
-        format!("{asked}, {protocol}{tls}, {} rounds of {} s", self.rounds, load.seconds)
+        // Herds and downloads take as long as they take.
+        let takes = matches!(self.scenario, Scenario::Herd | Scenario::Download);
+        let each = if takes { String::new() } else { format!(" of {} s", load.seconds) };
+        format!("{asked}, {protocol}{tls}, {} rounds{each}", self.rounds)
+    }
+
+    /// How many files each of its processes may have open at once: a server has a connection to the origin for every one that it answers.
+    pub(crate) fn files(&self) -> u64 {
+        let crowds = [
+            self.herd.map_or(self.load.connections, |herd| herd.clients),
+            self.live.map_or(0, |live| live.viewers),
+            self.download.map_or(0, |download| download.clients),
+            self.slow.map_or(0, |slow| slow.clients),
+        ];
+        crowds.iter().sum::<usize>() as u64 * 2 + FILES_BESIDE
     }
 
     /// The protocol.

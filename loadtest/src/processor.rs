@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The clock ticks a second in `/proc/PID/stat`: USER_HZ, which is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: u64 = 100;
+/// The step in which processor time is told.
+pub const TICK: Duration = Duration::from_millis(1000 / TICKS_PER_SECOND);
 
 /// The user and system time that processes have used so far, all threads together, to 10 ms.
 ///
@@ -59,6 +61,21 @@ pub fn resident(pids: &[u32]) -> Result<u64, String> {
         kib += number.parse::<u64>().map_err(|error| wrong(error.to_string()))?;
     }
     Ok(kib * 1024)
+}
+
+/// The memory of processes, in bytes, each page that several share counted once in all (`Pss`); where the system does not tell that, the sum of
+/// what is resident of each.
+///
+/// # Errors
+/// A sentence: one of them is not there.
+pub fn proportional(pids: &[u32]) -> Result<u64, String> {
+    pids.iter().map(|&pid| proportional_of(pid).map_or_else(|| resident(&[pid]), Ok)).sum()
+}
+
+fn proportional_of(pid: u32) -> Option<u64> {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = told.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
 /// What is resident of a process, in bytes.
@@ -165,6 +182,34 @@ mod tests {
         let whole = memory(own).expect("this process");
         assert!(whole.peak >= whole.resident && whole.resident > whole.anonymous && whole.anonymous >= 48 << 20, "{whole:?}");
         assert!(resident(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
+    }
+
+    #[test]
+    fn memory_that_processes_share_is_counted_once() {
+        let own = std::process::id();
+        let held = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let together = proportional(&[own]).expect("this process");
+        assert!(together >= 64 << 20, "{together} of {}", held.len());
+        // Two of one program have most of their memory together.
+        let child = || {
+            let mut cat = std::process::Command::new("cat");
+            cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("cat")
+        };
+        let mut children = [child(), child()];
+        for child in &mut children {
+            use std::io::{Read, Write};
+            // It runs when it has given back what it was given.
+            child.stdin.as_mut().expect("a pipe").write_all(b"x").expect("written");
+            child.stdout.as_mut().expect("a pipe").read_exact(&mut [0]).expect("read");
+        }
+        let pids = children.each_ref().map(std::process::Child::id);
+        let (shared, apart) = (proportional(&pids).expect("two"), resident(&pids).expect("two"));
+        assert!(shared > 0 && shared < apart * 3 / 4, "{shared} of {apart}");
+        for child in &mut children {
+            drop(child.stdin.take());
+            child.wait().expect("it ends with its input");
+        }
+        assert!(proportional(&[u32::MAX]).expect_err("no such process").starts_with("cannot account for process 4294967295: "));
     }
 
     #[test]

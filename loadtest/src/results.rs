@@ -103,8 +103,8 @@ pub struct Round {
     pub planned: u64,
     /// Whole, right answers.
     pub answers: u64,
-    /// Those that were hits.
-    pub hits: u64,
+    /// Those that were hits; none where an answer is neither hit nor miss.
+    pub hits: Option<u64>,
     /// Octets of bodies.
     pub body_octets: u64,
     /// Processor time of all processes of the server, user and system, in seconds.
@@ -113,7 +113,7 @@ pub struct Round {
     pub generator_s: f64,
     /// Of everything else on the machine.
     pub others_s: f64,
-    /// Resident memory of all processes of the server at the end, in bytes.
+    /// Memory of all processes of the server at the end, in bytes; what they share is counted once.
     pub memory_bytes: u64,
     /// From the moment a request was to be made to the last octet of its answer, in microseconds.
     pub latency_us: Latency,

@@ -60,7 +60,7 @@ fn answer(respond: &Respond, uri: &Uri) -> Response<Full<Bytes>> {
     let (status, body) = respond(uri);
     let unseen = uri.query().is_some_and(|query| query.contains("unseen="));
     let response = Response::builder().status(status).header("cache-status", if unseen { "edge-1; fwd=miss" } else { "edge-1; hit" });
-    response.header("content-length", body.len()).body(Full::new(body)).expect("a response")
+    response.header("cache-control", "max-age=86400").header("content-length", body.len()).body(Full::new(body)).expect("a response")
 }
 
 async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, respond: Respond) {

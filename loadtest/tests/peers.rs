@@ -36,7 +36,7 @@ const HERD: usize = 20;
 /// What the origin was asked for, and how often.
 type Asked = Arc<watch::Sender<HashMap<String, u64>>>;
 
-/// An origin whose answers differ each time, and say by every header field that they are for one client and once.
+/// An origin whose answers differ each time, are to be kept as the path says, and are for one client by every other field that they have.
 struct Origin {
     address: SocketAddr,
     asked: Asked,
@@ -71,7 +71,17 @@ impl Origin {
             let _ = timeout(Duration::from_secs(HERD_S), counts.wait_for(|counts| counts[&path] as usize == HERD)).await;
         }
         let status = if path.starts_with("/none") { StatusCode::NOT_FOUND } else { StatusCode::OK };
-        let response = Response::builder().status(status).header("cache-control", "private, no-store");
+        let control = match path.as_str() {
+            "/private" => Some("private, max-age=86400"),
+            "/never" => Some("no-store"),
+            "/brief" => Some("max-age=1"),
+            "/silent" | "/none" => None,
+            _ => Some("max-age=86400"),
+        };
+        let mut response = Response::builder().status(status);
+        if let Some(control) = control {
+            response = response.header("cache-control", control);
+        }
         let response = response.header("vary", "user-agent").header("set-cookie", "a=b").header("cache-status", "shield-1; hit");
         Ok(response.body(Full::new(Bytes::from(format!("{host} {path} {count}\n").repeat(1000)))).expect("a response"))
     }
@@ -130,7 +140,7 @@ async fn gone(pids: &[u32]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_keeps_what_the_origin_gave_whatever_that_says() {
+async fn a_peer_keeps_what_the_origin_says_for_every_client() {
     each(async |peer, origin| {
         let (name, address) = (peer.name(), peer.address());
         let host = format!("a.test:{}", address.port());
@@ -153,6 +163,36 @@ async fn a_peer_keeps_what_the_origin_gave_whatever_that_says() {
             let (status, cache, _) = ask(address, &host, "one", "/none").await;
             assert_eq!((status, cache == "HIT", origin.count("/none")), (404, false, round), "{name} keeps nothing but what there is");
         }
+        peer.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_keeps_an_answer_as_long_as_the_origin_says() {
+    each(async |peer, origin| {
+        let (name, address) = (peer.name(), peer.address());
+        for path in ["/private", "/never", "/silent"] {
+            for round in 1..=2 {
+                let (_, cache, _) = ask(address, "a.test", "one", path).await;
+                assert!((cache != "HIT", origin.count(path)) == (true, round), "{name} keeps {path}: {cache}");
+            }
+        }
+        // A second is soon over, and then all of the answer is another one.
+        let first = ask(address, "a.test", "one", "/brief").await.2;
+        let (deadline, mut looks) = (Instant::now() + Duration::from_secs(DEADLINE_S), interval(Duration::from_millis(LOOK_MS)));
+        let mut asked = 1;
+        loop {
+            let (_, cache, body) = ask(address, "a.test", "one", "/brief").await;
+            asked += 1;
+            if body != first {
+                assert_ne!(cache, "HIT", "{name}");
+                break;
+            }
+            assert!(Instant::now() < deadline, "{name} still has what was to be kept for a second");
+            looks.tick().await;
+        }
+        assert!(asked > 2 && origin.count("/brief") == 2, "{name} asked {} times for {asked}", origin.count("/brief"));
         peer.stop().await;
     })
     .await;

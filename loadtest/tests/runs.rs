@@ -114,3 +114,19 @@ async fn pythons_server_is_measured_with_and_without_kept_connections() {
         child.kill().await.expect("killed");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_allowed_the_files_that_it_needs() {
+    let url = format!("http://{}/", server(|_| (200, "the body")).await);
+    let run = async |limits: &str| {
+        let mut shell = Command::new("sh");
+        let command = format!("{limits} && exec \"$0\" run --url {url} --connections 150 --requests 150");
+        shell.args(["-c", &command, env!("CARGO_BIN_EXE_skerry-loadtest")]).kill_on_drop(true);
+        timeout(Duration::from_secs(DEADLINE_S), shell.output()).await.expect("in time").expect("a shell")
+    };
+    let output = run("ulimit -Sn 100").await;
+    assert!(output.status.success(), "{}", said(&output).1);
+    let output = run("ulimit -Sn 100 && ulimit -Hn 100").await;
+    let stderr = said(&output).1;
+    assert!(stderr.contains("150 connections: 278 open files are needed, and 100 are allowed (ulimit -Hn)"), "{stderr}");
+}

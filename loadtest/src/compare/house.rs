@@ -14,8 +14,10 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::affinity;
+use crate::api::Api;
 use crate::client::{Client, Protocol, Trust};
 use crate::endpoints::Endpoints;
+use crate::machine;
 use crate::origin::{FIGURES, Figures};
 use crate::peer::{Kind, Peer, Workers};
 use crate::plan::Plan;
@@ -49,8 +51,13 @@ pub(crate) struct Origin {
     child: Child,
     /// Where it answers.
     pub(crate) url: String,
-    client: Client,
+    /// What tells its counts.
+    pub(crate) counter: Counter,
 }
+
+/// Asks the origin what it has counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counter(Client);
 
 #[derive(Deserialize)]
 struct Listening {
@@ -71,7 +78,7 @@ impl Origin {
         let said: Listening = serde_json::from_str(&line).map_err(|error| format!("the origin says `{line}`: {error}"))?;
         let url = format!("http://{}", said.listening);
         let client = Client::new(Target::find(&format!("{url}{FIGURES}"), &[]).await?, Protocol::H1, None)?;
-        Ok(Self { child, url, client })
+        Ok(Self { child, url, counter: Counter(client) })
     }
 
     /// Its process.
@@ -81,8 +88,15 @@ impl Origin {
 
     /// What it has counted so far.
     pub(crate) async fn figures(&self) -> Result<Figures, String> {
-        let mut connection = self.client.connect().await?;
-        let request: Request<()> = self.client.request(&self.client.target().path)?;
+        self.counter.figures().await
+    }
+}
+
+impl Counter {
+    /// What the origin has counted so far.
+    pub(crate) async fn figures(&self) -> Result<Figures, String> {
+        let mut connection = self.0.connect().await?;
+        let request: Request<()> = self.0.request(&self.0.target().path)?;
         let mut body = Vec::new();
         connection.ask(request, |part| body.extend_from_slice(part)).await.map_err(|error| format!("the origin: {error}"))?;
         serde_json::from_slice(&body).map_err(|error| format!("the origin's figures are not understood: {error}"))
@@ -98,8 +112,8 @@ pub(crate) struct Server {
     pub(crate) pids: Vec<u32>,
     /// A client for each of its edges; none where it does not speak what is asked, and then why.
     pub(crate) clients: Result<Vec<Client>, String>,
-    /// Where purges go, and with which token; none: it has no purge by tag.
-    pub(crate) purges: Option<(Client, String)>,
+    /// Where purges go; none: it has no purge by tag.
+    pub(crate) purges: Option<Api>,
 }
 
 /// Everything that runs for one plan.
@@ -115,6 +129,8 @@ pub(super) struct House {
 impl House {
     /// Starts everything: servers on their core, the origin on that of the generator.
     pub(super) async fn start(plan: &Plan, skerry: &Path, peers: &[Kind], cores: Cores) -> Result<Self, String> {
+        // Whoever is started inherits what is allowed here.
+        machine::allow_files(plan.files(), "the plan")?;
         let own = std::process::id();
         let hold = |core: Option<usize>| core.map(|core| affinity::pin(&[own], core)).transpose();
         let held = hold(cores.generator)?;
@@ -188,17 +204,11 @@ async fn ours(endpoints: &Endpoints, plan: &Plan) -> Result<Server, String> {
         let address = address.ok_or_else(|| format!("{} does not speak {protocol}", edge.name))?;
         clients.push(client(&host, address, plan, trust.as_ref()).await?);
     }
-    let api = endpoints.control.api.as_ref().zip(endpoints.control.token.clone());
-    let purges = match api {
-        Some((api, token)) => {
-            let target = Target::find(&format!("{api}/v1/purges?wait=5s"), &[]).await?;
-            Some((Client::new(target, Protocol::H1, None)?, token))
-        }
+    let purges = match endpoints.control.api.as_deref().zip(endpoints.control.token.as_deref()) {
+        Some((api, token)) => Some(Api::connect(api.trim_start_matches("http://"), token).await?),
         None => None,
     };
-    let shields = endpoints.shields.iter().filter_map(|shield| shield.pid);
-    let pids = endpoints.edges.iter().map(|edge| edge.pid).chain(shields).collect();
-    Ok(Server { name: "skerry".to_owned(), pids, clients: Ok(clients), purges })
+    Ok(Server { name: "skerry".to_owned(), pids: endpoints.pids()?, clients: Ok(clients), purges })
 }
 
 async fn theirs(peer: &Peer, plan: &Plan) -> Result<Server, String> {

@@ -76,6 +76,7 @@ pub(super) async fn ask(
     let first = first.unwrap_or(ended);
     let mut tally = tally.lock();
     tally.answer(head.status.as_u16(), ended - due, octets, is_hit(&head.headers));
+    tally.asked(ended - sent);
     tally.first_byte(first - due, sent.saturating_duration_since(due));
     let announced = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     // A 304 may tell the length of what it has not (RFC 9110 section 8.6).

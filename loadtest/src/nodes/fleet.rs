@@ -13,8 +13,8 @@ use skerry_config::snapshot::Snapshot;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::api::Api;
 use super::board::{Board, Kind, Progress, content};
+use crate::api::Api;
 
 /// Nodes that join at once.
 const JOINS_AT_ONCE: usize = 32;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::object::{Kind, Object};
 
 /// How many segments a playlist has; three is what a client needs to begin (RFC 8216 section 6.3.3).
-const WINDOW: u64 = 5;
+pub(crate) const WINDOW: u32 = 5;
 /// The numbers of segments begin here, so that they are no object of anything else.
 const NUMBERS: u64 = 1 << 62;
 
@@ -25,7 +25,7 @@ impl Stream {
         format!("/live/{}/{}/{}/index.m3u8", self.segment_ms, self.segment_bytes, self.number)
     }
 
-    pub(super) fn of(path: &str) -> Option<Self> {
+    pub(crate) fn of(path: &str) -> Option<Self> {
         let mut parts = path.strip_prefix("/live/")?.strip_suffix("/index.m3u8")?.split('/').map(|part| part.parse().ok());
         let stream = Self { segment_ms: parts.next()??, segment_bytes: parts.next()??, number: parts.next()?? };
         (parts.next().is_none() && stream.segment_ms > 0).then_some(stream)
@@ -38,15 +38,16 @@ impl Stream {
     }
 
     /// The playlist so long after the beginning: the last segments that are whole. At the beginning the window is full already.
-    pub(super) fn playlist(self, elapsed: Duration) -> String {
-        let end = WINDOW + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX - WINDOW) / self.segment_ms;
+    pub(crate) fn playlist(self, elapsed: Duration) -> String {
+        let window = u64::from(WINDOW);
+        let end = window + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX - window) / self.segment_ms;
         let seconds = self.segment_ms as f64 / 1000.0;
         let mut text = format!(
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:{}\n",
             self.segment_ms.div_ceil(1000),
-            end - WINDOW
+            end - window
         );
-        for sequence in end - WINDOW..end {
+        for sequence in end - window..end {
             let _ = writeln!(text, "#EXTINF:{seconds:.3},\n{}", self.segment(sequence).path());
         }
         text

@@ -95,11 +95,12 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     # Files are written where they stay: moving them from one folder to another is a copy when these are different file systems.
-    proxy_cache_path store levels=1:2 keys_zone=store:16m max_size=1g inactive=1h use_temp_path=off;
+    # What the origin gives a day is there for a day, and there is room for a million keys.
+    proxy_cache_path store levels=1:2 keys_zone=store:128m max_size=1g inactive=1d use_temp_path=off;
     upstream origin {{
         server {host}:{port};
-        # Connections to the origin are kept, as ours are.
-        keepalive 32;
+        # Connections to the origin are kept, as many as ours keeps.
+        keepalive 256;
     }}
     server {{
         listen {cleartext} backlog=4096;
@@ -117,9 +118,8 @@ http {{
             proxy_set_header Host $http_host;
             proxy_cache store;
             proxy_cache_key $request_uri;
-            # Whatever the origin says is kept for ten minutes, so that a hit is a hit.
-            proxy_cache_valid 200 10m;
-            proxy_ignore_headers Cache-Control Expires Set-Cookie Vary;
+            # What is kept, and for how long, is what the origin says, as with ours; nothing is kept where it says nothing.
+            proxy_ignore_headers Set-Cookie Vary;
             # Misses of one object are collapsed, as ours are.
             proxy_cache_lock on;
             proxy_cache_lock_timeout 60s;

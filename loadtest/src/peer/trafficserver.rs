@@ -30,8 +30,6 @@ fn prepare(order: &Order<'_>) -> Result<Prepared, String> {
         // As large as nginx's, in a file that takes of it what it needs.
         ("storage.config", "store 1G\n".to_owned()),
         ("remap.config", format!("map / http://{host}:{port}/\n")),
-        // Whatever the origin says is kept for ten minutes, so that a hit is a hit.
-        ("cache.config", "url_regex=.* ttl-in-cache=10m\n".to_owned()),
         ("plugin.config", format!("header_rewrite.so {HEADERS}\n")),
         (HEADERS, HEADER_RULES.to_owned()),
         // Without this file it lets nobody in.
@@ -93,8 +91,8 @@ CONFIG proxy.config.http.wait_for_cache INT 1
 CONFIG proxy.config.log.logging_enabled INT 0
 # All that is stored has room in memory; by itself it takes 1 MB for each GB of disk.
 CONFIG proxy.config.cache.ram_cache.size INT 1G
-# Answers without a date of expiry are kept too, as by the others.
-CONFIG proxy.config.http.cache.required_headers INT 0
+# What is kept, and for how long, is what the origin says, as with ours; nothing is kept where it gives no lifetime.
+CONFIG proxy.config.http.cache.required_headers INT 2
 # Misses of one object are collapsed, as ours are: who cannot write the object reads it again, every 10 ms for 60 s, as long as nginx waits.
 CONFIG proxy.config.http.cache.open_write_fail_action INT 5
 CONFIG proxy.config.http.cache.open_read_retry_time INT 10

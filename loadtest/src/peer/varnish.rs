@@ -61,6 +61,9 @@ fn parameters(workers: Workers) -> Vec<String> {
         "vsl_space=1M".to_owned(),
         // A connection that rests is not closed under the generator sooner than by nginx; the default is 5 seconds.
         "timeout_idle=75".to_owned(),
+        // An answer has the lifetime that the origin gives it and none beside, and is not served after it: so it is with ours.
+        "default_ttl=0".to_owned(),
+        "default_grace=0".to_owned(),
         // The origin is asked for what the client asked for, and gives the body that every client gets; else it would be asked for gzip,
         // and each hit unpacked.
         "http_gzip_support=off".to_owned(),
@@ -126,11 +129,10 @@ sub vcl_backend_response {{
     # Nor do these parts of an answer.
     unset beresp.http.Set-Cookie;
     unset beresp.http.Vary;
-    if (beresp.status == 200) {{
-        # Whatever the origin says is kept for ten minutes, so that a hit is a hit.
-        set beresp.ttl = 10m;
-    }} else {{
-        # Nothing else is kept, and for two minutes nobody waits in line for it: what it does by itself with what may not be kept.
+    # What is kept, and for how long, is what the origin says, as with ours: it has read that into the lifetime by itself, which is nought
+    # where the origin says nothing.
+    if (beresp.status != 200 || beresp.ttl <= 0s || beresp.http.Cache-Control ~ \"(?i)no-cache|no-store|private\") {{
+        # For two minutes nobody waits in line for what is not kept: what it does by itself with what may not be.
         set beresp.ttl = 120s;
         set beresp.uncacheable = true;
     }}

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::faults::Faults;
-use super::{EDGES_MAX, Plan, ROUNDS_MAX, Scenario};
+use super::{EDGES_MAX, Plan, Purge, ROUNDS_MAX, SLOW_GATHER_MAX_S, Scenario, Slow};
+use crate::arrivals::Arrivals;
 use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{BYTES_MAX, OBJECTS_MAX, Sizes};
@@ -126,14 +127,30 @@ impl Plan {
             faults.within("download.bytes", download.bytes, 1, BYTES_MAX);
             faults.must(download.breaks <= TIMES_MAX, format!("download.breaks = {} is more than {TIMES_MAX}", download.breaks));
         }
-        if let Some(purge) = self.purge {
-            let is_rate = purge.rate > 0.0 && purge.rate <= PURGES_MAX;
-            faults.must(is_rate, format!("purge.rate = {} is not above 0 and at most {PURGES_MAX}", purge.rate));
+        if let Some(Purge { rate }) = self.purge {
+            let is_rate = rate > 0.0 && rate <= PURGES_MAX;
+            faults.must(is_rate, format!("purge.rate = {rate} is not above 0 and at most {PURGES_MAX}"));
+            if let Err(why) = Arrivals::Constant(rate).check(self.length()) {
+                faults.must(!is_rate, format!("purge.rate: {why}"));
+            }
         }
         if let Some(slow) = self.slow {
-            faults.within("slow.clients", slow.clients, 1, CONNECTIONS_MAX);
-            faults.must(slow.rate > 0, "slow.rate = 0: who reads nothing is cut off");
-            faults.within("slow.bytes", slow.bytes, 1, BYTES_MAX);
+            self.slow_faults(slow, faults);
         }
+    }
+
+    fn slow_faults(&self, Slow { clients, rate, bytes }: Slow, faults: &mut Faults) {
+        faults.within("slow.clients", clients, 1, CONNECTIONS_MAX);
+        faults.must(rate > 0, "slow.rate = 0: who reads nothing is cut off");
+        faults.within("slow.bytes", bytes, 1, BYTES_MAX);
+        let (seconds, rate) = (self.load.seconds, rate as f64);
+        let (needed, lasts) = (rate * (seconds + SLOW_GATHER_MAX_S as f64), bytes as f64 / rate);
+        faults.must(
+            bytes as f64 > needed,
+            format!(
+                "slow.bytes = {bytes} is read in {lasts:.1} s at slow.rate = {rate}: it must be more than {needed:.0}, so that all read for \
+                 {SLOW_GATHER_MAX_S} s of gathering and load.seconds = {seconds}"
+            ),
+        );
     }
 }

@@ -49,6 +49,14 @@ fn a_plan_that_cannot_be_run_says_why() {
         (format!("{hit}[objects]\nbytes_file = \"nowhere\""), "cannot read "),
         (format!("{hit}[objects]\nranges = 1.5"), "objects.ranges = 1.5 is no share"),
         (format!("{hit}[herd]\nclients = 1\nherds = 1"), "a table [herd] is of no use for scenario = \"hit\""),
+        (
+            "scenario = \"slow-clients\"\nwhat = \"x\"\n[load]\nseconds = 6\n[slow]\nclients = 5\nrate = 1000\nbytes = 66000".to_owned(),
+            "slow.bytes = 66000 is read in 66.0 s at slow.rate = 1000: it must be more than 66000",
+        ),
+        (
+            "scenario = \"purge-storm\"\nwhat = \"x\"\n[load]\nseconds = 1\n[purge]\nrate = 0.5".to_owned(),
+            "purge.rate: 0.5 requests/s for 1 s are not one request",
+        ),
         ("scenario = \"herd\"\nwhat = \"x\"".to_owned(), "scenario = \"herd\" needs a table [herd]"),
     ] {
         let error = read(&text).expect_err(said);
@@ -90,4 +98,18 @@ fn what_a_plan_asks_is_every_setting_of_its_load_and_nothing_else() {
     };
     assert_eq!(listed("10 1\n"), listed("10 1\n"));
     assert_ne!(listed("10 1\n"), listed("10 2\n"));
+}
+
+#[test]
+fn a_load_without_a_length_tells_none() {
+    let words = |text: &str| read(&format!("{text}\nwhat = \"x\"")).expect("a plan").load_words();
+    assert_eq!(words("scenario = \"herd\"\nherd = { clients = 5, herds = 2 }"), "5 clients at once, 2 times, HTTP/1.1, 3 rounds");
+    let download = "scenario = \"download\"\ndownload = { clients = 3, files = 1, bytes = 10, breaks = 1 }";
+    assert_eq!(words(download), "3 clients, 10 bytes each, HTTP/1.1, 3 rounds");
+}
+
+#[test]
+fn a_plan_tells_how_many_files_it_opens() {
+    let plan = read("scenario = \"herd\"\nwhat = \"x\"\n[herd]\nclients = 4000\nherds = 2").expect("a plan");
+    assert_eq!(plan.files(), 8_000 + FILES_BESIDE);
 }

@@ -24,7 +24,7 @@ pub const FIGURES: &[Figure] = &[
     Figure { name: "p999_ms", title: "latency p99.9, ms", value: |round| Some(of(round.latency_us.p999) / 1e3) },
     Figure { name: "first_byte_p50_ms", title: "first byte p50, ms", value: |round| Some(of(round.first_byte_us.p50) / 1e3) },
     Figure { name: "memory_mib", title: "memory, MiB", value: |round| Some(of(round.memory_bytes) / f64::from(1 << 20)) },
-    Figure { name: "hits_percent", title: "hits, %", value: |round| percent(of(round.hits), of(round.answers)) },
+    Figure { name: "hits_percent", title: "hits, %", value: |round| percent(of(round.hits?), of(round.answers)) },
     Figure { name: "server_percent", title: "server busy, % of a core", value: |round| percent(round.server_s, round.seconds) },
     Figure { name: "generator_percent", title: "generator busy, % of a core", value: |round| percent(round.generator_s, round.seconds) },
     Figure { name: "others_percent", title: "others busy, % of a core", value: |round| percent(round.others_s, round.seconds) },

@@ -165,7 +165,7 @@ fn check_round(round: &Round) -> Result<(), String> {
     let counts = [
         ("planned", round.planned),
         ("answers", round.answers),
-        ("hits", round.hits),
+        ("hits", round.hits.unwrap_or_default()),
         ("body_octets", round.body_octets),
         ("memory_bytes", round.memory_bytes),
         ("the sum of the histogram", in_buckets),

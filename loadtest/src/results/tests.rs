@@ -17,7 +17,7 @@ fn round(server_s: f64) -> Round {
         seconds: 2.0,
         planned: 50_000,
         answers: 50_000,
-        hits: 49_000,
+        hits: Some(49_000),
         body_octets: 50_000 * 1024,
         server_s,
         generator_s: 1.0,

@@ -50,31 +50,34 @@ pub(super) async fn misses(context: &Context<'_>) -> Result<Round, String> {
     context.as_named(round, false)
 }
 
-/// Popular and less popular objects. A round goes on where the one before has ended.
+/// Popular and less popular objects. A round goes on where the one before has ended, and all that is there at its beginning is stored.
 pub(super) async fn mixed(context: &Context<'_>) -> Result<Round, String> {
     let plan = context.plan;
     let mut settings = plan.draw(context.folder, Kind::Plain, Some(plan.objects.count), 1)?;
     settings.begins = plan.length() * u32::try_from(context.number).unwrap_or(u32::MAX);
     let draw = Arc::new(Draw::new(settings)?);
-    if context.number == 1 {
-        warm(context.clients, &draw, draw.at_first().collect()).await?;
-    }
+    // Each round begins alike: with all that is there at first stored.
+    warm(context.clients, &draw, draw.at_first().collect()).await?;
     let ready = drive::open_drawing(load(context), Some(draw)).await?;
     context.accounted(asked(context, &ready)).await
 }
 
 /// How the plan asks.
 pub(super) fn load(context: &Context<'_>) -> Plan {
-    let load = &context.plan.load;
+    shared_out(context.plan, context.clients)
+}
+
+/// The same of clients of several edges, over all of which the connections are shared out.
+fn shared_out(plan: &crate::plan::Plan, clients: &[Client]) -> Plan {
     Plan {
-        client: context.clients[0].clone(),
-        others: Vec::new(),
-        connections: load.connections,
-        streams: load.streams,
-        until: Until::Elapsed(context.plan.length()),
+        client: clients[0].clone(),
+        others: clients[1..].to_vec(),
+        connections: plan.load.connections,
+        streams: plan.load.streams,
+        until: Until::Elapsed(plan.length()),
         objects: Objects::Drawn,
         expected: None,
-        arrivals: context.plan.arrivals().unwrap_or(Arrivals::Closed),
+        arrivals: plan.arrivals().unwrap_or(Arrivals::Closed),
         progress: true,
     }
 }
@@ -135,4 +138,33 @@ pub(super) async fn ask(
     seen.answers(head.status, &head.headers)?;
     let last = begun.elapsed();
     Ok((head, first.unwrap_or(last), last))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::client::Protocol;
+    use crate::object::Pattern;
+    use crate::origin::Origin;
+    use crate::target::Target;
+
+    #[tokio::test]
+    async fn every_edge_is_asked_the_same_share() {
+        let (mut edges, mut clients) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let edge = Origin::start(Arc::new(Pattern::new()), Duration::ZERO).await.expect("a server");
+            let target = Target::find(&format!("http://{}/", edge.address), &[]).await.expect("a target");
+            clients.push(Client::new(target, Protocol::H1, None).expect("a client"));
+            edges.push(edge);
+        }
+        let plan: crate::plan::Plan = toml::from_str("scenario = \"hit\"\nwhat = \"A test.\"\n[load]\nconnections = 6").expect("a plan");
+        let settings = plan.draw(std::path::Path::new("."), Kind::Plain, Some(5), 1).expect("settings");
+        let draw = Arc::new(Draw::new(settings).expect("a draw"));
+        let ready = drive::open_drawing(shared_out(&plan, &clients), Some(draw)).await.expect("connections");
+        ready.ask(Until::Requests(60)).await.expect("a report").sound().expect("answers");
+        let asked: Vec<u64> = edges.iter().map(|edge| edge.counts.requests.load(Ordering::Relaxed)).collect();
+        assert_eq!(asked, [20, 20, 20]);
+    }
 }

@@ -12,10 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Context;
+use super::account::Account;
 use crate::client::Client;
 use crate::draw::{Draw, Seen, Wish};
+use crate::machine::allow_files;
 use crate::object::{Kind, Object};
-use crate::report::Tally;
+use crate::report::{Report, Tally};
 use crate::results::Round;
 
 /// How long one go may take.
@@ -28,6 +30,7 @@ pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let download = context.plan.download.ok_or("a download has no table [download]")?;
     let draw = Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, None, context.number)?)?);
     let tally = Arc::new(Mutex::new(Tally::new()?));
+    allow_files(download.clients as u64, &format!("{} downloads", download.clients))?;
     let work = async {
         let begun = Instant::now();
         let mut all = JoinSet::new();
@@ -49,9 +52,13 @@ pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
         }
         all.join_all().await;
         let tally = tally.lock().clone();
-        Ok(tally.report(begun.elapsed(), None))
+        Ok::<Report, String>(tally.report(begun.elapsed(), None))
     };
-    let mut round = context.accounted(work).await?;
+    // A file in several goes is neither a hit nor a miss.
+    let mut account = Account::begin(context).await?.without_hits();
+    let report = work.await?;
+    account.asked()?;
+    let mut round = account.settled(report).await?;
     round.further.insert("mib_per_second".to_owned(), round.body_octets as f64 / round.seconds / f64::from(1 << 20));
     let files = download.files.min(download.clients as u64) as f64;
     if let Some(octets) = round.further.get("origin_bytes").copied() {

@@ -16,36 +16,27 @@ pub(super) const FIGURES: &[&str] = &["origin_requests_per_herd", "first_byte_p9
 pub(super) async fn round(context: &Context<'_>) -> Result<Round, String> {
     let herd = context.plan.herd.ok_or("a herd has no table [herd]")?;
     let length = herd.clients as u64;
-    let mut ready = Vec::new();
+    let mut draws = Vec::new();
     for number in 0..u64::from(herd.herds) {
         // Each herd has a seed of its own, and with it an object of its own.
         let seed = context.number * 1_000 + number;
-        let draw = Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, Some(1), seed)?)?);
-        let plan = Plan {
-            others: context.clients[1..].to_vec(),
-            connections: herd.clients,
-            streams: 1,
-            until: Until::Requests(length),
-            arrivals: Arrivals::Closed,
-            ..asking::load(context)
-        };
-        ready.push((plan, draw));
+        draws.push(Arc::new(Draw::new(context.plan.draw(context.folder, Kind::Plain, Some(1), seed)?)?));
     }
-    let mut first_bytes = Vec::with_capacity(ready.len());
+    let first = draws.first().map(Arc::clone).ok_or("there is no herd")?;
+    let plan =
+        Plan { connections: herd.clients, streams: 1, until: Until::Requests(length), arrivals: Arrivals::Closed, ..asking::load(context) };
+    // All herds have the same connections, which stand before the first begins and are no part of what is measured.
+    let ready = drive::open_drawing(plan, Some(first)).await?;
+    let mut first_bytes = Vec::with_capacity(draws.len());
     let work = async {
         let mut sum = Tally::new()?;
         let begun = std::time::Instant::now();
-        let mut spent = std::time::Duration::ZERO;
-        for (plan, draw) in ready {
-            // The connections of a herd stand before it begins.
-            let opening = begun.elapsed();
-            let ready = drive::open_drawing(plan, Some(draw)).await?;
-            spent += begun.elapsed() - opening;
-            let tally = ready.tally(Until::Requests(length)).await?;
+        for draw in draws {
+            let tally = ready.drawing(draw)?.tally(Until::Requests(length)).await?;
             first_bytes.push(tally.first_byte_ratio());
             sum.add(&tally);
         }
-        Ok(sum.report(begun.elapsed().saturating_sub(spent), None))
+        Ok(sum.report(begun.elapsed(), None))
     };
     let mut round = context.accounted(work).await?;
     let herds = f64::from(herd.herds);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::plan::faults::Faults;
+
 use super::{OBJECTS_MAX, SECONDS_MAX, Settings};
 
 /// The most and the least of an edge's `memory_limit`, in MiB.
@@ -32,13 +34,12 @@ impl Plan {
     /// # Errors
     /// A sentence: a value is out of bounds.
     pub fn settings(self, binary: PathBuf, folder: PathBuf, revision: Option<String>) -> Result<Settings, String> {
-        let within = |name: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) { Ok(()) } else { Err(format!("{name} = {value} is not between {least} and {most}")) }
-        };
-        within("objects", self.objects, 1, OBJECTS_MAX)?;
-        within("seconds", self.seconds, 1, SECONDS_MAX)?;
-        within("memory_mib", self.memory_mib, *MEMORY_MIB.start(), *MEMORY_MIB.end())?;
-        within("crowd_percent", self.crowd_percent.into(), 1, CROWD_MAX_PERCENT.into())?;
+        let mut faults = Faults::default();
+        faults.within("objects", self.objects, 1, OBJECTS_MAX);
+        faults.within("seconds", self.seconds, 1, SECONDS_MAX);
+        faults.within("memory_mib", self.memory_mib, *MEMORY_MIB.start(), *MEMORY_MIB.end());
+        faults.within("crowd_percent", self.crowd_percent, 1, CROWD_MAX_PERCENT);
+        faults.into_result()?;
         Ok(Settings {
             binary,
             folder,

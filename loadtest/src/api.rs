@@ -1,4 +1,4 @@
-//! The control plane's API as this scenario needs it: one kept HTTP/2 connection, on which any number of requests are under way.
+//! The control plane's API as measurements need it: one kept HTTP/2 connection, on which any number of requests are under way.
 
 use std::time::Duration;
 
@@ -12,32 +12,31 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::control::Control;
-
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// See the module. Clones are the same connection.
 #[derive(Clone, Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     send: SendRequest<Full<Bytes>>,
     authority: String,
     token: String,
 }
 
 impl Api {
-    pub(super) async fn connect(control: &Control) -> Result<Self, String> {
-        let failed = |why: String| format!("cannot connect to the API at {}: {why}", control.api);
-        let stream = TcpStream::connect(&control.api).await.map_err(|error| failed(error.to_string()))?;
+    /// Connects to `authority`, which is `host:port`.
+    pub(crate) async fn connect(authority: &str, token: &str) -> Result<Self, String> {
+        let failed = |why: String| format!("cannot connect to the API at {authority}: {why}");
+        let stream = TcpStream::connect(authority).await.map_err(|error| failed(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
         let (send, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
         // It ends with the last handle; a request that is under way then says why.
         tokio::spawn(connection);
-        Ok(Self { send, authority: control.api.clone(), token: control.token.clone() })
+        Ok(Self { send, authority: authority.to_owned(), token: token.to_owned() })
     }
 
     /// Asks; the status and what the answer says.
-    pub(super) async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(StatusCode, Value), String> {
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(StatusCode, Value), String> {
         let failed = |why: String| format!("{method} {path}: {why}");
         let request = Request::builder()
             .method(method.clone())
@@ -69,26 +68,26 @@ impl Api {
     }
 
     /// Makes a token with which one node can join.
-    pub(super) async fn join_token(&self, role: &str) -> Result<String, String> {
+    pub(crate) async fn join_token(&self, role: &str) -> Result<String, String> {
         let wish = json!({ "kind": "join", "role": role, "region": "here" });
         let made = self.fine(Method::POST, "/v1/tokens", wish.to_string().into()).await?;
         made["token"].as_str().map(str::to_owned).ok_or_else(|| format!("no token in {made}"))
     }
 
     /// Puts a site; the number of the configuration that has it.
-    pub(super) async fn put_site(&self, name: &str, origin_port: u64) -> Result<u64, String> {
+    pub(crate) async fn put_site(&self, name: &str, origin_port: u64) -> Result<u64, String> {
         let site = json!({ "name": name, "hosts": [format!("{name}.example.com")], "origin": { "urls": [format!("http://127.0.0.1:{origin_port}")] } });
         let written = self.fine(Method::PUT, &format!("/v1/sites/{name}"), site.to_string().into()).await?;
         number(&written, "snapshot")
     }
 
     /// The number of the configuration in force.
-    pub(super) async fn snapshot(&self) -> Result<u64, String> {
+    pub(crate) async fn snapshot(&self) -> Result<u64, String> {
         number(&self.fine(Method::GET, "/v1/sites", Vec::new()).await?, "snapshot")
     }
 
     /// Purges; the number of the purge, `None` when it was refused because too many wait.
-    pub(super) async fn purge(&self, targets: Vec<u8>) -> Result<Option<u64>, String> {
+    pub(crate) async fn purge(&self, targets: Vec<u8>) -> Result<Option<u64>, String> {
         match self.ask(Method::POST, "/v1/purges", targets).await? {
             (StatusCode::ACCEPTED, said) => number(&said, "seq").map(Some),
             (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => Ok(None),
@@ -97,7 +96,7 @@ impl Api {
     }
 
     /// How many nodes have not confirmed a purge.
-    pub(super) async fn unconfirmed(&self, seq: u64) -> Result<usize, String> {
+    pub(crate) async fn unconfirmed(&self, seq: u64) -> Result<usize, String> {
         let said = self.fine(Method::GET, &format!("/v1/purges/{seq}"), Vec::new()).await?;
         let count = |list: &str| said["nodes"][list].as_array().map(Vec::len).ok_or_else(|| format!("purge {seq} has no list {list}"));
         Ok(count("pending")? + count("away")?)
