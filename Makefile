@@ -1,6 +1,6 @@
 # What a person types. CI runs `make test` and nothing else (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-front bench-soak fmt lint docs
+.PHONY: help setup demo test bench bench-compare bench-front bench-soak fmt lint docs
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -10,6 +10,7 @@ help:
 	@echo 'make test    everything CI runs: formatting, lints, tests with real processes, documentation'
 	@echo 'make setup   install the system packages that building and testing need (Debian, Ubuntu)'
 	@echo 'make bench   hits, misses and herds, beside nginx, Varnish and Traffic Server where they are installed; under five minutes'
+	@echo 'make bench-compare  all plans of loadtest beside those; writes docs/performance-compare.md and .html, fifteen minutes'
 	@echo 'make bench-front  what hits and idle connections cost, beside nginx over every protocol; writes docs/performance.md, five minutes'
 	@echo 'make bench-soak what an edge takes of memory, a million answers on disk; writes docs/performance-soak.md, six minutes, 9 GB of disk'
 	@echo 'make fmt     format the code          make lint    formatting and lints only'
@@ -30,6 +31,11 @@ bench:
 	@.ci/setup build bench
 	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
 	@.ci/bench $(TARGET)/release
+
+bench-compare:
+	@.ci/setup build bench
+	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
+	@.ci/bench-compare $(TARGET)/release docs/performance-compare.json
 
 bench-front:
 	@.ci/setup build test

@@ -135,6 +135,7 @@ impl Tally {
         let answers_per_second = if seconds > 0.0 { self.answers() as f64 / seconds } else { 0.0 };
         Report {
             seconds,
+            generator_s: None,
             answers: self.answers(),
             answers_per_second,
             planned,
@@ -197,6 +198,8 @@ impl Latency {
 pub struct Report {
     /// How long it took.
     pub seconds: f64,
+    /// The processor time of who asked, in seconds, opening connections included; where nobody else did anything in this process.
+    pub generator_s: Option<f64>,
     /// Whole answers.
     pub answers: u64,
     /// Whole answers a second.
@@ -307,6 +310,10 @@ impl fmt::Display for Report {
         writeln!(f, "statuses  {}", statuses.join(", "))?;
         writeln!(f, "bodies    {} octets, {} wrong", self.body_octets, self.wrong_bodies)?;
         writeln!(f, "hits      {}", self.hits)?;
+        if let Some(used) = self.generator_s {
+            let percent = used * 100.0 / self.seconds.max(f64::EPSILON);
+            writeln!(f, "generator {used:.2} s of processor time, {percent:.0} % of one core")?;
+        }
         write!(f, "errors    {}", self.errors)?;
         for fault in &self.faults {
             write!(f, "\n  {fault}")?;

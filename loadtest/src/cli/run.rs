@@ -75,13 +75,12 @@ pub(super) async fn run(options: Options) -> Result<(), String> {
         progress: true,
     };
     let own = processor::used(&[std::process::id()])?;
-    let report = drive::run(plan).await?;
-    let own = processor::used(&[std::process::id()])?.saturating_sub(own).as_secs_f64();
+    let mut report = drive::run(plan).await?;
+    report.generator_s = Some(processor::used(&[std::process::id()])?.saturating_sub(own).as_secs_f64());
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?);
     } else {
         println!("{report}");
-        println!("generator {own:.2} s of processor time, {:.0} % of one core", own * 100.0 / report.seconds.max(f64::EPSILON));
     }
     report.failure().map_or(Ok(()), Err)
 }

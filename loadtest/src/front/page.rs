@@ -7,6 +7,8 @@ use crate::results::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT};
 
 /// Where the rest is.
 const OTHER_PAGES: &str = "\n## Elsewhere\n\n\
+    - [Side by side](performance-compare.md): a whole CDN beside nginx, Varnish and Traffic Server: hits, misses, herds, a site's traffic, live\n  \
+    streams, downloads, slow origins, slow clients, purges; [with plots](performance-compare.html).\n\
     - [The disk tier](performance-disk.md) without sockets: hits, large bodies, memory an answer.\n\
     - [Hits from disk over sockets](performance-disk-sockets.md), beside nginx.\n\
     - [What stays in memory](performance-memory.md): hit ratios of ways to choose, beside LRU, TinyLFU and S3-FIFO.\n\
