@@ -33,7 +33,8 @@ fn ticks(pid: u32, count: usize) -> Result<u64, String> {
     times.sum::<Result<u64, _>>().map_err(|error| wrong(error.to_string()))
 }
 
-/// The time that all cores together have not been idle, since the machine was started; time that a hypervisor took counts too.
+/// The time that all cores together have spent on programs, since the machine was started; time that a hypervisor took counts too. What the
+/// kernel does for packets and devices outside of any program is not in it: it is work of whoever sends, and would pass for another program's.
 ///
 /// # Errors
 /// A sentence: it cannot be read.
@@ -43,7 +44,7 @@ pub fn machine() -> Result<Duration, String> {
     // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
     let times = first.split_ascii_whitespace().skip(1).take(8).map(str::parse::<u64>);
     let times = times.collect::<Result<Vec<_>, _>>().map_err(|error| format!("cannot account for the machine: {error}"))?;
-    let ticks: u64 = times.iter().enumerate().filter(|(index, _)| !matches!(index, 3 | 4)).map(|(_, ticks)| ticks).sum();
+    let ticks: u64 = times.iter().enumerate().filter(|(index, _)| !matches!(index, 3..=6)).map(|(_, ticks)| ticks).sum();
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
