@@ -1,5 +1,8 @@
 //! What a measurement was made on, so that a reader can tell what its numbers are worth.
 
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statvfs;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,22 @@ impl Machine {
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         }
     }
+}
+
+/// Where Linux has files in memory.
+const MEMORY_FILES: &str = "/dev/shm";
+/// The free space, in bytes, with which that is taken.
+const MEMORY_FILES_MIN: u64 = 4 << 30;
+
+/// Where what is measured keeps its files: `SKERRY_BENCH_DIR`; else memory, where it has room; else the folder for temporary files. A file system
+/// on a disk makes some pay for what others did before: after many files were removed, ext4 looks long for a place for a new one.
+#[must_use]
+pub fn files() -> PathBuf {
+    if let Some(chosen) = std::env::var_os("SKERRY_BENCH_DIR").filter(|chosen| !chosen.is_empty()) {
+        return chosen.into();
+    }
+    let room = statvfs(MEMORY_FILES).map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize));
+    if room >= MEMORY_FILES_MIN { Path::new(MEMORY_FILES).to_owned() } else { std::env::temp_dir() }
 }
 
 /// So many open files are allowed where more are not needed: a server that inherits what is allowed here keeps its files open as in operation.

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::processor;
+use crate::{machine, processor};
 
 /// The host that the certificate of a peer is for.
 pub const HOST: &str = "peer.test";
@@ -202,7 +202,7 @@ impl Folder {
     fn new(name: &str) -> Result<Self, String> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("skerry-loadtest-{name}-{}-{number}", std::process::id()));
+        let path = machine::files().join(format!("skerry-loadtest-{name}-{}-{number}", std::process::id()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|error| format!("cannot make {}: {error}", path.display()))?;
         Ok(Self(path))

@@ -121,7 +121,7 @@ async fn each<F: Future<Output = ()>>(check: impl Fn(Peer, Origin) -> F) {
 fn folder(peer: &Peer) -> PathBuf {
     let first = peer.processes().expect("processes")[0];
     let runs_in = std::fs::read_link(format!("/proc/{first}/cwd")).expect("the folder that it runs in");
-    let all = std::env::temp_dir().canonicalize().expect("a folder");
+    let all = skerry_loadtest::machine::files().canonicalize().expect("a folder");
     let own = runs_in.strip_prefix(&all).expect("a temporary folder").components().next().expect("a folder of its own");
     all.join(own)
 }

@@ -138,7 +138,8 @@ impl House {
         drop(held);
         // What is started inherits the core, and has the threads that one core gets.
         let _held = hold(cores.server)?;
-        let folder = tempfile::tempdir().map_err(|error| format!("no folder for the CDN: {error}"))?;
+        let place = machine::files();
+        let folder = TempDir::new_in(&place).map_err(|error| format!("no folder for the CDN in {}: {error}", place.display()))?;
         let (cdn, endpoints) = cdn(skerry, folder.path(), &origin.url, plan.edges).await?;
         let mut servers = vec![ours(&endpoints, plan).await?];
         let workers = if cores.server.is_some() { Workers::One } else { Workers::OnePerCore };
