@@ -109,6 +109,6 @@ fn write_load(text: &mut String, results: &Results) {
         load.purges,
         load.refused,
         load.failures,
-        kept(load.failures == 0),
+        kept(load.failures == 0 && !load.refused_too_often()),
     );
 }

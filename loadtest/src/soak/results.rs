@@ -97,6 +97,13 @@ pub struct Load {
     pub resident: Vec<u64>,
 }
 
+impl Load {
+    /// Whether more requests were refused than a few in a crowd may be.
+    pub(super) fn refused_too_often(&self) -> bool {
+        self.refused * 100 > (self.answers + self.refused) * REFUSED_MAX_PERCENT
+    }
+}
+
 impl Results {
     /// What was not kept, in sentences.
     #[must_use]
@@ -122,8 +129,8 @@ impl Results {
                 faults.push(format!("no request over {way} was answered"));
             }
         }
-        let Load { refused, answers, .. } = self.load;
-        if refused * 100 > (answers + refused) * REFUSED_MAX_PERCENT {
+        if self.load.refused_too_often() {
+            let Load { refused, answers, .. } = self.load;
             let all = answers + refused;
             faults.push(format!("{refused} of {all} requests were refused for want of room, more than {REFUSED_MAX_PERCENT} %"));
         }
