@@ -73,6 +73,7 @@ pub struct Client {
     connect_timeout: Duration,
     source: Option<IpAddr>,
     window: Option<u32>,
+    fields: http::HeaderMap,
     tls: Option<Arc<rustls::ClientConfig>>,
     quic: Option<quinn::ClientConfig>,
 }
@@ -92,13 +93,28 @@ impl Client {
             (true, Some(trust), Protocol::H2) => (Some(trust.client(b"h2")?), None),
             (true, Some(trust), Protocol::H3) => (None, Some(http3::configuration(&trust.client(b"h3")?)?)),
         };
-        Ok(Self { target, protocol, connect_timeout: Duration::from_secs(CONNECT_TIMEOUT_S), source: None, window: None, tls, quic })
+        Ok(Self {
+            target,
+            protocol,
+            connect_timeout: Duration::from_secs(CONNECT_TIMEOUT_S),
+            source: None,
+            window: None,
+            fields: http::HeaderMap::new(),
+            tls,
+            quic,
+        })
     }
 
     /// The same, with another time for a connection to come.
     #[must_use]
     pub fn connecting_within(self, connect_timeout: Duration) -> Self {
         Self { connect_timeout, ..self }
+    }
+
+    /// The same, with these header fields in every request.
+    #[must_use]
+    pub fn with_fields(self, fields: http::HeaderMap) -> Self {
+        Self { fields, ..self }
     }
 
     /// The same, connecting from an address of this machine instead of the one that the system takes.
@@ -137,7 +153,9 @@ impl Client {
         if is_h1 {
             request = request.header(http::header::HOST, &self.target.host);
         }
-        request.body(()).map_err(|error| error.to_string())
+        let mut request = request.body(()).map_err(|error| error.to_string())?;
+        request.headers_mut().extend(self.fields.clone());
+        Ok(request)
     }
 
     /// Opens a connection.

@@ -20,11 +20,15 @@ pub struct Target {
     pub path: PathAndQuery,
 }
 
-/// An address in place of what the name system says: `HOST:IP` or `HOST:IP:PORT`.
+/// An address in place of what the name system says: `HOST:PORT:ADDRESS`, as curl has it, for URLs with that port; or `HOST:ADDRESS`; or
+/// `HOST:ADDRESS:PORT`, to connect to another port than the URL's. An IPv6 address is in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolve {
     host: String,
+    /// The port of the URLs that it is for; of none, for all.
+    of: Option<u16>,
     address: IpAddr,
+    /// The port to connect to, where it is not that of the URL.
     port: Option<u16>,
 }
 
@@ -32,13 +36,26 @@ impl std::str::FromStr for Resolve {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no HOST:ADDRESS such as shop.example.com:127.0.0.1:8080");
-        let (host, address) = text.split_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
+        let wrong = || {
+            format!(
+                "`{text}` is no HOST:ADDRESS such as shop.example.com:192.0.2.7 or shop.example.com:443:[2001:db8::7], IPv6 in brackets"
+            )
+        };
+        let (host, rest) = text.split_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(wrong)?;
         let host = host.to_ascii_lowercase();
-        if let Ok(address) = address.parse::<SocketAddr>() {
-            return Ok(Self { host, address: address.ip(), port: Some(address.port()) });
+        if let Ok(address) = rest.parse::<SocketAddr>() {
+            return Ok(Self { host, of: None, address: address.ip(), port: Some(address.port()) });
         }
-        Ok(Self { host, address: address.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, port: None })
+        let (of, address) = match rest.split_once(':').map(|(port, address)| (port.parse(), address)) {
+            Some((Ok(port), address)) => (Some(port), address),
+            _ => (None, rest),
+        };
+        let inner = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+        let address = match inner {
+            Some(inner) => inner.parse().ok().map(IpAddr::V6),
+            None => address.parse().ok().map(IpAddr::V4),
+        };
+        Ok(Self { host, of, address: address.ok_or_else(wrong)?, port: None })
     }
 }
 
@@ -57,7 +74,7 @@ impl Target {
         let authority = uri.authority().ok_or_else(|| format!("`{url}` has no host"))?;
         let name = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
         let port = authority.port_u16().unwrap_or(usual);
-        let given = resolve.iter().find(|resolve| resolve.host == name);
+        let given = resolve.iter().find(|resolve| resolve.host == name && resolve.of.is_none_or(|of| of == port));
         let address = match given {
             Some(given) => SocketAddr::new(given.address, given.port.unwrap_or(port)),
             None => tokio::net::lookup_host((name.as_str(), port))
@@ -114,7 +131,8 @@ mod tests {
             ("http://[::1]:81", "", "[::1]:81", "[::1]:81", "/"),
             ("http://Shop.test/", "shop.test:127.0.0.2:8080", "127.0.0.2:8080", "Shop.test", "/"),
             ("http://shop.test:90/", "shop.test:127.0.0.2", "127.0.0.2:90", "shop.test:90", "/"),
-            ("http://shop.test/", "shop.test:::1", "[::1]:80", "shop.test", "/"),
+            ("http://shop.test/", "shop.test:80:127.0.0.2", "127.0.0.2:80", "shop.test", "/"),
+            ("https://shop.test/", "shop.test:443:[2001:db8::1]", "[2001:db8::1]:443", "shop.test", "/"),
             ("http://shop.test/", "shop.test:[::1]:90", "[::1]:90", "shop.test", "/"),
             ("https://shop.test/", "shop.test:[::1]", "[::1]:443", "shop.test", "/"),
             ("https://shop.test:80/", "shop.test:[::1]", "[::1]:80", "shop.test:80", "/"),
@@ -132,6 +150,10 @@ mod tests {
             ("http://shop.test/", "shop.test", "is no HOST:ADDRESS"),
             ("http://shop.test/", ":127.0.0.1", "is no HOST:ADDRESS"),
             ("http://shop.test/", "shop.test:nowhere", "is no HOST:ADDRESS"),
+            // Would it be port 2001 or a part of the address?
+            ("http://shop.test/", "shop.test:2001:db8::1", "IPv6 in brackets"),
+            ("http://shop.test/", "shop.test:::1", "IPv6 in brackets"),
+            ("http://shop.invalid/", "shop.invalid:443:127.0.0.1", "has no address"),
         ] {
             let error = find(url, resolve).await.expect_err(url);
             assert!(error.contains(said), "{error}");

@@ -30,6 +30,33 @@ async fn every_request_is_counted_and_every_body_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn requests_have_the_fields_that_are_given() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a request"));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.expect("written");
+        String::from_utf8(head).expect("text").to_ascii_lowercase()
+    });
+    let arguments =
+        ["run", "--url", &url, "--connections", "1", "--requests", "1", "--header", "X-Wish: a: b", "--header", "accept:text/html"];
+    assert!(loadtest(&arguments).await.status.success());
+    let asked = asked.await.expect("a request");
+    assert!(asked.contains("\r\nx-wish: a: b\r\n") && asked.contains("\r\naccept: text/html\r\n"), "{asked}");
+
+    for (header, why) in [("x-wish", "there is no colon"), ("x wish: a", "the name is none"), ("Host: a.test", "the host is that of --url")]
+    {
+        let output = loadtest(&["run", "--url", &url, "--header", header]).await;
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).1.contains(why), "{}", said(&output).1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_body_fails_the_run_and_is_told() {
     let address = server(|number| (200, if number == 57 { "tho body" } else { "the body" })).await;
     let output = loadtest(&["run", "--url", &format!("http://{address}/"), "--connections", "2", "--requests", "100"]).await;

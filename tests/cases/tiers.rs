@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::house::cdn::SOON;
-use crate::house::{Cdn, Reply, Scripted, curl, get, run, wait_until};
+use crate::house::{Cdn, Ran, Reply, Scripted, curl, get, run, wait_until};
 
 /// A site of one host, under the name that keeps `skerry dev` from serving every other host.
 fn site(name: &str, host: &str, origin: &Scripted) -> String {
@@ -56,4 +56,68 @@ fn a_shield_that_dies_with_a_request_costs_no_answer() {
         assert_eq!((got.status, got.text().as_str()), (200, "there"));
     });
     assert_eq!(get(cdn.edge(1), "a.test", "/next").text(), "there");
+}
+
+/// Asks a shield itself, as whom a certificate and its key say; what curl says to it.
+fn knock(cdn: &Cdn, identity: Option<[&std::path::Path; 2]>) -> Ran {
+    let mut command = std::process::Command::new("curl");
+    command.args(["--silent", "--show-error", "--insecure", "--max-time", "20", "--noproxy", "*", "--header", "Host: a.test"]);
+    command.args(["--write-out", " %{http_code}"]).arg(format!("https://{}/", cdn.at("/shields/0/tier")));
+    if let Some([certificate, key]) = identity {
+        command.arg("--cert").arg(certificate).arg("--key").arg(key);
+    }
+    run(&mut command)
+}
+
+#[test]
+fn a_shield_answers_edges_of_its_own_cdn_and_nobody_else() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", "there"));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let of = |node: &str| ["node.crt", "node.key"].map(|name| cdn.data(node).join(name));
+    let (edge, shield) = (of("edge-1"), of("shield-1"));
+    let own = knock(&cdn, Some([&edge[0], &edge[1]])).fine();
+    assert_eq!(own.stdout, "there 200");
+    let asked = origin.seen("/").len();
+    // The same name, from an authority of its own.
+    let forged = ["forged.crt", "forged.key"].map(|name| cdn.data(name));
+    let mut forge = std::process::Command::new("openssl");
+    forge.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=edge-1",
+    ]);
+    forge.args(["-addext", "subjectAltName=URI:spiffe://skerry/edge/edge-1", "-out"]).arg(&forged[0]).arg("-keyout").arg(&forged[1]);
+    run(&mut forge).fine();
+    for (who, identity) in [
+        ("nobody", None),
+        ("a shield", Some([shield[0].as_path(), shield[1].as_path()])),
+        ("another authority's edge", Some([forged[0].as_path(), forged[1].as_path()])),
+    ] {
+        let refused = knock(&cdn, identity);
+        assert!(refused.code != 0 && refused.stdout == " 000", "{who}: {refused:?}");
+        assert!(refused.stderr.contains("alert"), "{who}: {refused:?}");
+    }
+    assert_eq!(origin.seen("/").len(), asked, "someone else had the shield ask");
+}
+
+#[test]
+fn an_origin_that_is_this_cdn_is_a_loop_and_another_site_goes_on() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", "there"));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let looped = format!("name = \"loop\"\nhosts = [\"loop.test\"]\n[origin]\nurls = [\"http://{}\"]\n", cdn.edge(1));
+    cdn.skerry(&["site", "apply", &cdn.file("loop.toml", &looped)]).fine();
+    wait_until("the site", SOON, || get(cdn.edge(1), "loop.test", "/").status == 508);
+    let got = get(cdn.edge(1), "loop.test", "/again");
+    assert_eq!(got.status, 508);
+    assert!(got.field("cache-status").contains("detail=loop"), "{got:?}");
+    assert!(origin.seen("/again").is_empty());
+    assert_eq!(get(cdn.edge(1), "a.test", "/").text(), "there");
 }

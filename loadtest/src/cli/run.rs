@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use http::header::{HOST, HeaderName, HeaderValue};
 use skerry_loadtest::arrivals::Arrivals;
 use skerry_loadtest::check::Digest;
 use skerry_loadtest::client::{Client, Protocol, Trust};
@@ -44,9 +45,12 @@ pub(super) struct Options {
     /// With --rate: constant, or poisson as of many clients who do not know of one another.
     #[arg(long, default_value = "poisson", value_parser = ["poisson", "constant"], requires = "rate")]
     arrivals: String,
-    /// HOST:ADDRESS or HOST:ADDRESS:PORT, in place of what the name system says. May be given several times.
+    /// HOST:PORT:ADDRESS, HOST:ADDRESS or HOST:ADDRESS:PORT, in place of what the name system says; IPv6 in brackets. May be given several times.
     #[arg(long)]
     resolve: Vec<Resolve>,
+    /// A header field of every request, as `NAME: VALUE`; the `Host` is that of the URL. May be given several times.
+    #[arg(long, value_parser = field)]
+    header: Vec<(HeaderName, HeaderValue)>,
     /// The SHA-256 that every body must have; without it, that of the first body.
     #[arg(long, value_parser = check::digest)]
     expect_sha256: Option<Digest>,
@@ -59,6 +63,7 @@ pub(super) async fn run(options: Options) -> Result<(), String> {
     let target = Target::find(&options.url, &options.resolve).await?;
     let trust = options.ca.as_deref().map(Trust::read).transpose()?;
     let client = Client::new(target, options.protocol, trust.as_ref())?.connecting_within(Duration::from_secs(options.connect_timeout));
+    let client = client.with_fields(options.header.into_iter().collect());
     let plan = Plan {
         client,
         others: Vec::new(),
@@ -83,4 +88,15 @@ pub(super) async fn run(options: Options) -> Result<(), String> {
         println!("{report}");
     }
     report.failure().map_or(Ok(()), Err)
+}
+
+/// A header field of a request.
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = |why: &str| format!("`{text}` is no header field, which is `NAME: VALUE`: {why}");
+    let (name, value) = text.split_once(':').ok_or_else(|| wrong("there is no colon"))?;
+    let name: HeaderName = name.trim().parse().map_err(|_| wrong("the name is none"))?;
+    if name == HOST {
+        return Err(wrong("the host is that of --url; --resolve says where it is"));
+    }
+    Ok((name, value.trim().parse().map_err(|_| wrong("the value has letters that none may have"))?))
 }
