@@ -101,6 +101,10 @@ fn order(name: &str) -> &'static [&'static str] {
     match name {
         "Site" => Site::FIELDS,
         "Origin" => Origin::FIELDS,
+        "OriginLimits" => OriginLimits::FIELDS,
+        "Breaker" => Breaker::FIELDS,
+        "Retries" => Retries::FIELDS,
+        "Ejection" => Ejection::FIELDS,
         "Cache" => Cache::FIELDS,
         "Pass" => Pass::FIELDS,
         "RateLimit" => RateLimit::FIELDS,

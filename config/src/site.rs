@@ -9,9 +9,11 @@ use crate::status::StatusPattern;
 use crate::units::{Period, Size};
 
 mod clients;
+mod guarding;
 mod pass;
 
 pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
+pub use guarding::{Breaker, Ejection, OriginLimits, Retries};
 pub use pass::Pass;
 
 /// One site, as an operator writes it.
@@ -69,6 +71,18 @@ pub struct Origin {
     /// The time allowed between two pieces of an answer's body.
     #[serde(default = "between_bytes_timeout")]
     pub between_bytes_timeout: Period,
+    /// How much one server is asked at once.
+    #[serde(default)]
+    pub limits: OriginLimits,
+    /// When a server is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// How often requests may be repeated. What is not safe is never repeated, and nothing is once a byte of the answer has gone to the client.
+    #[serde(default)]
+    pub retries: Retries,
+    /// When a server that fails is taken out for a time.
+    #[serde(default)]
+    pub ejection: Ejection,
 }
 
 /// The version of HTTP spoken to an origin.

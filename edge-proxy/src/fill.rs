@@ -120,6 +120,7 @@ impl Fetch for Fill {
         };
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
+        self.upstreams.client.origins().goes_up(site);
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
@@ -127,10 +128,15 @@ impl Fetch for Fill {
             Some(answered) => answered,
             None => {
                 outgoing.early = Some(Arc::clone(&self.early));
-                self.upstreams.client.request(&target::of_origin(site), &outgoing).await
+                let client = &self.upstreams.client;
+                client.request(&client.origins().targets(site), &outgoing).await
             }
         };
         answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.upstreams.client.origins().may_repeat(self.served.site())
     }
 }
 
@@ -142,7 +148,8 @@ impl Fill {
                 Ok(incoming) if is_elsewhere(incoming.status) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
                 }
-                Err(error) if error.kind != UpstreamErrorKind::Timeout => {
+                // Where nothing was sent nothing is repeated.
+                Err(error) if error.kind != UpstreamErrorKind::Timeout && (error.kind.is_unreachable() || self.may_repeat()) => {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
                 answered => return Some(answered),
@@ -172,7 +179,7 @@ impl Body for Arriving {
 }
 
 fn fetch_error(error: UpstreamError) -> FetchError {
-    FetchError { kind: fetch_kind(error.kind), detail: error.detail }
+    FetchError { kind: fetch_kind(error.kind), detail: error.detail, retry_after: error.retry_after }
 }
 
 /// The cache's word for a failure of the transport.
@@ -192,5 +199,8 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Unasked206 => FetchErrorKind::Unasked206,
         UpstreamErrorKind::Unasked304 => FetchErrorKind::Unasked304,
         UpstreamErrorKind::Cut => FetchErrorKind::Cut,
+        UpstreamErrorKind::QueueFull => FetchErrorKind::QueueFull,
+        UpstreamErrorKind::QueueTime => FetchErrorKind::QueueTime,
+        UpstreamErrorKind::BreakerOpen => FetchErrorKind::BreakerOpen,
     }
 }

@@ -27,7 +27,6 @@ use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
-use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 use tokio::sync::watch;
 
@@ -127,7 +126,7 @@ impl Shield {
             Err(failed) => {
                 context.status_of_cache = failed.status_of_cache;
                 tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from the origin");
-                self.refuse(session, context, Fault::Origin(failed.error.kind)).await
+                self.refuse(session, context, Fault::origin(failed.error.kind, failed.error.retry_after)).await
             }
         }
     }
@@ -161,6 +160,9 @@ impl Shield {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         self.finish(&mut headers, &context.status_of_cache);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
@@ -209,7 +211,7 @@ impl ProxyHttp for Shield {
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
         }
-        context.way = Way::new(target::of_origin(served.site()));
+        context.way = Way::new(self.origins.client().origins().targets(served.site()), &head);
         context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
         context.outcome = Outcome::Pass;
         context.status_of_cache =
@@ -331,6 +333,7 @@ impl ProxyHttp for Shield {
         }
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
+            context.way.answered(watch, answer);
         }
         Ok(())
     }
@@ -338,6 +341,9 @@ impl ProxyHttp for Shield {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
         let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
+        if let PassFailure::Upstream(kind) = failure {
+            context.way.failed(kind);
+        }
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none()

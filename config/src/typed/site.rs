@@ -4,8 +4,9 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Cache, Cookies, ForwardedAs, Forwarding, HttpVersion, Key, Match, Negative, Origin, Pass, Query, RateBy, RateLimit,
-    RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, yes,
+    AnswerTtl, Breaker, Cache, Cookies, Ejection, ForwardedAs, Forwarding, HttpVersion, Key, Match, Negative, Origin, OriginLimits, Pass,
+    Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout,
+    first_byte_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -37,6 +38,10 @@ record!(Origin {
     connect_timeout = "connect_timeout": or(connect_timeout()),
     first_byte_timeout = "first_byte_timeout": or(first_byte_timeout()),
     between_bytes_timeout = "between_bytes_timeout": or(between_bytes_timeout()),
+    limits = "limits": or(OriginLimits::default()),
+    breaker = "breaker": or(Breaker::default()),
+    retries = "retries": or(Retries::default()),
+    ejection = "ejection": or(Ejection::default()),
 } else Self {
     urls: Vec::new(),
     host_header: None,
@@ -46,7 +51,34 @@ record!(Origin {
     connect_timeout: connect_timeout(),
     first_byte_timeout: first_byte_timeout(),
     between_bytes_timeout: between_bytes_timeout(),
+    limits: OriginLimits::default(),
+    breaker: Breaker::default(),
+    retries: Retries::default(),
+    ejection: Ejection::default(),
 });
+
+record!(Retries {
+    percent = "percent": or(Self::default().percent),
+    floor = "floor": or(Self::default().floor),
+} else Self::default());
+
+record!(Ejection {
+    errors = "errors": or(Self::default().errors),
+    percent = "percent": or(Self::default().percent),
+    time = "time": or(Self::default().time),
+} else Self::default());
+
+record!(Breaker {
+    errors = "errors": or(Self::default().errors),
+    open = "open": or(Self::default().open),
+    retry_after_max = "retry_after_max": or(Self::default().retry_after_max),
+} else Self::default());
+
+record!(OriginLimits {
+    concurrent = "concurrent": or(Self::default().concurrent),
+    queue = "queue": or(Self::default().queue),
+    queue_time = "queue_time": or(Self::default().queue_time),
+} else Self::default());
 
 record!(Cache {
     default_ttl = "default_ttl": or(Self::default().default_ttl),

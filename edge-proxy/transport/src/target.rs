@@ -10,6 +10,8 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, Site};
 
+use crate::origin::Guard;
+
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
@@ -32,6 +34,8 @@ pub struct Target {
     pub host_header: Option<String>,
     /// Bounds on its answers.
     pub times: Times,
+    /// What is known of it, of a server that is guarded.
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// How TLS towards a target is done.
@@ -95,9 +99,8 @@ impl Private {
     }
 }
 
-/// The targets of a site's origin, in order of preference. Origins whose URL does not parse are left out; the check refuses them long before.
-#[must_use]
-pub fn of_origin(site: &Site) -> Vec<Target> {
+/// The servers of a site's origin, in its order, without guards. Origins whose URL does not parse are left out; the check refuses them long before.
+pub(crate) fn of_origin(site: &Site) -> Vec<Target> {
     site.origin.urls.iter().filter_map(|url| of_url(url, site)).collect()
 }
 
@@ -118,6 +121,7 @@ fn of_url(url: &str, site: &Site) -> Option<Target> {
             events_idle: site.pass.events_idle_timeout.0,
             events: site.pass.events_timeout.0,
         },
+        guard: None,
     })
 }
 
@@ -131,6 +135,7 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
         http_version: HttpVersion::Auto,
         host_header: None,
         times,
+        guard: None,
     }
 }
 
@@ -172,6 +177,16 @@ impl Target {
     #[must_use]
     pub(crate) fn is_own_tier(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.private.is_some())
+    }
+
+    /// Whether a request to it may be repeated; that is counted then.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.may_repeat())
+    }
+
+    /// Its URL in the shortest form.
+    pub(crate) fn url(&self) -> String {
+        Server { tls: self.tls.is_some(), host: self.host.clone(), port: self.port }.to_string()
     }
 
     /// `host:port`, for errors.
