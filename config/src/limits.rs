@@ -63,6 +63,21 @@ pub const ORIGIN_RETRIES_MAX: u32 = 1_000;
 /// How long an origin server may be taken out of its pool at first.
 pub const ORIGIN_EJECTION_MAX: Duration = Duration::from_secs(300);
 
+/// The weight of an origin server in its group.
+pub const ORIGIN_WEIGHT_MAX: u32 = 1_000;
+/// The last group of origin servers.
+pub const ORIGIN_GROUP_MAX: u32 = 15;
+/// The shortest time from one check of an origin server to the next.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
+/// The time that a check may take.
+pub const CHECK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Checks in a row that it may take to change what is thought of a server.
+pub const CHECKS_IN_A_ROW_MAX: u32 = 100;
+/// Bytes of the path of a check.
+pub const CHECK_PATH_BYTES_MAX: usize = 1_024;
+
 /// How long an exchange that is passed through may be allowed to be idle.
 pub const PASS_IDLE_MAX: Duration = Duration::from_secs(86_400);
 /// How long it may be allowed to take as a whole.

@@ -13,7 +13,8 @@ mod guarding;
 mod pass;
 
 pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
-pub use guarding::{Breaker, Ejection, OriginLimits, Retries};
+pub use guarding::{Breaker, Ejection, Health, OriginLimits, OriginServer, Retries};
+pub(crate) use guarding::{check_fall, check_interval, check_rise, check_status, check_timeout, one};
 pub use pass::Pass;
 
 /// One site, as an operator writes it.
@@ -47,9 +48,14 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The origin servers, 1 to 16, as `http://host[:port]` or `https://host[:port]` without path; tried in this order, the next one when one cannot be reached.
-    #[schemars(length(min = 1, max = 16))]
+    /// The origin servers, 1 to 16, as `http://host[:port]` or `https://host[:port]` without path; asked in this order, the next one when one is not well or cannot be reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub urls: Vec<String>,
+    /// The origin servers in place of `urls`, 1 to 16, with weights and groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub servers: Vec<OriginServer>,
     /// The `Host` sent to the origin; by default the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_header: Option<String>,
@@ -83,6 +89,9 @@ pub struct Origin {
     /// When a server that fails is taken out for a time.
     #[serde(default)]
     pub ejection: Ejection,
+    /// Checks of the servers; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// The version of HTTP spoken to an origin.

@@ -386,10 +386,12 @@ impl ProxyHttp for Sessions {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        // A shield that does not know the site has done nothing with the request, so that it can be sent once more if its body is still here.
-        if context.is_at_shield() && fill::is_elsewhere(answer.status) && !session.as_ref().retry_buffer_truncated() {
+        // A shield that does not know the site, or has too much to do, has done nothing with the request, so that it can be sent once more if its
+        // body is still here.
+        let is_refused = fill::is_elsewhere(answer.status) || fill::is_overloaded(&answer.headers);
+        if context.is_at_shield() && is_refused && !session.as_ref().retry_buffer_truncated() {
             context.way.give_up();
-            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield does not know the site").into_up();
+            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield refuses the request").into_up();
             error.set_retry(true);
             return Err(error);
         }

@@ -37,7 +37,7 @@ impl Duties {
 impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         self.figures.adopted(snapshot.version());
-        self.client.origins().configure(&snapshot);
+        self.client.configure(&snapshot);
         self.current.store(snapshot);
         Ok(())
     }

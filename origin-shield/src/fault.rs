@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Unasked(FetchErrorKind, u32),
     /// The edge stopped sending a body.
     Slow,
+    /// As many requests as may be are being answered: the edge asks another shield, or the origin.
+    Busy,
 }
 
 impl Fault {
@@ -56,7 +58,7 @@ impl Fault {
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Unasked(..) | Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unasked(..) | Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
         }
@@ -70,6 +72,7 @@ impl Fault {
             Self::Loop => "loop",
             Self::Origin(kind) | Self::Unasked(kind, _) => kind.as_str(),
             Self::Slow => "request-timeout",
+            Self::Busy => "busy",
         }
     }
 
@@ -77,6 +80,7 @@ impl Fault {
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
             Self::Unasked(_, seconds) => Some(seconds),
+            Self::Busy => Some(QUEUE_RETRY_AFTER),
             _ => None,
         }
     }
@@ -110,6 +114,9 @@ mod tests {
             (Fault::Origin(FetchErrorKind::Timeout), 504),
             (Fault::Origin(FetchErrorKind::Overload), 503),
             (Fault::Slow, 408),
+            (Fault::Busy, 503),
+            (Fault::origin(FetchErrorKind::QueueFull, None), 503),
+            (Fault::origin(FetchErrorKind::BreakerOpen, Some(7)), 503),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

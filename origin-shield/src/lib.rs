@@ -59,15 +59,24 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
 
     let identity = agent.identity();
     let client = Client::new();
-    client.origins().configure(&current.load());
+    client.configure(&current.load());
+    skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
-    let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
-    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
+    let shield = Shield::new(
+        settings.name.clone(),
+        Arc::clone(&current),
+        Arc::clone(&exchange),
+        origins,
+        Arc::clone(&figures),
+        gate.clone(),
+        purge_seq,
+    );
+    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
     let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 

@@ -21,8 +21,9 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
@@ -44,6 +45,7 @@ pub(crate) struct Shield {
     exchange: Arc<Exchange>,
     origins: Arc<Origins>,
     figures: Arc<Figures>,
+    gate: Gate,
     purge_seq: watch::Receiver<u64>,
 }
 
@@ -60,6 +62,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Counts the request among those that run.
+    permit: Option<Permit>,
 }
 
 impl Shield {
@@ -69,9 +73,10 @@ impl Shield {
         exchange: Arc<Exchange>,
         origins: Arc<Origins>,
         figures: Arc<Figures>,
+        gate: Gate,
         purge_seq: watch::Receiver<u64>,
     ) -> Self {
-        Self { name, current, exchange, origins, figures, purge_seq }
+        Self { name, current, exchange, origins, figures, gate, purge_seq }
     }
 
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
@@ -160,6 +165,7 @@ impl Shield {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(FAULT, HeaderValue::from_static(fault.detail()));
         if let Some(seconds) = fault.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -188,6 +194,7 @@ impl ProxyHttp for Shield {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            permit: None,
         }
     }
 
@@ -203,6 +210,10 @@ impl ProxyHttp for Shield {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let Some(permit) = self.gate.request() else {
+            return self.refuse(session, context, Fault::Busy).await;
+        };
+        context.permit = Some(permit);
         let (head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, fault).await,
@@ -289,6 +300,7 @@ impl ProxyHttp for Shield {
         if let Some(head) = &context.head {
             sound::check_passed(answer, head)?;
         }
+        answer.remove_header(&FAULT);
         hygiene::strip_passed(answer);
         Ok(())
     }

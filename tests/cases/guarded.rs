@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex};
 
 use crate::house::cdn::SOON;
-use crate::house::{Cdn, Reply, Scripted, get, run, wait_until};
+use crate::house::{Cdn, Reply, Scripted, curl, get, run, wait_until};
 
 /// A door that an origin's answers wait behind.
 #[derive(Clone, Default)]
@@ -163,4 +163,29 @@ fn requests_are_repeated_no_more_than_their_share() {
     let repeated = origin.all() - before - REQUESTS;
     // Both tiers repeat, each within its share; the requests by which one does so count for the other.
     assert!((1..=2 * (REQUESTS / 10 + 2) + 4).contains(&repeated), "{repeated} of {REQUESTS} were repeated");
+}
+
+#[test]
+fn a_server_whose_checks_fail_is_not_asked_until_they_are_well() {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let first = Scripted::start({
+        let is_well = Arc::clone(&is_well);
+        move |seen| match seen.line().contains("/healthz") && !is_well.load(Ordering::SeqCst) {
+            true => Reply::whole("500 Internal Server Error", "", "ill\n"),
+            false => Reply::whole("200 OK", "Cache-Control: no-store\r\n", "first\n"),
+        }
+    });
+    let second = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: no-store\r\n", "second\n"));
+    let cdn = Cdn::start(&["--origin", &first.url()]);
+    let health = "health = { path = \"/healthz\", interval = \"1s\", rise = 1, fall = 2 }";
+    let servers = format!("servers = [{{ url = \"{}\" }}, {{ url = \"{}\", group = 1 }}]", first.url(), second.url());
+    let host = apply(&cdn, "checked", &format!("{servers}\n{health}"));
+    let asked = || get(cdn.edge(1), &host, "/a").text();
+    assert_eq!(asked(), "first\n");
+    wait_until("the second server", SOON, || asked() == "second\n");
+    let metrics = curl(&[&format!("{}/metrics", cdn.at("/shields/0/admin"))]).text();
+    let down = |line: &&str| line.starts_with("skerry_origin_health_changes_total{change=\"down\"") && line.contains(&first.url());
+    assert!(metrics.lines().find(down).is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    is_well.store(true, Ordering::SeqCst);
+    wait_until("the first server", SOON, || asked() == "first\n");
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Origin;
+use crate::status::StatusPattern;
 use crate::units::Period;
 
 /// How much one origin server is asked at once by one node. A request counts from when it is sent to the end of its answer; a WebSocket, a gRPC call and a stream of events only to the head of it.
@@ -37,6 +39,84 @@ pub struct Retries {
     pub percent: u32,
     /// Retries in a minute beyond that share, 0 to 1000.
     pub floor: u32,
+}
+
+/// One of a site's origin servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OriginServer {
+    /// The server, as `http://host[:port]` or `https://host[:port]` without path.
+    pub url: String,
+    /// Its share of the requests among the servers of its group, 1 to 1000.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Its group, 0 to 15: a group is asked while no server of a lower one is well.
+    #[serde(default)]
+    pub group: u32,
+    /// The `Host` sent to it, in place of the origin's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_header: Option<String>,
+    /// The TLS server name sent to it and verified, in place of the origin's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+/// How each node checks an origin's servers: while they are asked, and for 5 minutes more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The path that is asked for with GET, query included.
+    pub path: String,
+    /// From one check to the next, give or take a quarter; `1s` to `1h`.
+    #[serde(default = "check_interval")]
+    pub interval: Period,
+    /// The time allowed for the whole answer; at most `1m`.
+    #[serde(default = "check_timeout")]
+    pub timeout: Period,
+    /// The statuses of a server that is well: `204`, or `"2xx"` for a class.
+    #[serde(default = "check_status")]
+    #[schemars(length(min = 1, max = 64))]
+    pub status: Vec<StatusPattern>,
+    /// Checks in a row after which a server that was down is well again, 1 to 100.
+    #[serde(default = "check_rise")]
+    pub rise: u32,
+    /// Checks in a row after which a server is down, 1 to 100; it is asked when no other one is well.
+    #[serde(default = "check_fall")]
+    pub fall: u32,
+}
+
+pub(crate) fn one() -> u32 {
+    1
+}
+
+pub(crate) fn check_interval() -> Period {
+    Period::from_secs(10)
+}
+
+pub(crate) fn check_timeout() -> Period {
+    Period::from_secs(5)
+}
+
+pub(crate) fn check_status() -> Vec<StatusPattern> {
+    vec![StatusPattern::Class(2), StatusPattern::Class(3)]
+}
+
+pub(crate) fn check_rise() -> u32 {
+    2
+}
+
+pub(crate) fn check_fall() -> u32 {
+    3
+}
+
+impl Origin {
+    /// The servers, those that are written as `urls` alone among them: each of these is a group of its own.
+    #[must_use]
+    pub fn all_servers(&self) -> Vec<OriginServer> {
+        let plain = (0..).zip(&self.urls);
+        let plain = plain.map(|(group, url)| OriginServer { url: url.clone(), weight: one(), group, host_header: None, server_name: None });
+        plain.chain(self.servers.iter().cloned()).collect()
+    }
 }
 
 /// When a server of several that fails is taken out for a time. Half of a site's servers are always left.

@@ -46,6 +46,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Site>(&mut site, "Site");
     agrees::<Origin>(&mut site, "Origin");
     agrees::<OriginLimits>(&mut site, "OriginLimits");
+    agrees::<OriginServer>(&mut site, "OriginServer");
+    agrees::<Health>(&mut site, "Health");
     agrees::<Breaker>(&mut site, "Breaker");
     agrees::<Retries>(&mut site, "Retries");
     agrees::<Ejection>(&mut site, "Ejection");
@@ -205,14 +207,36 @@ fn guarding() -> impl Strategy<Value = Guarding> {
     })
 }
 
+fn servers() -> impl Strategy<Value = Vec<OriginServer>> {
+    let server = (text(), any::<u32>(), any::<u32>(), of(text()), of(text()));
+    vec(
+        server.prop_map(|(url, weight, group, host_header, server_name)| OriginServer { url, weight, group, host_header, server_name }),
+        0..3,
+    )
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    let status = Just(vec![StatusPattern::One(204), StatusPattern::Class(3)]);
+    (text(), period(), period(), status, any::<u32>(), any::<u32>()).prop_map(|(path, interval, timeout, status, rise, fall)| Health {
+        path,
+        interval,
+        timeout,
+        status,
+        rise,
+        fall,
+    })
+}
+
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
     let times = [period(), period(), period()];
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), times, guarding()).prop_map(
-        |(urls, host_header, server_name, (verify_tls, http_version), times, (limits, breaker, retries, ejection))| {
+    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), times, guarding(), (servers(), of(health()))).prop_map(
+        |(urls, host_header, server_name, (verify_tls, http_version), times, (limits, breaker, retries, ejection), (servers, health))| {
             let [connect_timeout, first_byte_timeout, between_bytes_timeout] = times;
             Origin {
                 urls,
+                servers,
+                health,
                 host_header,
                 server_name,
                 verify_tls,

@@ -1,8 +1,8 @@
 //! What a node knows of the origin servers it asks, from one configuration to the next: how much each is asked at this moment, and how it fared.
 //!
 //! [`Origins`] keeps a [`pool`] for each site of the configuration in force and nothing beyond: what is gone from it goes. A server that stays, by
-//! site and URL, keeps what is known of it. Of a server there is [`limit`], how much it is asked at once, [`breaker`], whether it is left alone, and
-//! [`health`], whether another one is better asked; of a site [`budget`], how often its requests may be repeated.
+//! site and URL, keeps what is known of it. Of a server there is [`limit`], how much it is asked at once, [`breaker`], whether it is left alone,
+//! and [`health`], whether another one is better asked, by its requests and by [`check`]; of a site [`budget`], how often its requests may be repeated.
 //!
 //! The table is swapped whole. The lock covers its making.
 
@@ -15,31 +15,47 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
-use skerry_config::site::Site;
+use skerry_config::site::{Breaker as Settings, Ejection, OriginLimits, Retries, Site};
 use skerry_config::snapshot::Snapshot;
+use skerry_config::units::Period;
+use tokio::sync::Semaphore;
 
 use crate::target::Target;
-use crate::upstream::{Outgoing, UpstreamError, UpstreamErrorKind};
+use crate::upstream::{Client, Outgoing, UpstreamError, UpstreamErrorKind};
 
 mod breaker;
 mod budget;
+mod check;
+mod figures;
 mod health;
 mod limit;
 mod pool;
 
 use breaker::{Breaker, Change, Heard, Leave};
 use budget::Budget;
+use figures::{Counters, Turn};
 use health::Health;
 use limit::{Full, Limit, Place};
 use pool::Pool;
 
+pub use figures::register;
+
 /// When to ask again what was refused because a queue was full, in seconds.
 pub const QUEUE_RETRY_AFTER: u32 = 1;
 
+/// Failures in a row to reach a shield after which it is left alone.
+const SHIELD_ERRORS: u32 = 2;
+/// How long it is at first.
+const SHIELD_OPEN: Duration = Duration::from_secs(1);
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Origins {
     pools: ArcSwap<HashMap<String, Arc<Pool>>>,
+    /// Of the shields, by name.
+    shields: ArcSwap<HashMap<String, Arc<Guard>>>,
+    /// Bounds the checks of all servers at once.
+    checks: Semaphore,
     making: Mutex<()>,
 }
 
@@ -52,8 +68,11 @@ pub struct Guard {
     limit: Arc<Limit>,
     breaker: Breaker,
     health: Arc<Health>,
+    counters: Counters,
     /// What it has in common with the other servers of its site.
     shared: Arc<Shared>,
+    /// Whether it is a shield: what it answers is another server's word.
+    is_shield: bool,
 }
 
 /// What the servers of one site have in common.
@@ -75,16 +94,40 @@ pub struct Permit {
     is_heard: AtomicBool,
 }
 
+impl Default for Origins {
+    fn default() -> Self {
+        Self { pools: ArcSwap::default(), shields: ArcSwap::default(), checks: Semaphore::new(check::CHECKS_MAX), making: Mutex::new(()) }
+    }
+}
+
 impl Origins {
-    /// Puts a configuration in force.
-    pub fn configure(&self, snapshot: &Snapshot) {
+    /// Puts a configuration in force, for the servers that `client` asks.
+    pub(crate) fn configure(&self, snapshot: &Snapshot, client: &Arc<Client>) {
         let _making = self.making.lock();
         let before = self.pools.load();
         let pools = snapshot.sites().map(|served| {
             let site = served.site();
-            (site.name.clone(), Arc::new(Pool::new(site, before.get(&site.name).map(Arc::as_ref))))
+            let mut pool = Pool::new(site, before.get(&site.name).map(Arc::as_ref));
+            pool.check(client);
+            (site.name.clone(), Arc::new(pool))
         });
         self.pools.store(Arc::new(pools.collect()));
+        let before = self.shields.load();
+        let shields = snapshot.shields().iter().map(|shield| {
+            let known = before.get(&shield.name).cloned();
+            (shield.name.clone(), known.unwrap_or_else(|| Arc::new(Guard::of_shield(&shield.name))))
+        });
+        self.shields.store(Arc::new(shields.collect()));
+    }
+
+    /// What is known of a shield: whether it can be reached.
+    #[must_use]
+    pub fn shield(&self, name: &str) -> Option<Arc<Guard>> {
+        self.shields.load().get(name).cloned()
+    }
+
+    pub(crate) fn checks(&self) -> &Semaphore {
+        &self.checks
     }
 
     /// The servers of a site in the order in which to ask them. Those of a site that is gone, which a request under way may still need, have nothing
@@ -133,8 +176,31 @@ impl Guard {
             limit: Limit::new(origin.limits.clone()),
             breaker: Breaker::new(origin.breaker.clone()),
             health: Arc::new(Health::new(origin.ejection.clone(), Instant::now())),
+            counters: Counters::default(),
             shared: Arc::clone(shared),
+            is_shield: false,
         }
+    }
+
+    /// Of a shield: left alone while it cannot be reached, asked as much as there is to ask.
+    fn of_shield(name: &str) -> Self {
+        let shared = Shared { budget: Budget::new(Retries::default(), Instant::now()), healths: Mutex::default() };
+        let open = Period(SHIELD_OPEN);
+        Self {
+            site: String::new(),
+            url: name.to_owned(),
+            limit: Limit::new(OriginLimits { concurrent: u32::MAX, ..OriginLimits::default() }),
+            breaker: Breaker::new(Settings { errors: SHIELD_ERRORS, open, retry_after_max: Period::default() }),
+            health: Arc::new(Health::new(Ejection { errors: 0, percent: 0, ..Ejection::default() }, Instant::now())),
+            counters: Counters::default(),
+            shared: Arc::new(shared),
+            is_shield: true,
+        }
+    }
+
+    /// How many requests had leave to ask it.
+    fn requests(&self) -> u64 {
+        self.counters.requests.load(Ordering::Relaxed)
     }
 
     fn set(&self, site: &Site) {
@@ -145,7 +211,8 @@ impl Guard {
 
     /// Whether a request of its site may be repeated; that is counted then.
     pub(crate) fn may_repeat(&self) -> bool {
-        self.shared.budget.take(Instant::now())
+        // What a shield is asked is counted for its site.
+        self.is_shield || self.shared.budget.take(Instant::now())
     }
 
     /// Leave to ask the server, as soon as it may be asked. `key` says which requests take turns.
@@ -153,6 +220,17 @@ impl Guard {
     /// # Errors
     /// When it is left alone, or is asked as much as it may be.
     pub(crate) async fn enter(self: &Arc<Self>, key: u64) -> Result<Permit, UpstreamError> {
+        let entered = self.enter_uncounted(key).await;
+        match &entered {
+            Ok(_) => {
+                self.counters.requests.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => self.counters.failed(error.kind),
+        }
+        entered
+    }
+
+    async fn enter_uncounted(self: &Arc<Self>, key: u64) -> Result<Permit, UpstreamError> {
         if let Some(wait) = self.breaker.waits(Instant::now()) {
             return Err(self.left_alone(wait));
         }
@@ -186,20 +264,34 @@ impl Guard {
             && let Some(time) = self.shared.eject(&self.health, now)
         {
             tracing::warn!(site = self.site, origin = self.url, seconds = time.as_secs_f64(), "origin taken out");
+            self.counters.turned(Turn::TakenOut);
         }
         match self.breaker.heard(heard, is_try, now) {
             Some(Change::Opened(wait)) => {
                 tracing::warn!(site = self.site, origin = self.url, ?heard, seconds = wait.as_secs_f64(), "origin left alone");
+                self.counters.turned(Turn::LeftAlone);
             }
-            Some(Change::Closed) => tracing::info!(site = self.site, origin = self.url, "origin asked again"),
+            Some(Change::Closed) => {
+                tracing::info!(site = self.site, origin = self.url, "origin asked again");
+                self.counters.turned(Turn::AskedAgain);
+            }
             None => {}
         }
+    }
+
+    /// What its checks say of it changed.
+    fn turned(&self, turn: Turn) {
+        tracing::warn!(site = self.site, origin = self.url, ?turn, "checks of the origin say another thing");
+        self.counters.turned(turn);
     }
 }
 
 impl Permit {
     /// The head of an answer came. What a request was told that was passed through for one client, 429 says nothing about others.
     pub(crate) fn answered(&self, status: StatusCode, headers: &HeaderMap, is_passed: bool) {
+        if self.guard.is_shield {
+            return self.hear(Heard::Fine);
+        }
         let wait = || retry_after(headers);
         let heard = match status.as_u16() {
             503 => wait().map_or(Heard::Error, Heard::Unavailable),
@@ -207,12 +299,27 @@ impl Permit {
             500 | 502 | 504 => Heard::Error,
             _ => Heard::Fine,
         };
+        if heard == Heard::Error || matches!(heard, Heard::Unavailable(_)) {
+            self.guard.counters.error_answers.fetch_add(1, Ordering::Relaxed);
+        }
         self.hear(heard);
+    }
+
+    /// Bytes of a body came.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.guard.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A body ended early: it counts, but says nothing of the server that its head has not said.
+    pub(crate) fn broke_off(&self, kind: UpstreamErrorKind) {
+        self.guard.counters.failed(kind);
     }
 
     /// No answer came.
     pub(crate) fn failed(&self, kind: UpstreamErrorKind) {
-        self.hear(if kind.is_of_server() { Heard::Error } else { Heard::Fine });
+        self.guard.counters.failed(kind);
+        let counts = if self.guard.is_shield { kind.is_unreachable() } else { kind.is_of_server() };
+        self.hear(if counts { Heard::Error } else { Heard::Fine });
     }
 
     fn hear(&self, heard: Heard) {

@@ -12,8 +12,9 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use skerry_config::snapshot::Snapshot;
 
-use crate::hygiene;
+use crate::hygiene::{self, FAULT};
 use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::origin::{Origins, Permit};
 use crate::pass::is_events;
@@ -85,6 +86,11 @@ impl Client {
     pub fn new() -> Arc<Self> {
         let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
         Arc::new(Self { connector: connector(), passing: connector(), resolver: Resolver::default(), origins: Origins::default() })
+    }
+
+    /// Puts a configuration in force for the servers that are asked.
+    pub fn configure(self: &Arc<Self>, snapshot: &Snapshot) {
+        self.origins.configure(snapshot, self);
     }
 
     /// What is known of origin servers.
@@ -194,6 +200,8 @@ impl Client {
         hygiene::strip_hop_by_hop(&mut headers);
         if target.is_own_tier() {
             interim.extend(interim::take(&mut headers));
+        } else {
+            headers.remove(FAULT);
         }
         headers.remove(INTERIM);
         if let Some(length) = sound::said_again(&headers) {
@@ -219,15 +227,20 @@ impl IncomingBody {
         loop {
             match session.read_response_body().await {
                 Ok(Some(piece)) if piece.is_empty() => {}
-                Ok(Some(piece)) => return Ok(Some(piece)),
+                Ok(Some(piece)) => {
+                    self.permit.iter().for_each(|permit| permit.received(piece.len()));
+                    return Ok(Some(piece));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.session = None;
-                    self.permit = None;
                     let kind = match UpstreamErrorKind::of(&error) {
                         kind @ (UpstreamErrorKind::Timeout | UpstreamErrorKind::BadChunk) => kind,
                         _ => UpstreamErrorKind::Cut,
                     };
+                    if let Some(permit) = self.permit.take() {
+                        permit.broke_off(kind);
+                    }
                     return Err(UpstreamError::new(
                         kind,
                         format!("the answer of {} broke off: {}", self.peer._address, error.etype().as_str()),

@@ -66,7 +66,6 @@ impl Budget {
         may
     }
 
-    #[cfg(test)]
     /// How many retries there might not be.
     pub(crate) fn refused(&self) -> u64 {
         self.0.lock().refused

@@ -1,8 +1,9 @@
-//! Whether a server is well, by what became of its requests. Time is an argument.
+//! Whether a server is well, by what became of its requests and by what checks of it say. Time is an argument.
 //!
 //! A server that fails too often is taken out for a time that grows each time and shrinks again while it is well; whether it may go is for its pool
-//! to say, so that not all go. The lock covers what is counted.
+//! to say, so that not all go. What checks say holds until they say otherwise. The lock covers what is counted.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,7 +21,11 @@ const FORGIVEN_AFTER: u32 = 10;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Health(Mutex<State>);
+pub(crate) struct Health {
+    state: Mutex<State>,
+    /// Whether the checks say that it is down.
+    down: AtomicBool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -48,17 +53,17 @@ impl Health {
     pub(crate) fn new(settings: Ejection, now: Instant) -> Self {
         let window = Window { began: now, requests: 0, errors: 0 };
         let state = State { settings, errors: 0, window, out_until: None, growth: 1, well_since: now };
-        Self(Mutex::new(state))
+        Self { state: Mutex::new(state), down: AtomicBool::new(false) }
     }
 
     /// Puts other settings in force.
     pub(crate) fn set(&self, settings: Ejection) {
-        self.0.lock().settings = settings;
+        self.state.lock().settings = settings;
     }
 
     /// Takes note of how a request fared; whether the server is to go out, if its pool lets it.
     pub(crate) fn heard(&self, error: bool, now: Instant) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if now.saturating_duration_since(state.window.began) > WINDOW {
             state.window = Window { began: now, requests: 0, errors: 0 };
         }
@@ -78,7 +83,7 @@ impl Health {
 
     /// Takes the server out; for how long.
     pub(crate) fn eject(&self, now: Instant) -> Duration {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let time = state.settings.time.0;
         let well = now.saturating_duration_since(state.well_since);
         let forgiven = well.as_millis() / (time * FORGIVEN_AFTER).as_millis().max(1);
@@ -94,7 +99,17 @@ impl Health {
 
     /// Whether it was taken out and is not back.
     pub(crate) fn is_out(&self, now: Instant) -> bool {
-        self.0.lock().is_out(now)
+        self.state.lock().is_out(now)
+    }
+
+    /// Takes note of what the checks say; whether that is new.
+    pub(crate) fn checked(&self, down: bool) -> bool {
+        self.down.swap(down, Ordering::Relaxed) != down
+    }
+
+    /// Whether the checks say that it is down.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
     }
 }
 
@@ -151,5 +166,12 @@ mod tests {
         assert_eq!(times, [10, 20, 40, 80, 160, 300]);
         now += 1_000 * SECOND;
         assert_eq!(health.eject(now), 10 * SECOND);
+    }
+
+    #[test]
+    fn what_checks_say_holds_until_they_say_otherwise() {
+        let (health, _) = health(1, 0);
+        assert!(health.checked(true) && health.is_down() && !health.checked(true));
+        assert!(health.checked(false) && !health.is_down());
     }
 }

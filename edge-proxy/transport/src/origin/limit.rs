@@ -96,14 +96,12 @@ impl Limit {
         }
     }
 
-    #[cfg(test)]
     /// Whether a request would have a place at once.
     pub(crate) fn has_room(&self) -> bool {
         let state = self.0.lock();
         state.running < state.bounds.concurrent
     }
 
-    #[cfg(test)]
     /// The requests that run, and those that wait.
     pub(crate) fn counts(&self) -> (u32, u32) {
         let state = self.0.lock();

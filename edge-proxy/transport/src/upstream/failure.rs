@@ -79,10 +79,61 @@ pub(super) fn failure(target: &Target, address: SocketAddr, error: &Error) -> Up
 }
 
 impl UpstreamErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Protocol,
+        Self::BadHead,
+        Self::HeadTooLarge,
+        Self::BadLength,
+        Self::BadCoding,
+        Self::BadChunk,
+        Self::Unasked101,
+        Self::Unasked206,
+        Self::Unasked304,
+        Self::Cut,
+        Self::QueueFull,
+        Self::QueueTime,
+        Self::BreakerOpen,
+    ];
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Its name in figures, and between tiers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve-failed",
+            Self::Connect => "connect-failed",
+            Self::Tls => "tls-failed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol-error",
+            Self::BadHead => "bad-head",
+            Self::HeadTooLarge => "head-too-large",
+            Self::BadLength => "bad-length",
+            Self::BadCoding => "bad-coding",
+            Self::BadChunk => "bad-chunk",
+            Self::Unasked101 => "unasked-101",
+            Self::Unasked206 => "unasked-206",
+            Self::Unasked304 => "unasked-304",
+            Self::Cut => "cut-short",
+            Self::QueueFull => "queue-full",
+            Self::QueueTime => "queue-time",
+            Self::BreakerOpen => "breaker-open",
+        }
+    }
+
     /// Whether nothing was sent.
     #[must_use]
     pub fn is_unreachable(self) -> bool {
-        matches!(self, Self::Resolve | Self::Connect | Self::Tls)
+        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::QueueFull | Self::QueueTime | Self::BreakerOpen)
     }
 
     /// Whether it says something about the server as a whole, rather than about one answer of it or about this node.

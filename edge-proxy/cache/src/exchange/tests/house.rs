@@ -232,6 +232,8 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
 fn serde_origin() -> OriginSettings {
     OriginSettings {
         urls: vec!["http://127.0.0.1:1".to_owned()],
+        servers: Vec::new(),
+        health: None,
         host_header: None,
         server_name: None,
         verify_tls: true,
