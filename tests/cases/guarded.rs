@@ -28,13 +28,13 @@ fn ok() -> Reply {
     Reply::whole("200 OK", "Cache-Control: no-store\r\n", "here\n")
 }
 
-/// Puts a site in force whose table of the origin has these lines, and whose origin answers `/ready`.
+/// Puts a site in force whose table of the origin has these lines; its host.
 fn apply(cdn: &Cdn, name: &str, origin: &str) -> String {
     let host = format!("{name}.example.com");
     let site = format!("name = \"{name}\"\nhosts = [\"{host}\"]\n[origin]\n{origin}\n");
     cdn.skerry(&["site", "apply", &cdn.file(&format!("{name}.toml"), &site)]).fine();
-    for edge in [1, 2] {
-        wait_until("the site", SOON, || get(cdn.edge(edge), &host, "/ready").status == 200);
+    for node in ["edge-1", "edge-2", "shield-1"] {
+        wait_until("the site", SOON, || cdn.follows(node));
     }
     host
 }
@@ -146,12 +146,9 @@ fn requests_are_repeated_no_more_than_their_share() {
         }
         false => ok(),
     });
-    let cdn = Cdn::start(&["--origin", &origin.url(), "--edges", "1"]);
-    let host = "cut.example.com";
-    let lines = format!("urls = [\"{}\"]\nretries = {{ percent = 10, floor = 2 }}\nbreaker = {{ errors = 0 }}", origin.url());
-    let site = format!("name = \"cut\"\nhosts = [\"{host}\"]\n[origin]\n{lines}\n");
-    cdn.skerry(&["site", "apply", &cdn.file("cut.toml", &site)]).fine();
-    wait_until("the site", SOON, || get(cdn.edge(1), host, "/ready").status == 200);
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    let retries = "retries = { percent = 10, floor = 2 }\nbreaker = { errors = 0 }";
+    let host = apply(&cdn, "cut", &format!("urls = [\"{}\"]\n{retries}", origin.url()));
     let before = origin.all();
     for number in 0..REQUESTS {
         let _ = run(Command::new("curl").args(["--silent", "--output", "/dev/null", "--max-time", "50", "--noproxy", "*"]).args([
