@@ -58,9 +58,11 @@ impl Upstreams {
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };
         let ranked = ranked(snapshot, authority, path).into_iter();
+        let shared = self.client.origins().shared(site);
         let targets = ranked.map(|shield| {
             let guard = self.client.origins().shield(&shield.name);
-            target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times, guard)
+            let target = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times, guard);
+            Target { site: shared.clone(), ..target }
         });
         targets.collect()
     }

@@ -77,7 +77,7 @@ pub struct Guard {
 
 /// What the servers of one site have in common.
 #[derive(Debug)]
-struct Shared {
+pub struct Shared {
     budget: Budget,
     /// Of all of them. The lock is held while one is taken out.
     healths: Mutex<Vec<Arc<Health>>>,
@@ -126,6 +126,12 @@ impl Origins {
         self.shields.load().get(name).cloned()
     }
 
+    /// What the servers of a site have in common.
+    #[must_use]
+    pub fn shared(&self, site: &Site) -> Option<Arc<Shared>> {
+        self.pools.load().get(&site.name).map(|pool| pool.shared())
+    }
+
     pub(crate) fn checks(&self) -> &Semaphore {
         &self.checks
     }
@@ -157,6 +163,11 @@ impl Origins {
 impl Shared {
     fn new(site: &Site) -> Arc<Self> {
         Arc::new(Self { budget: Budget::new(site.origin.retries.clone(), Instant::now()), healths: Mutex::default() })
+    }
+
+    /// Whether a request of the site may be repeated; that is counted then.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.budget.take(Instant::now())
     }
 
     /// Takes a server out, unless fewer than half of them would be left.
@@ -207,12 +218,6 @@ impl Guard {
         self.limit.set(site.origin.limits.clone());
         self.breaker.set(site.origin.breaker.clone());
         self.health.set(site.origin.ejection.clone());
-    }
-
-    /// Whether a request of its site may be repeated; that is counted then.
-    pub(crate) fn may_repeat(&self) -> bool {
-        // What a shield is asked is counted for its site.
-        self.is_shield || self.shared.budget.take(Instant::now())
     }
 
     /// Leave to ask the server, as soon as it may be asked. `key` says which requests take turns.

@@ -10,7 +10,7 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, OriginServer, Site};
 
-use crate::origin::Guard;
+use crate::origin::{Guard, Shared};
 
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
@@ -36,6 +36,8 @@ pub struct Target {
     pub times: Times,
     /// What is known of it, of a server that is guarded.
     pub guard: Option<Arc<Guard>>,
+    /// What the servers of the site have in common for which it is asked.
+    pub site: Option<Arc<Shared>>,
 }
 
 /// How TLS towards a target is done.
@@ -124,6 +126,7 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
             events: site.pass.events_timeout.0,
         },
         guard: None,
+        site: None,
     })
 }
 
@@ -138,6 +141,7 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
         host_header: None,
         times,
         guard,
+        site: None,
     }
 }
 
@@ -183,7 +187,7 @@ impl Target {
 
     /// Whether a request to it may be repeated; that is counted then.
     pub(crate) fn may_repeat(&self) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.may_repeat())
+        self.site.as_ref().is_none_or(|site| site.may_repeat())
     }
 
     /// Its URL in the shortest form.

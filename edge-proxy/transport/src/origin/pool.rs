@@ -65,7 +65,7 @@ impl Pool {
             };
             let same = before.is_some_and(|pool| pool.origin == site.origin);
             let checking = known.filter(|_| same).and_then(|member| member.checking.clone());
-            let target = Target { guard: Some(Arc::clone(&guard)), ..target };
+            let target = Target { guard: Some(Arc::clone(&guard)), site: Some(Arc::clone(&shared)), ..target };
             Member { target, guard, weight: server.weight, group: server.group, checking }
         });
         let mut members: Vec<Member> = members.collect();
@@ -92,7 +92,12 @@ impl Pool {
 
     /// Whether a request may be repeated; that is counted then.
     pub(super) fn may_repeat(&self) -> bool {
-        self.shared.budget.take(Instant::now())
+        self.shared.may_repeat()
+    }
+
+    /// What the servers have in common.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// What is known of each server.
