@@ -19,6 +19,7 @@ mod explain;
 mod files;
 mod front_door;
 mod grpc;
+mod guarded;
 mod handshakes;
 mod hits;
 mod hops;

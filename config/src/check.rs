@@ -6,6 +6,7 @@ mod cache;
 mod clients;
 pub(crate) mod fault;
 pub(crate) mod names;
+mod origin;
 mod process;
 mod site;
 

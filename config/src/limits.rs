@@ -46,6 +46,38 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Time allowed for the head of an answer, or between two pieces of its body.
 pub const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// Requests that one origin server may be asked at once, or that may wait for it.
+pub const ORIGIN_AT_ONCE_MAX: u32 = 65_536;
+/// How long a request may wait for an origin server.
+pub const ORIGIN_QUEUE_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// Errors in a row after which an origin server is left alone, or taken out of its pool.
+pub const ORIGIN_ERRORS_MAX: u32 = 10_000;
+/// How long it may be left alone after them at first.
+pub const ORIGIN_OPEN_MAX: Duration = Duration::from_secs(300);
+/// How long it may be left alone because it says so.
+pub const ORIGIN_RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// Retries in a minute beyond their share of requests.
+pub const ORIGIN_RETRIES_MAX: u32 = 1_000;
+/// How long an origin server may be taken out of its pool at first.
+pub const ORIGIN_EJECTION_MAX: Duration = Duration::from_secs(300);
+
+/// The weight of an origin server in its group.
+pub const ORIGIN_WEIGHT_MAX: u32 = 1_000;
+/// The last group of origin servers.
+pub const ORIGIN_GROUP_MAX: u32 = 15;
+/// The shortest time from one check of an origin server to the next.
+pub const CHECK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const CHECK_INTERVAL_MAX: Duration = Duration::from_secs(3_600);
+/// The time that a check may take.
+pub const CHECK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Checks in a row that it may take to change what is thought of a server.
+pub const CHECKS_IN_A_ROW_MAX: u32 = 100;
+/// Bytes of the path of a check.
+pub const CHECK_PATH_BYTES_MAX: usize = 1_024;
+
 /// How long an exchange that is passed through may be allowed to be idle.
 pub const PASS_IDLE_MAX: Duration = Duration::from_secs(86_400);
 /// How long it may be allowed to take as a whole.

@@ -101,6 +101,12 @@ fn order(name: &str) -> &'static [&'static str] {
     match name {
         "Site" => Site::FIELDS,
         "Origin" => Origin::FIELDS,
+        "OriginLimits" => OriginLimits::FIELDS,
+        "OriginServer" => OriginServer::FIELDS,
+        "Health" => Health::FIELDS,
+        "Breaker" => Breaker::FIELDS,
+        "Retries" => Retries::FIELDS,
+        "Ejection" => Ejection::FIELDS,
         "Cache" => Cache::FIELDS,
         "Pass" => Pass::FIELDS,
         "RateLimit" => RateLimit::FIELDS,
@@ -197,6 +203,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "urls": ["https://a.example.net", "https://b.example.net:8443"],
             "host_header": "shop.example.com",
             "server_name": "a.example.net",
+            "servers": [{ "url": "https://a.example.net", "weight": 2, "group": 0, "host_header": "shop.example.com", "server_name": "a.example.net" }],
+            "health": { "path": "/healthz" },
         },
         "cache": {
             "ttls": ttls, "negative": negative, "object_max": "10MiB", "cookies": cookies, "key": key,
@@ -210,7 +218,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         "forwarding": { "trust": ["10.0.0.0/8", "2001:db8::/32"] },
     });
     let opening = "Every field of a site.";
-    let live = ["cache.rules", "cache.rules.match.path", "cache.rules.ttl"];
+    let live = ["origin.urls", "cache.rules", "cache.rules.match.path", "cache.rules.ttl"];
     example("site-reference.toml", &Kind::of::<Site>("Site"), &site, &live, opening);
 
     let link = json!({ "address": "control.example.net:8401", "join_token": "skj1.TOKEN" });

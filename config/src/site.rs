@@ -9,9 +9,12 @@ use crate::status::StatusPattern;
 use crate::units::{Period, Size};
 
 mod clients;
+mod guarding;
 mod pass;
 
 pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
+pub use guarding::{Breaker, Ejection, Health, OriginLimits, OriginServer, Retries};
+pub(crate) use guarding::{check_fall, check_interval, check_rise, check_status, check_timeout, one};
 pub use pass::Pass;
 
 /// One site, as an operator writes it.
@@ -45,9 +48,14 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
-    /// The origin servers, 1 to 16, as `http://host[:port]` or `https://host[:port]` without path; tried in this order, the next one when one cannot be reached.
-    #[schemars(length(min = 1, max = 16))]
+    /// The origin servers, 1 to 16, as `http://host[:port]` or `https://host[:port]` without path; asked in this order, the next one when one is not well or cannot be reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub urls: Vec<String>,
+    /// The origin servers in place of `urls`, 1 to 16, with weights and groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub servers: Vec<OriginServer>,
     /// The `Host` sent to the origin; by default the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_header: Option<String>,
@@ -69,6 +77,21 @@ pub struct Origin {
     /// The time allowed between two pieces of an answer's body.
     #[serde(default = "between_bytes_timeout")]
     pub between_bytes_timeout: Period,
+    /// How much one server is asked at once.
+    #[serde(default)]
+    pub limits: OriginLimits,
+    /// When a server is left alone.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// How often requests may be repeated. What is not safe is never repeated, and nothing is once a byte of the answer has gone to the client.
+    #[serde(default)]
+    pub retries: Retries,
+    /// When a server that fails is taken out for a time.
+    #[serde(default)]
+    pub ejection: Ejection,
+    /// Checks of the servers; without it there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// The version of HTTP spoken to an origin.

@@ -8,6 +8,7 @@ use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::upstream::Client;
 
 use crate::country::Countries;
 use crate::{Current, explain};
@@ -17,18 +18,26 @@ pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
+    client: Arc<Client>,
     countries: Arc<Countries>,
 }
 
 impl Duties {
-    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, countries: Arc<Countries>) -> Self {
-        Self { current, exchange, figures, countries }
+    pub(crate) fn new(
+        current: Current,
+        exchange: Arc<Exchange>,
+        figures: Arc<Figures>,
+        client: Arc<Client>,
+        countries: Arc<Countries>,
+    ) -> Self {
+        Self { current, exchange, figures, client, countries }
     }
 }
 
 impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         self.figures.adopted(snapshot.version());
+        self.client.configure(&snapshot);
         self.current.store(snapshot);
         Ok(())
     }

@@ -39,7 +39,10 @@ pub(crate) async fn tell(
         fields::prepare(&mut head.headers, &policy.key, || countries.of(None));
         fields::imagine(&mut head.headers, &said);
         let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path()).into_iter();
-        told.upstream = shields.map(|shield| shield.name.clone()).chain(served.site().origin.urls.iter().cloned()).collect();
+        told.upstream = shields
+            .map(|shield| shield.name.clone())
+            .chain(served.site().origin.all_servers().into_iter().map(|server| server.url))
+            .collect();
         let request = Request {
             head_only: false,
             scheme: head.scheme,

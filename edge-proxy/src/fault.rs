@@ -4,6 +4,7 @@ use http::StatusCode;
 use skerry_cache::answer::CacheStatus;
 use skerry_cache::fetch::FetchErrorKind;
 use skerry_transport::head::Refusal;
+use skerry_transport::origin::QUEUE_RETRY_AFTER;
 use skerry_transport::upstream::PassFailure;
 
 use crate::fill::fetch_kind;
@@ -19,6 +20,8 @@ pub(crate) enum Fault {
     Loop,
     /// Upstream gave nothing to answer with.
     Upstream(FetchErrorKind),
+    /// Upstream is not asked at this moment; after so many seconds it may be.
+    Unasked(FetchErrorKind, u32),
     /// The client asks too often; after so many seconds it may ask again.
     Often(u32),
     /// The client stopped sending its body.
@@ -40,8 +43,13 @@ impl Fault {
             PassFailure::ClientWrong => Some(Self::Head(Refusal::Framing)),
             PassFailure::ClientSlow => Some(Self::Slow),
             PassFailure::TooLarge => Some(Self::TooLarge),
-            PassFailure::Upstream(kind) => Some(Self::Upstream(fetch_kind(kind))),
+            PassFailure::Upstream(kind) => Some(Self::upstream(fetch_kind(kind), None)),
         }
+    }
+
+    /// What to tell a client of a failure of upstream, after which it may be worth while to ask again in so many seconds.
+    pub(crate) fn upstream(kind: FetchErrorKind, retry_after: Option<u32>) -> Self {
+        if kind.is_unasked() { Self::Unasked(kind, retry_after.unwrap_or(QUEUE_RETRY_AFTER)) } else { Self::Upstream(kind) }
     }
 
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
@@ -51,7 +59,7 @@ impl Fault {
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unasked(..) | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Often(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -72,6 +80,7 @@ impl Fault {
             Self::Slow => "the body of the request did not come in time".to_owned(),
             Self::TooLarge => "the body of the request is too large".to_owned(),
             Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
+            Self::Unasked(kind, seconds) => format!("the origin is not asked at this moment ({kind}); ask again in {seconds} s"),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }
@@ -87,7 +96,7 @@ impl Fault {
             Self::Head(_) => "bad-request",
             Self::NoSite(_) => "no-site",
             Self::Loop => "loop",
-            Self::Upstream(kind) => kind.as_str(),
+            Self::Upstream(kind) | Self::Unasked(kind, _) => kind.as_str(),
             Self::Often(_) => "rate-limited",
             Self::Slow => "request-timeout",
             Self::TooLarge => "body-too-large",
@@ -99,7 +108,7 @@ impl Fault {
     pub(crate) fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Busy => Some(BUSY_RETRY_AFTER),
-            Self::Often(seconds) => Some(*seconds),
+            Self::Often(seconds) | Self::Unasked(_, seconds) => Some(*seconds),
             _ => None,
         }
     }

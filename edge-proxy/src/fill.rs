@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use crate::forwarded::Came;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, VIA};
+use http::header::{HeaderMap, HeaderValue, RETRY_AFTER, VIA};
 use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
-use skerry_transport::hygiene::{self, CDN_LOOP, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
@@ -58,7 +58,13 @@ impl Upstreams {
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };
         let ranked = ranked(snapshot, authority, path).into_iter();
-        ranked.map(|shield| target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times)).collect()
+        let shared = self.client.origins().shared(site);
+        let targets = ranked.map(|shield| {
+            let guard = self.client.origins().shield(&shield.name);
+            let target = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times, guard);
+            Target { site: shared.clone(), ..target }
+        });
+        targets.collect()
     }
 
     /// Says where the request has been.
@@ -120,6 +126,7 @@ impl Fetch for Fill {
         };
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
+        self.upstreams.client.origins().goes_up(site);
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
         sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
@@ -127,10 +134,15 @@ impl Fetch for Fill {
             Some(answered) => answered,
             None => {
                 outgoing.early = Some(Arc::clone(&self.early));
-                self.upstreams.client.request(&target::of_origin(site), &outgoing).await
+                let client = &self.upstreams.client;
+                client.request(&client.origins().targets(site), &outgoing).await
             }
         };
         answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.upstreams.client.origins().may_repeat(self.served.site())
     }
 }
 
@@ -142,7 +154,12 @@ impl Fill {
                 Ok(incoming) if is_elsewhere(incoming.status) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
                 }
-                Err(error) if error.kind != UpstreamErrorKind::Timeout => {
+                Ok(incoming) if is_overloaded(&incoming.headers) => {
+                    tracing::warn!(shield = shield.label(), host = request.authority, "the shield has too much to do; asking the next");
+                }
+                Ok(incoming) => return Some(word_of(shield, incoming)),
+                // Where nothing was sent nothing is repeated.
+                Err(error) if error.kind != UpstreamErrorKind::Timeout && (error.kind.is_unreachable() || self.may_repeat()) => {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
                 answered => return Some(answered),
@@ -155,6 +172,20 @@ impl Fill {
 /// Whether a shield says that the site is not its own (RFC 9110 section 15.5.20): the edge is ahead of it.
 pub(crate) fn is_elsewhere(status: StatusCode) -> bool {
     status == StatusCode::MISDIRECTED_REQUEST
+}
+
+/// Whether a shield says that it has too much to do: it has done nothing with the request.
+pub(crate) fn is_overloaded(headers: &HeaderMap) -> bool {
+    headers.get(FAULT).is_some_and(|fault| fault == "busy" || fault == FetchErrorKind::Overload.as_str())
+}
+
+/// What a shield answered: the origin's answer, or what became of asking for it.
+fn word_of(shield: &Target, mut incoming: Incoming) -> Result<Incoming, UpstreamError> {
+    let fault = incoming.headers.remove(FAULT);
+    let Some(kind) = fault.as_ref().and_then(|fault| UpstreamErrorKind::named(fault.to_str().ok()?)) else { return Ok(incoming) };
+    let seconds = incoming.headers.get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+    let detail = format!("{} has no answer: {}", shield.label(), FetchErrorKind::as_str(fetch_kind(kind)));
+    Err(UpstreamError { kind, detail, retry_after: seconds })
 }
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
@@ -172,7 +203,7 @@ impl Body for Arriving {
 }
 
 fn fetch_error(error: UpstreamError) -> FetchError {
-    FetchError { kind: fetch_kind(error.kind), detail: error.detail }
+    FetchError { kind: fetch_kind(error.kind), detail: error.detail, retry_after: error.retry_after }
 }
 
 /// The cache's word for a failure of the transport.
@@ -192,5 +223,30 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Unasked206 => FetchErrorKind::Unasked206,
         UpstreamErrorKind::Unasked304 => FetchErrorKind::Unasked304,
         UpstreamErrorKind::Cut => FetchErrorKind::Cut,
+        UpstreamErrorKind::QueueFull => FetchErrorKind::QueueFull,
+        UpstreamErrorKind::QueueTime => FetchErrorKind::QueueTime,
+        UpstreamErrorKind::BreakerOpen => FetchErrorKind::BreakerOpen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_one_name_in_all_tiers() {
+        for kind in UpstreamErrorKind::ALL {
+            assert_eq!(kind.as_str(), fetch_kind(kind).as_str());
+            assert_eq!(UpstreamErrorKind::named(kind.as_str()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn only_a_shield_that_has_too_much_to_do_sends_an_edge_to_the_next_one() {
+        for (fault, goes_on) in [("busy", true), ("overload", true), ("queue-full", false), ("loop", false), ("connect-failed", false)] {
+            let headers = HeaderMap::from_iter([(FAULT, HeaderValue::from_static(fault))]);
+            assert_eq!(is_overloaded(&headers), goes_on, "{fault}");
+        }
+        assert!(!is_overloaded(&HeaderMap::new()));
     }
 }

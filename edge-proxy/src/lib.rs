@@ -80,7 +80,10 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     };
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
+    let client = Client::new();
+    client.configure(&snapshot.load());
+    skerry_transport::origin::register(&client, &registry);
+    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), private));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);
@@ -105,7 +108,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
-    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, Arc::clone(&countries));
+    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, client, Arc::clone(&countries));
     let following = agent.follow(Arc::new(duties), stop.clone());
     let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
     let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));

@@ -30,7 +30,6 @@ use skerry_transport::interim::{self, Early, Interim};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
-use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 
 use crate::Current;
@@ -163,7 +162,7 @@ impl Edge {
             Err(failed) => {
                 context.status_of_cache = failed.status_of_cache;
                 tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from upstream");
-                self.refuse(session, context, &Fault::Upstream(failed.error.kind)).await
+                self.refuse(session, context, &Fault::upstream(failed.error.kind, failed.error.retry_after)).await
             }
         }
     }
@@ -260,7 +259,7 @@ impl Edge {
         context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         agree(session.req_header_mut(), head.upgrade)?;
         context.shields = shields.len();
-        context.way = Way::new(shields.into_iter().chain(target::of_origin(site)).collect());
+        context.way = Way::new(shields.into_iter().chain(self.upstreams.client().origins().targets(site)).collect(), head);
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
@@ -387,10 +386,12 @@ impl ProxyHttp for Sessions {
         answer: &mut ResponseHeader,
         context: &mut Context,
     ) -> pingora::Result<()> {
-        // A shield that does not know the site has done nothing with the request, so that it can be sent once more if its body is still here.
-        if context.is_at_shield() && fill::is_elsewhere(answer.status) && !session.as_ref().retry_buffer_truncated() {
+        // A shield that does not know the site, or has too much to do, has done nothing with the request, so that it can be sent once more if its
+        // body is still here.
+        let is_refused = fill::is_elsewhere(answer.status) || fill::is_overloaded(&answer.headers);
+        if context.is_at_shield() && is_refused && !session.as_ref().retry_buffer_truncated() {
             context.way.give_up();
-            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield does not know the site").into_up();
+            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield refuses the request").into_up();
             error.set_retry(true);
             return Err(error);
         }
@@ -447,6 +448,7 @@ impl ProxyHttp for Sessions {
         }
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
+            context.way.answered(watch, answer);
         }
         Ok(())
     }
@@ -467,6 +469,9 @@ impl ProxyHttp for Sessions {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
         let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(failure));
+        if let PassFailure::Upstream(kind) = failure {
+            context.way.failed(kind);
+        }
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         context.untold = fault.as_ref().map_or_else(fault::of_nobody, Fault::status);
         if let Some(fault) = fault

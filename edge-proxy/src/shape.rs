@@ -2,19 +2,20 @@
 
 use http::header::{ALT_SVC, HeaderMap, HeaderName, HeaderValue, VIA};
 use skerry_cache::answer::CacheStatus;
-use skerry_transport::hygiene::{self, CACHE_STATUS};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
 use skerry_transport::interim::INTERIM;
 
 use crate::quic::Announced;
 
 /// Fields meant for Skerry's tiers, removed before the client.
-pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 5] = [
+pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 6] = [
     // What an origin says of itself would lead clients past the edge.
     ALT_SVC,
     HeaderName::from_static("cache-tag"),
     HeaderName::from_static("surrogate-key"),
     HeaderName::from_static("skerry-cache-control"),
     INTERIM,
+    FAULT,
 ];
 
 /// Takes out what is not for clients.

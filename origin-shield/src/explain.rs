@@ -26,7 +26,7 @@ pub(crate) async fn tell(snapshot: &Snapshot, exchange: &Exchange, asked: &Expla
         upstream: Vec::new(),
     };
     if let Some(served) = snapshot.site_for_host(head.host()) {
-        told.upstream.clone_from(&served.site().origin.urls);
+        told.upstream = served.site().origin.all_servers().into_iter().map(|server| server.url).collect();
         let policy = served.policy(head.host(), head.path(), &head.headers);
         as_of_an_edge(&mut head, policy);
         let request = Request {

@@ -10,6 +10,7 @@ use skerry_cache::fetch::FetchErrorKind;
 use skerry_transport::client::Client;
 use skerry_transport::door::{Behind, Told};
 use skerry_transport::head::Refusal;
+use skerry_transport::origin::QUEUE_RETRY_AFTER;
 use skerry_transport::upstream::PassFailure;
 
 use crate::origin::fetch_kind;
@@ -25,8 +26,12 @@ pub(crate) enum Fault {
     Loop,
     /// The origin gave nothing to answer with.
     Origin(FetchErrorKind),
+    /// The origin is not asked at this moment; after so many seconds it may be.
+    Unasked(FetchErrorKind, u32),
     /// The edge stopped sending a body.
     Slow,
+    /// As many requests as may be are being answered: the edge asks another shield, or the origin.
+    Busy,
 }
 
 impl Fault {
@@ -37,8 +42,13 @@ impl Fault {
             PassFailure::ClientWrong => Some(Self::Head),
             // An edge judges the size of bodies.
             PassFailure::ClientSlow | PassFailure::TooLarge => Some(Self::Slow),
-            PassFailure::Upstream(kind) => Some(Self::Origin(fetch_kind(kind))),
+            PassFailure::Upstream(kind) => Some(Self::origin(fetch_kind(kind), None)),
         }
+    }
+
+    /// What to tell an edge of a failure of the origin, after which it may be worth while to ask again in so many seconds.
+    pub(crate) fn origin(kind: FetchErrorKind, retry_after: Option<u32>) -> Self {
+        if kind.is_unasked() { Self::Unasked(kind, retry_after.unwrap_or(QUEUE_RETRY_AFTER)) } else { Self::Origin(kind) }
     }
 
     /// The status (RFC 9110 section 15; 508 from RFC 5842).
@@ -48,7 +58,7 @@ impl Fault {
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unasked(..) | Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
         }
@@ -60,8 +70,18 @@ impl Fault {
             Self::Head => "bad-request",
             Self::NoSite => "no-site",
             Self::Loop => "loop",
-            Self::Origin(kind) => kind.as_str(),
+            Self::Origin(kind) | Self::Unasked(kind, _) => kind.as_str(),
             Self::Slow => "request-timeout",
+            Self::Busy => "busy",
+        }
+    }
+
+    /// The seconds after which the edge's client may ask again, where waiting helps.
+    pub(crate) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Unasked(_, seconds) => Some(seconds),
+            Self::Busy => Some(QUEUE_RETRY_AFTER),
+            _ => None,
         }
     }
 }
@@ -94,6 +114,9 @@ mod tests {
             (Fault::Origin(FetchErrorKind::Timeout), 504),
             (Fault::Origin(FetchErrorKind::Overload), 503),
             (Fault::Slow, 408),
+            (Fault::Busy, 503),
+            (Fault::origin(FetchErrorKind::QueueFull, None), 503),
+            (Fault::origin(FetchErrorKind::BreakerOpen, Some(7)), 503),
         ] {
             assert_eq!(fault.status().as_u16(), status, "{fault:?}");
         }

@@ -58,18 +58,29 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_cache::collect::register(&exchange, &registry);
 
     let identity = agent.identity();
-    let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Client::new()));
+    let client = Client::new();
+    client.configure(&current.load());
+    skerry_transport::origin::register(&client, &registry);
+    let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
-    let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);
-    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
+    let shield = Shield::new(
+        settings.name.clone(),
+        Arc::clone(&current),
+        Arc::clone(&exchange),
+        origins,
+        Arc::clone(&figures),
+        gate.clone(),
+        purge_seq,
+    );
+    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
     let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, caught_up);
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, caught_up);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });

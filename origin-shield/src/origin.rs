@@ -11,7 +11,6 @@ use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forw
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::hygiene::{self, CDN_LOOP};
-use skerry_transport::target;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
 /// The shield's way to origins.
@@ -63,7 +62,9 @@ impl Fetch for FromOrigin {
         };
         self.origins.sign(&mut outgoing.headers);
         let requested_at = Time::from(SystemTime::now());
-        let incoming = self.origins.client.request(&target::of_origin(self.served.site()), &outgoing).await.map_err(fetch_error)?;
+        let (client, site) = (&self.origins.client, self.served.site());
+        client.origins().goes_up(site);
+        let incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
         Ok(Fetched {
             status: incoming.status,
             headers: incoming.headers,
@@ -72,6 +73,10 @@ impl Fetch for FromOrigin {
             requested_at,
             responded_at: Time::from(SystemTime::now()),
         })
+    }
+
+    fn may_repeat(&self) -> bool {
+        self.origins.client.origins().may_repeat(self.served.site())
     }
 }
 
@@ -85,7 +90,7 @@ impl Body for FromBody {
 }
 
 fn fetch_error(error: UpstreamError) -> FetchError {
-    FetchError { kind: fetch_kind(error.kind), detail: error.detail }
+    FetchError { kind: fetch_kind(error.kind), detail: error.detail, retry_after: error.retry_after }
 }
 
 /// The cache's word for a failure of the transport.
@@ -105,5 +110,8 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Unasked206 => FetchErrorKind::Unasked206,
         UpstreamErrorKind::Unasked304 => FetchErrorKind::Unasked304,
         UpstreamErrorKind::Cut => FetchErrorKind::Cut,
+        UpstreamErrorKind::QueueFull => FetchErrorKind::QueueFull,
+        UpstreamErrorKind::QueueTime => FetchErrorKind::QueueTime,
+        UpstreamErrorKind::BreakerOpen => FetchErrorKind::BreakerOpen,
     }
 }

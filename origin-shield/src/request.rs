@@ -21,13 +21,13 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
-use skerry_transport::target;
 use skerry_transport::upstream::PassFailure;
 use tokio::sync::watch;
 
@@ -45,6 +45,7 @@ pub(crate) struct Shield {
     exchange: Arc<Exchange>,
     origins: Arc<Origins>,
     figures: Arc<Figures>,
+    gate: Gate,
     purge_seq: watch::Receiver<u64>,
 }
 
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// Counts the request among those that run.
+    permit: Option<Permit>,
 }
 
 impl Shield {
@@ -70,9 +73,10 @@ impl Shield {
         exchange: Arc<Exchange>,
         origins: Arc<Origins>,
         figures: Arc<Figures>,
+        gate: Gate,
         purge_seq: watch::Receiver<u64>,
     ) -> Self {
-        Self { name, current, exchange, origins, figures, purge_seq }
+        Self { name, current, exchange, origins, figures, gate, purge_seq }
     }
 
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
@@ -127,7 +131,7 @@ impl Shield {
             Err(failed) => {
                 context.status_of_cache = failed.status_of_cache;
                 tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from the origin");
-                self.refuse(session, context, Fault::Origin(failed.error.kind)).await
+                self.refuse(session, context, Fault::origin(failed.error.kind, failed.error.retry_after)).await
             }
         }
     }
@@ -161,6 +165,10 @@ impl Shield {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(FAULT, HeaderValue::from_static(fault.detail()));
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         self.finish(&mut headers, &context.status_of_cache);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
@@ -186,6 +194,7 @@ impl ProxyHttp for Shield {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            permit: None,
         }
     }
 
@@ -201,6 +210,10 @@ impl ProxyHttp for Shield {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
+        let Some(permit) = self.gate.request() else {
+            return self.refuse(session, context, Fault::Busy).await;
+        };
+        context.permit = Some(permit);
         let (head, served) = match self.route(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, fault).await,
@@ -209,7 +222,7 @@ impl ProxyHttp for Shield {
         if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
             return self.answer_from_cache(session, context, head, &served).await;
         }
-        context.way = Way::new(target::of_origin(served.site()));
+        context.way = Way::new(self.origins.client().origins().targets(served.site()), &head);
         context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
         context.outcome = Outcome::Pass;
         context.status_of_cache =
@@ -287,6 +300,7 @@ impl ProxyHttp for Shield {
         if let Some(head) = &context.head {
             sound::check_passed(answer, head)?;
         }
+        answer.remove_header(&FAULT);
         hygiene::strip_passed(answer);
         Ok(())
     }
@@ -331,6 +345,7 @@ impl ProxyHttp for Shield {
         }
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);
+            context.way.answered(watch, answer);
         }
         Ok(())
     }
@@ -338,6 +353,9 @@ impl ProxyHttp for Shield {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
         let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
+        if let PassFailure::Upstream(kind) = failure {
+            context.way.failed(kind);
+        }
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
             && session.response_written().is_none()

@@ -80,6 +80,11 @@ impl Scripted {
         format!("http://{}", self.address)
     }
 
+    /// How many requests have come.
+    pub(crate) fn all(&self) -> usize {
+        self.seen.lock().unwrap().len()
+    }
+
     /// What came for a path, queries included, and everything whose first line is no request at all.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         let asked = |seen: &&Seen| seen.line().split(' ').nth(1).is_none_or(|target| target == path);

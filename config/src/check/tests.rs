@@ -177,6 +177,10 @@ fn too_many_of_anything_is_a_fault() {
 #[test]
 fn what_is_allowed_is_allowed() {
     for good in [
+        "origin.breaker = { errors = 0, retry_after_max = \"0s\" }",
+        "origin.retries = { percent = 0, floor = 0 }",
+        "origin.ejection = { errors = 0, percent = 0 }",
+        "origin.limits = { queue = 0 }",
         "cache.hit_for_miss = \"0s\"",
         "cache.key.headers = [\"x-forwarded-host\", \"forwarded\"]",
         "cache = { key.headers = [\"x-original-url\"], rules = [{ match.header = \"x-original-url\", ttl = \"1s\" }] }",

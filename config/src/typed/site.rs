@@ -4,8 +4,9 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Cache, Cookies, ForwardedAs, Forwarding, HttpVersion, Key, Match, Negative, Origin, Pass, Query, RateBy, RateLimit,
-    RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, yes,
+    AnswerTtl, Breaker, Cache, Cookies, Ejection, ForwardedAs, Forwarding, Health, HttpVersion, Key, Match, Negative, Origin, OriginLimits,
+    OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Site, between_bytes_timeout, check_fall,
+    check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -29,7 +30,8 @@ record!(Site {
 });
 
 record!(Origin {
-    urls = "urls": required("the origin servers, such as [\"https://origin.example.net\"]"),
+    urls = "urls": or(Vec::new()),
+    servers = "servers": or(Vec::<OriginServer>::new()),
     host_header = "host_header": optional,
     server_name = "server_name": optional,
     verify_tls = "verify_tls": or(yes()),
@@ -37,8 +39,14 @@ record!(Origin {
     connect_timeout = "connect_timeout": or(connect_timeout()),
     first_byte_timeout = "first_byte_timeout": or(first_byte_timeout()),
     between_bytes_timeout = "between_bytes_timeout": or(between_bytes_timeout()),
+    limits = "limits": or(OriginLimits::default()),
+    breaker = "breaker": or(Breaker::default()),
+    retries = "retries": or(Retries::default()),
+    ejection = "ejection": or(Ejection::default()),
+    health = "health": optional,
 } else Self {
     urls: Vec::new(),
+    servers: Vec::new(),
     host_header: None,
     server_name: None,
     verify_tls: yes(),
@@ -46,7 +54,59 @@ record!(Origin {
     connect_timeout: connect_timeout(),
     first_byte_timeout: first_byte_timeout(),
     between_bytes_timeout: between_bytes_timeout(),
+    limits: OriginLimits::default(),
+    breaker: Breaker::default(),
+    retries: Retries::default(),
+    ejection: Ejection::default(),
+    health: None,
 });
+
+record!(OriginServer {
+    url = "url": required("the server, such as \"https://origin.example.net\""),
+    weight = "weight": or(one()),
+    group = "group": or(0),
+    host_header = "host_header": optional,
+    server_name = "server_name": optional,
+} else Self { url: String::new(), weight: one(), group: 0, host_header: None, server_name: None });
+
+record!(Health {
+    path = "path": required("the path to ask for, such as \"/healthz\""),
+    interval = "interval": or(check_interval()),
+    timeout = "timeout": or(check_timeout()),
+    status = "status": or(check_status()),
+    rise = "rise": or(check_rise()),
+    fall = "fall": or(check_fall()),
+} else Self {
+    path: String::new(),
+    interval: check_interval(),
+    timeout: check_timeout(),
+    status: check_status(),
+    rise: check_rise(),
+    fall: check_fall(),
+});
+
+record!(Retries {
+    percent = "percent": or(Self::default().percent),
+    floor = "floor": or(Self::default().floor),
+} else Self::default());
+
+record!(Ejection {
+    errors = "errors": or(Self::default().errors),
+    percent = "percent": or(Self::default().percent),
+    time = "time": or(Self::default().time),
+} else Self::default());
+
+record!(Breaker {
+    errors = "errors": or(Self::default().errors),
+    open = "open": or(Self::default().open),
+    retry_after_max = "retry_after_max": or(Self::default().retry_after_max),
+} else Self::default());
+
+record!(OriginLimits {
+    concurrent = "concurrent": or(Self::default().concurrent),
+    queue = "queue": or(Self::default().queue),
+    queue_time = "queue_time": or(Self::default().queue_time),
+} else Self::default());
 
 record!(Cache {
     default_ttl = "default_ttl": or(Self::default().default_ttl),

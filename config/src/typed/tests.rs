@@ -45,6 +45,12 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     tables::<Site>(&mut site);
     agrees::<Site>(&mut site, "Site");
     agrees::<Origin>(&mut site, "Origin");
+    agrees::<OriginLimits>(&mut site, "OriginLimits");
+    agrees::<OriginServer>(&mut site, "OriginServer");
+    agrees::<Health>(&mut site, "Health");
+    agrees::<Breaker>(&mut site, "Breaker");
+    agrees::<Retries>(&mut site, "Retries");
+    agrees::<Ejection>(&mut site, "Ejection");
     agrees::<Cache>(&mut site, "Cache");
     agrees::<AnswerTtl>(&mut site, "AnswerTtl");
     agrees::<Negative>(&mut site, "Negative");
@@ -186,18 +192,63 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
+/// Everything that is said of how an origin is spared.
+type Guarding = (OriginLimits, Breaker, Retries, Ejection);
+
+fn guarding() -> impl Strategy<Value = Guarding> {
+    (any::<[u32; 8]>(), period(), period(), period(), period()).prop_map(|(numbers, queue_time, open, retry_after_max, time)| {
+        let [concurrent, queue, errors, percent, floor, failing, share, _] = numbers;
+        (
+            OriginLimits { concurrent, queue, queue_time },
+            Breaker { errors, open, retry_after_max },
+            Retries { percent, floor },
+            Ejection { errors: failing, percent: share, time },
+        )
+    })
+}
+
+fn servers() -> impl Strategy<Value = Vec<OriginServer>> {
+    let server = (text(), any::<u32>(), any::<u32>(), of(text()), of(text()));
+    vec(
+        server.prop_map(|(url, weight, group, host_header, server_name)| OriginServer { url, weight, group, host_header, server_name }),
+        0..3,
+    )
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    let status = Just(vec![StatusPattern::One(204), StatusPattern::Class(3)]);
+    (text(), period(), period(), status, any::<u32>(), any::<u32>()).prop_map(|(path, interval, timeout, status, rise, fall)| Health {
+        path,
+        interval,
+        timeout,
+        status,
+        rise,
+        fall,
+    })
+}
+
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), period(), period(), period()).prop_map(
-        |(urls, host_header, server_name, (verify_tls, http_version), connect_timeout, first_byte_timeout, between_bytes_timeout)| Origin {
-            urls,
-            host_header,
-            server_name,
-            verify_tls,
-            http_version,
-            connect_timeout,
-            first_byte_timeout,
-            between_bytes_timeout,
+    let times = [period(), period(), period()];
+    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), times, guarding(), (servers(), of(health()))).prop_map(
+        |(urls, host_header, server_name, (verify_tls, http_version), times, (limits, breaker, retries, ejection), (servers, health))| {
+            let [connect_timeout, first_byte_timeout, between_bytes_timeout] = times;
+            Origin {
+                urls,
+                servers,
+                health,
+                host_header,
+                server_name,
+                verify_tls,
+                http_version,
+                connect_timeout,
+                first_byte_timeout,
+                between_bytes_timeout,
+                limits,
+                breaker,
+                retries,
+                ejection,
+            }
         },
     )
 }

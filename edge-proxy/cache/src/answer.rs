@@ -135,11 +135,11 @@ fn counted(chunk: Result<Option<Bytes>, FetchError>, owed: &mut Option<u64>) -> 
 }
 
 pub(crate) fn cut_short(missing: u64) -> FetchError {
-    FetchError { kind: FetchErrorKind::Cut, detail: format!("the body ended {missing} bytes before its content-length") }
+    FetchError { kind: FetchErrorKind::Cut, detail: format!("the body ended {missing} bytes before its content-length"), retry_after: None }
 }
 
 pub(crate) fn too_long() -> FetchError {
-    FetchError { kind: FetchErrorKind::BadLength, detail: "the body is longer than its content-length".to_owned() }
+    FetchError { kind: FetchErrorKind::BadLength, detail: "the body is longer than its content-length".to_owned(), retry_after: None }
 }
 
 /// One member of `Cache-Status` (RFC 9211) without its name.

@@ -487,11 +487,15 @@ fn identity(request: &Request, site: &str, policy: &Policy) -> Identity {
 }
 
 fn nothing_stored() -> FetchError {
-    FetchError { kind: FetchErrorKind::OnlyIfCached, detail: "the client wants only what is stored, and nothing that fits is".to_owned() }
+    FetchError {
+        kind: FetchErrorKind::OnlyIfCached,
+        detail: "the client wants only what is stored, and nothing that fits is".to_owned(),
+        retry_after: None,
+    }
 }
 
 fn lost() -> FetchError {
-    FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned() }
+    FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned(), retry_after: None }
 }
 
 #[cfg(test)]

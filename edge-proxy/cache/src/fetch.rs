@@ -14,6 +14,11 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// Bounds connection, head and body by the timeouts of its tier; tries other upstreams itself where that is safe.
     async fn fetch(&self, request: Forward) -> Result<Fetched, FetchError>;
+
+    /// Whether what failed may be asked for once more; each time this is said counts as one time.
+    fn may_repeat(&self) -> bool {
+        true
+    }
 }
 
 /// A request to send upstream.
@@ -59,6 +64,8 @@ pub struct FetchError {
     pub kind: FetchErrorKind,
     /// What happened, with address and value.
     pub detail: String,
+    /// After so many seconds it may be worth while to ask again, where that is known.
+    pub retry_after: Option<u32>,
 }
 
 /// The kinds of upstream failure; each is also the `detail` in `Cache-Status`.
@@ -96,6 +103,12 @@ pub enum FetchErrorKind {
     Cut,
     /// A bound of this node was reached.
     Overload,
+    /// The origin was not asked: as many requests waited for it as may.
+    QueueFull,
+    /// The origin was not asked: the request waited too long for its turn.
+    QueueTime,
+    /// The origin was not asked: it is left alone for a while.
+    BreakerOpen,
     /// The request has been here before (RFC 8586).
     Loop,
     /// The client wants an answer from the store only, and there is none (RFC 9111 section 5.2.1.7).
@@ -103,6 +116,12 @@ pub enum FetchErrorKind {
 }
 
 impl FetchErrorKind {
+    /// Whether upstream was not asked because it, or this node, is to be spared: a moment later it may be.
+    #[must_use]
+    pub fn is_unasked(self) -> bool {
+        matches!(self, Self::QueueFull | Self::QueueTime | Self::BreakerOpen)
+    }
+
     /// The kind as a token.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -123,6 +142,9 @@ impl FetchErrorKind {
             Self::WrongRange => "wrong-range",
             Self::Cut => "cut-short",
             Self::Overload => "overload",
+            Self::QueueFull => "queue-full",
+            Self::QueueTime => "queue-time",
+            Self::BreakerOpen => "breaker-open",
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
         }

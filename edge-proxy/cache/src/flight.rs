@@ -187,6 +187,10 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         self.land();
-        self.publish(Outcome::Failed(FetchError { kind: FetchErrorKind::Overload, detail: "the fetch was given up".to_owned() }));
+        self.publish(Outcome::Failed(FetchError {
+            kind: FetchErrorKind::Overload,
+            detail: "the fetch was given up".to_owned(),
+            retry_after: None,
+        }));
     }
 }

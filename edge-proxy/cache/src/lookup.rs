@@ -16,8 +16,10 @@ use crate::store::{Entry, Memory};
 use crate::time::Time;
 use crate::vary;
 
-/// How long after a failed refresh of a stale answer the next one waits.
+/// How long after a failed refresh of a stale answer the next one waits, when upstream does not say.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long it waits at most, when upstream does.
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// What a lookup found.
 #[derive(Debug)]
@@ -132,21 +134,25 @@ pub(crate) fn state(object: &Object, soft_purged: bool, now: Time) -> State {
     }
 }
 
-/// A refresh failed, at a time that only the next request's clock can tell.
+/// A refresh failed, at a time that only the next request's clock can tell: this, less the milliseconds to wait.
 const FAILED: u64 = u64::MAX;
 
-/// Notes that a refresh failed.
-pub(crate) fn note_failure(retry: &AtomicU64) {
-    retry.store(FAILED, Ordering::Relaxed);
+/// Notes that a refresh failed, and how long upstream wants to be left alone, if it says so.
+pub(crate) fn note_failure(retry: &AtomicU64, wait: Option<Duration>) {
+    let wait = wait.unwrap_or(RETRY_AFTER).clamp(RETRY_AFTER, RETRY_AFTER_MAX);
+    retry.store(FAILED - millis(wait), Ordering::Relaxed);
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a refresh may be tried.
 pub(crate) fn may_retry(retry: &AtomicU64, now: Time) -> bool {
-    match retry.load(Ordering::Relaxed) {
-        FAILED => {
-            retry.store(now.plus(RETRY_AFTER).0, Ordering::Relaxed);
-            false
-        }
-        at => now.0 >= at,
+    let at = retry.load(Ordering::Relaxed);
+    if at >= FAILED - millis(RETRY_AFTER_MAX) {
+        retry.store(now.plus(Duration::from_millis(FAILED - at)).0, Ordering::Relaxed);
+        return false;
     }
+    now.0 >= at
 }

@@ -10,6 +10,8 @@ use skerry_config::fields::only_if_keyed;
 pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
 /// The scheme of the client's request, sent to a shield.
 pub const SCHEME: HeaderName = HeaderName::from_static("skerry-scheme");
+/// Why a shield refuses a request or has no answer to it, sent to an edge, so that it does not take the shield's words for the origin's.
+pub const FAULT: HeaderName = HeaderName::from_static("skerry-fault");
 /// RFC 8586.
 pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// RFC 9211.

@@ -5,7 +5,7 @@
 //! validates a request's head, [`door`] asks the tier whether it has the answer at hand, `pace` says how slow a client may be and [`priority`] which
 //! answer it wants first. What is not at hand Pingora answers, over a connection that `h1` hands over or a `stream` of the others; [`session`] writes it.
 //!
-//! Out: [`target`] says where, [`resolve`] finds the address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
+//! Out: [`target`] says where, [`origin`] which server may be asked at this moment, [`resolve`] finds the address, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
 //! what is passed through and `alarm` its end. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
 //! answer.
 
@@ -24,6 +24,7 @@ pub mod hygiene;
 pub mod interim;
 pub mod listen;
 mod opening;
+pub mod origin;
 mod pace;
 pub mod pass;
 pub mod priority;

@@ -3,17 +3,21 @@
 //! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora,
 //! `tunnel` a WebSocket, along the upstreams that `tries` finds for both.
 
+use std::net::SocketAddr;
+
 use http::Version;
 use http::header::{self, HeaderMap};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use crate::head::Head;
 use crate::hygiene;
+use crate::origin::{self, Permit};
+use crate::sound;
 use crate::target::Target;
-use crate::upstream::Client;
+use crate::upstream::{Client, UpstreamError, UpstreamErrorKind};
 
 mod call;
 mod kind;
@@ -58,17 +62,21 @@ pub fn may_try_again(session: &Session, mut error: Box<Error>, is_reused: bool, 
 }
 
 /// The targets of one request, and how far down the list it is.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Way {
     targets: Vec<Target>,
     given_up: usize,
+    /// Which requests it takes turns with, where there is a queue.
+    turn: u64,
+    /// Leave to ask the target in hand, of one that is guarded.
+    permit: Option<(usize, Permit)>,
 }
 
 impl Way {
-    /// A way along `targets`, in order.
+    /// The way of a request along `targets`, in order.
     #[must_use]
-    pub fn new(targets: Vec<Target>) -> Self {
-        Self { targets, given_up: 0 }
+    pub fn new(targets: Vec<Target>, head: &Head) -> Self {
+        Self { targets, given_up: 0, turn: origin::turn(&head.authority, &head.path_and_query), permit: None }
     }
 
     /// How many targets have been given up: the index of the one in hand.
@@ -83,32 +91,67 @@ impl Way {
         self.given_up < self.targets.len()
     }
 
-    /// The peer of the first target from here on whose name can be resolved.
+    /// The peer of the first target from here on that may be asked and whose name can be resolved.
     ///
     /// # Errors
-    /// When no target is left.
+    /// When no target is left; of the last one.
     pub async fn peer(&mut self, client: &Client, watch: &Watch) -> pingora::Result<Box<HttpPeer>> {
+        let mut last = ErrorType::ConnectError;
         while let Some(target) = self.targets.get(self.given_up) {
-            match client.addresses(target).await {
-                Ok(addresses) if !addresses.is_empty() => {
-                    let mut peer = target.peer(addresses[0], watch.http1_only());
+            match self.reach(target, client).await {
+                Ok((address, permit)) => {
+                    let mut peer = target.peer(address, watch.http1_only());
                     watch.bound(&mut peer);
+                    self.permit = permit.map(|permit| (self.given_up, permit)).or(self.permit.take());
                     return Ok(Box::new(peer));
                 }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(error = error.detail, "upstream skipped"),
+                Err(error) => {
+                    tracing::warn!(error = error.detail, "upstream skipped");
+                    last = sound::name(error.kind).map_or(ErrorType::ConnectError, ErrorType::Custom);
+                }
             }
+            self.permit = None;
             self.given_up += 1;
         }
-        Error::e_explain(ErrorType::ConnectError, "no upstream can be reached").map_err(|error| error.into_up())
+        Error::e_explain(last, "no upstream can be asked").map_err(|error| error.into_up())
+    }
+
+    /// An address of a target, and leave to ask it unless that is in hand.
+    async fn reach(&self, target: &Target, client: &Client) -> Result<(SocketAddr, Option<Permit>), UpstreamError> {
+        let permit = match &target.guard {
+            Some(guard) if !self.permit.as_ref().is_some_and(|(at, _)| *at == self.given_up) => Some(guard.enter(self.turn).await?),
+            _ => None,
+        };
+        let addresses = client.addresses(target).await?;
+        let first = addresses.first().copied();
+        let none = || UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", target.label()));
+        first.map(|address| (address, permit)).ok_or_else(none)
+    }
+
+    /// The final head of an answer has come. What may last for long counts among the requests of its server no further.
+    pub fn answered(&mut self, watch: &Watch, answer: &ResponseHeader) {
+        if let Some((_, permit)) = &self.permit {
+            permit.answered(answer.status, &answer.headers, true);
+        }
+        if watch.may_last() {
+            self.permit = None;
+        }
     }
 
     /// What to tell Pingora of a peer that could not be connected to: to try again while a target is left.
     #[must_use]
     pub fn unreachable(&mut self, peer: &HttpPeer, mut error: Box<Error>) -> Box<Error> {
         tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
+        self.failed(UpstreamErrorKind::Connect);
         error.set_retry(self.give_up());
         error
+    }
+
+    /// The target in hand gave no answer, or none to its end.
+    pub fn failed(&mut self, kind: UpstreamErrorKind) {
+        if let Some((_, permit)) = self.permit.take() {
+            permit.failed(kind);
+        }
     }
 
     /// Writes the head for the target in hand: its `Host`, and the end-to-end fields `signed`.

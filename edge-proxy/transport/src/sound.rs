@@ -17,7 +17,7 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
 /// The names of these errors in Pingora's error type, with the kinds they are.
-const NAMES: [(&str, UpstreamErrorKind); 7] = [
+const NAMES: [(&str, UpstreamErrorKind); 10] = [
     ("bad-head", UpstreamErrorKind::BadHead),
     ("head-too-large", UpstreamErrorKind::HeadTooLarge),
     ("bad-length", UpstreamErrorKind::BadLength),
@@ -25,6 +25,9 @@ const NAMES: [(&str, UpstreamErrorKind); 7] = [
     ("unasked-101", UpstreamErrorKind::Unasked101),
     ("unasked-206", UpstreamErrorKind::Unasked206),
     ("unasked-304", UpstreamErrorKind::Unasked304),
+    ("queue-full", UpstreamErrorKind::QueueFull),
+    ("queue-time", UpstreamErrorKind::QueueTime),
+    ("breaker-open", UpstreamErrorKind::BreakerOpen),
 ];
 
 /// The kind of an error of this module, by the name it has in Pingora's error type.
@@ -32,9 +35,13 @@ pub(crate) fn named(name: &str) -> Option<UpstreamErrorKind> {
     NAMES.iter().find(|(found, _)| *found == name).map(|(_, kind)| *kind)
 }
 
+/// Its name, of a failure that Pingora has none for.
+pub(crate) fn name(kind: UpstreamErrorKind) -> Option<&'static str> {
+    NAMES.iter().find(|(_, found)| *found == kind).map(|(name, _)| *name)
+}
+
 fn refuse(kind: UpstreamErrorKind) -> pingora::Result<()> {
-    let name = NAMES.iter().find(|(_, found)| *found == kind).map_or("bad-head", |(name, _)| name);
-    Err(Error::new_up(ErrorType::Custom(name)))
+    Err(Error::new_up(ErrorType::Custom(name(kind).unwrap_or("bad-head"))))
 }
 
 /// The size of fields in bytes, as HTTP/1.1 writes them: name, colon, space, value and the end of the line.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
-use skerry_config::site::{HttpVersion, Site};
+use skerry_config::site::{HttpVersion, OriginServer, Site};
+
+use crate::origin::{Guard, Shared};
 
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
@@ -32,6 +34,10 @@ pub struct Target {
     pub host_header: Option<String>,
     /// Bounds on its answers.
     pub times: Times,
+    /// What is known of it, of a server that is guarded.
+    pub guard: Option<Arc<Guard>>,
+    /// What the servers of the site have in common for which it is asked.
+    pub site: Option<Arc<Shared>>,
 }
 
 /// How TLS towards a target is done.
@@ -95,22 +101,23 @@ impl Private {
     }
 }
 
-/// The targets of a site's origin, in order of preference. Origins whose URL does not parse are left out; the check refuses them long before.
-#[must_use]
-pub fn of_origin(site: &Site) -> Vec<Target> {
-    site.origin.urls.iter().filter_map(|url| of_url(url, site)).collect()
+/// The servers of a site's origin, in its order, without guards. Origins whose URL does not parse are left out; the check refuses them long before.
+pub(crate) fn of_origin(site: &Site) -> Vec<(OriginServer, Target)> {
+    let servers = site.origin.all_servers().into_iter();
+    servers.filter_map(|server| of_server(&server, site).map(|target| (server, target))).collect()
 }
 
-fn of_url(url: &str, site: &Site) -> Option<Target> {
+fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
     let origin = &site.origin;
-    let server: Server = url.parse().ok()?;
-    let server_name = origin.server_name.clone().unwrap_or_else(|| server.host.clone());
+    let server: Server = written.url.parse().ok()?;
+    let server_name = written.server_name.as_ref().or(origin.server_name.as_ref());
+    let server_name = server_name.cloned().unwrap_or_else(|| server.host.clone());
     Some(Target {
         port: server.port,
         tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
         host: server.host,
         http_version: origin.http_version,
-        host_header: origin.host_header.clone(),
+        host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).cloned(),
         times: Times {
             connect: origin.connect_timeout.0,
             first_byte: origin.first_byte_timeout.0,
@@ -118,12 +125,14 @@ fn of_url(url: &str, site: &Site) -> Option<Target> {
             events_idle: site.pass.events_idle_timeout.0,
             events: site.pass.events_timeout.0,
         },
+        guard: None,
+        site: None,
     })
 }
 
-/// A shield, over mutual TLS. `times` bounds what it takes the shield to ask the origin.
+/// A shield, over mutual TLS. `times` bounds what it takes the shield to ask the origin, `guard` knows whether it can be reached.
 #[must_use]
-pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: Times) -> Target {
+pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: Times, guard: Option<Arc<Guard>>) -> Target {
     Target {
         host: address.ip().to_string(),
         port: address.port(),
@@ -131,6 +140,8 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
         http_version: HttpVersion::Auto,
         host_header: None,
         times,
+        guard,
+        site: None,
     }
 }
 
@@ -172,6 +183,22 @@ impl Target {
     #[must_use]
     pub(crate) fn is_own_tier(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.private.is_some())
+    }
+
+    /// Whether a request to it may be repeated; that is counted then.
+    pub(crate) fn may_repeat(&self) -> bool {
+        self.site.as_ref().is_none_or(|site| site.may_repeat())
+    }
+
+    /// Its URL in the shortest form.
+    pub(crate) fn url(&self) -> String {
+        Server { tls: self.tls.is_some(), host: self.host.clone(), port: self.port }.to_string()
+    }
+
+    /// Its host and port as they stand in its URL.
+    pub(crate) fn authority(&self) -> String {
+        let url = self.url();
+        url.split_once("://").map_or_else(String::new, |(_, authority)| authority.to_owned())
     }
 
     /// `host:port`, for errors.

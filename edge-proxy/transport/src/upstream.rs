@@ -12,9 +12,11 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use skerry_config::snapshot::Snapshot;
 
-use crate::hygiene;
+use crate::hygiene::{self, FAULT};
 use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
+use crate::origin::{Origins, Permit};
 use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
@@ -23,7 +25,7 @@ use crate::target::Target;
 mod failure;
 
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
-use failure::{connect_failure, failure, is_unreachable};
+use failure::{connect_failure, failure};
 
 /// Idle connections kept for all upstreams together, for what is fetched and for what loops of our own pass each.
 const POOL_CONNECTIONS_MAX: usize = 256;
@@ -65,6 +67,8 @@ pub struct IncomingBody {
     between_bytes: Duration,
     /// When it has to end.
     until: Option<Instant>,
+    /// Counts the request among those that its server is asked.
+    permit: Option<Permit>,
 }
 
 /// Pooled connections to upstreams.
@@ -73,6 +77,7 @@ pub struct Client {
     /// Those of gRPC calls and WebSockets: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
     passing: Connector,
     resolver: Resolver,
+    origins: Origins,
 }
 
 impl Client {
@@ -80,7 +85,18 @@ impl Client {
     #[must_use]
     pub fn new() -> Arc<Self> {
         let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
-        Arc::new(Self { connector: connector(), passing: connector(), resolver: Resolver::default() })
+        Arc::new(Self { connector: connector(), passing: connector(), resolver: Resolver::default(), origins: Origins::default() })
+    }
+
+    /// Puts a configuration in force for the servers that are asked.
+    pub fn configure(self: &Arc<Self>, snapshot: &Snapshot) {
+        self.origins.configure(snapshot, self);
+    }
+
+    /// What is known of origin servers.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// The connections of gRPC calls and WebSockets.
@@ -94,29 +110,58 @@ impl Client {
     /// When its name cannot be resolved.
     pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, UpstreamError> {
         let found = self.resolver.addresses(&target.host).await;
-        let addresses = found.map_err(|detail| UpstreamError { kind: UpstreamErrorKind::Resolve, detail })?;
+        let addresses = found.map_err(|detail| UpstreamError::new(UpstreamErrorKind::Resolve, detail))?;
         Ok(addresses.iter().take(ADDRESSES_TRIED_MAX).map(|ip| SocketAddr::new(*ip, target.port)).collect())
     }
 
-    /// Sends `request` to the first target that can be reached. The next one is tried only when nothing was connected, so a request reaches one upstream at most.
+    /// Sends `request` to the first target that can be reached and may be asked. The next one is tried only when nothing was sent, so a request reaches
+    /// one upstream at most, and while the retries of the site are not used up.
     ///
     /// # Errors
     /// Of the last target tried.
     pub async fn request(self: &Arc<Self>, targets: &[Target], request: &Outgoing) -> Result<Incoming, UpstreamError> {
-        let mut last = UpstreamError { kind: UpstreamErrorKind::Connect, detail: "there is no upstream to ask".to_owned() };
+        let mut last = UpstreamError::new(UpstreamErrorKind::Connect, "there is no upstream to ask".to_owned());
+        let mut asked: Option<&Target> = None;
         for target in targets {
-            let addresses = match self.addresses(target).await {
-                Ok(addresses) => addresses,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
+            if asked.is_some_and(|asked| !asked.may_repeat()) {
+                break;
+            }
+            let permit = match &target.guard {
+                None => None,
+                Some(guard) => match guard.enter(request.turn()).await {
+                    Ok(permit) => Some(permit),
+                    Err(refused) => {
+                        last = refused;
+                        continue;
+                    }
+                },
             };
-            for address in addresses {
-                match self.request_at(target, address, request).await {
-                    Err(error) if is_unreachable(error.kind) => last = error,
-                    other => return other,
+            asked = Some(target);
+            match self.request_of(target, request).await {
+                Ok(mut incoming) => {
+                    permit.iter().for_each(|permit| permit.answered(incoming.status, &incoming.headers, false));
+                    incoming.body.permit = permit.filter(|_| !is_events(&incoming.headers));
+                    return Ok(incoming);
                 }
+                Err(error) => {
+                    permit.iter().for_each(|permit| permit.failed(error.kind));
+                    if !error.kind.is_unreachable() {
+                        return Err(error);
+                    }
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// One target, at the first of its addresses that can be reached.
+    async fn request_of(self: &Arc<Self>, target: &Target, request: &Outgoing) -> Result<Incoming, UpstreamError> {
+        let mut last = UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", target.label()));
+        for address in self.addresses(target).await? {
+            match self.request_at(target, address, request).await {
+                Err(error) if error.kind.is_unreachable() => last = error,
+                other => return other,
             }
         }
         Err(last)
@@ -129,7 +174,7 @@ impl Client {
         let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
         match exchange(session, target, request).await {
             Ok((session, interim)) => self.incoming(session, interim, peer, target),
-            Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
+            Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) && target.may_repeat() => {
                 // A group of its own keeps the second try from being given another pooled connection that is as stale.
                 peer.group_key ^= u64::MAX;
                 let (session, _) =
@@ -150,11 +195,13 @@ impl Client {
     ) -> Result<Incoming, UpstreamError> {
         let Some((status, mut headers)) = session.response_header().map(|head| (head.status, head.headers.clone())) else {
             let detail = format!("{} at {} answered without a head", target.label(), peer._address);
-            return Err(UpstreamError { kind: UpstreamErrorKind::BadHead, detail });
+            return Err(UpstreamError::new(UpstreamErrorKind::BadHead, detail));
         };
         hygiene::strip_hop_by_hop(&mut headers);
         if target.is_own_tier() {
             interim.extend(interim::take(&mut headers));
+        } else {
+            headers.remove(FAULT);
         }
         headers.remove(INTERIM);
         if let Some(length) = sound::said_again(&headers) {
@@ -163,7 +210,7 @@ impl Client {
         let times = &target.times;
         let (between_bytes, until) =
             if is_events(&headers) { (times.events_idle, Some(Instant::now() + times.events)) } else { (times.between_bytes, None) };
-        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes, until };
+        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes, until, permit: None };
         Ok(Incoming { status, headers, interim, body })
     }
 }
@@ -180,7 +227,10 @@ impl IncomingBody {
         loop {
             match session.read_response_body().await {
                 Ok(Some(piece)) if piece.is_empty() => {}
-                Ok(Some(piece)) => return Ok(Some(piece)),
+                Ok(Some(piece)) => {
+                    self.permit.iter().for_each(|permit| permit.received(piece.len()));
+                    return Ok(Some(piece));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.session = None;
@@ -188,13 +238,17 @@ impl IncomingBody {
                         kind @ (UpstreamErrorKind::Timeout | UpstreamErrorKind::BadChunk) => kind,
                         _ => UpstreamErrorKind::Cut,
                     };
-                    return Err(UpstreamError {
+                    if let Some(permit) = self.permit.take() {
+                        permit.broke_off(kind);
+                    }
+                    return Err(UpstreamError::new(
                         kind,
-                        detail: format!("the answer of {} broke off: {}", self.peer._address, error.etype().as_str()),
-                    });
+                        format!("the answer of {} broke off: {}", self.peer._address, error.etype().as_str()),
+                    ));
                 }
             }
         }
+        self.permit = None;
         self.give_back().await;
         Ok(None)
     }

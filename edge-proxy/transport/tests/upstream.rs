@@ -26,7 +26,16 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
     let times = Times { connect: TIME, first_byte: TIME, between_bytes: TIME, events_idle: TIME, events: TIME };
-    let target = Target { host: "127.0.0.1".to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times };
+    let target = Target {
+        host: "127.0.0.1".to_owned(),
+        port,
+        tls: None,
+        http_version: HttpVersion::Auto,
+        host_header: None,
+        times,
+        guard: None,
+        site: None,
+    };
     let request = Outgoing {
         method: Method::GET,
         path_and_query: "/".to_owned(),

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use skerry_config::site::SetCookie;
@@ -16,8 +17,10 @@ use super::search::key_under;
 use super::serve::{content_length, refused, sound, take_cache_status};
 use crate::cacheable::{self, Kept, Question, Refusal, Response};
 use crate::conditional;
+use crate::control::delta_seconds;
 use crate::fetch::{Fetch, FetchError, FetchErrorKind, Fetched, Forward, Interim};
 use crate::flight::{FlightKey, Lead, Outcome, Scope};
+use crate::freshness::http_date_at;
 use crate::key::Key;
 use crate::lookup::note_failure;
 use crate::no_vary_search;
@@ -173,17 +176,17 @@ impl Trip {
 
     /// Upstream gave no answer.
     fn fail(&mut self, error: FetchError) {
-        if let Some(object) = self.coverable() {
+        if let Some(object) = self.coverable(error.retry_after.map(|seconds| Duration::from_secs(seconds.into()))) {
             return self.cover(object, Vec::new(), error.kind.as_str(), None);
         }
         self.lead.publish(Outcome::Failed(error.clone()));
         self.tell(Led::Failed(error));
     }
 
-    /// The stored answer, if it may stand in for a failure; the failure is noted on it.
-    fn coverable(&self) -> Option<Arc<Object>> {
+    /// The stored answer, if it may stand in for a failure; the failure is noted on it, with how long upstream wants to be left alone.
+    fn coverable(&self, wait: Option<Duration>) -> Option<Arc<Object>> {
         let object = self.stale.as_ref()?;
-        note_failure(&object.retry);
+        note_failure(&object.retry, wait);
         object.freshness.may_cover_error(self.now).then(|| Arc::clone(object))
     }
 
@@ -194,9 +197,9 @@ impl Trip {
 
     /// An answer other than 304.
     async fn receive(&mut self, fetched: Fetched) {
-        // RFC 5861 section 4 names the errors that a stale answer may cover.
-        if matches!(fetched.status.as_u16(), 500 | 502 | 503 | 504)
-            && let Some(object) = self.coverable()
+        // RFC 5861 section 4 names the errors that a stale answer may cover; an upstream that is asked too much (RFC 6585 section 4) is no better.
+        if matches!(fetched.status.as_u16(), 429 | 500 | 502 | 503 | 504)
+            && let Some(object) = self.coverable(retry_after(&fetched))
         {
             return self.cover(object, fetched.interim, "stale-if-error", Some(fetched.status.as_u16()));
         }
@@ -353,6 +356,16 @@ impl Trip {
         self.exchange.note_search_rules(&self.request, &self.policy, rules.as_ref());
         key_under(&self.request, &self.policy, rules.as_ref())
     }
+}
+
+/// How long upstream asks to be left alone (RFC 9110 section 10.2.3).
+fn retry_after(fetched: &Fetched) -> Option<Duration> {
+    let value = fetched.headers.get(header::RETRY_AFTER)?.as_bytes().trim_ascii();
+    let seconds = delta_seconds(value).or_else(|| {
+        let at = http_date_at(std::str::from_utf8(value).ok()?, fetched.responded_at)?;
+        Some(at.saturating_sub(fetched.responded_at.seconds()))
+    });
+    seconds.map(Duration::from_secs)
 }
 
 fn wrong_range(detail: &str) -> FetchError {

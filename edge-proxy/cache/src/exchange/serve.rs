@@ -148,5 +148,5 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, FetchEr
 }
 
 pub(super) fn refused(kind: FetchErrorKind, detail: &str) -> FetchError {
-    FetchError { kind, detail: detail.to_owned() }
+    FetchError { kind, detail: detail.to_owned(), retry_after: None }
 }

@@ -479,7 +479,7 @@ impl Cursor {
             let index = state.pieces.partition_point(|piece| piece.end() <= self.at);
             let Some(piece) = state.pieces.get(index).filter(|piece| piece.start <= self.at) else {
                 let detail = "the bytes asked for have passed".to_owned();
-                return Some(Err(FetchError { kind: FetchErrorKind::Overload, detail }));
+                return Some(Err(FetchError { kind: FetchErrorKind::Overload, detail, retry_after: None }));
             };
             let bytes = slice(piece, self.at, self.end);
             self.at += bytes.len() as u64;

@@ -89,6 +89,11 @@ impl Watch {
         self.kind == Kind::WebSocket || self.is_old || (self.expects_continue && self.kind != Kind::Grpc)
     }
 
+    /// Whether the exchange is of a kind that may last for as long as both sides want.
+    pub(super) fn may_last(&self) -> bool {
+        self.kind != Kind::Request
+    }
+
     /// Whether the client takes trailers.
     pub(super) fn takes_trailers(&self) -> bool {
         self.takes_trailers

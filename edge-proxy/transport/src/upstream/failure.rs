@@ -15,6 +15,8 @@ pub struct UpstreamError {
     pub kind: UpstreamErrorKind,
     /// What happened, with the address.
     pub detail: String,
+    /// After so many seconds it may be worth while to ask again, where that is known.
+    pub retry_after: Option<u32>,
 }
 
 /// The kinds of failure.
@@ -48,10 +50,19 @@ pub enum UpstreamErrorKind {
     Unasked304,
     /// The answer ended early.
     Cut,
+    /// It was not asked: as many requests waited for it as may.
+    QueueFull,
+    /// It was not asked: the request waited too long for its turn.
+    QueueTime,
+    /// It was not asked: it is left alone for a while.
+    BreakerOpen,
 }
 
-pub(super) fn is_unreachable(kind: UpstreamErrorKind) -> bool {
-    matches!(kind, UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls)
+impl UpstreamError {
+    /// One after which nobody knows when to ask again.
+    pub(crate) fn new(kind: UpstreamErrorKind, detail: String) -> Self {
+        Self { kind, detail, retry_after: None }
+    }
 }
 
 pub(super) fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
@@ -59,15 +70,77 @@ pub(super) fn connect_failure(target: &Target, address: SocketAddr, error: &Erro
         UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
         _ => UpstreamErrorKind::Connect,
     };
-    UpstreamError { kind, detail: format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()) }
+    UpstreamError::new(kind, format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()))
 }
 
 pub(super) fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
     let kind = UpstreamErrorKind::of(error);
-    UpstreamError { kind, detail: format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()) }
+    UpstreamError::new(kind, format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()))
 }
 
 impl UpstreamErrorKind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Timeout,
+        Self::Protocol,
+        Self::BadHead,
+        Self::HeadTooLarge,
+        Self::BadLength,
+        Self::BadCoding,
+        Self::BadChunk,
+        Self::Unasked101,
+        Self::Unasked206,
+        Self::Unasked304,
+        Self::Cut,
+        Self::QueueFull,
+        Self::QueueTime,
+        Self::BreakerOpen,
+    ];
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Its name in figures, and between tiers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve-failed",
+            Self::Connect => "connect-failed",
+            Self::Tls => "tls-failed",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol-error",
+            Self::BadHead => "bad-head",
+            Self::HeadTooLarge => "head-too-large",
+            Self::BadLength => "bad-length",
+            Self::BadCoding => "bad-coding",
+            Self::BadChunk => "bad-chunk",
+            Self::Unasked101 => "unasked-101",
+            Self::Unasked206 => "unasked-206",
+            Self::Unasked304 => "unasked-304",
+            Self::Cut => "cut-short",
+            Self::QueueFull => "queue-full",
+            Self::QueueTime => "queue-time",
+            Self::BreakerOpen => "breaker-open",
+        }
+    }
+
+    /// Whether nothing was sent.
+    #[must_use]
+    pub fn is_unreachable(self) -> bool {
+        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::QueueFull | Self::QueueTime | Self::BreakerOpen)
+    }
+
+    /// Whether it says something about the server as a whole, rather than about one answer of it or about this node.
+    pub(crate) fn is_of_server(self) -> bool {
+        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol | Self::Cut)
+    }
+
     /// What an error of Pingora's stands for. Its kinds of error are few, so that some are told apart by what it says of them.
     pub(super) fn of(error: &Error) -> Self {
         use ErrorType::{

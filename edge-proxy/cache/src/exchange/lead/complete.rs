@@ -153,5 +153,5 @@ pub(in crate::exchange) async fn open(
         return Ok(fetched.body);
     }
     let detail = format!("bytes {start}-{} of what was sent already are gone", end - 1);
-    Err(FetchError { kind: FetchErrorKind::Cut, detail })
+    Err(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None })
 }

@@ -20,7 +20,7 @@ struct Guard(Arc<Object>);
 impl Drop for Guard {
     fn drop(&mut self) {
         let detail = "the fetch was given up".to_owned();
-        self.0.body.fail(FetchError { kind: FetchErrorKind::Cut, detail });
+        self.0.body.fail(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None });
     }
 }
 
@@ -122,7 +122,7 @@ impl Trip {
         if object.body_length().is_some_and(|length| len >= length) {
             return Rest::Unknown;
         }
-        while *resumes < RESUMES {
+        while *resumes < RESUMES && self.fetch.may_repeat() {
             *resumes += 1;
             let start = object.offset() + len;
             let end = object.part.map(|part| part.end);

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
-use skerry_config::site::{Cache, Forwarding, HttpVersion, Key, Origin as OriginSettings, Pass, Rule, Site};
+use skerry_config::site::{
+    Breaker, Cache, Ejection, Forwarding, HttpVersion, Key, Origin as OriginSettings, OriginLimits, Pass, Retries, Rule, Site,
+};
 use skerry_config::snapshot::{Document, Policy, Snapshot};
 use skerry_config::units::Period;
 use tokio::sync::Semaphore;
@@ -137,7 +139,7 @@ impl Fetch for Upstream {
             gate.acquire().await.unwrap().forget();
         }
         if let Some(kind) = reply.error {
-            return Err(FetchError { kind, detail: "scripted".to_owned() });
+            return Err(FetchError { kind, detail: "scripted".to_owned(), retry_after: None });
         }
         let body = Scripted { steps: reply.steps.into_iter(), upstream: self.me.upgrade().unwrap() };
         Ok(Fetched {
@@ -171,7 +173,7 @@ impl Body for Scripted {
                     return Ok(Some(bytes));
                 }
                 Some(Step::Gate(gate)) => gate.acquire().await.unwrap().forget(),
-                Some(Step::Fail) => return Err(FetchError { kind: FetchErrorKind::Cut, detail: "scripted".to_owned() }),
+                Some(Step::Fail) => return Err(FetchError { kind: FetchErrorKind::Cut, detail: "scripted".to_owned(), retry_after: None }),
             }
         }
     }
@@ -230,6 +232,8 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
 fn serde_origin() -> OriginSettings {
     OriginSettings {
         urls: vec!["http://127.0.0.1:1".to_owned()],
+        servers: Vec::new(),
+        health: None,
         host_header: None,
         server_name: None,
         verify_tls: true,
@@ -237,6 +241,10 @@ fn serde_origin() -> OriginSettings {
         connect_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),
+        limits: OriginLimits::default(),
+        breaker: Breaker::default(),
+        retries: Retries::default(),
+        ejection: Ejection::default(),
     }
 }
 

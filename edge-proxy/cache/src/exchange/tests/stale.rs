@@ -158,6 +158,29 @@ async fn a_failed_refresh_is_not_tried_again_for_a_second() {
 }
 
 #[tokio::test]
+async fn a_failed_refresh_waits_for_as_long_as_upstream_says() {
+    let date = "Thu, 01 Jan 2026 00:01:20 GMT";
+    for (status, wait, seconds_waited) in
+        [(503, "10", 10), (429, "10", 10), (503, date, 60), (503, "3600", 300), (429, "soon", 1), (503, "0", 1)]
+    {
+        let upstream = Upstream::new(move |index, _| match index {
+            0 => Reply::new(200, SHORT, "old"),
+            _ => Reply::new(status, &[("retry-after", wait)], "").at(seconds(20)),
+        });
+        let house = House::with(&upstream, windows(0, 3_600), BOUNDS);
+        house.ask(get("/"), START).await;
+        house.settled().await;
+        // The failure is noted by the first request after it, whose clock it takes.
+        for (at, calls) in [(20, 2), (20, 2), (19 + seconds_waited, 2), (20 + seconds_waited, 3)] {
+            let (status, _, body) = house.ask(get("/"), seconds(at)).await;
+            assert_eq!((status, &body[..]), (200, &b"old"[..]), "{wait}");
+            house.settled().await;
+            assert_eq!(upstream.calls(), calls, "{wait} at {at} s");
+        }
+    }
+}
+
+#[tokio::test]
 async fn rfc5861_4_an_error_or_failure_is_covered_within_the_window_only() {
     for reply in [Reply::new(503, &[], "oops"), Reply::error(FetchErrorKind::Timeout)] {
         let upstream = Upstream::new(move |index, _| if index == 0 { Reply::new(200, SHORT, "old") } else { reply.clone() });

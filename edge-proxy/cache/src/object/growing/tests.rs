@@ -17,8 +17,8 @@ fn an_error_comes_after_the_bytes_there_are_and_an_end_is_final() {
         let body = Growing::new(Arc::default());
         let mut reader = body.cursor().unwrap();
         body.append(b"ab");
-        body.fail(FetchError { kind: FetchErrorKind::Cut, detail: String::new() });
-        body.fail(FetchError { kind: FetchErrorKind::Loop, detail: String::new() });
+        body.fail(FetchError { kind: FetchErrorKind::Cut, detail: String::new(), retry_after: None });
+        body.fail(FetchError { kind: FetchErrorKind::Loop, detail: String::new(), retry_after: None });
         assert_eq!(reader.next().await.unwrap().unwrap(), "ab");
         assert_eq!(reader.next().await.unwrap_err().kind, FetchErrorKind::Cut);
         assert_eq!(reader.next().await.unwrap_err().kind, FetchErrorKind::Cut);

@@ -249,5 +249,5 @@ impl Reading {
 }
 
 fn lost(at: u64) -> FetchError {
-    FetchError { kind: FetchErrorKind::Cut, detail: format!("what was stored of the body from byte {at} on was lost") }
+    FetchError { kind: FetchErrorKind::Cut, detail: format!("what was stored of the body from byte {at} on was lost"), retry_after: None }
 }

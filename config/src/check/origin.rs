@@ -1,0 +1,133 @@
+//! What the values of an origin mean together: its servers, its times, and what it is spared. Judges typed values; never sees text.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::fault::{Findings, quoted};
+use super::names;
+use crate::limits::{
+    ANSWER_TIMEOUT_MAX, ANSWERS_MAX, CHECK_INTERVAL_MAX, CHECK_INTERVAL_MIN, CHECK_PATH_BYTES_MAX, CHECK_TIMEOUT_MAX, CHECKS_IN_A_ROW_MAX,
+    CONNECT_TIMEOUT_MAX, ORIGIN_AT_ONCE_MAX, ORIGIN_EJECTION_MAX, ORIGIN_ERRORS_MAX, ORIGIN_GROUP_MAX, ORIGIN_OPEN_MAX,
+    ORIGIN_QUEUE_TIME_MAX, ORIGIN_RETRIES_MAX, ORIGIN_RETRY_AFTER_MAX, ORIGIN_WEIGHT_MAX, ORIGINS_MAX,
+};
+use crate::origin::Server;
+use crate::site::{Breaker, Health, Origin, OriginLimits};
+use crate::units::Period;
+
+/// Everything that is wrong with an origin by itself.
+pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
+    match (origin.urls.is_empty(), origin.servers.is_empty()) {
+        (true, true) => findings.add("origin.urls", "the list is empty; write at least one origin, such as \"https://origin.example.net\""),
+        (false, false) => findings.add("origin.servers", "there are urls already; write either urls or servers"),
+        _ => {}
+    }
+    let plain = origin.urls.iter().enumerate().map(|(index, url)| (format!("origin.urls[{index}]"), String::new(), url));
+    let servers =
+        origin.servers.iter().enumerate().map(|(index, server)| (format!("origin.servers[{index}]"), ".url".to_owned(), &server.url));
+    for (name, many) in [("origin.urls", origin.urls.len()), ("origin.servers", origin.servers.len())] {
+        if many > ORIGINS_MAX {
+            findings.add(name, format!("{many} origins; a site has at most {ORIGINS_MAX}"));
+        }
+    }
+    let mut seen: HashMap<Server, String> = HashMap::new();
+    for (path, field, url) in plain.take(ORIGINS_MAX).chain(servers.take(ORIGINS_MAX)) {
+        match url.parse::<Server>() {
+            Err(says) => findings.add(format!("{path}{field}"), says),
+            Ok(server) => match seen.get(&server) {
+                Some(first) => findings.add(format!("{path}{field}"), format!("{} is {first} already; keep one of them", quoted(url))),
+                None => {
+                    seen.insert(server, path);
+                }
+            },
+        }
+    }
+    for (index, server) in origin.servers.iter().enumerate().take(ORIGINS_MAX) {
+        let path = format!("origin.servers[{index}]");
+        within(server.weight, 1..=ORIGIN_WEIGHT_MAX, &format!("{path}.weight"), findings);
+        within(server.group, 0..=ORIGIN_GROUP_MAX, &format!("{path}.group"), findings);
+        names_of(server.host_header.as_deref(), server.server_name.as_deref(), &path, findings);
+    }
+    if let Some(health) = &origin.health {
+        self::health(health, findings);
+    }
+    names_of(origin.host_header.as_deref(), origin.server_name.as_deref(), "origin", findings);
+    timeout(origin.connect_timeout, CONNECT_TIMEOUT_MAX, "origin.connect_timeout", findings);
+    timeout(origin.first_byte_timeout, ANSWER_TIMEOUT_MAX, "origin.first_byte_timeout", findings);
+    timeout(origin.between_bytes_timeout, ANSWER_TIMEOUT_MAX, "origin.between_bytes_timeout", findings);
+    limits(&origin.limits, findings);
+    breaker(&origin.breaker, findings);
+    within(origin.retries.percent, 0..=100, "origin.retries.percent", findings);
+    within(origin.retries.floor, 0..=ORIGIN_RETRIES_MAX, "origin.retries.floor", findings);
+    within(origin.ejection.errors, 0..=ORIGIN_ERRORS_MAX, "origin.ejection.errors", findings);
+    within(origin.ejection.percent, 0..=100, "origin.ejection.percent", findings);
+    timeout(origin.ejection.time, ORIGIN_EJECTION_MAX, "origin.ejection.time", findings);
+}
+
+fn breaker(breaker: &Breaker, findings: &mut Findings) {
+    within(breaker.errors, 0..=ORIGIN_ERRORS_MAX, "origin.breaker.errors", findings);
+    timeout(breaker.open, ORIGIN_OPEN_MAX, "origin.breaker.open", findings);
+    if breaker.retry_after_max.0 > ORIGIN_RETRY_AFTER_MAX {
+        let (period, most) = (breaker.retry_after_max, Period(ORIGIN_RETRY_AFTER_MAX));
+        findings.add("origin.breaker.retry_after_max", format!("\"{period}\" is too long; write at most \"{most}\""));
+    }
+}
+
+fn limits(limits: &OriginLimits, findings: &mut Findings) {
+    within(limits.concurrent, 1..=ORIGIN_AT_ONCE_MAX, "origin.limits.concurrent", findings);
+    within(limits.queue, 0..=ORIGIN_AT_ONCE_MAX, "origin.limits.queue", findings);
+    timeout(limits.queue_time, ORIGIN_QUEUE_TIME_MAX, "origin.limits.queue_time", findings);
+}
+
+fn within(number: u32, bounds: RangeInclusive<u32>, path: &str, findings: &mut Findings) {
+    if !bounds.contains(&number) {
+        findings.add(path, format!("{number} is out of bounds; write {} to {}", bounds.start(), bounds.end()));
+    }
+}
+
+/// The `Host` and the TLS server name of the table at `path`.
+fn names_of(host_header: Option<&str>, server_name: Option<&str>, path: &str, findings: &mut Findings) {
+    if let Some(host) = host_header
+        && let Err(why) = names::host_and_port(host)
+    {
+        findings.add(format!("{path}.host_header"), format!("{} {why}", quoted(host)));
+    }
+    let Some(name) = server_name else { return };
+    let path = format!("{path}.server_name");
+    // An empty name would turn verification off in the TLS connector, whatever `verify_tls` says.
+    if name.is_empty() {
+        findings.add(path, "the name is empty; write the name in the origin's certificate, or leave the field out");
+    } else if name.parse::<std::net::IpAddr>().is_err()
+        && let Err(why) = names::host(name)
+    {
+        findings.add(path, format!("{} {why}", quoted(name)));
+    }
+}
+
+fn health(health: &Health, findings: &mut Findings) {
+    let path = &health.path;
+    let is_target =
+        path.len() <= CHECK_PATH_BYTES_MAX && path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if !is_target {
+        let most = CHECK_PATH_BYTES_MAX;
+        findings.add("origin.health.path", format!("{} is not a path; write one such as \"/healthz\", at most {most} bytes", quoted(path)));
+    }
+    if !(CHECK_INTERVAL_MIN..=CHECK_INTERVAL_MAX).contains(&health.interval.0) {
+        let (least, most) = (Period(CHECK_INTERVAL_MIN), Period(CHECK_INTERVAL_MAX));
+        findings.add("origin.health.interval", format!("\"{}\" is out of bounds; write \"{least}\" to \"{most}\"", health.interval));
+    }
+    timeout(health.timeout, CHECK_TIMEOUT_MAX, "origin.health.timeout", findings);
+    if health.status.is_empty() || health.status.len() > ANSWERS_MAX {
+        findings.add("origin.health.status", format!("{} statuses; write 1 to {ANSWERS_MAX}", health.status.len()));
+    }
+    within(health.rise, 1..=CHECKS_IN_A_ROW_MAX, "origin.health.rise", findings);
+    within(health.fall, 1..=CHECKS_IN_A_ROW_MAX, "origin.health.fall", findings);
+}
+
+fn timeout(period: Period, max: Duration, path: &str, findings: &mut Findings) {
+    if period.0.is_zero() {
+        findings.add(path, format!("\"0s\" leaves no time at all; write more than that, up to \"{}\"", Period(max)));
+    } else if period.0 > max {
+        findings.add(path, format!("\"{period}\" is too long; write at most \"{}\"", Period(max)));
+    }
+}
