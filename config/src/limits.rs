@@ -87,6 +87,8 @@ pub const DISK_BYTES_MIN: u64 = 64 << 20;
 pub const SLICE_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of the largest slice.
 pub const SLICE_BYTES_MAX: u64 = 2 << 20;
+/// Prefixes in which origins may be, beside the public internet.
+pub const ORIGIN_PREFIXES_MAX: usize = 256;
 /// Address ranges of load balancers of one listener.
 pub const PROXIES_MAX: usize = 256;
 /// The largest head of a request that may be allowed, in bytes. What an edge adds to it must still fit into the 64 KiB that a shield takes, or the

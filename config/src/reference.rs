@@ -121,6 +121,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "EdgeListen" => EdgeListen::FIELDS,
         "Proxied" => Proxied::FIELDS,
         "Limits" => Limits::FIELDS,
+        "Origins" => Origins::FIELDS,
         "Shield" => Shield::FIELDS,
         "ShieldListen" => ShieldListen::FIELDS,
         "ControlLink" => ControlLink::FIELDS,

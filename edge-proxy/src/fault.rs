@@ -152,6 +152,7 @@ mod tests {
             (Fault::NoSite("h".to_owned()), 421),
             (Fault::Loop, 508),
             (Fault::Busy, 503),
+            (Fault::Upstream(FetchErrorKind::AddressRefused), 502),
             (Fault::Upstream(FetchErrorKind::Connect), 502),
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),

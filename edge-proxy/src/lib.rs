@@ -80,7 +80,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     };
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(), private));
+    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Client::new(&settings.origins), private));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);

@@ -90,6 +90,7 @@ mod tests {
             (Fault::Head, 400),
             (Fault::NoSite, 421),
             (Fault::Loop, 508),
+            (Fault::Origin(FetchErrorKind::AddressRefused), 502),
             (Fault::Origin(FetchErrorKind::Connect), 502),
             (Fault::Origin(FetchErrorKind::Timeout), 504),
             (Fault::Origin(FetchErrorKind::Overload), 503),

@@ -58,7 +58,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_cache::collect::register(&exchange, &registry);
 
     let identity = agent.identity();
-    let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Client::new()));
+    let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Client::new(&settings.origins)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
     let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shield = Shield::new(settings.name.clone(), Arc::clone(&current), Arc::clone(&exchange), origins, Arc::clone(&figures), purge_seq);

@@ -75,6 +75,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Memory>(&mut process, "Memory");
     agrees::<Disk>(&mut process, "Disk");
     agrees::<Limits>(&mut process, "Limits");
+    agrees::<Origins>(&mut process, "Origins");
     agrees::<Proxied>(&mut process, "Proxied");
     agrees::<Geo>(&mut process, "Geo");
     agrees::<Tls>(&mut process, "Tls");
@@ -300,11 +301,12 @@ fn edge() -> impl Strategy<Value = Process> {
         second_hit_below: Size(second),
         second_hit_above: above,
     });
+    let origins = vec(any::<std::net::IpAddr>(), 0..3).prop_map(|allow| Origins { allow: allow.into_iter().map(Into::into).collect() });
     let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
-    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, limits).prop_map(
-        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, limits)| {
+    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, (limits, origins)).prop_map(
+        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, (limits, origins))| {
             let data = data.into();
-            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits })
+            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits, origins })
         },
     )
 }

@@ -66,6 +66,8 @@ pub struct FetchError {
 pub enum FetchErrorKind {
     /// The name could not be resolved.
     Resolve,
+    /// No address that an origin may have: private, loopback or otherwise special ones need a word in the settings of the node.
+    AddressRefused,
     /// No connection.
     Connect,
     /// TLS failed.
@@ -108,6 +110,7 @@ impl FetchErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Resolve => "resolve-failed",
+            Self::AddressRefused => "address-refused",
             Self::Connect => "connect-failed",
             Self::Tls => "tls-failed",
             Self::Timeout => "timeout",

@@ -13,7 +13,7 @@ use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use crate::head::Head;
 use crate::hygiene;
 use crate::target::Target;
-use crate::upstream::Client;
+use crate::upstream::{Client, UpstreamError};
 
 mod call;
 mod kind;
@@ -88,6 +88,7 @@ impl Way {
     /// # Errors
     /// When no target is left.
     pub async fn peer(&mut self, client: &Client, watch: &Watch) -> pingora::Result<Box<HttpPeer>> {
+        let mut last = None;
         while let Some(target) = self.targets.get(self.given_up) {
             match client.addresses(target).await {
                 Ok(addresses) if !addresses.is_empty() => {
@@ -96,11 +97,15 @@ impl Way {
                     return Ok(Box::new(peer));
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(error = error.detail, "upstream skipped"),
+                Err(error) => {
+                    tracing::warn!(error = error.detail, "upstream skipped");
+                    last = Some(error);
+                }
             }
             self.given_up += 1;
         }
-        Error::e_explain(ErrorType::ConnectError, "no upstream can be reached").map_err(|error| error.into_up())
+        let none = || Error::explain(ErrorType::ConnectError, "no upstream can be reached").into_up();
+        Err(last.map_or_else(none, UpstreamError::into_error))
     }
 
     /// What to tell Pingora of a peer that could not be connected to: to try again while a target is left.

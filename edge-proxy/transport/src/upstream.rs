@@ -12,7 +12,9 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use skerry_config::process::Origins;
 
+use crate::allowed::Allowed;
 use crate::hygiene;
 use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::pass::is_events;
@@ -23,7 +25,7 @@ use crate::target::Target;
 mod failure;
 
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
-use failure::{connect_failure, failure, is_unreachable};
+use failure::{address_refused, connect_failure, failure, is_unreachable};
 
 /// Idle connections kept for all upstreams together, for what is fetched and for what loops of our own pass each.
 const POOL_CONNECTIONS_MAX: usize = 256;
@@ -73,14 +75,21 @@ pub struct Client {
     /// Those of gRPC calls and WebSockets: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
     passing: Connector,
     resolver: Resolver,
+    /// What addresses origins may have.
+    allowed: Allowed,
 }
 
 impl Client {
-    /// A client with an empty pool.
+    /// A client with an empty pool, which reaches origins as the settings of the process say.
     #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub fn new(origins: &Origins) -> Arc<Self> {
         let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
-        Arc::new(Self { connector: connector(), passing: connector(), resolver: Resolver::default() })
+        Arc::new(Self {
+            connector: connector(),
+            passing: connector(),
+            resolver: Resolver::default(),
+            allowed: Allowed::new(&origins.allow),
+        })
     }
 
     /// The connections of gRPC calls and WebSockets.
@@ -88,14 +97,25 @@ impl Client {
         &self.passing
     }
 
-    /// The addresses of a target.
+    /// The addresses of a target; of an origin only those that it may have.
     ///
     /// # Errors
-    /// When its name cannot be resolved.
+    /// When its name cannot be resolved, or leads to none that is allowed.
     pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, UpstreamError> {
         let found = self.resolver.addresses(&target.host).await;
         let addresses = found.map_err(|detail| UpstreamError { kind: UpstreamErrorKind::Resolve, detail })?;
-        Ok(addresses.iter().take(ADDRESSES_TRIED_MAX).map(|ip| SocketAddr::new(*ip, target.port)).collect())
+        let (mut may, mut refused) = (Vec::new(), None);
+        for ip in addresses.iter() {
+            match self.allowed.may_connect(*ip) {
+                Err(what) if !target.is_own_tier() => refused = Some((*ip, what)),
+                _ => may.push(SocketAddr::new(*ip, target.port)),
+            }
+        }
+        may.truncate(ADDRESSES_TRIED_MAX);
+        match refused {
+            Some((ip, what)) if may.is_empty() => Err(address_refused(target, ip, what)),
+            _ => Ok(may),
+        }
     }
 
     /// Sends `request` to the first target that can be reached. The next one is tried only when nothing was connected, so a request reaches one upstream at most.

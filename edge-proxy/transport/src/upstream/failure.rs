@@ -1,7 +1,8 @@
 //! Why upstream gave no (whole) answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::sound;
@@ -22,6 +23,8 @@ pub struct UpstreamError {
 pub enum UpstreamErrorKind {
     /// The name could not be resolved.
     Resolve,
+    /// No address that an origin may have.
+    AddressRefused,
     /// No connection.
     Connect,
     /// TLS failed.
@@ -50,8 +53,33 @@ pub enum UpstreamErrorKind {
     Cut,
 }
 
+/// Names in Pingora's error type, for what it has none.
+const RESOLVE: &str = "resolve-failed";
+const ADDRESS_REFUSED: &str = "address-refused";
+
+impl UpstreamError {
+    /// The same for Pingora, of a target that has no address to connect to.
+    pub(crate) fn into_error(self) -> Box<Error> {
+        let name = match self.kind {
+            UpstreamErrorKind::Resolve => ErrorType::Custom(RESOLVE),
+            UpstreamErrorKind::AddressRefused => ErrorType::Custom(ADDRESS_REFUSED),
+            _ => ErrorType::ConnectError,
+        };
+        Error::explain(name, self.detail).into_up()
+    }
+}
+
 pub(super) fn is_unreachable(kind: UpstreamErrorKind) -> bool {
-    matches!(kind, UpstreamErrorKind::Resolve | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls)
+    matches!(kind, UpstreamErrorKind::Resolve | UpstreamErrorKind::AddressRefused | UpstreamErrorKind::Connect | UpstreamErrorKind::Tls)
+}
+
+pub(super) fn address_refused(target: &Target, ip: IpAddr, what: &str) -> UpstreamError {
+    let prefix = IpNet::from(ip.to_canonical());
+    let detail = format!(
+        "{} leads to {ip}, which is {what}; a node connects there only with [origins] allow = [\"{prefix}\"] in its settings",
+        target.label()
+    );
+    UpstreamError { kind: UpstreamErrorKind::AddressRefused, detail }
 }
 
 pub(super) fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
@@ -82,6 +110,8 @@ impl UpstreamErrorKind {
             H1Error | H2Error | InvalidH2 => Self::Protocol,
             // Pingora's names for what is wrong with chunks, then our own.
             Custom("InvalidChunk" | "InvalidTrailerEnd") => Self::BadChunk,
+            Custom(RESOLVE) => Self::Resolve,
+            Custom(ADDRESS_REFUSED) => Self::AddressRefused,
             Custom(own) => sound::named(own).unwrap_or(Self::Cut),
             _ => Self::Cut,
         }
@@ -139,6 +169,7 @@ mod tests {
     #[test]
     fn whose_fault_a_broken_pass_is() {
         let upstream = PassFailure::Upstream;
+        let of = |kind| UpstreamError { kind, detail: String::new() }.into_error();
         for (error, failure) in [
             (Error::new_down(ErrorType::ConnectionClosed), PassFailure::ClientGone),
             (Error::new_down(ErrorType::InvalidHTTPHeader), PassFailure::ClientWrong),
@@ -147,6 +178,8 @@ mod tests {
             (Error::new_up(ErrorType::ReadTimedout), upstream(UpstreamErrorKind::Timeout)),
             (Error::new_up(ErrorType::InvalidCert), upstream(UpstreamErrorKind::Tls)),
             (Error::new_up(ErrorType::InvalidHTTPHeader), upstream(UpstreamErrorKind::BadHead)),
+            (of(UpstreamErrorKind::Resolve), upstream(UpstreamErrorKind::Resolve)),
+            (of(UpstreamErrorKind::AddressRefused), upstream(UpstreamErrorKind::AddressRefused)),
             (Error::new(ErrorType::HTTPStatus(413)), PassFailure::ClientWrong),
         ] {
             assert_eq!(PassFailure::of(&error), failure, "{error}");

@@ -1,0 +1,56 @@
+//! Where origins may be: what a site names is connected to only where the node's settings allow it, and whoever is refused takes nobody else with him.
+
+use std::time::{Duration, Instant};
+
+use crate::house::cdn::SOON;
+use crate::house::{Cdn, Reply, Scripted, curl, get, wait_until};
+
+/// More than any refusal takes, and less than a connection that is tried takes to fail.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+#[test]
+fn an_origin_at_an_address_that_is_not_allowed_is_a_502_that_says_so() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "", "there"));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    for (name, url) in [
+        ("metadata", "http://169.254.169.254"),
+        ("private", "http://10.0.0.1:8080"),
+        ("mapped", "http://[::ffff:169.254.169.254]"),
+        ("nat64", "https://[64:ff9b::a9fe:a9fe]"),
+        ("unspecified", "http://0.0.0.0:1"),
+    ] {
+        let host = format!("{name}.test");
+        let site = format!("name = \"{name}\"\nhosts = [\"{host}\"]\n[origin]\nurls = [\"{url}\"]\n");
+        cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
+        wait_until("the site", SOON, || get(cdn.edge(1), &host, "/").text() != "there");
+        for more in [&[][..], &["--data", "x"], &["--header", "Accept: text/event-stream"]] {
+            let began = Instant::now();
+            let url = format!("http://{}/a", cdn.edge(1));
+            let got = curl(&[&["--header", &format!("Host: {host}")], more, &[url.as_str()]].concat());
+            assert_eq!(got.status, 502, "{name} {more:?}: {got:?}");
+            assert!(got.field("cache-status").contains("detail=address-refused"), "{name} {more:?}: {got:?}");
+            assert!(!got.text().contains("169.254"), "an address behind the edge is nobody's business: {got:?}");
+            assert!(began.elapsed() < AT_ONCE, "{name} {more:?}: somebody tried to connect");
+        }
+        assert_eq!(get(cdn.edge(1), "a.test", "/").text(), "there", "another site goes on");
+    }
+    let log = std::fs::read_to_string(cdn.data("shield-1.log")).unwrap();
+    assert!(log.contains("169.254.169.254, which is link-local") && log.contains("169.254.169.254/32"), "the operator is told why: {log}");
+}
+
+#[test]
+fn an_edge_without_a_shield_is_as_careful_and_a_prefix_allows() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", "there"));
+    let mut cdn = Cdn::start(&["--origin", &origin.url()]);
+    cdn.kill("shield-1");
+    assert_eq!(get(cdn.edge(1), "a.test", "/1").text(), "there", "loopback is allowed by skerry dev");
+    cdn.kill("edge-1");
+    let (_, config) = cdn.process("edge-1");
+    let settings = std::fs::read_to_string(&config).unwrap();
+    assert!(settings.contains("127.0.0.0/8"), "{settings}");
+    std::fs::write(&config, settings.replace("127.0.0.0/8", "127.0.0.0/32")).unwrap();
+    cdn.start_again("edge-1");
+    let got = get(cdn.edge(1), "a.test", "/2");
+    assert!(got.status == 502 && got.field("cache-status").contains("detail=address-refused"), "{got:?}");
+    assert!(origin.seen("/2").is_empty());
+}
