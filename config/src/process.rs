@@ -288,6 +288,8 @@ pub struct Origins {
     /// Prefixes outside the public internet in which origins may be, such as `10.20.0.0/16`; at most 256. Without them an origin whose URL or name leads to a private, loopback, link-local or otherwise special address gets no connection: whoever writes a site would reach the node's own network. Shields are reached whatever this says.
     #[schemars(with = "Vec<String>")]
     pub allow: Vec<IpNet>,
+    /// The DNS servers that are asked for the names of origins, such as `10.0.0.53:53`; at most 16. Without them those of `/etc/resolv.conf`, which is read again after a change. `/etc/hosts` comes before both.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 impl Origins {

@@ -160,7 +160,7 @@ fn link(ports: &Ports, join_token: Option<String>) -> ControlLink {
 /// Origins on this machine, the sample among them, and where else they are allowed to be.
 fn origins(allow: &[IpNet]) -> Origins {
     let loopback = [Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()];
-    Origins { allow: loopback.into_iter().chain(allow.iter().copied()).collect() }
+    Origins { allow: loopback.into_iter().chain(allow.iter().copied()).collect(), resolvers: Vec::new() }
 }
 
 /// The settings of a shield.

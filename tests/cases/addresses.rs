@@ -1,9 +1,10 @@
 //! Where origins may be: what a site names is connected to only where the node's settings allow it, and whoever is refused takes nobody else with him.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::house::cdn::SOON;
-use crate::house::{Cdn, Reply, Scripted, curl, get, wait_until};
+use crate::house::{Cdn, Names, Reply, Scripted, curl, get, wait_until};
 
 /// More than any refusal takes, and less than a connection that is tried takes to fail.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -53,4 +54,35 @@ fn an_edge_without_a_shield_is_as_careful_and_a_prefix_allows() {
     let got = get(cdn.edge(1), "a.test", "/2");
     assert!(got.status == 502 && got.field("cache-status").contains("detail=address-refused"), "{got:?}");
     assert!(origin.seen("/2").is_empty());
+}
+
+#[test]
+fn a_name_is_followed_kept_when_dns_fails_and_refused_where_it_may_not_lead() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "", "there"));
+    let names = Names::start(Ipv4Addr::LOCALHOST);
+    let mut cdn = Cdn::start(&["--origin", &origin.url()]);
+    cdn.kill("shield-1");
+    let (_, config) = cdn.process("shield-1");
+    let settings = std::fs::read_to_string(&config).unwrap();
+    assert!(settings.contains("resolvers = []"), "{settings}");
+    std::fs::write(&config, settings.replace("resolvers = []", &format!("resolvers = [{:?}]", names.address()))).unwrap();
+    cdn.start_again("shield-1");
+    let port = origin.url().rsplit(':').next().unwrap().to_owned();
+    let site = format!("name = \"named\"\nhosts = [\"named.test\"]\n[origin]\nurls = [\"http://origin.test:{port}\"]\n");
+    cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
+    let said = || get(cdn.edge(1), "named.test", "/").text();
+    wait_until("the site", SOON, || said() == "there" && names.asked() > 0);
+
+    // The same question again and again, with nothing good for an answer: nobody notices.
+    names.say(None);
+    let asked = names.asked();
+    wait_until("questions that fail", SOON, || {
+        assert_eq!(said(), "there");
+        names.asked() > asked + 4
+    });
+    names.say(Some(Ipv4Addr::new(169, 254, 169, 254)));
+    wait_until("the change", SOON, || get(cdn.edge(1), "named.test", "/").field("cache-status").contains("detail=address-refused"));
+    assert_eq!(get(cdn.edge(1), "a.test", "/").text(), "there", "another site goes on");
+    names.say(Some(Ipv4Addr::LOCALHOST));
+    wait_until("the way back", SOON, || said() == "there");
 }

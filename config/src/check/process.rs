@@ -249,6 +249,7 @@ fn shield(shield: &Shield, findings: &mut Findings) {
 }
 
 fn origins(origins: &Origins, findings: &mut Findings) {
+    resolvers(&origins.resolvers, findings);
     many(origins.allow.len(), ORIGIN_PREFIXES_MAX, "origins.allow", findings);
     for (index, prefix) in origins.allow.iter().enumerate().take(ORIGIN_PREFIXES_MAX) {
         let at = format!("origins.allow[{index}]");
@@ -260,6 +261,16 @@ fn origins(origins: &Origins, findings: &mut Findings) {
             findings.add(at, format!("\"{prefix}\" is IPv4 in the form of IPv6; write \"{ip}/{length}\", which counts for both"));
         } else if prefix.trunc() != *prefix {
             findings.add(at, format!("\"{prefix}\" has bits after its length; write \"{}\"", prefix.trunc()));
+        }
+    }
+}
+
+fn resolvers(resolvers: &[SocketAddr], findings: &mut Findings) {
+    many(resolvers.len(), ADDRESSES_MAX, "origins.resolvers", findings);
+    for (index, address) in resolvers.iter().enumerate().take(ADDRESSES_MAX) {
+        if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+            let says = format!("\"{address}\" cannot be asked; write the address and port of a DNS server, such as \"10.0.0.53:53\"");
+            findings.add(format!("origins.resolvers[{index}]"), says);
         }
     }
 }

@@ -165,6 +165,7 @@ record!(Shield {
 
 record!(Origins {
     allow = "allow": or(Vec::new()),
+    resolvers = "resolvers": or(Vec::new()),
 } else Self::default());
 
 record!(ShieldListen {

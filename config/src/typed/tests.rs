@@ -301,7 +301,9 @@ fn edge() -> impl Strategy<Value = Process> {
         second_hit_below: Size(second),
         second_hit_above: above,
     });
-    let origins = vec(any::<std::net::IpAddr>(), 0..3).prop_map(|allow| Origins { allow: allow.into_iter().map(Into::into).collect() });
+    let origins = (vec(any::<std::net::IpAddr>(), 0..3), vec(any::<std::net::SocketAddrV4>(), 0..2)).prop_map(|(allow, resolvers)| {
+        Origins { allow: allow.into_iter().map(Into::into).collect(), resolvers: resolvers.into_iter().map(Into::into).collect() }
+    });
     let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
     (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, (limits, origins)).prop_map(
         |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, (limits, origins))| {

@@ -87,7 +87,7 @@ impl Client {
         Arc::new(Self {
             connector: connector(),
             passing: connector(),
-            resolver: Resolver::default(),
+            resolver: Resolver::new(&origins.resolvers),
             allowed: Allowed::new(&origins.allow),
         })
     }

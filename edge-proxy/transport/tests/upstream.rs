@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// The tests' own servers are on loopback.
 fn origins() -> Origins {
-    Origins { allow: vec!["127.0.0.0/8".parse().unwrap()] }
+    Origins { allow: vec!["127.0.0.0/8".parse().unwrap()], resolvers: Vec::new() }
 }
 
 /// The head of one answer, or why there is none.
