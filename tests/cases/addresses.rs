@@ -56,10 +56,8 @@ fn an_edge_without_a_shield_is_as_careful_and_a_prefix_allows() {
     assert!(origin.seen("/2").is_empty());
 }
 
-#[test]
-fn a_name_is_followed_kept_when_dns_fails_and_refused_where_it_may_not_lead() {
-    let origin = Scripted::start(|_| Reply::whole("200 OK", "", "there"));
-    let names = Names::start(Ipv4Addr::LOCALHOST);
+/// A CDN with a site `named.test` whose origin has a name, which its shield asks `names` for.
+fn named(origin: &Scripted, names: &Names) -> Cdn {
     let mut cdn = Cdn::start(&["--origin", &origin.url()]);
     cdn.kill("shield-1");
     let (_, config) = cdn.process("shield-1");
@@ -70,6 +68,14 @@ fn a_name_is_followed_kept_when_dns_fails_and_refused_where_it_may_not_lead() {
     let port = origin.url().rsplit(':').next().unwrap().to_owned();
     let site = format!("name = \"named\"\nhosts = [\"named.test\"]\n[origin]\nurls = [\"http://origin.test:{port}\"]\n");
     cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
+    cdn
+}
+
+#[test]
+fn a_name_is_followed_kept_when_dns_fails_and_refused_where_it_may_not_lead() {
+    let origin = Scripted::start(|_| Reply::whole("200 OK", "", "there"));
+    let names = Names::start(Ipv4Addr::LOCALHOST);
+    let cdn = named(&origin, &names);
     let said = || get(cdn.edge(1), "named.test", "/").text();
     wait_until("the site", SOON, || said() == "there" && names.asked() > 0);
 
@@ -80,9 +86,25 @@ fn a_name_is_followed_kept_when_dns_fails_and_refused_where_it_may_not_lead() {
         assert_eq!(said(), "there");
         names.asked() > asked + 4
     });
-    names.say(Some(Ipv4Addr::new(169, 254, 169, 254)));
+    names.say(Some(&[Ipv4Addr::new(169, 254, 169, 254)]));
     wait_until("the change", SOON, || get(cdn.edge(1), "named.test", "/").field("cache-status").contains("detail=address-refused"));
     assert_eq!(get(cdn.edge(1), "a.test", "/").text(), "there", "another site goes on");
-    names.say(Some(Ipv4Addr::LOCALHOST));
+    names.say(Some(&[Ipv4Addr::LOCALHOST]));
     wait_until("the way back", SOON, || said() == "there");
+}
+
+#[test]
+fn what_is_passed_through_goes_to_the_address_that_answers_too() {
+    let origin = Scripted::start(|seen| Reply::whole("200 OK", "", &String::from_utf8_lossy(&seen.body)));
+    let names = Names::start(Ipv4Addr::LOCALHOST);
+    let cdn = named(&origin, &names);
+    // Nobody listens at the first one.
+    names.say(Some(&[Ipv4Addr::new(127, 0, 0, 99), Ipv4Addr::LOCALHOST]));
+    let url = format!("http://{}/sent", cdn.edge(1));
+    let sent = || curl(&["--header", "Host: named.test", "--data-binary", "hello", &url]);
+    wait_until("the site", SOON, || sent().text() == "hello");
+    for _ in 0..5 {
+        let got = sent();
+        assert_eq!((got.status, got.text().as_str()), (200, "hello"));
+    }
 }

@@ -3,6 +3,8 @@
 //! Below: `kind` tells what a request is for, `watch` holds it to its times and its size, `call` passes a gRPC call through in place of Pingora,
 //! `tunnel` a WebSocket, along the upstreams that `tries` finds for both.
 
+use std::sync::Arc;
+
 use http::Version;
 use http::header::{self, HeaderMap};
 use pingora::http::RequestHeader;
@@ -10,6 +12,7 @@ use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
+use crate::connect::{self, Race};
 use crate::head::Head;
 use crate::hygiene;
 use crate::target::Target;
@@ -62,13 +65,15 @@ pub fn may_try_again(session: &Session, mut error: Box<Error>, is_reused: bool, 
 pub struct Way {
     targets: Vec<Target>,
     given_up: usize,
+    /// The race for the target in hand, from its beginning until its connection is asked for by its address.
+    race: Option<Arc<Race>>,
 }
 
 impl Way {
     /// A way along `targets`, in order.
     #[must_use]
     pub fn new(targets: Vec<Target>) -> Self {
-        Self { targets, given_up: 0 }
+        Self { targets, given_up: 0, race: None }
     }
 
     /// How many targets have been given up: the index of the one in hand.
@@ -80,6 +85,7 @@ impl Way {
     /// Goes on to the next target; whether there is one.
     pub fn give_up(&mut self) -> bool {
         self.given_up += 1;
+        self.race = None;
         self.given_up < self.targets.len()
     }
 
@@ -92,7 +98,10 @@ impl Way {
         while let Some(target) = self.targets.get(self.given_up) {
             match client.addresses(target).await {
                 Ok(addresses) if !addresses.is_empty() => {
-                    let mut peer = target.peer(addresses[0], watch.http1_only());
+                    let won = self.race.take().filter(|race| race.has_won());
+                    let race = won.unwrap_or_else(|| Race::new(target, &addresses, client.winners()));
+                    let mut peer = race.peer(target, watch.http1_only());
+                    self.race = Some(race);
                     watch.bound(&mut peer);
                     return Ok(Box::new(peer));
                 }
@@ -111,7 +120,12 @@ impl Way {
     /// What to tell Pingora of a peer that could not be connected to: to try again while a target is left.
     #[must_use]
     pub fn unreachable(&mut self, peer: &HttpPeer, mut error: Box<Error>) -> Box<Error> {
-        tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
+        if connect::is_elsewhere(&error) {
+            error.set_retry(true);
+            return error;
+        }
+        let why = error.context.as_ref().map_or(error.etype().as_str(), |why| why.as_str());
+        tracing::warn!(upstream = %peer._address, error = why, "upstream cannot be reached");
         error.set_retry(self.give_up());
         error
     }

@@ -15,6 +15,7 @@ use pingora::{Error, ErrorType};
 use skerry_config::process::Origins;
 
 use crate::allowed::Allowed;
+use crate::connect::{self, Race, Winners};
 use crate::hygiene;
 use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::pass::is_events;
@@ -29,8 +30,6 @@ use failure::{address_refused, connect_failure, failure, is_unreachable};
 
 /// Idle connections kept for all upstreams together, for what is fetched and for what loops of our own pass each.
 const POOL_CONNECTIONS_MAX: usize = 256;
-/// Addresses of one target tried for one request.
-const ADDRESSES_TRIED_MAX: usize = 3;
 
 /// A request without body.
 #[derive(Clone, Debug)]
@@ -77,6 +76,7 @@ pub struct Client {
     resolver: Resolver,
     /// What addresses origins may have.
     allowed: Allowed,
+    winners: Arc<Winners>,
 }
 
 impl Client {
@@ -89,12 +89,18 @@ impl Client {
             passing: connector(),
             resolver: Resolver::new(&origins.resolvers),
             allowed: Allowed::new(&origins.allow),
+            winners: Arc::default(),
         })
     }
 
     /// The connections of gRPC calls and WebSockets.
     pub(crate) fn passing(&self) -> &Connector {
         &self.passing
+    }
+
+    /// Which address of a server won the last race to it.
+    pub(crate) fn winners(&self) -> &Arc<Winners> {
+        &self.winners
     }
 
     /// The addresses of a target; of an origin only those that it may have.
@@ -111,7 +117,6 @@ impl Client {
                 _ => may.push(SocketAddr::new(*ip, target.port)),
             }
         }
-        may.truncate(ADDRESSES_TRIED_MAX);
         match refused {
             Some((ip, what)) if may.is_empty() => Err(address_refused(target, ip, what)),
             _ => Ok(may),
@@ -125,40 +130,77 @@ impl Client {
     pub async fn request(self: &Arc<Self>, targets: &[Target], request: &Outgoing) -> Result<Incoming, UpstreamError> {
         let mut last = UpstreamError { kind: UpstreamErrorKind::Connect, detail: "there is no upstream to ask".to_owned() };
         for target in targets {
-            let addresses = match self.addresses(target).await {
-                Ok(addresses) => addresses,
-                Err(error) => {
-                    last = error;
-                    continue;
-                }
-            };
-            for address in addresses {
-                match self.request_at(target, address, request).await {
-                    Err(error) if is_unreachable(error.kind) => last = error,
-                    other => return other,
-                }
+            match self.request_to(target, request).await {
+                Err(error) if is_unreachable(error.kind) => last = error,
+                other => return other,
             }
         }
         Err(last)
     }
 
-    /// One address; a pooled connection that turns out to be closed is replaced once by a new one.
-    async fn request_at(self: &Arc<Self>, target: &Target, address: SocketAddr, request: &Outgoing) -> Result<Incoming, UpstreamError> {
-        let mut peer = target.peer(address, false);
-        let fails = |error: &Error| failure(target, address, error);
-        let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
+    /// One server, at the first of its addresses that can be connected to; one that fails at TLS is left out of a further race.
+    async fn request_to(self: &Arc<Self>, target: &Target, request: &Outgoing) -> Result<Incoming, UpstreamError> {
+        let mut addresses = self.addresses(target).await?;
+        loop {
+            let mut peer = HttpPeer::new(addresses[0], false, String::new());
+            let asked = self.request_at(target, &addresses, &mut peer, request).await;
+            match asked {
+                Err(error) if error.kind == UpstreamErrorKind::Tls => {
+                    addresses.retain(|address| Some(address) != peer._address.as_inet());
+                    if addresses.is_empty() {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// One race; a pooled connection that turns out to be closed is replaced once by a new one. `peer` is then who was connected to.
+    async fn request_at(
+        self: &Arc<Self>,
+        target: &Target,
+        addresses: &[SocketAddr],
+        peer: &mut HttpPeer,
+        request: &Outgoing,
+    ) -> Result<Incoming, UpstreamError> {
+        let (session, reused) = self.session(target, addresses, peer, 0).await?;
         match exchange(session, target, request).await {
-            Ok((session, interim)) => self.incoming(session, interim, peer, target),
+            Ok((session, interim)) => self.incoming(session, interim, peer.clone(), target),
             Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
                 // A group of its own keeps the second try from being given another pooled connection that is as stale.
+                let (session, _) = self.session(target, addresses, peer, u64::MAX).await?;
+                let (session, interim) = exchange(session, target, request).await.map_err(|error| failure(target, peer, &error))?;
                 peer.group_key ^= u64::MAX;
-                let (session, _) =
-                    self.connector.get_http_session(&peer).await.map_err(|error| connect_failure(target, address, &error))?;
-                let (session, interim) = exchange(session, target, request).await.map_err(|error| fails(&error))?;
-                self.incoming(session, interim, target.peer(address, false), target)
+                self.incoming(session, interim, peer.clone(), target)
             }
-            Err(error) => Err(fails(&error)),
+            Err(error) => Err(failure(target, peer, &error)),
         }
+    }
+
+    /// A connection to one of the addresses, from the pool or by a race, and whether it was used before. `peer` becomes who it is to.
+    async fn session(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        peer: &mut HttpPeer,
+        group: u64,
+    ) -> Result<(HttpSession, bool), UpstreamError> {
+        let race = Race::new(target, addresses, &self.winners);
+        let of_race = || {
+            let mut peer = race.peer(target, false);
+            peer.group_key ^= group;
+            peer
+        };
+        *peer = of_race();
+        let mut connected = self.connector.get_http_session(&*peer).await;
+        if connected.as_ref().is_err_and(|error| connect::is_elsewhere(error)) {
+            *peer = of_race();
+            connected = self.connector.get_http_session(&*peer).await;
+        }
+        // What it may hold still is nobody's.
+        peer.options.custom_l4 = None;
+        connected.map_err(|error| connect_failure(target, peer, &error))
     }
 
     fn incoming(

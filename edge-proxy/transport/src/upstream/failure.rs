@@ -1,10 +1,12 @@
 //! Why upstream gave no (whole) answer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::connect::CONNECT;
 use crate::sound;
 use crate::target::Target;
 
@@ -82,17 +84,22 @@ pub(super) fn address_refused(target: &Target, ip: IpAddr, what: &str) -> Upstre
     UpstreamError { kind: UpstreamErrorKind::AddressRefused, detail }
 }
 
-pub(super) fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+pub(super) fn connect_failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
     let kind = match UpstreamErrorKind::of(error) {
         UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
         _ => UpstreamErrorKind::Connect,
     };
-    UpstreamError { kind, detail: format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()) }
+    let detail = match (kind, &error.context) {
+        // It names the addresses that were tried.
+        (UpstreamErrorKind::Connect, Some(why)) => format!("{} cannot be reached: {}", target.label(), why.as_str()),
+        _ => format!("{} at {} cannot be reached: {}", target.label(), peer._address, error.etype().as_str()),
+    };
+    UpstreamError { kind, detail }
 }
 
-pub(super) fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+pub(super) fn failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
     let kind = UpstreamErrorKind::of(error);
-    UpstreamError { kind, detail: format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()) }
+    UpstreamError { kind, detail: format!("{} at {} gave no answer: {}", target.label(), peer._address, error.etype().as_str()) }
 }
 
 impl UpstreamErrorKind {
@@ -110,6 +117,7 @@ impl UpstreamErrorKind {
             H1Error | H2Error | InvalidH2 => Self::Protocol,
             // Pingora's names for what is wrong with chunks, then our own.
             Custom("InvalidChunk" | "InvalidTrailerEnd") => Self::BadChunk,
+            Custom(CONNECT) => Self::Connect,
             Custom(RESOLVE) => Self::Resolve,
             Custom(ADDRESS_REFUSED) => Self::AddressRefused,
             Custom(own) => sound::named(own).unwrap_or(Self::Cut),

@@ -1,81 +1,11 @@
-//! Names of origins against a DNS server of real packets, which says what a test wants.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Names of origins against DNS: lifetimes, changes, failures.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::A;
-use hickory_proto::rr::{RData, Record, RecordType};
 use skerry_transport::resolve::Resolver;
-use tokio::net::UdpSocket;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
-/// What the server says of every name.
-#[derive(Clone, Copy)]
-enum Says {
-    /// This address, for so many seconds.
-    Address(Ipv4Addr, u32),
-    /// An error.
-    Fails,
-    /// Nothing at all.
-    Nothing,
-}
-
-/// A DNS server on a free port.
-struct Server {
-    address: SocketAddr,
-    says: Arc<Mutex<Says>>,
-    /// Questions for IPv4 addresses.
-    asked: watch::Receiver<usize>,
-}
-
-impl Server {
-    async fn start(says: Says) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (count, asked) = watch::channel(0);
-        let server = Self { address: socket.local_addr().unwrap(), says: Arc::new(Mutex::new(says)), asked };
-        let says = Arc::clone(&server.says);
-        tokio::spawn(async move {
-            let mut packet = [0; 1_500];
-            loop {
-                let (length, from) = socket.recv_from(&mut packet).await.unwrap();
-                let mut message = Message::from_vec(&packet[..length]).unwrap();
-                let question = message.queries[0].clone();
-                message.metadata.message_type = MessageType::Response;
-                count.send_modify(|count| *count += usize::from(question.query_type() == RecordType::A));
-                let says = *says.lock().unwrap();
-                match says {
-                    Says::Nothing => continue,
-                    Says::Fails => message.metadata.response_code = ResponseCode::ServFail,
-                    Says::Address(ip, ttl) if question.query_type() == RecordType::A => {
-                        message.answers.push(Record::from_rdata(question.name().clone(), ttl, RData::A(A(ip))));
-                    }
-                    Says::Address(..) => {}
-                }
-                socket.send_to(&message.to_vec().unwrap(), from).await.unwrap();
-            }
-        });
-        server
-    }
-
-    fn say(&self, says: Says) {
-        *self.says.lock().unwrap() = says;
-    }
-
-    fn asked(&self) -> usize {
-        *self.asked.borrow()
-    }
-
-    /// Waits for the next so many questions.
-    async fn hears(&self, more: usize) {
-        let mut asked = self.asked.clone();
-        let least = *asked.borrow() + more;
-        timeout(Duration::from_secs(20), asked.wait_for(|asked| *asked >= least)).await.unwrap().unwrap();
-    }
-}
+use crate::dns::{Says, Server};
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
