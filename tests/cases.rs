@@ -38,6 +38,7 @@ mod reference;
 mod sample;
 mod scripted;
 mod semantics;
+mod slow;
 mod stale;
 mod streamed;
 mod tiers;

@@ -46,6 +46,9 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Time allowed for the head of an answer, or between two pieces of its body.
 pub const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// Time allowed for a whole answer.
+pub const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
 /// How long an exchange that is passed through may be allowed to be idle.
 pub const PASS_IDLE_MAX: Duration = Duration::from_secs(86_400);
 /// How long it may be allowed to take as a whole.

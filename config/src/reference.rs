@@ -198,6 +198,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "urls": ["https://a.example.net", "https://b.example.net:8443"],
             "host_header": "shop.example.com",
             "server_name": "a.example.net",
+            "total_timeout": "10m",
         },
         "cache": {
             "ttls": ttls, "negative": negative, "object_max": "10MiB", "cookies": cookies, "key": key,

@@ -49,11 +49,13 @@ impl Upstreams {
     /// The shields in the order in which they serve a resource.
     pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, site: &Site) -> Vec<Target> {
         let (origin, pass) = (&site.origin, &site.pass);
-        let first_byte = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
+        let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
         let times = Times {
             connect: SHIELD_CONNECT,
+            tls: SHIELD_CONNECT,
             first_byte,
             between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN,
+            total: origin.total_timeout.map(|total| total.0 + SHIELD_MARGIN),
             events_idle: pass.events_idle_timeout.0 + SHIELD_MARGIN,
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };
@@ -142,7 +144,7 @@ impl Fill {
                 Ok(incoming) if is_elsewhere(incoming.status) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
                 }
-                Err(error) if error.kind != UpstreamErrorKind::Timeout => {
+                Err(error) if !matches!(error.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong) => {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
                 answered => return Some(answered),
@@ -183,6 +185,7 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Connect => FetchErrorKind::Connect,
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::TooLong => FetchErrorKind::TooLong,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
         UpstreamErrorKind::BadHead => FetchErrorKind::BadHead,
         UpstreamErrorKind::HeadTooLarge => FetchErrorKind::HeadTooLarge,

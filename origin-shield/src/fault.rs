@@ -47,7 +47,7 @@ impl Fault {
             Self::Head => StatusCode::BAD_REQUEST,
             Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
-            Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::TooLong | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Origin(_) => StatusCode::BAD_GATEWAY,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -93,6 +93,7 @@ mod tests {
             (Fault::Origin(FetchErrorKind::AddressRefused), 502),
             (Fault::Origin(FetchErrorKind::Connect), 502),
             (Fault::Origin(FetchErrorKind::Timeout), 504),
+            (Fault::Origin(FetchErrorKind::TooLong), 504),
             (Fault::Origin(FetchErrorKind::Overload), 503),
             (Fault::Slow, 408),
         ] {

@@ -96,6 +96,7 @@ pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
         UpstreamErrorKind::Connect => FetchErrorKind::Connect,
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::TooLong => FetchErrorKind::TooLong,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
         UpstreamErrorKind::BadHead => FetchErrorKind::BadHead,
         UpstreamErrorKind::HeadTooLarge => FetchErrorKind::HeadTooLarge,

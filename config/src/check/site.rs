@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::{Findings, quoted};
 use super::{cache, clients, names};
-use crate::limits::{ANSWER_TIMEOUT_MAX, CONNECT_TIMEOUT_MAX, HOSTS_MAX, ORIGINS_MAX};
+use crate::limits::{ANSWER_TIMEOUT_MAX, CONNECT_TIMEOUT_MAX, HOSTS_MAX, ORIGINS_MAX, TOTAL_TIMEOUT_MAX};
 use crate::origin::Server;
 use crate::site::{Origin, Site};
 use crate::units::Period;
@@ -72,8 +72,12 @@ fn origin(origin: &Origin, findings: &mut Findings) {
         server_name(name, findings);
     }
     timeout(origin.connect_timeout, CONNECT_TIMEOUT_MAX, "origin.connect_timeout", findings);
+    timeout(origin.tls_timeout, CONNECT_TIMEOUT_MAX, "origin.tls_timeout", findings);
     timeout(origin.first_byte_timeout, ANSWER_TIMEOUT_MAX, "origin.first_byte_timeout", findings);
     timeout(origin.between_bytes_timeout, ANSWER_TIMEOUT_MAX, "origin.between_bytes_timeout", findings);
+    if let Some(total) = origin.total_timeout {
+        timeout(total, TOTAL_TIMEOUT_MAX, "origin.total_timeout", findings);
+    }
 }
 
 fn server_name(name: &str, findings: &mut Findings) {

@@ -5,7 +5,7 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
     AnswerTtl, Cache, Cookies, ForwardedAs, Forwarding, HttpVersion, Key, Match, Negative, Origin, Pass, Query, RateBy, RateLimit,
-    RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, yes,
+    RequestDirectives, Rule, SetCookie, Site, between_bytes_timeout, connect_timeout, first_byte_timeout, tls_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -35,8 +35,10 @@ record!(Origin {
     verify_tls = "verify_tls": or(yes()),
     http_version = "http_version": or(HttpVersion::default()),
     connect_timeout = "connect_timeout": or(connect_timeout()),
+    tls_timeout = "tls_timeout": or(tls_timeout()),
     first_byte_timeout = "first_byte_timeout": or(first_byte_timeout()),
     between_bytes_timeout = "between_bytes_timeout": or(between_bytes_timeout()),
+    total_timeout = "total_timeout": optional,
 } else Self {
     urls: Vec::new(),
     host_header: None,
@@ -44,8 +46,10 @@ record!(Origin {
     verify_tls: yes(),
     http_version: HttpVersion::default(),
     connect_timeout: connect_timeout(),
+    tls_timeout: tls_timeout(),
     first_byte_timeout: first_byte_timeout(),
     between_bytes_timeout: between_bytes_timeout(),
+    total_timeout: None,
 });
 
 record!(Cache {

@@ -189,16 +189,25 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), period(), period(), period()).prop_map(
-        |(urls, host_header, server_name, (verify_tls, http_version), connect_timeout, first_byte_timeout, between_bytes_timeout)| Origin {
+    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), [period(), period(), period(), period()], of(period())).prop_map(
+        |(
+            urls,
+            host_header,
+            server_name,
+            (verify_tls, http_version),
+            [connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout],
+            total_timeout,
+        )| Origin {
             urls,
             host_header,
             server_name,
             verify_tls,
             http_version,
             connect_timeout,
+            tls_timeout,
             first_byte_timeout,
             between_bytes_timeout,
+            total_timeout,
         },
     )
 }

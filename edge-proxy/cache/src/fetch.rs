@@ -74,6 +74,8 @@ pub enum FetchErrorKind {
     Tls,
     /// Nothing came in time.
     Timeout,
+    /// The answer as a whole took too long.
+    TooLong,
     /// What came was not HTTP, or not allowed.
     Protocol,
     /// The head of the answer could not be read.
@@ -114,6 +116,7 @@ impl FetchErrorKind {
             Self::Connect => "connect-failed",
             Self::Tls => "tls-failed",
             Self::Timeout => "timeout",
+            Self::TooLong => "total-timeout",
             Self::Protocol => "protocol-error",
             Self::BadHead => "bad-head",
             Self::HeadTooLarge => "head-too-large",

@@ -24,9 +24,6 @@ use tokio::net::TcpStream;
 
 use crate::target::Target;
 
-#[cfg(test)]
-mod tests;
-
 /// Addresses of one server that are tried for one connection.
 const ADDRESSES_TRIED_MAX: usize = 8;
 /// How long an address may take before the next one is tried beside it (RFC 8305 section 8).
@@ -184,3 +181,6 @@ async fn race(addresses: &[SocketAddr], time: Duration) -> Result<(SocketAddr, T
 fn said(failed: &[(SocketAddr, String)]) -> String {
     failed.iter().map(|(address, why)| format!("{address}: {why}")).collect::<Vec<_>>().join("; ")
 }
+
+#[cfg(test)]
+mod tests;

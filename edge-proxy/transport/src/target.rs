@@ -58,12 +58,16 @@ pub struct Private {
 /// Bounds on one exchange with a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// To connect, TLS included.
+    /// To connect, all addresses together.
     pub connect: Duration,
-    /// From the end of the request to the head of the answer.
+    /// For the TLS handshake.
+    pub tls: Duration,
+    /// From the end of the request to the end of the head of the answer.
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub between_bytes: Duration,
+    /// From the request to the end of the body, where there is a bound. A stream of events has its own.
+    pub total: Option<Duration>,
     /// Between two pieces of a stream of events.
     pub events_idle: Duration,
     /// A whole stream of events.
@@ -113,8 +117,10 @@ fn of_url(url: &str, site: &Site) -> Option<Target> {
         host_header: origin.host_header.clone(),
         times: Times {
             connect: origin.connect_timeout.0,
+            tls: origin.tls_timeout.0,
             first_byte: origin.first_byte_timeout.0,
             between_bytes: origin.between_bytes_timeout.0,
+            total: origin.total_timeout.map(|total| total.0),
             events_idle: site.pass.events_idle_timeout.0,
             events: site.pass.events_timeout.0,
         },
@@ -157,8 +163,9 @@ impl Target {
                 peer.group_key ^= private.group;
             }
         }
-        peer.options.connection_timeout = Some(self.times.connect);
-        peer.options.total_connection_timeout = Some(self.times.connect);
+        // Connections are made by `connect`, which keeps its time itself, so that this is for the handshake alone.
+        peer.options.connection_timeout = Some(self.times.tls);
+        peer.options.total_connection_timeout = None;
         peer.options.read_timeout = Some(self.times.first_byte.max(self.times.between_bytes));
         peer.options.write_timeout = Some(self.times.between_bytes);
         peer.options.idle_timeout = Some(IDLE_TIME_MAX);

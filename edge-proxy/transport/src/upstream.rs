@@ -21,7 +21,7 @@ use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
 use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
-use crate::target::Target;
+use crate::target::{Target, Times};
 
 mod failure;
 
@@ -64,8 +64,8 @@ pub struct IncomingBody {
     peer: HttpPeer,
     client: Arc<Client>,
     between_bytes: Duration,
-    /// When it has to end.
-    until: Option<Instant>,
+    /// When it has to end, and what it is called when it has not.
+    until: Option<(Instant, UpstreamErrorKind)>,
 }
 
 /// Pooled connections to upstreams.
@@ -164,15 +164,16 @@ impl Client {
         peer: &mut HttpPeer,
         request: &Outgoing,
     ) -> Result<Incoming, UpstreamError> {
+        let began = Instant::now();
         let (session, reused) = self.session(target, addresses, peer, 0).await?;
-        match exchange(session, target, request).await {
-            Ok((session, interim)) => self.incoming(session, interim, peer.clone(), target),
-            Err(error) if reused && !matches!(error.etype(), ErrorType::ReadTimedout) => {
+        match exchange(session, target, request, began).await {
+            Ok((session, interim)) => self.incoming(session, interim, peer.clone(), target, began),
+            Err(error) if reused && !is_over(&error) => {
                 // A group of its own keeps the second try from being given another pooled connection that is as stale.
                 let (session, _) = self.session(target, addresses, peer, u64::MAX).await?;
-                let (session, interim) = exchange(session, target, request).await.map_err(|error| failure(target, peer, &error))?;
+                let (session, interim) = exchange(session, target, request, began).await.map_err(|error| failure(target, peer, &error))?;
                 peer.group_key ^= u64::MAX;
-                self.incoming(session, interim, peer.clone(), target)
+                self.incoming(session, interim, peer.clone(), target, began)
             }
             Err(error) => Err(failure(target, peer, &error)),
         }
@@ -209,6 +210,7 @@ impl Client {
         mut interim: Vec<Interim>,
         peer: HttpPeer,
         target: &Target,
+        began: Instant,
     ) -> Result<Incoming, UpstreamError> {
         let Some((status, mut headers)) = session.response_header().map(|head| (head.status, head.headers.clone())) else {
             let detail = format!("{} at {} answered without a head", target.label(), peer._address);
@@ -223,8 +225,11 @@ impl Client {
             headers.insert(header::CONTENT_LENGTH, length);
         }
         let times = &target.times;
-        let (between_bytes, until) =
-            if is_events(&headers) { (times.events_idle, Some(Instant::now() + times.events)) } else { (times.between_bytes, None) };
+        let (between_bytes, until) = if is_events(&headers) {
+            (times.events_idle, Some((Instant::now() + times.events, UpstreamErrorKind::Timeout)))
+        } else {
+            (times.between_bytes, times.total.map(|total| (began + total, UpstreamErrorKind::TooLong)))
+        };
         let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes, until };
         Ok(Incoming { status, headers, interim, body })
     }
@@ -237,7 +242,10 @@ impl IncomingBody {
     /// When the answer ends early or nothing comes in time.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         let Some(session) = self.session.as_mut() else { return Ok(None) };
-        let left = self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
+        let left = self.until.map_or(Duration::MAX, |(until, _)| until.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            return Err(self.over());
+        }
         session.set_read_timeout(Some(self.between_bytes.min(left)));
         loop {
             match session.read_response_body().await {
@@ -245,6 +253,9 @@ impl IncomingBody {
                 Ok(Some(piece)) => return Ok(Some(piece)),
                 Ok(None) => break,
                 Err(error) => {
+                    if self.until.is_some_and(|(until, _)| Instant::now() >= until) {
+                        return Err(self.over());
+                    }
                     self.session = None;
                     let kind = match UpstreamErrorKind::of(&error) {
                         kind @ (UpstreamErrorKind::Timeout | UpstreamErrorKind::BadChunk) => kind,
@@ -261,6 +272,13 @@ impl IncomingBody {
         Ok(None)
     }
 
+    /// The time for the whole is over.
+    fn over(&mut self) -> UpstreamError {
+        self.session = None;
+        let kind = self.until.map_or(UpstreamErrorKind::Timeout, |(_, kind)| kind);
+        UpstreamError { kind, detail: format!("the answer of {} was not complete in its time", self.peer._address) }
+    }
+
     async fn give_back(&mut self) {
         let Some(mut session) = self.session.take() else { return };
         if let HttpSession::H1(h1) = &mut session {
@@ -271,10 +289,21 @@ impl IncomingBody {
     }
 }
 
-/// Sends the request and reads heads up to the final one; returns the interim ones.
-async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
-    session.set_read_timeout(Some(target.times.first_byte));
-    session.set_write_timeout(Some(target.times.between_bytes));
+/// Whether a time was over, so that asking again would take as long.
+fn is_over(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::Custom(failure::TOO_LONG))
+}
+
+/// Sends the request and reads heads up to the final one; returns the interim ones. The final one has to be whole in time, however it comes.
+async fn exchange(
+    mut session: HttpSession,
+    target: &Target,
+    request: &Outgoing,
+    began: Instant,
+) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
+    let Times { first_byte, between_bytes, total, .. } = target.times;
+    session.set_read_timeout(Some(first_byte));
+    session.set_write_timeout(Some(between_bytes));
     let head = request_head(&session, target, request)?;
     if let HttpSession::H2(h2) = &mut session {
         // The end of the stream travels with the head, so that the other side knows at once that there is no body.
@@ -283,6 +312,17 @@ async fn exchange(mut session: HttpSession, target: &Target, request: &Outgoing)
         session.write_request_header(head).await?;
         session.finish_request_body().await?;
     }
+    let left = total.map(|total| total.saturating_sub(began.elapsed()));
+    let time = left.unwrap_or(Duration::MAX).min(first_byte);
+    match tokio::time::timeout(time, heads(session, request)).await {
+        Ok(read) => read,
+        Err(_) if time < first_byte => Error::e_explain(ErrorType::Custom(failure::TOO_LONG), "the answer was not complete in its time"),
+        Err(_) => Error::e_explain(ErrorType::ReadTimedout, format!("its head was not complete in {first_byte:?}")),
+    }
+}
+
+/// Reads heads up to the final one.
+async fn heads(mut session: HttpSession, request: &Outgoing) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
     let mut arrived = Arrived::default();
     for _ in 0..=INTERIM_MAX {
         session.read_response_header().await?;

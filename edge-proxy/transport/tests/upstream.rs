@@ -35,7 +35,7 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
 }
 
 fn target(port: u16) -> Target {
-    let times = Times { connect: TIME, first_byte: TIME, between_bytes: TIME, events_idle: TIME, events: TIME };
+    let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
     Target { host: "127.0.0.1".to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times }
 }
 

@@ -33,6 +33,8 @@ pub enum UpstreamErrorKind {
     Tls,
     /// Nothing came in time.
     Timeout,
+    /// The answer as a whole took too long.
+    TooLong,
     /// What came was not HTTP.
     Protocol,
     /// The head of the answer could not be read.
@@ -58,6 +60,7 @@ pub enum UpstreamErrorKind {
 /// Names in Pingora's error type, for what it has none.
 const RESOLVE: &str = "resolve-failed";
 const ADDRESS_REFUSED: &str = "address-refused";
+pub(super) const TOO_LONG: &str = "total-timeout";
 
 impl UpstreamError {
     /// The same for Pingora, of a target that has no address to connect to.
@@ -92,14 +95,28 @@ pub(super) fn connect_failure(target: &Target, peer: &HttpPeer, error: &Error) -
     let detail = match (kind, &error.context) {
         // It names the addresses that were tried.
         (UpstreamErrorKind::Connect, Some(why)) => format!("{} cannot be reached: {}", target.label(), why.as_str()),
-        _ => format!("{} at {} cannot be reached: {}", target.label(), peer._address, error.etype().as_str()),
+        _ => format!("{} at {} cannot be reached: {}", target.label(), peer._address, of_handshake(target, error)),
     };
     UpstreamError { kind, detail }
 }
 
 pub(super) fn failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
     let kind = UpstreamErrorKind::of(error);
-    UpstreamError { kind, detail: format!("{} at {} gave no answer: {}", target.label(), peer._address, error.etype().as_str()) }
+    let why = error.context.as_ref().filter(|_| matches!(kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong));
+    let why = why.map_or(error.etype().as_str(), |why| why.as_str());
+    UpstreamError { kind, detail: format!("{} at {} gave no answer: {why}", target.label(), peer._address) }
+}
+
+/// What was wrong with a handshake.
+fn of_handshake(target: &Target, error: &Error) -> String {
+    if *error.etype() == ErrorType::ConnectTimedout {
+        return format!("the TLS handshake was not done in {:?}", target.times.tls);
+    }
+    match (&error.cause, &error.context) {
+        (Some(cause), _) => format!("{}: {cause}", error.etype().as_str()),
+        (None, Some(why)) => why.as_str().to_owned(),
+        (None, None) => error.etype().as_str().to_owned(),
+    }
 }
 
 impl UpstreamErrorKind {
@@ -110,14 +127,16 @@ impl UpstreamErrorKind {
             InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
         };
         match error.etype() {
-            BindError | ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout | SocketError => Self::Connect,
-            InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => Self::Tls,
+            BindError | ConnectError | ConnectNoRoute | ConnectRefused | SocketError => Self::Connect,
+            // Of a handshake: what is before it has its own name.
+            ConnectTimedout | InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => Self::Tls,
             ReadTimedout | WriteTimedout => Self::Timeout,
             InvalidHTTPHeader => Self::of_head(error),
             H1Error | H2Error | InvalidH2 => Self::Protocol,
             // Pingora's names for what is wrong with chunks, then our own.
             Custom("InvalidChunk" | "InvalidTrailerEnd") => Self::BadChunk,
             Custom(CONNECT) => Self::Connect,
+            Custom(TOO_LONG) => Self::TooLong,
             Custom(RESOLVE) => Self::Resolve,
             Custom(ADDRESS_REFUSED) => Self::AddressRefused,
             Custom(own) => sound::named(own).unwrap_or(Self::Cut),

@@ -5,3 +5,4 @@ mod dns;
 mod house;
 mod names;
 mod racing;
+mod times;

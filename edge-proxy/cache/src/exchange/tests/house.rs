@@ -235,8 +235,10 @@ fn serde_origin() -> OriginSettings {
         verify_tls: true,
         http_version: HttpVersion::default(),
         connect_timeout: Period::from_secs(1),
+        tls_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),
+        total_timeout: None,
     }
 }
 
