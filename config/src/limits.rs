@@ -46,6 +46,8 @@ pub const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Time allowed for the head of an answer, or between two pieces of its body.
 pub const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
+/// Bytes of PEM text in a site.
+pub const PEM_BYTES_MAX: usize = 64 << 10;
 /// Time allowed for a whole answer.
 pub const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
 

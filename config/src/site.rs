@@ -57,6 +57,9 @@ pub struct Origin {
     /// Whether an `https` origin's certificate must be valid for the server name. Turn it off only for an origin on a private network.
     #[serde(default = "yes")]
     pub verify_tls: bool,
+    /// The certificate authorities that an `https` origin's certificate may come from, as PEM text: one or more certificates, at most 64KiB. They are in place of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// The version of HTTP spoken to the origin: `auto` takes HTTP/2 where an `https` origin offers it, else HTTP/1.1; `1.1` that alone; `2` that alone, with an `http` origin by prior knowledge (h2c), as gRPC servers without TLS need it. WebSockets go over HTTP/1.1 always.
     #[serde(default)]
     pub http_version: HttpVersion,

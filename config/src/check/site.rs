@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
 use super::fault::{Findings, quoted};
 use super::{cache, clients, names};
-use crate::limits::{ANSWER_TIMEOUT_MAX, CONNECT_TIMEOUT_MAX, HOSTS_MAX, ORIGINS_MAX, TOTAL_TIMEOUT_MAX};
+use crate::limits::{ANSWER_TIMEOUT_MAX, CONNECT_TIMEOUT_MAX, HOSTS_MAX, ORIGINS_MAX, PEM_BYTES_MAX, TOTAL_TIMEOUT_MAX};
 use crate::origin::Server;
 use crate::site::{Origin, Site};
-use crate::units::Period;
+use crate::units::{Period, Size};
 
 /// Everything that is wrong with a site by itself.
 pub(crate) fn check(site: &Site, findings: &mut Findings) {
@@ -71,12 +76,37 @@ fn origin(origin: &Origin, findings: &mut Findings) {
     if let Some(name) = &origin.server_name {
         server_name(name, findings);
     }
+    if let Some(pem) = &origin.ca {
+        authorities(pem, origin, findings);
+    }
     timeout(origin.connect_timeout, CONNECT_TIMEOUT_MAX, "origin.connect_timeout", findings);
     timeout(origin.tls_timeout, CONNECT_TIMEOUT_MAX, "origin.tls_timeout", findings);
     timeout(origin.first_byte_timeout, ANSWER_TIMEOUT_MAX, "origin.first_byte_timeout", findings);
     timeout(origin.between_bytes_timeout, ANSWER_TIMEOUT_MAX, "origin.between_bytes_timeout", findings);
     if let Some(total) = origin.total_timeout {
         timeout(total, TOTAL_TIMEOUT_MAX, "origin.total_timeout", findings);
+    }
+}
+
+fn authorities(pem: &str, origin: &Origin, findings: &mut Findings) {
+    if pem.len() > PEM_BYTES_MAX {
+        return findings.add("origin.ca", format!("{} bytes; write at most {}", pem.len(), Size(PEM_BYTES_MAX as u64)));
+    }
+    let mut certificates = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        certificates += 1;
+        if !certificate.is_ok_and(|der| X509Certificate::from_der(&der).is_ok()) {
+            let says =
+                format!("certificate {certificates} cannot be read as X.509; write PEM text as a certificate authority hands it out");
+            return findings.add("origin.ca", says);
+        }
+    }
+    if certificates == 0 {
+        let says = "there is no certificate in it; write the PEM text itself, from \"-----BEGIN CERTIFICATE-----\" on";
+        return findings.add("origin.ca", says);
+    }
+    if !origin.verify_tls {
+        findings.add_because("origin.ca", &["origin.verify_tls"], "verify_tls = false asks for no certificate; leave one of them out");
     }
 }
 

@@ -189,27 +189,36 @@ fn rule() -> impl Strategy<Value = Rule> {
 
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), [period(), period(), period(), period()], of(period())).prop_map(
-        |(
-            urls,
-            host_header,
-            server_name,
-            (verify_tls, http_version),
-            [connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout],
-            total_timeout,
-        )| Origin {
-            urls,
-            host_header,
-            server_name,
-            verify_tls,
-            http_version,
-            connect_timeout,
-            tls_timeout,
-            first_byte_timeout,
-            between_bytes_timeout,
-            total_timeout,
-        },
+    (
+        vec(text(), 0..3),
+        of(text()),
+        of(text()),
+        (any::<bool>(), of(text()), version),
+        [period(), period(), period(), period()],
+        of(period()),
     )
+        .prop_map(
+            |(
+                urls,
+                host_header,
+                server_name,
+                (verify_tls, ca, http_version),
+                [connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout],
+                total_timeout,
+            )| Origin {
+                urls,
+                host_header,
+                server_name,
+                verify_tls,
+                ca,
+                http_version,
+                connect_timeout,
+                tls_timeout,
+                first_byte_timeout,
+                between_bytes_timeout,
+                total_timeout,
+            },
+        )
 }
 
 fn pass() -> impl Strategy<Value = Pass> {

@@ -5,7 +5,7 @@
 //! validates a request's head, [`door`] asks the tier whether it has the answer at hand, `pace` says how slow a client may be and [`priority`] which
 //! answer it wants first. What is not at hand Pingora answers, over a connection that `h1` hands over or a `stream` of the others; [`session`] writes it.
 //!
-//! Out: [`target`] says where, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect`
+//! Out: [`target`] says where, [`trust`] whose certificates count, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect`
 //! connects to it, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
 //! what is passed through and `alarm` its end. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
 //! answer.
@@ -37,4 +37,5 @@ pub mod sound;
 mod stream;
 pub mod target;
 pub mod tls;
+pub mod trust;
 pub mod upstream;

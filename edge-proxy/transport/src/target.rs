@@ -10,6 +10,8 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, Site};
 
+use crate::trust::Trust;
+
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
@@ -41,6 +43,8 @@ pub struct TlsTo {
     pub server_name: String,
     /// Whether the certificate is verified.
     pub verify: bool,
+    /// The authorities that are trusted in place of the public ones.
+    pub trust: Option<Arc<Trust>>,
     /// Mutual TLS under the CDN's own CA, in place of the public ones.
     pub private: Option<Arc<Private>>,
 }
@@ -108,10 +112,14 @@ pub fn of_origin(site: &Site) -> Vec<Target> {
 fn of_url(url: &str, site: &Site) -> Option<Target> {
     let origin = &site.origin;
     let server: Server = url.parse().ok()?;
+    let trust = match &origin.ca {
+        Some(pem) => Some(Trust::of(pem)?),
+        None => None,
+    };
     let server_name = origin.server_name.clone().unwrap_or_else(|| server.host.clone());
     Some(Target {
         port: server.port,
-        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
+        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, private: None }),
         host: server.host,
         http_version: origin.http_version,
         host_header: origin.host_header.clone(),
@@ -133,7 +141,7 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
     Target {
         host: address.ip().to_string(),
         port: address.port(),
-        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, private: Some(private) }),
+        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) }),
         http_version: HttpVersion::Auto,
         host_header: None,
         times,
@@ -157,6 +165,9 @@ impl Target {
         if let Some(tls) = &self.tls {
             peer.options.verify_cert = tls.verify;
             peer.options.verify_hostname = tls.verify;
+            if let Some(trust) = &tls.trust {
+                trust.tell(&mut peer);
+            }
             if let Some(private) = &tls.private {
                 peer.client_cert_key = Some(Arc::clone(&private.own));
                 peer.options.ca = Some(Arc::clone(&private.ca));

@@ -112,11 +112,8 @@ fn of_handshake(target: &Target, error: &Error) -> String {
     if *error.etype() == ErrorType::ConnectTimedout {
         return format!("the TLS handshake was not done in {:?}", target.times.tls);
     }
-    match (&error.cause, &error.context) {
-        (Some(cause), _) => format!("{}: {cause}", error.etype().as_str()),
-        (None, Some(why)) => why.as_str().to_owned(),
-        (None, None) => error.etype().as_str().to_owned(),
-    }
+    // The cause beside it is only the address that was connected from.
+    error.context.as_ref().map_or(error.etype().as_str(), |why| why.as_str()).to_owned()
 }
 
 impl UpstreamErrorKind {

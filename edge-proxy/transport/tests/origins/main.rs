@@ -5,4 +5,5 @@ mod dns;
 mod house;
 mod names;
 mod racing;
+mod secured;
 mod times;

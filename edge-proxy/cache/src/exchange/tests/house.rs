@@ -235,6 +235,7 @@ fn serde_origin() -> OriginSettings {
         verify_tls: true,
         http_version: HttpVersion::default(),
         connect_timeout: Period::from_secs(1),
+        ca: None,
         tls_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),
