@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 use tokio::sync::watch;
 
 use crate::cli::Fail;
@@ -38,6 +39,9 @@ pub(crate) struct Options {
     /// Serve this origin for every host name, in place of the sample origin
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
+    /// Origins may be in this prefix too, such as 192.168.0.0/16, beside loopback and the public internet; may be given again
+    #[arg(long, value_name = "PREFIX")]
+    allow: Vec<IpNet>,
     /// How many edges; edge i answers on 127.0.0.i
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(EDGES_MAX)))]
     edges: u8,

@@ -1,6 +1,7 @@
 //! One file a theme, one test a sentence.
 
 mod access_log;
+mod addresses;
 mod away;
 mod bad_input;
 mod browser;
@@ -38,6 +39,7 @@ mod reference;
 mod sample;
 mod scripted;
 mod semantics;
+mod slow;
 mod stale;
 mod streamed;
 mod tiers;

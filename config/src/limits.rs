@@ -77,6 +77,10 @@ pub const CHECK_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub const CHECKS_IN_A_ROW_MAX: u32 = 100;
 /// Bytes of the path of a check.
 pub const CHECK_PATH_BYTES_MAX: usize = 1_024;
+/// Bytes of PEM text in a site.
+pub const PEM_BYTES_MAX: usize = 64 << 10;
+/// Time allowed for a whole answer.
+pub const TOTAL_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// How long an exchange that is passed through may be allowed to be idle.
 pub const PASS_IDLE_MAX: Duration = Duration::from_secs(86_400);
@@ -119,6 +123,8 @@ pub const DISK_BYTES_MIN: u64 = 64 << 20;
 pub const SLICE_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of the largest slice.
 pub const SLICE_BYTES_MAX: u64 = 2 << 20;
+/// Prefixes in which origins may be, beside the public internet.
+pub const ORIGIN_PREFIXES_MAX: usize = 256;
 /// Address ranges of load balancers of one listener.
 pub const PROXIES_MAX: usize = 256;
 /// The largest head of a request that may be allowed, in bytes. What an edge adds to it must still fit into the 64 KiB that a shield takes, or the

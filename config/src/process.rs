@@ -126,6 +126,9 @@ pub struct Edge {
     /// What one client, or all of them together, may take of the edge.
     #[serde(default)]
     pub limits: Limits,
+    /// How origins are reached.
+    #[serde(default, skip_serializing_if = "Origins::is_default")]
+    pub origins: Origins,
 }
 
 /// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`, which takes IPv4 too and so cannot stand beside `0.0.0.0:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
@@ -263,6 +266,9 @@ pub struct Shield {
     /// What the process may take of memory, such as `2GiB`. It is divided between stored answers, answers being fetched, the ways to and from the disk, its index, connections and requests; what is larger than its share in `cache` and `limits` is cut down to it. By default only those sizes count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Size>,
+    /// How origins are reached.
+    #[serde(default, skip_serializing_if = "Origins::is_default")]
+    pub origins: Origins,
 }
 
 /// Where a shield listens: IP addresses with ports, such as `0.0.0.0:8402`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
@@ -273,6 +279,23 @@ pub struct ShieldListen {
     pub tier: SocketAddr,
     /// `/metrics` and `/healthz`, over cleartext HTTP: keep it private.
     pub admin: SocketAddr,
+}
+
+/// How a node reaches origins. Edges and shields both ask them, so that it is the same on each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Origins {
+    /// Prefixes outside the public internet in which origins may be, such as `10.20.0.0/16`; at most 256. Without them an origin whose URL or name leads to a private, loopback, link-local or otherwise special address gets no connection: whoever writes a site would reach the node's own network. Shields are reached whatever this says.
+    #[schemars(with = "Vec<String>")]
+    pub allow: Vec<IpNet>,
+    /// The DNS servers that are asked for the names of origins, such as `10.0.0.53:53`; at most 16. Without them those of `/etc/resolv.conf`, which is read again after a change. `/etc/hosts` comes before both.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+impl Origins {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a node reaches the control plane.

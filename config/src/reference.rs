@@ -127,6 +127,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "EdgeListen" => EdgeListen::FIELDS,
         "Proxied" => Proxied::FIELDS,
         "Limits" => Limits::FIELDS,
+        "Origins" => Origins::FIELDS,
         "Shield" => Shield::FIELDS,
         "ShieldListen" => ShieldListen::FIELDS,
         "ControlLink" => ControlLink::FIELDS,
@@ -187,6 +188,21 @@ fn example(name: &str, kind: &Kind, sample: &Value, live: &[&str], opening: &str
     assert!(reader.findings.is_empty(), "{name}: {:?}", reader.findings);
 }
 
+/// An authority whose key nobody has.
+const CA: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBkzCCATmgAwIBAgIULPIlGG7Jv/Wj7ntsx+IUGYr8Hw0wCgYIKoZIzj0EAwIw\n\
+HjEcMBoGA1UEAwwTRXhhbXBsZSBJbnRlcm5hbCBDQTAgFw0yNjExMjgwNzA1NTRa\n\
+GA8yMTI2MTEwNDA3MDU1NFowHjEcMBoGA1UEAwwTRXhhbXBsZSBJbnRlcm5hbCBD\n\
+QTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABMzps9FXS1g4eyf79gNBnsCMMK5F\n\
+KIW61AYHFkBKKwNuYSxsCQMtJBoqWbKY1c63L8V6MioTKescQZiUe1r3wKmjUzBR\n\
+MB0GA1UdDgQWBBTEykYqw2iO6k6DKaobVEFNT+bkSDAfBgNVHSMEGDAWgBTEykYq\n\
+w2iO6k6DKaobVEFNT+bkSDAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gA\n\
+MEUCIQDqhGxMlGLeQXbXTOcdhnzctsCBVqBYDfWil1Lu/L8UswIgFzPcC6CukC3u\n\
+usrYLFXKCEEvonqMsvcC7LijJJIj1lw=\n\
+-----END CERTIFICATE-----\n\
+";
+
 #[test]
 fn the_commented_examples_are_what_the_doc_comments_say() {
     let key = json!({
@@ -205,6 +221,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "server_name": "a.example.net",
             "servers": [{ "url": "https://a.example.net", "weight": 2, "group": 0, "host_header": "shop.example.com", "server_name": "a.example.net" }],
             "health": { "path": "/healthz" },
+            "ca": CA,
+            "total_timeout": "10m",
         },
         "cache": {
             "ttls": ttls, "negative": negative, "object_max": "10MiB", "cookies": cookies, "key": key,

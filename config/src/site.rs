@@ -65,18 +65,27 @@ pub struct Origin {
     /// Whether an `https` origin's certificate must be valid for the server name. Turn it off only for an origin on a private network.
     #[serde(default = "yes")]
     pub verify_tls: bool,
+    /// The certificate authorities that an `https` origin's certificate may come from, as PEM text: one or more certificates, at most 64KiB. They are in place of the public ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// The version of HTTP spoken to the origin: `auto` takes HTTP/2 where an `https` origin offers it, else HTTP/1.1; `1.1` that alone; `2` that alone, with an `http` origin by prior knowledge (h2c), as gRPC servers without TLS need it. WebSockets go over HTTP/1.1 always.
     #[serde(default)]
     pub http_version: HttpVersion,
-    /// The time allowed to connect, TLS included.
+    /// The time allowed to connect, all addresses of the origin together; TLS has its own.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Period,
-    /// The time allowed from the end of the request to the head of the answer.
+    /// The time allowed for the TLS handshake.
+    #[serde(default = "tls_timeout")]
+    pub tls_timeout: Period,
+    /// The time allowed from the end of the request to the end of the head of the answer.
     #[serde(default = "first_byte_timeout")]
     pub first_byte_timeout: Period,
     /// The time allowed between two pieces of an answer's body.
     #[serde(default = "between_bytes_timeout")]
     pub between_bytes_timeout: Period,
+    /// The time allowed for a whole answer that the cache asks for, from the request to the end of its body; without it there is no such bound. What is passed through has bounds of its own in `pass`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_timeout: Option<Period>,
     /// How much one server is asked at once.
     #[serde(default)]
     pub limits: OriginLimits,
@@ -361,6 +370,10 @@ fn is_yes(value: &bool) -> bool {
 }
 
 pub(crate) fn connect_timeout() -> Period {
+    Period::from_secs(5)
+}
+
+pub(crate) fn tls_timeout() -> Period {
     Period::from_secs(5)
 }
 

@@ -49,11 +49,13 @@ impl Upstreams {
     /// The shields in the order in which they serve a resource.
     pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, site: &Site) -> Vec<Target> {
         let (origin, pass) = (&site.origin, &site.pass);
-        let first_byte = origin.connect_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
+        let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
         let times = Times {
             connect: SHIELD_CONNECT,
+            tls: SHIELD_CONNECT,
             first_byte,
             between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN,
+            total: origin.total_timeout.map(|total| total.0 + SHIELD_MARGIN),
             events_idle: pass.events_idle_timeout.0 + SHIELD_MARGIN,
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };
@@ -159,7 +161,10 @@ impl Fill {
                 }
                 Ok(incoming) => return Some(word_of(shield, incoming)),
                 // Where nothing was sent nothing is repeated.
-                Err(error) if error.kind != UpstreamErrorKind::Timeout && (error.kind.is_unreachable() || self.may_repeat()) => {
+                Err(error)
+                    if !matches!(error.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
+                        && (error.kind.is_unreachable() || self.may_repeat()) =>
+                {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
                 answered => return Some(answered),
@@ -210,9 +215,11 @@ fn fetch_error(error: UpstreamError) -> FetchError {
 pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
     match kind {
         UpstreamErrorKind::Resolve => FetchErrorKind::Resolve,
+        UpstreamErrorKind::AddressRefused => FetchErrorKind::AddressRefused,
         UpstreamErrorKind::Connect => FetchErrorKind::Connect,
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::TooLong => FetchErrorKind::TooLong,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
         UpstreamErrorKind::BadHead => FetchErrorKind::BadHead,
         UpstreamErrorKind::HeadTooLarge => FetchErrorKind::HeadTooLarge,

@@ -80,7 +80,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     };
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let client = Client::new();
+    let client = Client::new(&settings.origins);
     client.configure(&snapshot.load());
     skerry_transport::origin::register(&client, &registry);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), private));

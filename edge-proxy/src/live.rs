@@ -202,7 +202,7 @@ impl Live {
 
 /// The fields that differ and cannot change live. A join token is none: it may go once it has been used.
 fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'static str> {
-    let process::Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits: _ } = started;
+    let process::Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits: _, origins } = started;
     let fields = [
         ("name", *name == settings.name),
         ("data", *data == settings.data),
@@ -214,6 +214,7 @@ fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'st
         ("memory_limit", *memory_limit == settings.memory_limit),
         ("tls.issuer", tls.issuer == settings.tls.issuer),
         ("geo", *geo == settings.geo),
+        ("origins", *origins == settings.origins),
     ];
     fields.iter().filter(|(_, same)| !same).map(|(field, _)| *field).collect()
 }

@@ -58,7 +58,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_cache::collect::register(&exchange, &registry);
 
     let identity = agent.identity();
-    let client = Client::new();
+    let client = Client::new(&settings.origins);
     client.configure(&current.load());
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));

@@ -97,9 +97,11 @@ fn fetch_error(error: UpstreamError) -> FetchError {
 pub(crate) fn fetch_kind(kind: UpstreamErrorKind) -> FetchErrorKind {
     match kind {
         UpstreamErrorKind::Resolve => FetchErrorKind::Resolve,
+        UpstreamErrorKind::AddressRefused => FetchErrorKind::AddressRefused,
         UpstreamErrorKind::Connect => FetchErrorKind::Connect,
         UpstreamErrorKind::Tls => FetchErrorKind::Tls,
         UpstreamErrorKind::Timeout => FetchErrorKind::Timeout,
+        UpstreamErrorKind::TooLong => FetchErrorKind::TooLong,
         UpstreamErrorKind::Protocol => FetchErrorKind::Protocol,
         UpstreamErrorKind::BadHead => FetchErrorKind::BadHead,
         UpstreamErrorKind::HeadTooLarge => FetchErrorKind::HeadTooLarge,

@@ -1,12 +1,13 @@
 //! What the CDN of `skerry dev` looks like: its nodes, their addresses and their settings files.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process,
-    Shield, ShieldListen, Tls,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
+    Process, Shield, ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -163,8 +164,14 @@ fn link(ports: &Ports, join_token: Option<String>) -> ControlLink {
     ControlLink { address: SocketAddr::new(HOST, ports.nodes).to_string(), join_token }
 }
 
+/// Origins on this machine, the sample among them, and where else they are allowed to be.
+fn origins(allow: &[IpNet]) -> Origins {
+    let loopback = [Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()];
+    Origins { allow: loopback.into_iter().chain(allow.iter().copied()).collect(), resolvers: Vec::new() }
+}
+
 /// The settings of a shield.
-pub(crate) fn shield_settings(data: &Data, ports: &Ports, node: &Node, join_token: Option<String>) -> Process {
+pub(crate) fn shield_settings(data: &Data, ports: &Ports, node: &Node, join_token: Option<String>, allow: &[IpNet]) -> Process {
     Process::Shield(Shield {
         name: node.name.clone(),
         data: data.file(&node.name),
@@ -174,11 +181,12 @@ pub(crate) fn shield_settings(data: &Data, ports: &Ports, node: &Node, join_toke
         cache: memory(),
         disk: disk(data, node),
         memory_limit: None,
+        origins: origins(allow),
     })
 }
 
 /// The settings of an edge.
-pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token: Option<String>) -> Process {
+pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token: Option<String>, allow: &[IpNet]) -> Process {
     Process::Edge(Edge {
         name: node.name.clone(),
         data: data.file(&node.name),
@@ -196,6 +204,7 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
         memory_limit: None,
         geo: Geo::default(),
         limits: limits(),
+        origins: origins(allow),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }
@@ -222,8 +231,8 @@ mod tests {
         assert_eq!(edge.address.to_string(), "127.0.0.2:8080");
         let all = [
             control_settings(&data, &ports),
-            shield_settings(&data, &ports, shield, Some("skj1.x".to_owned())),
-            edge_settings(&data, &ports, edge, None),
+            shield_settings(&data, &ports, shield, Some("skj1.x".to_owned()), &[]),
+            edge_settings(&data, &ports, edge, None, &["10.0.0.0/8".parse().unwrap()]),
         ];
         for settings in all {
             let path = data.file("a.toml");

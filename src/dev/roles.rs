@@ -49,12 +49,12 @@ pub(crate) async fn start(options: &Options, sites: Vec<Site>, data: &Data, chil
     let (shields, edges) = (layout::shields(data, &ports), layout::edges(data, &ports));
     for node in &shields {
         let join = join_token(&api, data, node, Role::Shield).await?;
-        layout::write(&node.config, &layout::shield_settings(data, &ports, node, join))?;
+        layout::write(&node.config, &layout::shield_settings(data, &ports, node, join, &options.allow))?;
         children.start(data, &node.name, Role::Shield, node.config.clone())?;
     }
     for node in &edges {
         let join = join_token(&api, data, node, Role::Edge).await?;
-        layout::write(&node.config, &layout::edge_settings(data, &ports, node, join))?;
+        layout::write(&node.config, &layout::edge_settings(data, &ports, node, join, &options.allow))?;
         children.start(data, &node.name, Role::Edge, node.config.clone())?;
     }
     for site in &sites {

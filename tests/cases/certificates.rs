@@ -75,3 +75,49 @@ fn an_origin_behind_tls_is_verified_unless_the_site_says_not_to() {
     let posted = curl(&["--data", "x", "--header", "Host: shop.example.com", &format!("http://{}/a.txt", cdn.edge(1))]);
     assert_eq!(posted.status, 405, "nginx refuses a POST to a file, through both tiers: {posted:?}");
 }
+
+/// A certificate for `host` of an authority of its own, by openssl: the authority's PEM text, and the paths of certificate and key.
+fn issued(cdn: &Cdn, host: &str) -> (String, String, String) {
+    let (ca, ca_key) = certificate(cdn, "authority", "authority.test");
+    let (request, cert, key) = (cdn.file("issued.csr", ""), cdn.file("issued.pem", ""), cdn.file("issued.key", ""));
+    run(Command::new("openssl")
+        .args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=issued"])
+        .args(["-addext", &format!("subjectAltName=DNS:{host}"), "-keyout", &key, "-out", &request]))
+    .fine();
+    run(Command::new("openssl")
+        .args(["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial", "-days", "2"])
+        .args(["-copy_extensions", "copy", "-out", &cert]))
+    .fine();
+    (std::fs::read_to_string(ca).unwrap(), cert, key)
+}
+
+#[test]
+fn an_origin_with_an_authority_of_its_own_is_verified_by_that_one() {
+    let cdn = Cdn::start(&[]);
+    let (ca, cert, key) = issued(&cdn, "origin.internal");
+    let (other, _) = certificate(&cdn, "other", "other.test");
+    let other = std::fs::read_to_string(other).unwrap();
+    let origin = Nginx::start_tls(&cert, &key);
+    origin.put("/a.txt", b"vouched for\n");
+    for (name, server_name, ca, says) in [
+        ("right", "origin.internal", &ca, None),
+        ("stranger", "origin.internal", &other, Some("UnknownIssuer")),
+        ("misnamed", "elsewhere.internal", &ca, Some("not valid for name")),
+    ] {
+        let (host, url) = (format!("{name}.test"), origin.url());
+        let site = format!(
+            "name = \"{name}\"\nhosts = [\"{host}\"]\n[origin]\nurls = [\"{url}\"]\nserver_name = \"{server_name}\"\nca = \"\"\"\n{ca}\"\"\"\n"
+        );
+        cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
+        wait_until("the site", SOON, || cdn.follows("edge-1") && cdn.follows("shield-1"));
+        for more in [&[][..], &["--head"], &["--data", "x"]] {
+            let url = format!("http://{}/a.txt", cdn.edge(1));
+            let got = curl(&[&["--header", &format!("Host: {host}")], more, &[url.as_str()]].concat());
+            let is_refused = got.status == 502 && got.field("cache-status").contains("detail=tls-failed");
+            assert_eq!(is_refused, says.is_some(), "{name} {more:?}: {got:?}");
+        }
+        let log = std::fs::read_to_string(cdn.data("shield-1.log")).unwrap();
+        assert!(says.is_none_or(|says| log.contains(says)), "{log}");
+    }
+    assert_eq!(get(cdn.edge(1), "right.test", "/a.txt").text(), "vouched for\n");
+}

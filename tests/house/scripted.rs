@@ -14,17 +14,28 @@ pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
     /// Whether the connection ends here.
     pub(crate) close: bool,
+    /// What comes again and again after that, a little apart, until the other side has enough; with nothing in it the origin is silent.
+    pub(crate) without_end: Option<Vec<u8>>,
 }
+
+/// The pause between two pieces of what comes without end.
+const PAUSE: Duration = Duration::from_millis(50);
 
 impl Reply {
     /// These bytes, and the connection stays.
     pub(crate) fn bytes(text: &str) -> Self {
-        Self { bytes: text.as_bytes().to_vec(), close: false }
+        Self { bytes: text.as_bytes().to_vec(), close: false, without_end: None }
     }
 
     /// A whole answer with these header lines, each ended by CRLF.
     pub(crate) fn whole(status: &str, lines: &str, body: &str) -> Self {
         Self::bytes(&format!("HTTP/1.1 {status}\r\n{lines}Content-Length: {}\r\n\r\n{body}", body.len()))
+    }
+
+    /// This follows again and again, or nothing at all, and the connection stays.
+    pub(crate) fn then_for_ever(mut self, again: &str) -> Self {
+        self.without_end = Some(again.as_bytes().to_vec());
+        self
     }
 
     /// The connection ends after it.
@@ -102,6 +113,27 @@ fn answer(stream: TcpStream, script: &Arc<Script>, noted: &Mutex<Vec<Seen>>) {
         noted.lock().unwrap().push(seen.clone());
         let reply = script(&seen);
         if out.write_all(&reply.bytes).is_err() || reply.close {
+            return;
+        }
+        if let Some(again) = reply.without_end {
+            return for_ever(reader, out, &again);
+        }
+    }
+}
+
+/// Until the other side closes.
+fn for_ever(reader: BufReader<TcpStream>, mut out: TcpStream, again: &[u8]) {
+    let mut stream = reader.into_inner();
+    let _ = stream.set_read_timeout(Some(PAUSE));
+    loop {
+        // The pause is the time to listen for an end.
+        match stream.read(&mut [0]) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+        if out.write_all(again).is_err() {
             return;
         }
     }

@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
     ANSWER_TIMEOUT_MAX, ANSWERS_MAX, CHECK_INTERVAL_MAX, CHECK_INTERVAL_MIN, CHECK_PATH_BYTES_MAX, CHECK_TIMEOUT_MAX, CHECKS_IN_A_ROW_MAX,
     CONNECT_TIMEOUT_MAX, ORIGIN_AT_ONCE_MAX, ORIGIN_EJECTION_MAX, ORIGIN_ERRORS_MAX, ORIGIN_GROUP_MAX, ORIGIN_OPEN_MAX,
-    ORIGIN_QUEUE_TIME_MAX, ORIGIN_RETRIES_MAX, ORIGIN_RETRY_AFTER_MAX, ORIGIN_WEIGHT_MAX, ORIGINS_MAX,
+    ORIGIN_QUEUE_TIME_MAX, ORIGIN_RETRIES_MAX, ORIGIN_RETRY_AFTER_MAX, ORIGIN_WEIGHT_MAX, ORIGINS_MAX, PEM_BYTES_MAX, TOTAL_TIMEOUT_MAX,
 };
 use crate::origin::Server;
 use crate::site::{Breaker, Health, Origin, OriginLimits};
-use crate::units::Period;
+use crate::units::{Period, Size};
 
 /// Everything that is wrong with an origin by itself.
 pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
@@ -52,9 +57,16 @@ pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
         self::health(health, findings);
     }
     names_of(origin.host_header.as_deref(), origin.server_name.as_deref(), "origin", findings);
+    if let Some(pem) = &origin.ca {
+        authorities(pem, origin, findings);
+    }
     timeout(origin.connect_timeout, CONNECT_TIMEOUT_MAX, "origin.connect_timeout", findings);
+    timeout(origin.tls_timeout, CONNECT_TIMEOUT_MAX, "origin.tls_timeout", findings);
     timeout(origin.first_byte_timeout, ANSWER_TIMEOUT_MAX, "origin.first_byte_timeout", findings);
     timeout(origin.between_bytes_timeout, ANSWER_TIMEOUT_MAX, "origin.between_bytes_timeout", findings);
+    if let Some(total) = origin.total_timeout {
+        timeout(total, TOTAL_TIMEOUT_MAX, "origin.total_timeout", findings);
+    }
     limits(&origin.limits, findings);
     breaker(&origin.breaker, findings);
     within(origin.retries.percent, 0..=100, "origin.retries.percent", findings);
@@ -62,6 +74,28 @@ pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
     within(origin.ejection.errors, 0..=ORIGIN_ERRORS_MAX, "origin.ejection.errors", findings);
     within(origin.ejection.percent, 0..=100, "origin.ejection.percent", findings);
     timeout(origin.ejection.time, ORIGIN_EJECTION_MAX, "origin.ejection.time", findings);
+}
+
+fn authorities(pem: &str, origin: &Origin, findings: &mut Findings) {
+    if pem.len() > PEM_BYTES_MAX {
+        return findings.add("origin.ca", format!("{} bytes; write at most {}", pem.len(), Size(PEM_BYTES_MAX as u64)));
+    }
+    let mut certificates = 0;
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        certificates += 1;
+        if !certificate.is_ok_and(|der| X509Certificate::from_der(&der).is_ok()) {
+            let says =
+                format!("certificate {certificates} cannot be read as X.509; write PEM text as a certificate authority hands it out");
+            return findings.add("origin.ca", says);
+        }
+    }
+    if certificates == 0 {
+        let says = "there is no certificate in it; write the PEM text itself, from \"-----BEGIN CERTIFICATE-----\" on";
+        return findings.add("origin.ca", says);
+    }
+    if !origin.verify_tls {
+        findings.add_because("origin.ca", &["origin.verify_tls"], "verify_tls = false asks for no certificate; leave one of them out");
+    }
 }
 
 fn breaker(breaker: &Breaker, findings: &mut Findings) {

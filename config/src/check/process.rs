@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
-    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, PREFIXES_MAX,
-    PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX,
+    PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Process, Proxied, Shield, Tls};
+use crate::process::{Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Shield, Tls};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -153,6 +155,7 @@ fn edge(edge: &Edge, findings: &mut Findings) {
     let secured = secured.into_iter().chain([("listen.proxied", listen.proxied.iter().any(|each| each.tls))]);
     tls(&edge.tls, secured.filter(|(_, used)| *used).map(|(path, _)| path).next(), findings);
     limits(&edge.limits, findings);
+    origins(&edge.origins, findings);
     if edge.geo.database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         findings.add(
             "geo.database",
@@ -228,6 +231,7 @@ fn shield(shield: &Shield, findings: &mut Findings) {
     node(&shield.name, &shield.data, &shield.control, findings);
     tiers(&shield.cache, shield.disk.as_ref(), shield.memory_limit, findings);
     distinct_from_data(&shield.data, shield.disk.as_ref(), findings);
+    origins(&shield.origins, findings);
     distinct(&[("listen.tier", shield.listen.tier), ("listen.admin", shield.listen.admin)], findings);
     match shield.advertise {
         None if shield.listen.tier.ip().is_unspecified() => {
@@ -241,6 +245,33 @@ fn shield(shield: &Shield, findings: &mut Findings) {
             );
         }
         _ => {}
+    }
+}
+
+fn origins(origins: &Origins, findings: &mut Findings) {
+    resolvers(&origins.resolvers, findings);
+    many(origins.allow.len(), ORIGIN_PREFIXES_MAX, "origins.allow", findings);
+    for (index, prefix) in origins.allow.iter().enumerate().take(ORIGIN_PREFIXES_MAX) {
+        let at = format!("origins.allow[{index}]");
+        let mapped = match prefix {
+            IpNet::V6(prefix) if prefix.prefix_len() >= 96 => prefix.addr().to_ipv4_mapped().map(|ip| (ip, prefix.prefix_len() - 96)),
+            _ => None,
+        };
+        if let Some((ip, length)) = mapped {
+            findings.add(at, format!("\"{prefix}\" is IPv4 in the form of IPv6; write \"{ip}/{length}\", which counts for both"));
+        } else if prefix.trunc() != *prefix {
+            findings.add(at, format!("\"{prefix}\" has bits after its length; write \"{}\"", prefix.trunc()));
+        }
+    }
+}
+
+fn resolvers(resolvers: &[SocketAddr], findings: &mut Findings) {
+    many(resolvers.len(), ADDRESSES_MAX, "origins.resolvers", findings);
+    for (index, address) in resolvers.iter().enumerate().take(ADDRESSES_MAX) {
+        if address.ip().is_unspecified() || address.ip().is_multicast() || address.port() == 0 {
+            let says = format!("\"{address}\" cannot be asked; write the address and port of a DNS server, such as \"10.0.0.53:53\"");
+            findings.add(format!("origins.resolvers[{index}]"), says);
+        }
     }
 }
 

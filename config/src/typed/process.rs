@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Process,
-    Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
+    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
+    Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -93,6 +93,7 @@ record!(Edge {
     tls = "tls": or(Tls::default()),
     geo = "geo": or(Geo::default()),
     limits = "limits": or(Limits::default()),
+    origins = "origins": or(Origins::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
@@ -105,6 +106,7 @@ record!(Edge {
     tls: Tls::default(),
     geo: Geo::default(),
     limits: Limits::default(),
+    origins: Origins::default(),
 });
 
 record!(EdgeListen {
@@ -148,6 +150,7 @@ record!(Shield {
     cache = "cache": or(Memory::default()),
     disk = "disk": optional,
     memory_limit = "memory_limit": optional,
+    origins = "origins": or(Origins::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
@@ -157,7 +160,13 @@ record!(Shield {
     cache: Memory::default(),
     disk: None,
     memory_limit: None,
+    origins: Origins::default(),
 });
+
+record!(Origins {
+    allow = "allow": or(Vec::new()),
+    resolvers = "resolvers": or(Vec::new()),
+} else Self::default());
 
 record!(ShieldListen {
     tier = "tier": required("an address for edges, such as \"0.0.0.0:8402\""),

@@ -6,7 +6,7 @@ use crate::check::fault::quoted;
 use crate::site::{
     AnswerTtl, Breaker, Cache, Cookies, Ejection, ForwardedAs, Forwarding, Health, HttpVersion, Key, Match, Negative, Origin, OriginLimits,
     OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Site, between_bytes_timeout, check_fall,
-    check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one, yes,
+    check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one, tls_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -35,10 +35,13 @@ record!(Origin {
     host_header = "host_header": optional,
     server_name = "server_name": optional,
     verify_tls = "verify_tls": or(yes()),
+    ca = "ca": optional,
     http_version = "http_version": or(HttpVersion::default()),
     connect_timeout = "connect_timeout": or(connect_timeout()),
+    tls_timeout = "tls_timeout": or(tls_timeout()),
     first_byte_timeout = "first_byte_timeout": or(first_byte_timeout()),
     between_bytes_timeout = "between_bytes_timeout": or(between_bytes_timeout()),
+    total_timeout = "total_timeout": optional,
     limits = "limits": or(OriginLimits::default()),
     breaker = "breaker": or(Breaker::default()),
     retries = "retries": or(Retries::default()),
@@ -50,10 +53,13 @@ record!(Origin {
     host_header: None,
     server_name: None,
     verify_tls: yes(),
+    ca: None,
     http_version: HttpVersion::default(),
     connect_timeout: connect_timeout(),
+    tls_timeout: tls_timeout(),
     first_byte_timeout: first_byte_timeout(),
     between_bytes_timeout: between_bytes_timeout(),
+    total_timeout: None,
     limits: OriginLimits::default(),
     breaker: Breaker::default(),
     retries: Retries::default(),

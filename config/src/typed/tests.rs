@@ -81,6 +81,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Memory>(&mut process, "Memory");
     agrees::<Disk>(&mut process, "Disk");
     agrees::<Limits>(&mut process, "Limits");
+    agrees::<Origins>(&mut process, "Origins");
     agrees::<Proxied>(&mut process, "Proxied");
     agrees::<Geo>(&mut process, "Geo");
     agrees::<Tls>(&mut process, "Tls");
@@ -229,28 +230,40 @@ fn health() -> impl Strategy<Value = Health> {
 
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
-    let times = [period(), period(), period()];
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), version), times, guarding(), (servers(), of(health()))).prop_map(
-        |(urls, host_header, server_name, (verify_tls, http_version), times, (limits, breaker, retries, ejection), (servers, health))| {
-            let [connect_timeout, first_byte_timeout, between_bytes_timeout] = times;
-            Origin {
+    let times = ([period(), period(), period(), period()], of(period()));
+    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), of(text()), version), times, guarding(), (servers(), of(health())))
+        .prop_map(
+            |(
                 urls,
-                servers,
-                health,
                 host_header,
                 server_name,
-                verify_tls,
-                http_version,
-                connect_timeout,
-                first_byte_timeout,
-                between_bytes_timeout,
-                limits,
-                breaker,
-                retries,
-                ejection,
-            }
-        },
-    )
+                (verify_tls, ca, http_version),
+                times,
+                (limits, breaker, retries, ejection),
+                (servers, health),
+            )| {
+                let ([connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout], total_timeout) = times;
+                Origin {
+                    urls,
+                    servers,
+                    health,
+                    host_header,
+                    server_name,
+                    verify_tls,
+                    ca,
+                    http_version,
+                    connect_timeout,
+                    tls_timeout,
+                    first_byte_timeout,
+                    between_bytes_timeout,
+                    total_timeout,
+                    limits,
+                    breaker,
+                    retries,
+                    ejection,
+                }
+            },
+        )
 }
 
 fn pass() -> impl Strategy<Value = Pass> {
@@ -351,11 +364,14 @@ fn edge() -> impl Strategy<Value = Process> {
         second_hit_below: Size(second),
         second_hit_above: above,
     });
+    let origins = (vec(any::<std::net::IpAddr>(), 0..3), vec(any::<std::net::SocketAddrV4>(), 0..2)).prop_map(|(allow, resolvers)| {
+        Origins { allow: allow.into_iter().map(Into::into).collect(), resolvers: resolvers.into_iter().map(Into::into).collect() }
+    });
     let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
-    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, limits).prop_map(
-        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, limits)| {
+    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, (limits, origins)).prop_map(
+        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, (limits, origins))| {
             let data = data.into();
-            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits })
+            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits, origins })
         },
     )
 }

@@ -73,12 +73,16 @@ pub struct FetchError {
 pub enum FetchErrorKind {
     /// The name could not be resolved.
     Resolve,
+    /// No address that an origin may have: private, loopback or otherwise special ones need a word in the settings of the node.
+    AddressRefused,
     /// No connection.
     Connect,
     /// TLS failed.
     Tls,
     /// Nothing came in time.
     Timeout,
+    /// The answer as a whole took too long.
+    TooLong,
     /// What came was not HTTP, or not allowed.
     Protocol,
     /// The head of the answer could not be read.
@@ -127,9 +131,11 @@ impl FetchErrorKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Resolve => "resolve-failed",
+            Self::AddressRefused => "address-refused",
             Self::Connect => "connect-failed",
             Self::Tls => "tls-failed",
             Self::Timeout => "timeout",
+            Self::TooLong => "total-timeout",
             Self::Protocol => "protocol-error",
             Self::BadHead => "bad-head",
             Self::HeadTooLarge => "head-too-large",

@@ -4,6 +4,7 @@
 //! `tunnel` a WebSocket, along the upstreams that `tries` finds for both.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::Version;
 use http::header::{self, HeaderMap};
@@ -12,6 +13,7 @@ use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
+use crate::connect::{self, Race};
 use crate::head::Head;
 use crate::hygiene;
 use crate::origin::{self, Permit};
@@ -66,6 +68,8 @@ pub fn may_try_again(session: &Session, mut error: Box<Error>, is_reused: bool, 
 pub struct Way {
     targets: Vec<Target>,
     given_up: usize,
+    /// The race for the target in hand, from its beginning until its connection is asked for by its address.
+    race: Option<Arc<Race>>,
     /// Which requests it takes turns with, where there is a queue.
     turn: u64,
     /// Leave to ask the target in hand, of one that is guarded.
@@ -76,7 +80,7 @@ impl Way {
     /// The way of a request along `targets`, in order.
     #[must_use]
     pub fn new(targets: Vec<Target>, head: &Head) -> Self {
-        Self { targets, given_up: 0, turn: origin::turn(&head.authority, &head.path_and_query), permit: None }
+        Self { targets, given_up: 0, race: None, turn: origin::turn(&head.authority, &head.path_and_query), permit: None }
     }
 
     /// How many targets have been given up: the index of the one in hand.
@@ -88,6 +92,7 @@ impl Way {
     /// Goes on to the next target; whether there is one.
     pub fn give_up(&mut self) -> bool {
         self.given_up += 1;
+        self.race = None;
         self.given_up < self.targets.len()
     }
 
@@ -96,36 +101,41 @@ impl Way {
     /// # Errors
     /// When no target is left; of the last one.
     pub async fn peer(&mut self, client: &Client, watch: &Watch) -> pingora::Result<Box<HttpPeer>> {
-        let mut last = ErrorType::ConnectError;
+        let mut last = None;
         while let Some(target) = self.targets.get(self.given_up) {
             match self.reach(target, client).await {
-                Ok((address, permit)) => {
-                    let mut peer = target.peer(address, watch.http1_only());
+                Ok((addresses, permit)) => {
+                    let won = self.race.take().filter(|race| race.has_won());
+                    let race = won.unwrap_or_else(|| Race::new(target, &addresses, client.winners()));
+                    let mut peer = race.peer(target, watch.http1_only());
+                    self.race = Some(race);
                     watch.bound(&mut peer);
                     self.permit = permit.map(|permit| (self.given_up, permit)).or(self.permit.take());
                     return Ok(Box::new(peer));
                 }
                 Err(error) => {
                     tracing::warn!(error = error.detail, "upstream skipped");
-                    last = sound::name(error.kind).map_or(ErrorType::ConnectError, ErrorType::Custom);
+                    last = Some(error);
                 }
             }
             self.permit = None;
             self.given_up += 1;
         }
-        Error::e_explain(last, "no upstream can be asked").map_err(|error| error.into_up())
+        let none = || Error::explain(ErrorType::ConnectError, "no upstream can be asked").into_up();
+        Err(last.map_or_else(none, UpstreamError::into_error))
     }
 
-    /// An address of a target, and leave to ask it unless that is in hand.
-    async fn reach(&self, target: &Target, client: &Client) -> Result<(SocketAddr, Option<Permit>), UpstreamError> {
+    /// The addresses of a target, and leave to ask it unless that is in hand.
+    async fn reach(&self, target: &Target, client: &Client) -> Result<(Vec<SocketAddr>, Option<Permit>), UpstreamError> {
         let permit = match &target.guard {
             Some(guard) if !self.permit.as_ref().is_some_and(|(at, _)| *at == self.given_up) => Some(guard.enter(self.turn).await?),
             _ => None,
         };
         let addresses = client.addresses(target).await?;
-        let first = addresses.first().copied();
-        let none = || UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", target.label()));
-        first.map(|address| (address, permit)).ok_or_else(none)
+        if addresses.is_empty() {
+            return Err(UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", target.label())));
+        }
+        Ok((addresses, permit))
     }
 
     /// The final head of an answer has come. What may last for long counts among the requests of its server no further.
@@ -141,7 +151,12 @@ impl Way {
     /// What to tell Pingora of a peer that could not be connected to: to try again while a target is left.
     #[must_use]
     pub fn unreachable(&mut self, peer: &HttpPeer, mut error: Box<Error>) -> Box<Error> {
-        tracing::warn!(upstream = %peer._address, error = error.etype().as_str(), "upstream cannot be reached");
+        if connect::is_elsewhere(&error) {
+            error.set_retry(true);
+            return error;
+        }
+        let why = error.context.as_ref().map_or(error.etype().as_str(), |why| why.as_str());
+        tracing::warn!(upstream = %peer._address, error = why, "upstream cannot be reached");
         self.failed(UpstreamErrorKind::Connect);
         error.set_retry(self.give_up());
         error

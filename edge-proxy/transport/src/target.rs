@@ -12,6 +12,8 @@ use skerry_config::site::{HttpVersion, OriginServer, Site};
 
 use crate::origin::{Guard, Shared};
 
+use crate::trust::Trust;
+
 /// Idle connections to one upstream are closed after this time.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
@@ -47,6 +49,8 @@ pub struct TlsTo {
     pub server_name: String,
     /// Whether the certificate is verified.
     pub verify: bool,
+    /// The authorities that are trusted in place of the public ones.
+    pub trust: Option<Arc<Trust>>,
     /// Mutual TLS under the CDN's own CA, in place of the public ones.
     pub private: Option<Arc<Private>>,
 }
@@ -64,12 +68,16 @@ pub struct Private {
 /// Bounds on one exchange with a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// To connect, TLS included.
+    /// To connect, all addresses together.
     pub connect: Duration,
-    /// From the end of the request to the head of the answer.
+    /// For the TLS handshake.
+    pub tls: Duration,
+    /// From the end of the request to the end of the head of the answer.
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub between_bytes: Duration,
+    /// From the request to the end of the body, where there is a bound. A stream of events has its own.
+    pub total: Option<Duration>,
     /// Between two pieces of a stream of events.
     pub events_idle: Duration,
     /// A whole stream of events.
@@ -110,18 +118,24 @@ pub(crate) fn of_origin(site: &Site) -> Vec<(OriginServer, Target)> {
 fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
     let origin = &site.origin;
     let server: Server = written.url.parse().ok()?;
+    let trust = match &origin.ca {
+        Some(pem) => Some(Trust::of(pem)?),
+        None => None,
+    };
     let server_name = written.server_name.as_ref().or(origin.server_name.as_ref());
     let server_name = server_name.cloned().unwrap_or_else(|| server.host.clone());
     Some(Target {
         port: server.port,
-        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, private: None }),
+        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, private: None }),
         host: server.host,
         http_version: origin.http_version,
         host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).cloned(),
         times: Times {
             connect: origin.connect_timeout.0,
+            tls: origin.tls_timeout.0,
             first_byte: origin.first_byte_timeout.0,
             between_bytes: origin.between_bytes_timeout.0,
+            total: origin.total_timeout.map(|total| total.0),
             events_idle: site.pass.events_idle_timeout.0,
             events: site.pass.events_timeout.0,
         },
@@ -136,7 +150,7 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
     Target {
         host: address.ip().to_string(),
         port: address.port(),
-        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, private: Some(private) }),
+        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) }),
         http_version: HttpVersion::Auto,
         host_header: None,
         times,
@@ -162,14 +176,18 @@ impl Target {
         if let Some(tls) = &self.tls {
             peer.options.verify_cert = tls.verify;
             peer.options.verify_hostname = tls.verify;
+            if let Some(trust) = &tls.trust {
+                trust.tell(&mut peer);
+            }
             if let Some(private) = &tls.private {
                 peer.client_cert_key = Some(Arc::clone(&private.own));
                 peer.options.ca = Some(Arc::clone(&private.ca));
                 peer.group_key ^= private.group;
             }
         }
-        peer.options.connection_timeout = Some(self.times.connect);
-        peer.options.total_connection_timeout = Some(self.times.connect);
+        // Connections are made by `connect`, which keeps its time itself, so that this is for the handshake alone.
+        peer.options.connection_timeout = Some(self.times.tls);
+        peer.options.total_connection_timeout = None;
         peer.options.read_timeout = Some(self.times.first_byte.max(self.times.between_bytes));
         peer.options.write_timeout = Some(self.times.between_bytes);
         peer.options.idle_timeout = Some(IDLE_TIME_MAX);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
+use skerry_config::process::Origins;
 use skerry_config::site::HttpVersion;
 use skerry_transport::interim::INTERIM_MAX;
 use skerry_transport::target::{Target, Times};
@@ -12,6 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const TIME: Duration = Duration::from_secs(10);
+
+/// The tests' own servers are on loopback.
+fn origins() -> Origins {
+    Origins { allow: vec!["127.0.0.0/8".parse().unwrap()], resolvers: Vec::new() }
+}
 
 /// The head of one answer, or why there is none.
 async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
@@ -25,8 +31,12 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
-    let times = Times { connect: TIME, first_byte: TIME, between_bytes: TIME, events_idle: TIME, events: TIME };
-    let target = Target {
+    Client::new(&origins()).request(&[target(port)], &request()).await
+}
+
+fn target(port: u16) -> Target {
+    let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
+    Target {
         host: "127.0.0.1".to_owned(),
         port,
         tls: None,
@@ -35,15 +45,17 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
         times,
         guard: None,
         site: None,
-    };
-    let request = Outgoing {
+    }
+}
+
+fn request() -> Outgoing {
+    Outgoing {
         method: Method::GET,
         path_and_query: "/".to_owned(),
         authority: "shop.test".to_owned(),
         headers: HeaderMap::new(),
         early: None,
-    };
-    Client::new().request(&[target], &request).await
+    }
 }
 
 async fn status_of(answer: &str) -> Result<u16, UpstreamError> {
@@ -76,4 +88,18 @@ async fn a_status_of_no_class_is_no_answer() {
     assert_eq!(status_of("HTTP/1.1 299 Fine\r\ncontent-length: 0\r\n\r\n").await.unwrap(), 299);
     let error = status_of("HTTP/1.1 999 Odd\r\ncontent-length: 0\r\n\r\n").await.unwrap_err();
     assert_eq!(error.kind, UpstreamErrorKind::BadHead, "{error}");
+}
+
+#[tokio::test]
+async fn an_origin_is_not_connected_to_where_it_may_not_be() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let refusing = Client::new(&Origins::default());
+    for host in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost"] {
+        let target = Target { host: host.to_owned(), ..target(port) };
+        let error = refusing.request(std::slice::from_ref(&target), &request()).await.err().unwrap();
+        assert_eq!(error.kind, UpstreamErrorKind::AddressRefused, "{host}: {error}");
+        assert!(error.detail.contains("which is loopback; a node connects there only with [origins] allow = ["), "{error}");
+    }
+    assert!(tokio::time::timeout(Duration::from_millis(1), listener.accept()).await.is_err(), "somebody connected");
 }

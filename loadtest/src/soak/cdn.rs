@@ -115,6 +115,7 @@ fn edge_settings(data: &str, control: &str, join: &str, given: Given) -> String 
          [cache]\nmemory = \"1GiB\"\nobject_max = \"256MiB\"\nfilling_max = \"1GiB\"\n\
          [disk]\npath = \"{data}/disk\"\nsize = \"{disk_size}B\"\n\
          [tls.issuer]\ncert = \"{data}/ca.pem\"\nkey = \"{data}/ca.key\"\n\
-         [limits]\nconnections_per_address = 16384\nnew_connections_per_second = 16384\n"
+         [limits]\nconnections_per_address = 16384\nnew_connections_per_second = 16384\n\
+         [origins]\nallow = [\"127.0.0.0/8\"]\n"
     )
 }

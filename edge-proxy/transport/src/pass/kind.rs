@@ -63,7 +63,7 @@ impl Kind {
 
     pub(crate) fn bounds(self, site: &site::Site) -> Bounds {
         let (origin, pass) = (&site.origin, &site.pass);
-        let first_byte = origin.connect_timeout.0 + origin.first_byte_timeout.0;
+        let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0;
         match self {
             Self::Request => Bounds {
                 idle: pass.request_idle_timeout.0,

@@ -1,9 +1,12 @@
 //! Why upstream gave no (whole) answer.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::connect::CONNECT;
 use crate::sound;
 use crate::target::Target;
 
@@ -24,12 +27,16 @@ pub struct UpstreamError {
 pub enum UpstreamErrorKind {
     /// The name could not be resolved.
     Resolve,
+    /// No address that an origin may have.
+    AddressRefused,
     /// No connection.
     Connect,
     /// TLS failed.
     Tls,
     /// Nothing came in time.
     Timeout,
+    /// The answer as a whole took too long.
+    TooLong,
     /// What came was not HTTP.
     Protocol,
     /// The head of the answer could not be read.
@@ -58,33 +65,75 @@ pub enum UpstreamErrorKind {
     BreakerOpen,
 }
 
+/// Names in Pingora's error type, for what neither it nor what is refused in an answer has one.
+const RESOLVE: &str = "resolve-failed";
+const ADDRESS_REFUSED: &str = "address-refused";
+pub(super) const TOO_LONG: &str = "total-timeout";
+
 impl UpstreamError {
     /// One after which nobody knows when to ask again.
     pub(crate) fn new(kind: UpstreamErrorKind, detail: String) -> Self {
         Self { kind, detail, retry_after: None }
     }
+
+    /// The same for Pingora, of a target that is not asked.
+    pub(crate) fn into_error(self) -> Box<Error> {
+        let name = match self.kind {
+            UpstreamErrorKind::Resolve => ErrorType::Custom(RESOLVE),
+            UpstreamErrorKind::AddressRefused => ErrorType::Custom(ADDRESS_REFUSED),
+            kind => sound::name(kind).map_or(ErrorType::ConnectError, ErrorType::Custom),
+        };
+        Error::explain(name, self.detail).into_up()
+    }
 }
 
-pub(super) fn connect_failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+pub(super) fn address_refused(target: &Target, ip: IpAddr, what: &str) -> UpstreamError {
+    let prefix = IpNet::from(ip.to_canonical());
+    let detail = format!(
+        "{} leads to {ip}, which is {what}; a node connects there only with [origins] allow = [\"{prefix}\"] in its settings",
+        target.label()
+    );
+    UpstreamError::new(UpstreamErrorKind::AddressRefused, detail)
+}
+
+pub(super) fn connect_failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
     let kind = match UpstreamErrorKind::of(error) {
         UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
         _ => UpstreamErrorKind::Connect,
     };
-    UpstreamError::new(kind, format!("{} at {address} cannot be reached: {}", target.label(), error.etype().as_str()))
+    let detail = match (kind, &error.context) {
+        // It names the addresses that were tried.
+        (UpstreamErrorKind::Connect, Some(why)) => format!("{} cannot be reached: {}", target.label(), why.as_str()),
+        _ => format!("{} at {} cannot be reached: {}", target.label(), peer._address, of_handshake(target, error)),
+    };
+    UpstreamError::new(kind, detail)
 }
 
-pub(super) fn failure(target: &Target, address: SocketAddr, error: &Error) -> UpstreamError {
+pub(super) fn failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
     let kind = UpstreamErrorKind::of(error);
-    UpstreamError::new(kind, format!("{} at {address} gave no answer: {}", target.label(), error.etype().as_str()))
+    let why = error.context.as_ref().filter(|_| matches!(kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong));
+    let why = why.map_or(error.etype().as_str(), |why| why.as_str());
+    UpstreamError::new(kind, format!("{} at {} gave no answer: {why}", target.label(), peer._address))
+}
+
+/// What was wrong with a handshake.
+fn of_handshake(target: &Target, error: &Error) -> String {
+    if *error.etype() == ErrorType::ConnectTimedout {
+        return format!("the TLS handshake was not done in {:?}", target.times.tls);
+    }
+    // The cause beside it is only the address that was connected from.
+    error.context.as_ref().map_or(error.etype().as_str(), |why| why.as_str()).to_owned()
 }
 
 impl UpstreamErrorKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Resolve,
+        Self::AddressRefused,
         Self::Connect,
         Self::Tls,
         Self::Timeout,
+        Self::TooLong,
         Self::Protocol,
         Self::BadHead,
         Self::HeadTooLarge,
@@ -110,10 +159,12 @@ impl UpstreamErrorKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Resolve => "resolve-failed",
+            Self::Resolve => RESOLVE,
+            Self::AddressRefused => ADDRESS_REFUSED,
             Self::Connect => "connect-failed",
             Self::Tls => "tls-failed",
             Self::Timeout => "timeout",
+            Self::TooLong => TOO_LONG,
             Self::Protocol => "protocol-error",
             Self::BadHead => "bad-head",
             Self::HeadTooLarge => "head-too-large",
@@ -133,12 +184,17 @@ impl UpstreamErrorKind {
     /// Whether nothing was sent.
     #[must_use]
     pub fn is_unreachable(self) -> bool {
-        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::QueueFull | Self::QueueTime | Self::BreakerOpen)
+        self.is_unconnected() || matches!(self, Self::QueueFull | Self::QueueTime | Self::BreakerOpen)
+    }
+
+    /// Whether there was no connection.
+    fn is_unconnected(self) -> bool {
+        matches!(self, Self::Resolve | Self::AddressRefused | Self::Connect | Self::Tls)
     }
 
     /// Whether it says something about the server as a whole, rather than about one answer of it or about this node.
     pub(crate) fn is_of_server(self) -> bool {
-        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::Timeout | Self::Protocol | Self::Cut)
+        matches!(self, Self::Resolve | Self::Connect | Self::Tls | Self::Timeout | Self::TooLong | Self::Protocol | Self::Cut)
     }
 
     /// What an error of Pingora's stands for. Its kinds of error are few, so that some are told apart by what it says of them.
@@ -148,13 +204,18 @@ impl UpstreamErrorKind {
             InvalidHTTPHeader, ReadTimedout, SocketError, TLSHandshakeFailure, TLSHandshakeTimedout, WriteTimedout,
         };
         match error.etype() {
-            BindError | ConnectError | ConnectNoRoute | ConnectRefused | ConnectTimedout | SocketError => Self::Connect,
-            InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => Self::Tls,
+            BindError | ConnectError | ConnectNoRoute | ConnectRefused | SocketError => Self::Connect,
+            // Of a handshake: what is before it has its own name.
+            ConnectTimedout | InvalidCert | TLSHandshakeFailure | TLSHandshakeTimedout => Self::Tls,
             ReadTimedout | WriteTimedout => Self::Timeout,
             InvalidHTTPHeader => Self::of_head(error),
             H1Error | H2Error | InvalidH2 => Self::Protocol,
             // Pingora's names for what is wrong with chunks, then our own.
             Custom("InvalidChunk" | "InvalidTrailerEnd") => Self::BadChunk,
+            Custom(CONNECT) => Self::Connect,
+            Custom(TOO_LONG) => Self::TooLong,
+            Custom(RESOLVE) => Self::Resolve,
+            Custom(ADDRESS_REFUSED) => Self::AddressRefused,
             Custom(own) => sound::named(own).unwrap_or(Self::Cut),
             _ => Self::Cut,
         }
@@ -212,6 +273,7 @@ mod tests {
     #[test]
     fn whose_fault_a_broken_pass_is() {
         let upstream = PassFailure::Upstream;
+        let of = |kind| UpstreamError::new(kind, String::new()).into_error();
         for (error, failure) in [
             (Error::new_down(ErrorType::ConnectionClosed), PassFailure::ClientGone),
             (Error::new_down(ErrorType::InvalidHTTPHeader), PassFailure::ClientWrong),
@@ -220,6 +282,9 @@ mod tests {
             (Error::new_up(ErrorType::ReadTimedout), upstream(UpstreamErrorKind::Timeout)),
             (Error::new_up(ErrorType::InvalidCert), upstream(UpstreamErrorKind::Tls)),
             (Error::new_up(ErrorType::InvalidHTTPHeader), upstream(UpstreamErrorKind::BadHead)),
+            (of(UpstreamErrorKind::Resolve), upstream(UpstreamErrorKind::Resolve)),
+            (of(UpstreamErrorKind::AddressRefused), upstream(UpstreamErrorKind::AddressRefused)),
+            (of(UpstreamErrorKind::QueueFull), upstream(UpstreamErrorKind::QueueFull)),
             (Error::new(ErrorType::HTTPStatus(413)), PassFailure::ClientWrong),
         ] {
             assert_eq!(PassFailure::of(&error), failure, "{error}");

@@ -29,7 +29,7 @@ impl Trip {
         let fetched = match self.fetch(self.bytes_request(start, Some(end), etag)).await {
             Ok(fetched) => fetched,
             // Who had no answer in all that time will have none for the whole either.
-            Err(error) if error.kind == FetchErrorKind::Timeout => return Err(error),
+            Err(error) if matches!(error.kind, FetchErrorKind::Timeout | FetchErrorKind::TooLong) => return Err(error),
             Err(_) => return Ok(None),
         };
         // None of these is an answer to who asks for the whole; 304 and 412 answer conditions that were not sent.

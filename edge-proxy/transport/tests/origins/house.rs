@@ -1,0 +1,35 @@
+//! Requests to origins, and origins that say exactly what a test wants.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use skerry_config::process::Origins;
+use skerry_config::site::HttpVersion;
+use skerry_transport::target::{Target, Times};
+use skerry_transport::upstream::Outgoing;
+
+/// More than anything here takes.
+pub(crate) const TIME: Duration = Duration::from_secs(10);
+
+/// The tests' own servers are on loopback; names are asked for at `resolvers`.
+pub(crate) fn origins(resolvers: &[SocketAddr]) -> Origins {
+    Origins { allow: vec!["127.0.0.0/8".parse().unwrap()], resolvers: resolvers.to_vec() }
+}
+
+/// A target in cleartext.
+pub(crate) fn target(host: &str, port: u16) -> Target {
+    let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
+    Target { host: host.to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times }
+}
+
+/// A request for `/`.
+pub(crate) fn request() -> Outgoing {
+    Outgoing {
+        method: Method::GET,
+        path_and_query: "/".to_owned(),
+        authority: "shop.test".to_owned(),
+        headers: HeaderMap::new(),
+        early: None,
+    }
+}

@@ -1,0 +1,117 @@
+//! Origins over TLS whose certificates come from authorities of their own.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use skerry_transport::target::{Target, TlsTo};
+use skerry_transport::trust::Trust;
+use skerry_transport::upstream::{Client, UpstreamError, UpstreamErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::house::{origins, request, target};
+
+const NAME: &str = "origin.test";
+
+/// An authority, and its certificate as a site has it.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// An origin with a certificate of this authority, changed as a test wants it. Its port.
+    async fn origin(&self, change: impl FnOnce(&mut CertificateParams)) -> u16 {
+        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut asked = Vec::new();
+                while !asked.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => asked.push(byte),
+                        Err(_) => break,
+                    }
+                }
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        });
+        port
+    }
+}
+
+fn secured(port: u16, name: &str, ca: Option<&str>) -> Target {
+    let trust = ca.map(|pem| Trust::of(pem).unwrap());
+    Target { tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust, private: None }), ..target("127.0.0.1", port) }
+}
+
+async fn ask(client: &Arc<Client>, target: Target) -> Result<u16, UpstreamError> {
+    client.request(&[target], &request()).await.map(|incoming| incoming.status.as_u16())
+}
+
+async fn refused(target: Target) -> String {
+    let error = ask(&Client::new(&origins(&[])), target).await.unwrap_err();
+    assert_eq!(error.kind, UpstreamErrorKind::Tls, "{error}");
+    error.detail
+}
+
+#[tokio::test]
+async fn an_authority_of_its_own_vouches_for_an_origin_and_no_other_one_does() {
+    let (own, other) = (Authority::new("own"), Authority::new("other"));
+    let port = own.origin(|_| {}).await;
+    let client = Client::new(&origins(&[]));
+    assert_eq!(ask(&client, secured(port, NAME, Some(&own.pem))).await, Ok(200));
+    let both = format!("{}{}", other.pem, own.pem);
+    assert_eq!(ask(&client, secured(port, NAME, Some(&both))).await, Ok(200), "one of several is enough");
+    for ca in [Some(other.pem.as_str()), None] {
+        // By the same client, whose pool has connections that others were vouched for.
+        let error = ask(&client, secured(port, NAME, ca)).await.unwrap_err();
+        assert_eq!(error.kind, UpstreamErrorKind::Tls, "{error}");
+        assert!(error.detail.contains("UnknownIssuer"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_a_sentence() {
+    let own = Authority::new("own");
+    let port = own.origin(|_| {}).await;
+    let says = refused(secured(port, "elsewhere.test", Some(&own.pem))).await;
+    assert!(says.contains("not valid for name") && says.contains("elsewhere.test"), "{says}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_over_is_a_sentence() {
+    let own = Authority::new("own");
+    let port = own.origin(|params| params.not_after = date_time_ymd(2020, 1, 1)).await;
+    let says = refused(secured(port, NAME, Some(&own.pem))).await;
+    assert!(says.contains("expired"), "{says}");
+}
+
+#[test]
+fn what_is_no_authority_is_none() {
+    for pem in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(Trust::of(pem).is_none(), "{pem:?}");
+    }
+}
