@@ -19,7 +19,7 @@ const TWO: &str = "urls = [\"http://192.0.2.1\", \"http://192.0.2.2\"]";
 
 #[tokio::test]
 async fn a_server_that_stays_keeps_what_is_known_of_it_and_one_that_goes_does_not() {
-    let client = Client::new();
+    let client = Client::new(&skerry_config::process::Origins::default());
     let origins = client.origins();
     let (shop, news) = (site("shop", TWO), site("news", TWO));
     client.configure(&snapshot(vec![shop.clone(), news.clone()]));
@@ -77,7 +77,7 @@ async fn a_server_is_left_alone_when_it_says_so() {
         (503, "Fri, 31 Dec 2100 23:59:59 GMT", false, 1, Some(60)),
         (503, "soon", false, 3, None),
     ] {
-        let (client, shop) = (Client::new(), site("shop", "urls = [\"http://192.0.2.1\"]"));
+        let (client, shop) = (Client::new(&skerry_config::process::Origins::default()), site("shop", "urls = [\"http://192.0.2.1\"]"));
         let origins = client.origins();
         client.configure(&snapshot(vec![shop.clone()]));
         for _ in 0..times {
@@ -93,7 +93,7 @@ async fn a_server_is_left_alone_when_it_says_so() {
 async fn a_server_that_fails_goes_behind_the_others_and_half_of_them_stay() {
     let four = (1..5).map(|number| format!("\"http://192.0.2.{number}\"")).collect::<Vec<_>>().join(", ");
     let shop = site("shop", &format!("urls = [{four}]\nejection = {{ errors = 2 }}"));
-    let client = Client::new();
+    let client = Client::new(&skerry_config::process::Origins::default());
     let origins = client.origins();
     client.configure(&snapshot(vec![shop.clone()]));
     let order = || origins.targets(&shop).iter().map(|target| target.host[8..].to_owned()).collect::<Vec<_>>().concat();
@@ -109,7 +109,7 @@ async fn a_server_that_fails_goes_behind_the_others_and_half_of_them_stay() {
 #[tokio::test]
 async fn what_is_repeated_is_counted_against_the_site() {
     let shop = site("shop", "urls = [\"http://192.0.2.1\"]\nretries = { percent = 50, floor = 0 }");
-    let client = Client::new();
+    let client = Client::new(&skerry_config::process::Origins::default());
     let origins = client.origins();
     client.configure(&snapshot(vec![shop.clone()]));
     assert!(!origins.may_repeat(&shop));
@@ -124,7 +124,7 @@ async fn servers_of_a_group_take_turns_by_weight_and_the_next_group_waits() {
     let servers =
         "servers = [{ url = \"http://192.0.2.1\", group = 1 }, { url = \"http://192.0.2.2\", weight = 3 }, { url = \"http://192.0.2.3\" }]";
     let shop = site("shop", &format!("{servers}\nejection = {{ errors = 1 }}"));
-    let client = Client::new();
+    let client = Client::new(&skerry_config::process::Origins::default());
     client.configure(&snapshot(vec![shop.clone()]));
     let order = || client.origins().targets(&shop).iter().map(|target| target.host[8..].to_owned()).collect::<Vec<_>>().concat();
     let first: String = (0..8).map(|_| order().remove(0)).collect();
@@ -139,7 +139,7 @@ async fn servers_of_a_group_take_turns_by_weight_and_the_next_group_waits() {
 #[tokio::test]
 async fn a_shield_that_cannot_be_reached_is_left_alone_and_its_answers_say_nothing_of_it() {
     let shield = Shield { name: "shield-1".to_owned(), region: "r".to_owned(), address: "192.0.2.9:1".parse().unwrap() };
-    let client = Client::new();
+    let client = Client::new(&skerry_config::process::Origins::default());
     client.configure(&Snapshot::build(Document { version: 1, sites: Vec::new(), shields: vec![shield] }).unwrap());
     let guard = client.origins().shield("shield-1").unwrap();
     for _ in 0..10 {
