@@ -10,8 +10,9 @@ use crate::request::Request;
 /// behind what has come of a body waits for it. Resources that are not longer are fetched whole once a range of them is known.
 const NEAR_BYTES: u64 = 1 << 20;
 
-/// For a request that the store does not answer.
-pub(super) fn of(request: &Request, found: &Found) -> Scope {
+/// For a request that the store does not answer. Where what is large comes in slices of so many bytes, a range is asked for with the whole of its
+/// first and its last slice, unless parts are stored as they were asked for.
+pub(super) fn of(request: &Request, found: &Found, slice_bytes: Option<u64>) -> Scope {
     if request.head_only {
         return Scope::Head;
     }
@@ -23,7 +24,18 @@ pub(super) fn of(request: &Request, found: &Found) -> Scope {
     match wanted(&request.headers) {
         None => Scope::Whole,
         Some(Wanted::From { first, last: None }) if first <= NEAR_BYTES => Scope::Whole,
-        Some(wanted) => Scope::Range(wanted),
+        Some(wanted) => Scope::Range(slice_bytes.filter(|_| found.parts.is_none()).map_or(wanted, |bytes| in_slices(wanted, bytes))),
+    }
+}
+
+/// The slices of so many bytes that a range touches; the range itself where it counts from an end that nobody knows.
+fn in_slices(wanted: Wanted, bytes: u64) -> Wanted {
+    match wanted {
+        Wanted::From { first, last } => {
+            let last = last.map(|last| (last - last % bytes).saturating_add(bytes - 1));
+            Wanted::From { first: first - first % bytes, last }
+        }
+        Wanted::Suffix(_) => wanted,
     }
 }
 
