@@ -37,6 +37,7 @@ mod reference;
 mod sample;
 mod scripted;
 mod semantics;
+mod slices;
 mod stale;
 mod streamed;
 mod tiers;

@@ -247,7 +247,7 @@ impl Exchange {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
             }
-            let scope = scope::of(&asked.request, &found, self.slice_bytes(&found.key));
+            let scope = scope::of(&asked.request, &found, self.slicing(&found.key));
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
             let joined = if alone {
                 Joined::Leader(self.flights.alone(self.flight(&asked, &found)))

@@ -96,7 +96,8 @@ impl Trip {
 
     /// Asks upstream, validating what is stored or completing the parts of it.
     async fn ask(&self) -> Result<Heard, FetchError> {
-        if let Some(parts) = self.parts.as_ref().filter(|_| self.scope == Scope::Whole)
+        let is_large = |parts: &Arc<Parts>| self.exchange.slicing(&self.key).is_some_and(|slicing| slicing.takes(parts.head()));
+        if let Some(parts) = self.parts.as_ref().filter(|parts| self.scope == Scope::Whole && !is_large(parts))
             && let Some(fetched) = self.complete(parts).await?
         {
             return Ok(Heard::New(fetched));

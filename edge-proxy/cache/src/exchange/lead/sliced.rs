@@ -13,6 +13,7 @@ use crate::cacheable::Kept;
 use crate::conditional::strong_etag;
 use crate::disk::State;
 use crate::exchange::Exchange;
+use crate::exchange::scope::Slicing;
 use crate::fetch::Body;
 use crate::flight::Scope;
 use crate::key::Key;
@@ -39,11 +40,10 @@ pub(super) struct Sliced {
 }
 
 impl Exchange {
-    /// The size of the slices in which what is under a key may be fetched, in bytes; none where there is no disk for them, or upstream is known to
-    /// send it whole only.
-    pub(in crate::exchange) fn slice_bytes(&self, key: &Key) -> Option<u64> {
+    /// How what is under a key comes in slices, if it is large; none where there is no disk for them, or upstream is known to send it whole only.
+    pub(in crate::exchange) fn slicing(&self, key: &Key) -> Option<Slicing> {
         let disk = self.slicing_disk()?;
-        (!self.ranges.is_whole_only(key)).then(|| disk.inline_max())
+        (!self.ranges.is_whole_only(key)).then(|| Slicing { slice_bytes: disk.inline_max(), above: disk.resident_max() })
     }
 
     fn slicing_disk(&self) -> Option<&Arc<Disk>> {
@@ -75,7 +75,7 @@ impl Trip {
         key: &Key,
     ) -> Option<Sliced> {
         let exchange = Arc::clone(&self.exchange);
-        let slice_bytes = exchange.slice_bytes(key)?;
+        let Slicing { slice_bytes, above } = exchange.slicing(key)?;
         let disk = exchange.slicing_disk()?;
         strong_etag(headers)?;
         let (length, number) = match kept.part {
@@ -88,9 +88,7 @@ impl Trip {
         };
         let is_told = kept.part.is_some() || (status == StatusCode::OK && accepts_ranges(headers));
         let object_max = exchange.object_max().min(self.policy.object_max.unwrap_or(u64::MAX));
-        // What parts there are of it are used first.
-        let is_apart = self.scope == Scope::Head || self.parts.is_some();
-        if is_apart || !is_told || length <= disk.resident_max() || length > object_max || u32::try_from(length / slice_bytes).is_err() {
+        if self.scope == Scope::Head || !is_told || length <= above || length > object_max || u32::try_from(length / slice_bytes).is_err() {
             return None;
         }
         self.kept_off = self.kept_off || !disk.admits(key, length);

@@ -177,7 +177,7 @@ async fn a_range_of_what_is_not_stored_fetches_the_slices_that_it_touches() {
 
 #[tokio::test]
 async fn what_turns_out_small_or_without_strong_tag_is_kept_as_it_came() {
-    for (bytes, etag) in [(100 * KIB, "\"1\""), (4 * MIB, "W/\"1\"")] {
+    for (bytes, etag) in [(2 * MIB, "\"1\""), (4 * MIB, "W/\"1\"")] {
         let upstream = Upstream::new(move |_, call| {
             let mut reply = reply(call, 1, bytes);
             for (name, value) in &mut reply.headers {
@@ -187,15 +187,15 @@ async fn what_turns_out_small_or_without_strong_tag_is_kept_as_it_came() {
             }
             reply
         });
-        let lasting = Lasting::new(&upstream).await;
+        let lasting = Lasting::with(&upstream, policy(), |settings| settings.resident_max = 3 * MIB).await;
         let ask = async |first: usize, last: usize| {
             let range = format!("bytes={first}-{last}");
             let (status, _, got) = lasting.house.ask(get_with("/large", &[("range", &range)]), START).await;
             assert_eq!((status, got), (206, body(1, bytes).slice(first..=last)), "{range}");
         };
-        ask(70_000, 70_099).await;
-        ask(60_000, 80_000).await;
-        ask(70_000, 70_099).await;
+        ask(1_500_000, 1_500_099).await;
+        ask(1_490_000, 1_510_000).await;
+        ask(1_500_000, 1_500_099).await;
         assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, bytes));
         assert_eq!(sliced(&lasting).0, 0);
     }
@@ -210,7 +210,7 @@ async fn another_version_upstream_starts_over_before_the_first_byte_and_cuts_aft
     };
     let lasting = Lasting::new(&upstream).await;
     let range = |range: &'static str| get_with("/large", &[("range", range)]);
-    assert_eq!(lasting.house.ask(range("bytes=100000-100099"), START).await.2, body(1, 4 * MIB).slice(100_000..100_100));
+    assert_eq!(lasting.house.ask(range("bytes=2000000-2000099"), START).await.2, body(1, 4 * MIB).slice(2_000_000..2_000_100));
     let mut early = lasting.house.run(get("/large"), START).await.unwrap();
     let mut first = early.body.chunk().await.unwrap().unwrap().to_vec();
     lasting.settled().await;
@@ -308,7 +308,7 @@ async fn an_origin_that_is_away_for_a_time_costs_nothing_that_came() {
         })
     };
     let lasting = Lasting::new(&upstream).await;
-    let range = || get_with("/large", &[("range", "bytes=100000-100099")]);
+    let range = || get_with("/large", &[("range", "bytes=2000000-2000099")]);
     assert_eq!(lasting.house.ask(range(), START).await.0, 206);
     lasting.settled().await;
     for how in [1, 2] {
@@ -316,24 +316,24 @@ async fn an_origin_that_is_away_for_a_time_costs_nothing_that_came() {
         let before = upstream.calls();
         let failed = lasting.house.run(get("/large"), START).await.err().unwrap();
         assert_eq!(failed.error.kind, if how == 1 { FetchErrorKind::Connect } else { FetchErrorKind::Cut });
-        assert_eq!(upstream.calls() - before, 4, "asked for again three times");
-        assert_eq!(lasting.house.ask(range(), START).await.2, body(1, 4 * MIB).slice(100_000..100_100));
+        assert_eq!(upstream.calls() - before, 8, "two slices are asked for again three times");
+        assert_eq!(lasting.house.ask(range(), START).await.2, body(1, 4 * MIB).slice(2_000_000..2_000_100));
     }
     away.store(0, Ordering::SeqCst);
     assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, 4 * MIB));
-    assert_eq!(asked(&upstream).iter().filter(|slice| **slice == 1).count(), 1);
+    assert_eq!(asked(&upstream).iter().filter(|slice| **slice == 30).count(), 1);
 }
 
 #[tokio::test]
 async fn what_came_is_there_after_a_restart_and_the_rest_comes_when_it_is_wanted() {
     let upstream = large(4 * MIB);
     let mut lasting = Lasting::new(&upstream).await;
-    lasting.house.ask(get_with("/large", &[("range", "bytes=100000-300000")]), START).await;
+    lasting.house.ask(get_with("/large", &[("range", "bytes=2000000-2200000")]), START).await;
     lasting.settled().await;
     lasting.restart().await;
     let before = upstream.calls();
-    let (_, told, bytes) = lasting.house.ask(get_with("/large", &[("range", "bytes=150000-250000")]), START).await;
-    assert_eq!((told.as_str(), bytes), ("c; hit; ttl=600", body(1, 4 * MIB).slice(150_000..=250_000)));
+    let (_, told, bytes) = lasting.house.ask(get_with("/large", &[("range", "bytes=2050000-2150000")]), START).await;
+    assert_eq!((told.as_str(), bytes), ("c; hit; ttl=600", body(1, 4 * MIB).slice(2_050_000..=2_150_000)));
     assert_eq!(upstream.calls(), before);
     assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, 4 * MIB));
     assert_eq!(upstream.calls(), 64);
@@ -373,4 +373,18 @@ async fn a_range_of_what_may_not_be_stored_is_the_one_that_was_asked_for() {
         assert_eq!(read(answer).await.unwrap(), body(1, 4 * MIB).slice(3_000_000..3_000_100));
         assert_eq!(upstream.calls(), calls, "it is remembered");
     }
+}
+
+#[tokio::test]
+async fn a_few_bytes_of_the_beginning_are_asked_for_alone_and_keep_nothing_from_coming_in_slices() {
+    let upstream = large(4 * MIB);
+    let lasting = Lasting::new(&upstream).await;
+    let range = |range: &'static str| get_with("/large", &[("range", range)]);
+    assert_eq!(lasting.house.ask(range("bytes=0-1"), START).await.2, body(1, 4 * MIB).slice(0..2));
+    assert_eq!((range_of(&upstream.call(0)), sliced(&lasting).0), (Some((0, 1)), 0));
+    lasting.house.settled().await;
+    assert_eq!(lasting.house.ask(range("bytes=200000-200099"), START).await.2, body(1, 4 * MIB).slice(200_000..200_100));
+    assert_eq!((range_of(&upstream.call(1)), sliced(&lasting).0), (Some((3 * SLICE, 4 * SLICE - 1)), 1));
+    assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, 4 * MIB));
+    assert_eq!(upstream.calls(), 65);
 }
