@@ -79,13 +79,13 @@ impl Mend for Mender {
         let bytes = format!("bytes {start}-{}", end - 1);
         if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
             let detail = format!("status {} where {bytes} were asked for", status.as_u16());
-            return Err(Missed::Failed(FetchError { kind: FetchErrorKind::Cut, detail }));
+            return Err(Missed::Failed(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None }));
         }
         let is_same = strong_etag(&fetched.headers) == Some(&self.etag);
         if is_same && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             self.ranges.refused(&self.key, &self.template.authority);
         }
         let detail = format!("{bytes} of what was sent already are gone");
-        Err(Missed::Gone(FetchError { kind: FetchErrorKind::Cut, detail }))
+        Err(Missed::Gone(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None }))
     }
 }
