@@ -99,7 +99,8 @@ async fn measure(settings: &Settings, job: &Job, cores: Cores) -> Result<Measure
     Ok(Measure { plan: name.clone(), what: plan.what.clone(), load: plan.load_words(), asked, sides, notes, bounds: plan.bounds.clone() })
 }
 
-/// A round of each side that can be asked so, again and again.
+/// A round of each side that can be asked so, again and again. What comes before the first is not counted: a process grows into its load, which costs
+/// it more than to be there.
 async fn in_turn(house: &House, folder: &Path, plan: &Plan, cores: Cores) -> Result<Vec<Side>, String> {
     let _held = cores.generator.map(|core| affinity::pin(&[std::process::id()], core)).transpose()?;
     let side = |server: &Server| Side { name: server.name.clone(), rounds: Vec::new(), absent: absent(plan, server), failed: None };
@@ -107,14 +108,16 @@ async fn in_turn(house: &House, folder: &Path, plan: &Plan, cores: Cores) -> Res
     if let Some(why) = sides.iter().find(|side| side.name == OURS).and_then(Side::missing) {
         return Err(format!("{OURS} {why}"));
     }
-    for number in 1..=u64::from(plan.rounds) {
+    for number in 0..=u64::from(plan.rounds) {
+        let called = if number == 0 { "warm-up".to_owned() } else { format!("round {number}") };
         for (server, side) in house.servers.iter().zip(&mut sides).filter(|(_, side)| side.missing().is_none()) {
             match round(house, folder, plan, server, number).await {
+                Ok(_) if number == 0 => {}
                 Ok(round) => side.rounds.push(round),
-                Err(why) if server.name == OURS => return Err(format!("{}, round {number}: {why}", server.name)),
+                Err(why) if server.name == OURS => return Err(format!("{}, {called}: {why}", server.name)),
                 // What it did in the rounds before is no measure of a server that answers wrongly or too late.
                 Err(why) => {
-                    side.failed = Some(format!("round {number}: {why}"));
+                    side.failed = Some(format!("{called}: {why}"));
                     side.rounds.clear();
                 }
             }

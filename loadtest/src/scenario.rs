@@ -55,7 +55,7 @@ pub(crate) struct Context<'a> {
     pub(crate) server: &'a Server,
     pub(crate) clients: &'a [Client],
     pub(crate) origin: &'a Origin,
-    /// Which round, from 1.
+    /// Which round, from 1; 0 is the one that is not counted.
     pub(crate) number: u64,
 }
 

@@ -245,7 +245,7 @@ mod tests {
     fn the_one_address_of_all_clients_may_have_every_connection() {
         let data = Data::open(None).unwrap();
         let ports = Ports::fixed(8000, 1, 1);
-        let Process::Edge(edge) = edge_settings(&data, &ports, &edges(&data, &ports)[0], None) else { panic!("settings of an edge") };
+        let Process::Edge(edge) = edge_settings(&data, &ports, &edges(&data, &ports)[0], None, &[]) else { panic!("settings of an edge") };
         let Limits { connections, connections_per_address, new_connections_per_second, .. } = edge.limits;
         assert_eq!((connections_per_address, new_connections_per_second), (connections, connections));
     }

@@ -17,7 +17,6 @@ use crate::connect::{self, Race};
 use crate::head::Head;
 use crate::hygiene;
 use crate::origin::{self, Permit};
-use crate::sound;
 use crate::target::Target;
 use crate::upstream::{Client, UpstreamError, UpstreamErrorKind};
 
@@ -128,7 +127,7 @@ impl Way {
     /// The addresses of a target, and leave to ask it unless that is in hand.
     async fn reach(&self, target: &Target, client: &Client) -> Result<(Vec<SocketAddr>, Option<Permit>), UpstreamError> {
         let permit = match &target.guard {
-            Some(guard) if !self.permit.as_ref().is_some_and(|(at, _)| *at == self.given_up) => Some(guard.enter(self.turn).await?),
+            Some(guard) if self.permit.as_ref().is_none_or(|(at, _)| *at != self.given_up) => Some(guard.enter(self.turn).await?),
             _ => None,
         };
         let addresses = client.addresses(target).await?;
