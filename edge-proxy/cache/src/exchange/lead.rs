@@ -290,7 +290,7 @@ impl Trip {
             fetched.headers.remove(header::CONTENT_RANGE);
         }
         if let Some(sliced) = &sliced {
-            fetched.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sliced.length));
+            sliced.note_in(&mut fetched.headers);
         }
         let head_only = self.scope == Scope::Head;
         let object = Arc::new(Object {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Trip;
@@ -30,7 +30,7 @@ pub(super) struct Sliced {
     /// All of its slices.
     pub(super) body: Arc<Growing>,
     /// The length of the whole, in bytes.
-    pub(super) length: u64,
+    length: u64,
     /// The slice whose bytes the answer brings.
     number: u32,
     /// The body of the slice behind it, which proved that upstream sends parts.
@@ -113,6 +113,12 @@ impl Trip {
 }
 
 impl Sliced {
+    /// Says in the stored head what a 206 does not: the length of the whole, and that it comes in parts, for the tier that asks this one.
+    pub(super) fn note_in(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.length));
+        headers.entry(header::ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
+    }
+
     /// Lets the answer's own body bring its slice: it is dropped at its end.
     pub(super) fn depart(self, opened: Box<dyn Body>) {
         let Some(slices) = self.body.slices() else { return };

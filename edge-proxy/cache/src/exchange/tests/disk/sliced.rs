@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::super::house::{Reply, START, Step, Upstream, gate, get, get_with, policy, read, seconds, until};
 use super::{KIB, Lasting, MIB};
 use crate::fetch::{FetchErrorKind, Forward};
+use crate::request::Request;
 
 const SLICE: u64 = 64 * KIB;
 
@@ -152,7 +153,12 @@ async fn many_readers_at_once_share_one_fetch_of_each_slice() {
 
 #[tokio::test]
 async fn a_range_of_what_is_not_stored_fetches_the_slices_that_it_touches() {
-    let upstream = large(10 * MIB);
+    let upstream = Upstream::new(|_, call| {
+        let mut reply = reply(call, 1, 10 * MIB);
+        // What is a part itself need not say so.
+        reply.headers.retain(|(name, _)| *name != "accept-ranges");
+        reply
+    });
     let lasting = Lasting::new(&upstream).await;
     let ask = async |range: &str| lasting.house.ask(get_with("/large", &[("range", range)]), START).await;
     let (status, told, bytes) = ask("bytes=5000000-5000099").await;
@@ -169,6 +175,8 @@ async fn a_range_of_what_is_not_stored_fetches_the_slices_that_it_touches() {
     assert_eq!(ask("bytes=99999999-").await.0, 416);
     lasting.settled().await;
     assert_eq!(asked(&upstream), [76, 77, 78, 79, 159]);
+    let head = lasting.house.run(Request { head_only: true, ..get("/large") }, START).await.unwrap();
+    assert_eq!((head.field("content-length"), head.field("accept-ranges")), (Some("10485760"), Some("bytes")));
     assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, 10 * MIB));
     let mut asked = asked(&upstream);
     asked.sort_unstable();

@@ -78,6 +78,9 @@ impl Reading {
         let number = u32::try_from(at / slice_bytes).map_err(|_| lost(at))?;
         let start = u64::from(number) * slice_bytes;
         let stop = (start + slice_bytes).min(stored);
+        if self.through.as_ref().is_some_and(|through| through.at == at && through.stop == stop.min(end)) {
+            return self.next_through(at, stop.min(end), mend).await;
+        }
         if self.held.as_ref().is_none_or(|held| held.number() != number) {
             self.held = None;
             let next = self.taken_ahead(number).await;
