@@ -22,11 +22,14 @@ fn body() -> Vec<u8> {
     (0..BODY_BYTES as u64 / 8).flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()).collect()
 }
 
+/// What a request asked for: a range of bytes, or everything.
+type Asked = Option<(usize, usize)>;
+
 /// An origin of one file that gives every connection the same pace, however many there are.
 struct Paced {
     address: SocketAddr,
     /// First byte and the one after the last of every answer; the whole is none.
-    asked: Arc<Mutex<Vec<Option<(usize, usize)>>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Paced {
