@@ -20,7 +20,7 @@ pub(crate) fn origins(resolvers: &[SocketAddr]) -> Origins {
 /// A target in cleartext.
 pub(crate) fn target(host: &str, port: u16) -> Target {
     let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
-    Target { host: host.to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times }
+    Target { host: host.to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times, guard: None, site: None }
 }
 
 /// A request for `/`.
