@@ -172,8 +172,8 @@ async fn a_peer_that_ends_in_the_middle_fails_the_command_once_all_is_told() {
     killing.abort();
     let (stdout, stderr) = said(&output);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stdout.contains("# Side by side") && stdout.contains("- nginx failed: round 1: "), "{stdout}{stderr}");
-    assert!(stderr.contains("skerry-loadtest: dies: nginx failed: round 1: "), "{stderr}");
+    assert!(stdout.contains("# Side by side") && stdout.contains("- nginx failed: warm-up: "), "{stdout}{stderr}");
+    assert!(stderr.contains("skerry-loadtest: dies: nginx failed: warm-up: "), "{stderr}");
     let results: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).expect("a file")).expect("JSON");
     let sides = &results["measures"][0]["sides"];
     assert_eq!((sides[0]["rounds"].as_array().map(Vec::len), sides[1]["rounds"].as_array().map(Vec::len)), (Some(2), Some(0)), "{sides}");
