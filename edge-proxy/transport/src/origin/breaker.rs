@@ -132,9 +132,9 @@ impl State {
     fn heard_closed(&mut self, heard: Heard, errors: u32, busy: u32, now: Instant) -> Option<Change> {
         let (errors, busy, wait) = match heard {
             Heard::Fine => (0, 0, None),
-            Heard::Error => (errors + 1, busy, None),
-            Heard::Unavailable(wait) => (errors + 1, busy, Some(wait)),
-            Heard::Busy(wait) => (errors, busy + 1, (busy + 1 >= BUSY_IN_A_ROW).then_some(wait)),
+            Heard::Error => (errors.saturating_add(1), busy, None),
+            Heard::Unavailable(wait) => (errors.saturating_add(1), busy, Some(wait)),
+            Heard::Busy(wait) => (errors, busy.saturating_add(1), (busy.saturating_add(1) >= BUSY_IN_A_ROW).then_some(wait)),
         };
         self.phase = Phase::Closed { errors, busy };
         let wait = wait.filter(|_| !self.settings.retry_after_max.0.is_zero());
