@@ -63,8 +63,8 @@ impl Upstreams {
         let shared = self.client.origins().shared(site);
         let targets = ranked.map(|shield| {
             let guard = self.client.origins().shield(&shield.name);
-            let target = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times, guard);
-            Target { site: shared.clone(), ..target }
+            let endpoint = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private));
+            Target { endpoint, host_header: None, times, guard, site: shared.clone() }
         });
         targets.collect()
     }

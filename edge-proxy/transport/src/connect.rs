@@ -58,7 +58,7 @@ pub(crate) struct Race {
 impl Race {
     /// A race to `target` at these addresses, at least one, which begins when Pingora wants a connection.
     pub(crate) fn new(target: &Target, addresses: &[SocketAddr], winners: &Arc<Winners>) -> Arc<Self> {
-        let label = target.label();
+        let label = target.label().to_owned();
         let addresses = alternate(addresses, winners.first(&label));
         Arc::new(Self { label, addresses, time: target.times.connect, winners: Arc::clone(winners), won: Mutex::default() })
     }

@@ -125,13 +125,17 @@ impl Client {
     /// # Errors
     /// When its name cannot be resolved, or leads to none that is allowed.
     pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, UpstreamError> {
-        let found = self.resolver.addresses(&target.host).await;
+        let endpoint = &target.endpoint;
+        let found = match endpoint.ip() {
+            Some(ip) => Ok(Arc::from([ip])),
+            None => self.resolver.addresses(endpoint.host()).await,
+        };
         let addresses = found.map_err(|detail| UpstreamError::new(UpstreamErrorKind::Resolve, detail))?;
         let (mut may, mut refused) = (Vec::new(), None);
         for ip in addresses.iter() {
             match self.allowed.may_connect(*ip) {
                 Err(what) if !target.is_own_tier() => refused = Some((*ip, what)),
-                _ => may.push(SocketAddr::new(*ip, target.port)),
+                _ => may.push(SocketAddr::new(*ip, endpoint.port())),
             }
         }
         match refused {
@@ -400,7 +404,7 @@ fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> R
     let host = target.host_header.as_deref().unwrap_or(&request.authority);
     let mut head = RequestHeader::build(request.method.clone(), request.path_and_query.as_bytes(), Some(request.headers.len() + 1))?;
     if session.as_http2().is_some() {
-        let scheme = if target.tls.is_some() { "https" } else { "http" };
+        let scheme = if target.endpoint.tls().is_some() { "https" } else { "http" };
         let uri = http::Uri::builder().scheme(scheme).authority(host).path_and_query(request.path_and_query.as_str()).build();
         head.set_uri(uri.map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "building the target", error))?);
         head.set_version(http::Version::HTTP_2);

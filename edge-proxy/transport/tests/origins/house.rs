@@ -1,12 +1,13 @@
 //! Requests to origins, and origins that say exactly what a test wants.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use skerry_config::process::Origins;
 use skerry_config::site::HttpVersion;
-use skerry_transport::target::{Target, Times};
+use skerry_transport::target::{Endpoint, Target, Times};
 use skerry_transport::upstream::Outgoing;
 
 /// More than anything here takes.
@@ -19,8 +20,13 @@ pub(crate) fn origins(resolvers: &[SocketAddr]) -> Origins {
 
 /// A target in cleartext.
 pub(crate) fn target(host: &str, port: u16) -> Target {
+    to(Endpoint::new(host.to_owned(), port, None, HttpVersion::Auto))
+}
+
+/// A target that has time.
+pub(crate) fn to(endpoint: Arc<Endpoint>) -> Target {
     let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
-    Target { host: host.to_owned(), port, tls: None, http_version: HttpVersion::Auto, host_header: None, times, guard: None, site: None }
+    Target { endpoint, host_header: None, times, guard: None, site: None }
 }
 
 /// A request for `/`.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use skerry_transport::target::{Target, TlsTo};
+use skerry_config::site::HttpVersion;
+use skerry_transport::target::{Endpoint, Target, TlsTo};
 use skerry_transport::trust::Trust;
 use skerry_transport::upstream::{Client, UpstreamError, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::house::{origins, request, target};
+use crate::house::{origins, request, to};
 
 const NAME: &str = "origin.test";
 
@@ -64,7 +65,8 @@ impl Authority {
 
 fn secured(port: u16, name: &str, ca: Option<&str>) -> Target {
     let trust = ca.map(|pem| Trust::of(pem).unwrap());
-    Target { tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust, private: None }), ..target("127.0.0.1", port) }
+    let tls = TlsTo { server_name: name.to_owned(), verify: true, trust, private: None };
+    to(Endpoint::new("127.0.0.1".to_owned(), port, Some(tls), HttpVersion::Auto))
 }
 
 async fn ask(client: &Arc<Client>, target: Target) -> Result<u16, UpstreamError> {
