@@ -6,13 +6,13 @@ use std::time::{Duration, SystemTime};
 use crate::forwarded::Came;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, RETRY_AFTER, VIA};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
-use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{FAULT, PURGE_SEQ, SCHEME, Signature};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
@@ -24,22 +24,19 @@ pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
 
 /// The edge's way upstream.
 pub(crate) struct Upstreams {
-    /// The edge's name in `Via`.
-    name: String,
-    /// The edge's identity in `CDN-Loop` (RFC 8586): its name in this very CDN.
-    loop_id: String,
+    signature: Signature,
     client: Arc<Client>,
     private: Arc<Private>,
 }
 
 impl Upstreams {
     pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>) -> Self {
-        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private }
+        Self { signature: Signature::new(name, ca), client, private }
     }
 
     /// Whether the request has passed this edge before.
     pub(crate) fn has_looped(&self, headers: &HeaderMap) -> bool {
-        hygiene::has_looped(headers, &self.loop_id)
+        self.signature.is_in(headers)
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -71,8 +68,7 @@ impl Upstreams {
 
     /// Says where the request has been.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
-        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
-        hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
+        self.signature.sign(headers);
     }
 }
 
@@ -93,6 +89,9 @@ pub(crate) fn ranking_host<'a>(key: &'a Key, authority: &'a str) -> &'a str {
 fn weight(shield: &str, authority: &str, path: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64([shield, authority, path].join("\0").as_bytes())
 }
+
+/// What only a tier may say to a shield.
+const FOR_SHIELD: [HeaderName; 2] = [PURGE_SEQ, SCHEME];
 
 /// Says to a shield what only a tier may say.
 pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
@@ -130,11 +129,11 @@ impl Fetch for Fill {
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
         let requested_at = Time::from(SystemTime::now());
-        let mut to_shield = outgoing.clone();
-        sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
-        let answered = match self.ask_shields(&shields, &to_shield).await {
+        sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
+        let answered = match self.ask_shields(&shields, &outgoing).await {
             Some(answered) => answered,
             None => {
+                FOR_SHIELD.iter().for_each(|name| drop(outgoing.headers.remove(name)));
                 outgoing.early = Some(Arc::clone(&self.early));
                 let client = &self.upstreams.client;
                 client.request(&client.origins().targets(site), &outgoing).await
