@@ -14,7 +14,7 @@ use skerry_config::site::{Key, Site};
 use skerry_config::snapshot::{Served, Shield, Snapshot};
 use skerry_transport::hygiene::{FAULT, PURGE_SEQ, SCHEME, Signature};
 use skerry_transport::interim::Early;
-use skerry_transport::target::{self, Private, Target, Times};
+use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
 /// The time to connect to a shield before the next one is tried.
@@ -26,12 +26,11 @@ pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
 pub(crate) struct Upstreams {
     signature: Signature,
     client: Arc<Client>,
-    private: Arc<Private>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>) -> Self {
-        Self { signature: Signature::new(name, ca), client, private }
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>) -> Self {
+        Self { signature: Signature::new(name, ca), client }
     }
 
     /// Whether the request has passed this edge before.
@@ -58,12 +57,7 @@ impl Upstreams {
         };
         let ranked = ranked(snapshot, authority, path).into_iter();
         let shared = self.client.origins().shared(site);
-        let targets = ranked.map(|shield| {
-            let guard = self.client.origins().shield(&shield.name);
-            let endpoint = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private));
-            Target { endpoint, host_header: None, times, guard, site: shared.clone() }
-        });
-        targets.collect()
+        ranked.filter_map(|shield| self.client.shield(shield, times, shared.clone())).collect()
     }
 
     /// Says where the request has been.

@@ -15,11 +15,11 @@ use crate::origin::{Guard, Shared};
 use crate::trust::Trust;
 
 /// Idle connections to one upstream are closed after this time.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
+pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
-const H2_STREAMS_MAX: usize = 128;
+pub(crate) const H2_STREAMS_MAX: usize = 128;
 /// HTTP/2 windows, bytes: enough for a download at 1 Gbit/s over 16 ms, little enough for 256 MiB nodes.
-const H2_WINDOW_BYTES: u32 = 2 << 20;
+pub(crate) const H2_WINDOW_BYTES: u32 = 2 << 20;
 
 /// One server that a request may be sent to. What it is made of is shared, so that a clone costs little.
 #[derive(Clone, Debug)]
@@ -47,6 +47,18 @@ pub struct Endpoint {
     label: String,
     /// The host, where it is an address.
     ip: Option<IpAddr>,
+    /// Of what makes it the same as another one.
+    hash: u64,
+}
+
+/// What the server has to be told of TLS apart from its name: connections and sessions of one are of no use to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    pub(crate) verify: bool,
+    pub(crate) http_version: HttpVersion,
+    /// Whose certificates count, and who this side is.
+    trust: Option<u64>,
+    private: Option<u64>,
 }
 
 /// How TLS towards an endpoint is done.
@@ -64,10 +76,14 @@ pub struct TlsTo {
 
 /// Credentials for the links between tiers.
 pub struct Private {
-    /// The node's own certificate and key.
-    own: Arc<CertKey>,
-    /// The only CA that is trusted.
-    ca: Arc<[WrappedX509]>,
+    /// The node's own certificate and key, DER.
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    /// The only CA that is trusted, DER.
+    ca: Vec<u8>,
+    /// The same for Pingora.
+    own_for_pass: Arc<CertKey>,
+    ca_for_pass: Arc<[WrappedX509]>,
     /// Keeps connections made with these credentials apart from others.
     group: u64,
 }
@@ -109,10 +125,18 @@ impl Private {
         let mut hasher = DefaultHasher::new();
         (certificate, ca).hash(&mut hasher);
         Ok(Self {
-            own: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
-            ca: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
+            certificate: certificate.to_vec(),
+            key: key.to_vec(),
+            ca: ca.to_vec(),
+            own_for_pass: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
+            ca_for_pass: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
             group: hasher.finish(),
         })
+    }
+
+    /// The node's certificate and key, and the CA, all DER.
+    pub(crate) fn parts(&self) -> (&[u8], &[u8], &[u8]) {
+        (&self.certificate, &self.key, &self.ca)
     }
 }
 
@@ -153,7 +177,7 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
 #[must_use]
 pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>) -> Arc<Endpoint> {
     let tls = TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) };
-    Endpoint::new(address.ip().to_string(), address.port(), Some(tls), HttpVersion::Auto)
+    Endpoint::new(address.ip().to_string(), address.port(), Some(tls), HttpVersion::Http2)
 }
 
 impl Endpoint {
@@ -162,7 +186,26 @@ impl Endpoint {
     pub fn new(host: String, port: u16, tls: Option<TlsTo>, http_version: HttpVersion) -> Arc<Self> {
         let label = format!("{host}:{port}");
         let ip = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        Arc::new(Self { host, port, tls, http_version, label, ip })
+        let mut endpoint = Self { host, port, tls, http_version, label, ip, hash: 0 };
+        let mut hasher = DefaultHasher::new();
+        endpoint.identity().hash(&mut hasher);
+        endpoint.hash = hasher.finish();
+        Arc::new(endpoint)
+    }
+
+    fn identity(&self) -> (&str, Option<(&str, Kind)>, HttpVersion) {
+        (&self.label, self.tls.as_ref().map(|tls| (tls.server_name.as_str(), self.kind(tls))), self.http_version)
+    }
+
+    /// The kind of TLS.
+    pub(crate) fn kind(&self, tls: &TlsTo) -> Kind {
+        let (trust, private) = (tls.trust.as_ref().map(|trust| trust.group()), tls.private.as_ref().map(|private| private.group));
+        Kind { verify: tls.verify, http_version: self.http_version, trust, private }
+    }
+
+    /// The version of HTTP.
+    pub(crate) fn http_version(&self) -> HttpVersion {
+        self.http_version
     }
 
     /// The host name or address to connect to.
@@ -210,6 +253,20 @@ impl Endpoint {
     }
 }
 
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.identity() == other.identity()
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
 impl Target {
     /// The peer for Pingora at one of the target's addresses. With `http1_only` interim answers are seen, and the connection can be upgraded.
     #[must_use]
@@ -232,8 +289,8 @@ impl Target {
                 trust.tell(&mut peer);
             }
             if let Some(private) = &tls.private {
-                peer.client_cert_key = Some(Arc::clone(&private.own));
-                peer.options.ca = Some(Arc::clone(&private.ca));
+                peer.client_cert_key = Some(Arc::clone(&private.own_for_pass));
+                peer.options.ca = Some(Arc::clone(&private.ca_for_pass));
                 peer.group_key ^= private.group;
             }
         }
