@@ -34,6 +34,12 @@ impl Nginx {
         Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
     }
 
+    /// Starts it, empty, so that it also wants a certificate of `ca` from who asks.
+    #[track_caller]
+    pub(crate) fn start_asking(cert: &str, key: &str, ca: &str) -> Self {
+        Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key}; ssl_client_certificate {ca}; ssl_verify_client on;"))
+    }
+
     #[track_caller]
     fn start_with(tls: &str) -> Self {
         let place = tempfile::tempdir().unwrap();

@@ -5,8 +5,8 @@
 //! validates a request's head, [`door`] asks the tier whether it has the answer at hand, `pace` says how slow a client may be and [`priority`] which
 //! answer it wants first. What is not at hand Pingora answers, over a connection that `h1` hands over or a `stream` of the others; [`session`] writes it.
 //!
-//! Out: [`target`] says where, [`origin`] which server may be asked at this moment, [`trust`] whose certificates count, [`resolve`] finds the
-//! address, [`allowed`] says whether it may be one, `connect` connects to it, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
+//! Out: [`target`] says where, [`origin`] which server may be asked at this moment, [`trust`] whose certificates count,
+//! [`client_certificate`] what an origin is shown, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect` connects to it, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
 //! what is passed through and `alarm` its end. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
 //! answer.
 
@@ -15,6 +15,7 @@ mod alarm;
 pub mod allowed;
 pub mod certificates;
 pub mod client;
+pub mod client_certificate;
 mod connect;
 mod connection;
 pub mod door;

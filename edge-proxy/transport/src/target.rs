@@ -10,8 +10,8 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, OriginServer, Site};
 
+use crate::client_certificate::ClientCertificate;
 use crate::origin::{Guard, Shared};
-
 use crate::trust::Trust;
 
 /// Idle connections to one upstream are closed after this time.
@@ -51,6 +51,8 @@ pub struct TlsTo {
     pub verify: bool,
     /// The authorities that are trusted in place of the public ones.
     pub trust: Option<Arc<Trust>>,
+    /// What is shown to a server that asks for a certificate.
+    pub client: Option<Arc<ClientCertificate>>,
     /// Mutual TLS under the CDN's own CA, in place of the public ones.
     pub private: Option<Arc<Private>>,
 }
@@ -122,11 +124,15 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
         Some(pem) => Some(Trust::of(pem)?),
         None => None,
     };
+    let client = match (&origin.client_certificate, &origin.client_key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate::of(certificate, key.reveal())?),
+        _ => None,
+    };
     let server_name = written.server_name.as_ref().or(origin.server_name.as_ref());
     let server_name = server_name.cloned().unwrap_or_else(|| server.host.clone());
     Some(Target {
         port: server.port,
-        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, private: None }),
+        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, client, private: None }),
         host: server.host,
         http_version: origin.http_version,
         host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).cloned(),
@@ -150,7 +156,7 @@ pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: 
     Target {
         host: address.ip().to_string(),
         port: address.port(),
-        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) }),
+        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust: None, client: None, private: Some(private) }),
         http_version: HttpVersion::Auto,
         host_header: None,
         times,
@@ -178,6 +184,9 @@ impl Target {
             peer.options.verify_hostname = tls.verify;
             if let Some(trust) = &tls.trust {
                 trust.tell(&mut peer);
+            }
+            if let Some(client) = &tls.client {
+                client.tell(&mut peer);
             }
             if let Some(private) = &tls.private {
                 peer.client_cert_key = Some(Arc::clone(&private.own));

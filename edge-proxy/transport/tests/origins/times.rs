@@ -92,7 +92,7 @@ async fn an_answer_without_end_has_an_end_where_the_whole_has_a_time() {
 async fn a_handshake_has_a_time_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut target = with(listener.local_addr().unwrap().port(), |times| times.tls = SHORT);
-    target.tls = Some(TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, private: None });
+    target.tls = Some(TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, client: None, private: None });
     let (error, took) = ended(target).await;
     assert_eq!(error.kind, UpstreamErrorKind::Tls, "{error}");
     assert!(error.detail.ends_with("the TLS handshake was not done in 300ms"), "{error}");
