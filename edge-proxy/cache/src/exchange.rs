@@ -53,6 +53,7 @@ mod scope;
 mod search;
 mod serve;
 mod stored;
+mod under_way;
 
 use directives::Directives;
 use lead::{Led, Trip};
@@ -61,6 +62,7 @@ pub use ready::Hit;
 use remember::Remembered;
 use serve::Served;
 use stored::Turns;
+use under_way::UnderWay;
 
 /// How often one request starts again at the lookup.
 const ROUNDS: usize = 4;
@@ -272,7 +274,7 @@ impl Exchange {
                 if lookup::may_retry(&object.retry, asked.now)
                     && let Joined::Leader(lead) = self.join(asked, found, scope, None)
                 {
-                    self.depart(asked, found, scope, lead, None);
+                    tokio::spawn(self.trip(asked, found, scope, lead, None).run());
                 }
                 Some("stale-while-revalidate")
             }
@@ -316,9 +318,9 @@ impl Exchange {
         self.flights.join(&key(scope), || self.flight(asked, found), usable, changed)
     }
 
-    /// Sends the leader on its way, as a task that no client's leaving stops.
-    fn depart(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) {
-        let trip = Trip {
+    /// The way of a leader.
+    fn trip(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) -> Trip {
+        Trip {
             exchange: Arc::clone(self),
             request: asked.request.clone(),
             policy: Arc::clone(asked.policy),
@@ -331,8 +333,7 @@ impl Exchange {
             lead,
             client,
             kept_off: false,
-        };
-        tokio::spawn(trip.run());
+        }
     }
 
     /// Step 9 for the leader's own client; `None` when it has to ask again by itself.
@@ -344,11 +345,8 @@ impl Exchange {
         lead: Lead,
         mut status: CacheStatus,
     ) -> Option<Result<Answer, Failed>> {
-        let (client, led) = oneshot::channel();
         self.counters.forwarded[found.reason.index()].inc();
-        self.depart(asked, found, scope, lead, Some(client));
-        let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
-        match led {
+        match self.led(asked, found, scope, lead).await {
             Led::Object { object, cursor, own, interim, fwd_status } => {
                 status.stored = true;
                 status.fwd_status = fwd_status;
@@ -379,6 +377,18 @@ impl Exchange {
             }
             Led::Failed(error) => Some(Err(failed(error, status))),
         }
+    }
+
+    /// Has a leader go, and what it tells its client. No client's leaving stops it.
+    async fn led(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead) -> Led {
+        let (client, mut led) = oneshot::channel();
+        let mut under_way = UnderWay::new(self.trip(asked, found, scope, lead, Some(client)).run());
+        let told = tokio::select! {
+            biased;
+            told = &mut led => told,
+            () = &mut under_way => led.await,
+        };
+        told.unwrap_or_else(|_| Led::Failed(lost()))
     }
 
     /// Step 9 for who follows; `None` when the outcome does not fit.

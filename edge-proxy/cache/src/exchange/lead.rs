@@ -1,6 +1,6 @@
 //! What the leader of a flight does: ask upstream, judge what comes, tell those who wait, and see the body in.
 //!
-//! Runs as a task of its own, so that no client's leaving stops what others wait for or what is to be stored.
+//! No client's leaving stops what others wait for or what is to be stored, see [`super::under_way`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -38,6 +38,9 @@ mod fill;
 mod keep;
 
 pub(super) use complete::{open, ranged};
+
+/// A body of at most so many bytes is read, if it is there, before the leader's client is told of its head.
+const SHORT_BYTES_MAX: u64 = 64 * 1024;
 
 /// What the leader tells its own client.
 pub(super) enum Led {
@@ -314,6 +317,10 @@ impl Trip {
             object.body.finish();
             self.store(&object).await;
             return self.lead.land();
+        }
+        // A short body is mostly there with its head; before a longer one the client is told.
+        if length.is_none_or(|length| length > SHORT_BYTES_MAX) {
+            tokio::task::yield_now().await;
         }
         self.fill(object, fetched.body).await;
     }
