@@ -8,6 +8,7 @@ pub(crate) mod fault;
 pub(crate) mod names;
 mod origin;
 mod process;
+mod shields;
 mod site;
 
 #[cfg(test)]
@@ -112,6 +113,16 @@ fn secrets(site: &Site, findings: &mut Findings) {
     }
 }
 
+/// Checks that the shields a site asks for are among `known`, by name and region.
+///
+/// # Errors
+/// All faults, without line and column.
+pub fn site_among(site: &Site, known: &[(&str, &str)]) -> Result<(), Faults> {
+    let mut findings = Findings::default();
+    shields::among(&site.shields, known, &mut findings);
+    Faults::from_findings(findings.list, "", None)
+}
+
 /// Checks a whole document: every site, names and hosts across sites, shields.
 ///
 /// # Errors
@@ -150,11 +161,11 @@ pub fn document(document: &Document) -> Result<(), Faults> {
         }
     }
     findings.prefix.clear();
-    shields(document, &mut findings);
+    document_shields(document, &mut findings);
     Faults::from_findings(findings.list, "", None)
 }
 
-fn shields(document: &Document, findings: &mut Findings) {
+fn document_shields(document: &Document, findings: &mut Findings) {
     if document.shields.len() > SHIELDS_MAX {
         findings.add("shields", format!("{} shields; a configuration has at most {SHIELDS_MAX}", document.shields.len()));
     }

@@ -79,7 +79,9 @@ fn shape(schema: &Value) -> Shape {
         Some("Period") => return Shape::Plain("duration".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
-        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs") => return Shape::Plain("text".to_owned()),
+        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Fallback") => {
+            return Shape::Plain("text".to_owned());
+        }
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),
         None => {}
     }
@@ -101,6 +103,7 @@ fn order(name: &str) -> &'static [&'static str] {
     match name {
         "Site" => Site::FIELDS,
         "Origin" => Origin::FIELDS,
+        "Shields" => Shields::FIELDS,
         "OriginLimits" => OriginLimits::FIELDS,
         "OriginServer" => OriginServer::FIELDS,
         "Health" => Health::FIELDS,
@@ -239,6 +242,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "client_key": "redacted:6f0c2f4f5f3ab1d2",
             "total_timeout": "10m",
         },
+        "shields": { "names": ["shield-1", "shield-2"], "regions": ["north"] },
         "cache": {
             "ttls": ttls, "negative": negative, "object_max": "10MiB", "cookies": cookies, "key": key,
             "rules": [{

@@ -12,11 +12,13 @@ use crate::units::{Period, Size};
 mod clients;
 mod guarding;
 mod pass;
+mod shields;
 
 pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
 pub use guarding::{Breaker, Ejection, Health, OriginLimits, OriginServer, Retries};
 pub(crate) use guarding::{check_fall, check_interval, check_rise, check_status, check_timeout, one};
 pub use pass::Pass;
+pub use shields::{Fallback, Shields};
 
 /// One site, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +32,9 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// Where the content comes from.
     pub origin: Origin,
+    /// Which shields are asked.
+    #[serde(default)]
+    pub shields: Shields,
     /// How answers are kept.
     #[serde(default)]
     pub cache: Cache,

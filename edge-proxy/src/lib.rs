@@ -18,6 +18,7 @@ mod rate;
 mod reload;
 mod request;
 mod shape;
+mod shields;
 
 use std::sync::Arc;
 

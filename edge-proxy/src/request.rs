@@ -19,6 +19,7 @@ use pingora::{Error, ErrorType};
 use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
 use skerry_cache::exchange::Exchange;
+use skerry_cache::fetch::FetchErrorKind;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
@@ -41,6 +42,7 @@ use crate::forwarded::Came;
 use crate::quic::Announced;
 use crate::rate::{Over, Rates};
 use crate::shape;
+use crate::shields;
 
 /// What an edge answers with.
 pub(crate) struct Edge {
@@ -95,6 +97,12 @@ impl Context {
     fn is_at_shield(&self) -> bool {
         self.way.given_up() < self.shields
     }
+
+    /// What a client is told whose request no shield took, where no edge may ask the origin.
+    fn without_shield(&self) -> Option<Fault> {
+        let site = self.served.as_ref()?.site();
+        (!site.shields.may_pass_by() && !self.is_at_shield()).then_some(Fault::Upstream(FetchErrorKind::NoShield))
+    }
 }
 
 impl Edge {
@@ -144,7 +152,7 @@ impl Edge {
             upstreams: Arc::clone(&self.upstreams),
             snapshot: self.current.load_full(),
             served: Arc::clone(served),
-            host: fill::ranking_host(&policy.key, &head.authority).to_owned(),
+            host: shields::ranking_host(&policy.key, &head.authority).to_owned(),
             came,
         };
         let head_only = head.method == Method::HEAD;
@@ -253,13 +261,14 @@ impl Edge {
     fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
         let site = served.site();
         let key = &served.policy(head.host(), head.path(), &head.headers).key;
-        let host = fill::ranking_host(key, &head.authority);
+        let host = shields::ranking_host(key, &head.authority);
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
         let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
         context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         agree(session.req_header_mut(), head.upgrade)?;
         context.shields = shields.len();
-        context.way = Way::new(shields.into_iter().chain(self.upstreams.client().origins().targets(site)).collect(), head);
+        let origins = if site.shields.may_pass_by() { self.upstreams.client().origins().targets(site) } else { Vec::new() };
+        context.way = Way::new(shields.into_iter().chain(origins).collect(), head);
         context.outcome = Outcome::Pass;
         let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
         context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
@@ -468,7 +477,7 @@ impl ProxyHttp for Sessions {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
         let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
-        let fault = session::refusal(session).map(Fault::Head).or_else(|| Fault::of(failure));
+        let fault = session::refusal(session).map(Fault::Head).or_else(|| context.without_shield()).or_else(|| Fault::of(failure));
         if let PassFailure::Upstream(kind) = failure {
             context.way.failed(kind);
         }

@@ -63,6 +63,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Pass>(&mut site, "Pass");
     agrees::<RateLimit>(&mut site, "RateLimit");
     agrees::<Forwarding>(&mut site, "Forwarding");
+    agrees::<Shields>(&mut site, "Shields");
     assert!(site.is_empty(), "no reader is compared with {:?}", site.keys());
 
     let mut process = Tables::new();
@@ -313,6 +314,11 @@ fn rate_limit() -> impl Strategy<Value = RateLimit> {
     })
 }
 
+fn shields() -> impl Strategy<Value = Shields> {
+    let fallback = prop_oneof![Just(Fallback::Origin), Just(Fallback::Fail)];
+    (vec(text(), 0..3), vec(text(), 0..3), fallback).prop_map(|(names, regions, fallback)| Shields { names, regions, fallback })
+}
+
 fn forwarding() -> impl Strategy<Value = Forwarding> {
     let send = prop_oneof![Just(vec![]), Just(vec![ForwardedAs::Forwarded, ForwardedAs::XForwarded])];
     (send, vec(Just("10.0.0.0/8".parse().unwrap()), 0..2)).prop_map(|(send, trust)| Forwarding { send, trust })
@@ -342,8 +348,17 @@ fn site() -> impl Strategy<Value = Site> {
             }
         },
     );
-    (text(), vec(text(), 0..3), origin(), cache, (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
-        |(name, hosts, origin, cache, (pass, rate_limits, forwarding))| Site { name, hosts, origin, cache, pass, rate_limits, forwarding },
+    (text(), vec(text(), 0..3), origin(), (shields(), cache), (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
+        |(name, hosts, origin, (shields, cache), (pass, rate_limits, forwarding))| Site {
+            name,
+            hosts,
+            origin,
+            shields,
+            cache,
+            pass,
+            rate_limits,
+            forwarding,
+        },
     )
 }
 

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// A site, as it would be put. That its hosts are free is checked too.
+    /// A site, as it would be put. That its hosts are free and its shields are there is checked too.
     #[schema(value_type = Option<Object>)]
     site: Option<Value>,
     /// A whole configuration: `{"sites":[..],"shields":[..]}`.
@@ -41,6 +41,7 @@ pub(crate) async fn check(State(api): State<Api>, Json(question): Json<Question>
             let state = api.plane.intent.state();
             intent::recall(&state, &mut site);
             intent::check(&site)?;
+            intent::shields(&state, &site)?;
             intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
         }
         Question { site: None, document: Some(document) } => {

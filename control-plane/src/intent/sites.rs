@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skerry_agent::Role;
 use skerry_config::site::Site;
 
 use super::{Intent, State, json};
@@ -90,6 +91,7 @@ impl Intent {
             return Ok(Written { version: Arc::clone(present), snapshot: state.snapshot, created: false, changed: false });
         }
         owners(&state, &site)?;
+        shields(&state, &site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
         let version = stamp(site.name.clone(), number, wish, Some(Arc::new(site)));
@@ -175,6 +177,13 @@ pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Checks that there are the shields that `site` asks for.
+pub(crate) fn shields(state: &State, site: &Site) -> Result<(), Refusal> {
+    let shields = state.nodes.values().filter(|node| node.role() == Some(Role::Shield));
+    let known: Vec<(&str, &str)> = shields.map(|node| (node.name.as_str(), node.region.as_str())).collect();
+    skerry_config::check::site_among(site, &known).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
 /// Whether the present version, 0 for none, is as demanded.

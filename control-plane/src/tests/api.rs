@@ -293,3 +293,37 @@ fn the_description_in_docs_is_the_one_that_is_served() {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(kept == served, "docs/reference/openapi.json is not what is served; run the test with SKERRY_BLESS=1 and read the difference");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_refused_that_names_shields_there_are_none_of() {
+    let house = House::start().await;
+    let asking =
+        |shields: Value| json!({"name": "shop", "hosts": ["a.test"], "origin": {"urls": ["http://127.0.0.1:9"]}, "shields": shields});
+    let put = async |shields: Value| house.call(Method::PUT, "/v1/sites/shop", &asking(shields)).await;
+    let refused = put(json!({"names": ["shield-1", "edge-1"]})).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+    assert!(refused.text.contains("no shield has joined yet"), "{refused:?}");
+
+    let shield = house.node(Role::Shield, "shield-1").await;
+    let edge = house.node(Role::Edge, "edge-1").await;
+    for (shields, path, says) in [
+        (json!({"names": ["shield-1", "edge-1"]}), "shields.names[1]", "no shield is called \"edge-1\"; join it first, or write shield-1"),
+        (json!({"regions": ["west"]}), "shields.regions[0]", "no shield is in region \"west\"; join it first, or write north"),
+    ] {
+        let refused = put(shields.clone()).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+        let fault = &refused.json()["errors"][0];
+        assert_eq!((fault["path"].as_str(), fault["detail"].as_str()), (Some(path), Some(says)), "{refused:?}");
+        let checked = house.post("/v1/check", json!({"site": asking(shields)})).await;
+        assert_eq!(checked.json()["errors"], refused.json()["errors"]);
+    }
+    assert_eq!(put(json!({"names": ["shield-1"]})).await.status, StatusCode::CREATED);
+    assert_eq!(put(json!({"regions": ["north"], "fallback": "fail"})).await.status, StatusCode::OK);
+    // A shield may go although a site names it: whoever takes it away means that.
+    assert_eq!(put(json!({"names": ["shield-1"]})).await.status, StatusCode::OK);
+    assert_eq!(house.call(Method::DELETE, "/v1/nodes/shield-1", &json!({})).await.status, StatusCode::NO_CONTENT);
+    for node in [shield, edge] {
+        node.stop().await;
+    }
+    house.stop().await;
+}
