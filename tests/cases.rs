@@ -39,6 +39,7 @@ mod reference;
 mod sample;
 mod scripted;
 mod semantics;
+mod slices;
 mod slow;
 mod stale;
 mod streamed;

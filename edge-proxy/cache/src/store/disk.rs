@@ -49,7 +49,7 @@ mod void;
 
 pub use figures::{DiskFigures, State};
 pub use settings::Settings;
-pub(crate) use slices::{Mend, Reading, Slices};
+pub(crate) use slices::{Mend, Missed, Reading, Slices};
 
 /// So many reads in a row that fail take the disk out.
 const READ_FAILURES_MAX: u32 = 8;
@@ -91,6 +91,8 @@ pub(crate) struct Disk {
     loading: Semaphore,
     /// Who puts a slice together for the queue, and waits there; the others wait with what they have.
     putting: Semaphore,
+    /// Slices on their way from upstream.
+    flights: slices::Flights,
     failures: AtomicU32,
     warned_of_clock: AtomicBool,
     progress: Progress,
@@ -102,6 +104,7 @@ pub(crate) struct Disk {
     read_errors: Counter,
     pub(super) lost: Counter,
     pub(super) mended: Counter,
+    pub(super) fetched: Counter,
     skipped: Counter,
     directory: Option<Directory>,
 }
@@ -167,6 +170,7 @@ impl Disk {
             seen: Seen::new(),
             reading: Arc::new(Semaphore::new(settings.reading() as usize)),
             putting: Semaphore::new(PUTTING_MAX),
+            flights: slices::Flights::default(),
             loading: Semaphore::new(settings.loading() as usize),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
@@ -179,6 +183,7 @@ impl Disk {
             read_errors: Counter::default(),
             lost: Counter::default(),
             mended: Counter::default(),
+            fetched: Counter::default(),
             skipped: Counter::default(),
             settings,
             directory,
@@ -335,7 +340,8 @@ impl Disk {
         if record.key != key.text() || is_void {
             return None;
         }
-        let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
+        let slices =
+            |object, slice_bytes, length, is_sparse| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length, is_sparse);
         let entry = head::entry(&record, &self.filling, slices);
         if entry.is_none() && record.kind != Kind::Nothing {
             self.damaged.inc();
@@ -492,11 +498,12 @@ impl Disk {
         }
     }
 
-    /// Slices for a body that is too large to be kept with its head; none while the disk takes nothing. `length` is 0 when nobody knows it.
-    pub(crate) fn slices(self: &Arc<Self>, key: &Key, length: u64) -> Option<Slices> {
+    /// Slices for a body that is too large to be kept with its head; none while the disk takes nothing. `length` is 0 when nobody knows it; sparse
+    /// are those that come when they are asked for.
+    pub(crate) fn slices(self: &Arc<Self>, key: &Key, length: u64, is_sparse: bool) -> Option<Slices> {
         let object = self.order.fetch_add(1, Ordering::AcqRel);
         let fits = length <= self.settings.size / 2;
-        (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length))
+        (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length, is_sparse))
     }
 
     /// Stores a slice, which is put together when it is its turn; `false` when the disk takes nothing.
@@ -520,7 +527,7 @@ impl Disk {
         u32::try_from(slice_bytes.div_ceil(self.settings.slice.max(1))).unwrap_or(u32::MAX)
     }
 
-    fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.reading).try_acquire_many_owned(self.rooms(slice_bytes)).ok()
     }
 
@@ -532,6 +539,7 @@ impl Disk {
 
     /// Waits until all that was stored so far is on disk, or the disk takes nothing.
     pub(crate) async fn settled(&self) {
+        self.flights.settled().await;
         self.queue.settled().await;
     }
 
