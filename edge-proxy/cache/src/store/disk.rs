@@ -59,6 +59,10 @@ const READ_MAX: Duration = Duration::from_secs(10);
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Slices that are put together and wait for room in the queue at the same time.
 const PUTTING_MAX: usize = 2;
+/// How long a slice that a reader is in waits for room in memory; who wants it reads it straight from upstream then.
+const ROOM_MAX: Duration = Duration::from_secs(3);
+/// For so long after a wait for room that was in vain nobody waits for it.
+const CROWDED: Duration = Duration::from_secs(10);
 /// How long a stop waits for the device.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// How long a node that hears nothing of the purges it missed waits before it serves from disk.
@@ -87,6 +91,8 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Room for slices that readers hold, in slices.
     reading: Arc<Semaphore>,
+    /// When somebody last waited for that in vain.
+    crowded_at: Mutex<Option<Instant>>,
     /// Room for slices on their way from the log, for those too who hold none.
     loading: Semaphore,
     /// Who puts a slice together for the queue, and waits there; the others wait with what they have.
@@ -169,6 +175,7 @@ impl Disk {
             ended: watch::Sender::new(false),
             seen: Seen::new(),
             reading: Arc::new(Semaphore::new(settings.reading() as usize)),
+            crowded_at: Mutex::default(),
             putting: Semaphore::new(PUTTING_MAX),
             flights: slices::Flights::default(),
             loading: Semaphore::new(settings.loading() as usize),
@@ -529,6 +536,27 @@ impl Disk {
 
     pub(crate) fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.reading).try_acquire_many_owned(self.rooms(slice_bytes)).ok()
+    }
+
+    /// The same, waiting for it, in the order of those who do; none when it does not come in [`ROOM_MAX`].
+    async fn wait_for_room(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let rooms = self.rooms(slice_bytes);
+        if rooms > self.settings.reading() {
+            return None;
+        }
+        let room = tokio::time::timeout(ROOM_MAX, Arc::clone(&self.reading).acquire_many_owned(rooms)).await.ok().and_then(Result::ok);
+        *self.crowded_at.lock() = room.is_none().then(Instant::now);
+        room
+    }
+
+    /// Whether it is of no use to wait for room.
+    fn is_crowded(&self) -> bool {
+        self.crowded_at.lock().is_some_and(|at| at.elapsed() < CROWDED)
+    }
+
+    /// A slice that has come is not kept, as the device does not take it in time.
+    fn dropped_slice(&self) {
+        self.queue.dropped.inc();
     }
 
     /// Half of the room is for what is read at this moment.

@@ -92,7 +92,7 @@ enum Got {
     Held(Held),
     /// It is stored; there is no room to keep it.
     Unkept(Bytes),
-    /// It is not here, and cannot be sent for or has no room.
+    /// It is not here, and cannot be sent for, or there was no room lately however long one waited.
     Nothing,
 }
 
@@ -165,7 +165,7 @@ impl Slices {
                     None => Got::Unkept(bytes),
                 };
             }
-            let Some(mend) = mend.filter(|_| room.is_some()) else { return Got::Nothing };
+            let Some(mend) = mend.filter(|_| room.is_some() || !self.disk.is_crowded()) else { return Got::Nothing };
             // Who fetched it since it was looked for has stored it by now.
             let is_there = || !was_there && self.disk.queue.may_hold(self.slot(number));
             if let Some(flight) = self.send_for(number, (start, stop), &mut room, mend, None, is_there) {
@@ -175,7 +175,8 @@ impl Slices {
         Got::Nothing
     }
 
-    /// Has a slice that goes from `start` up to `stop` fetched, or read from `opened`, which has its bytes and perhaps more behind them.
+    /// Has a slice that goes from `start` up to `stop` fetched, once there is room, or read from `opened`, which has its bytes and perhaps more
+    /// behind them.
     fn send_for(
         &self,
         number: u32,
@@ -188,14 +189,18 @@ impl Slices {
         let begin = || Flight::new(number, start, stop, room.take());
         let (flight, is_new) = self.disk.flights.join(self.object, number, is_there, begin)?;
         if is_new {
-            if self.is_sparse {
-                self.disk.fetched.inc();
-            } else {
-                self.disk.lost.inc();
-            }
             flight::depart(self.clone(), Arc::clone(&flight), Arc::clone(mend), opened);
         }
         Some(flight)
+    }
+
+    /// Counts a slice that goes on its way.
+    fn count_fetch(&self) {
+        if self.is_sparse {
+            self.disk.fetched.inc();
+        } else {
+            self.disk.lost.inc();
+        }
     }
 
     /// Room for one of them.

@@ -1,11 +1,13 @@
 //! Slices on their way from upstream: one fetch of each, whoever needs it.
 //!
 //! Owns the bytes that have come of a slice, which its readers follow, and how it is fetched on from where it broke. The fetch is a task of its
-//! own, so that no reader's leaving stops what others read; it ends with its slice. The locks cover the bytes of one slice and the map, and are
-//! never held over a wait.
+//! own, so that no reader's leaving stops what others read; it ends with its slice. Where there is no room for it, the task waits for that, and all
+//! who want the slice wait with it, rather than fetch it each by themselves. The locks cover the bytes of one slice and the map, and are never held
+//! over a wait.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -18,6 +20,19 @@ use crate::fetch::{Body, FetchError};
 /// How often a slice that was cut short is asked for again from where it ended.
 pub(super) const RESUMES_MAX: usize = 3;
 
+/// How long a slice that has come waits for its place in line to be written; it is not kept then. Shorter than the wait for room
+/// ([`super::super::ROOM_MAX`]), so that a device that stands still holds no reader up for longer than this.
+const PLACE_MAX: Duration = Duration::from_secs(2);
+
+/// Why no more of a slice comes.
+#[derive(Clone, Debug)]
+pub(super) enum Ended {
+    /// Upstream did not send it.
+    Failed(FetchError),
+    /// There was no room for it: who wants it reads it by himself.
+    Crowded,
+}
+
 /// One slice.
 #[derive(Debug)]
 pub(in crate::store::disk) struct Flight {
@@ -29,7 +44,6 @@ pub(in crate::store::disk) struct Flight {
     state: Mutex<State>,
     /// Told to readers: more bytes, or the end.
     grown: Notify,
-    _room: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug, Default)]
@@ -38,12 +52,14 @@ struct State {
     pieces: Vec<(u64, Bytes)>,
     spare: BytesMut,
     len: u64,
-    failed: Option<FetchError>,
+    ended: Option<Ended>,
+    /// Its room, once it has some; nothing is fetched before.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Flight {
     pub(super) fn new(number: u32, start: u64, stop: u64, room: Option<OwnedSemaphorePermit>) -> Arc<Self> {
-        Arc::new(Self { number, start, stop, state: Mutex::default(), grown: Notify::new(), _room: room })
+        Arc::new(Self { number, start, stop, state: Mutex::new(State { room, ..State::default() }), grown: Notify::new() })
     }
 
     /// Whether all of it has come.
@@ -53,25 +69,25 @@ impl Flight {
 
     /// Whether no more of it comes, and some is missing.
     pub(super) fn has_failed(&self) -> bool {
-        self.state.lock().failed.is_some()
+        self.state.lock().ended.is_some()
     }
 
     /// What has come from byte `at` of the body on, at least one byte; none while that is nothing.
-    pub(super) fn ready(&self, at: u64) -> Option<Result<Bytes, FetchError>> {
+    pub(super) fn ready(&self, at: u64) -> Option<Result<Bytes, Ended>> {
         let state = self.state.lock();
         if at >= self.stop {
-            return Some(Err(lost(at)));
+            return Some(Err(Ended::Failed(lost(at))));
         }
         if at < self.start + state.len {
             let index = state.pieces.partition_point(|(start, _)| *start <= at).checked_sub(1)?;
             let (start, bytes) = &state.pieces[index];
             return Some(Ok(bytes.slice(usize::try_from(at - start).unwrap_or(usize::MAX)..)));
         }
-        state.failed.clone().map(Err)
+        state.ended.clone().map(Err)
     }
 
     /// The same, waiting for it. Safe to cancel.
-    pub(super) async fn next(&self, at: u64) -> Result<Bytes, FetchError> {
+    pub(super) async fn next(&self, at: u64) -> Result<Bytes, Ended> {
         loop {
             let grown = self.grown.notified();
             tokio::pin!(grown);
@@ -107,11 +123,23 @@ impl Flight {
         is_whole
     }
 
-    fn fail(&self, error: FetchError) {
+    /// No more of it comes; the first word counts, and none does of what is whole.
+    fn end(&self, how: Ended) {
         if !self.is_whole() {
-            self.state.lock().failed.get_or_insert(error);
+            self.state.lock().ended.get_or_insert(how);
         }
         self.grown.notify_waiters();
+    }
+
+    fn has_room(&self) -> bool {
+        self.state.lock().room.is_some()
+    }
+
+    /// Waits for room; whether there was some in time.
+    async fn wait_for_room(&self, slices: &Slices) -> bool {
+        let room = slices.disk.wait_for_room(slices.slice_bytes).await;
+        self.state.lock().room = room;
+        self.has_room()
     }
 
     fn pieces(&self) -> Vec<Bytes> {
@@ -185,6 +213,17 @@ impl Flights {
         Some((flight, true))
     }
 
+    /// Takes a slice off that nobody waits for any more; whether it was so.
+    fn call_off(&self, object: u64, flight: &Arc<Flight>) -> bool {
+        let mut map = self.map.lock();
+        // The map has it, and its own task does.
+        let is_alone = Arc::strong_count(flight) <= 2;
+        if is_alone {
+            map.remove(&(object, flight.number));
+        }
+        is_alone
+    }
+
     fn land(&self, object: u64, flight: &Arc<Flight>) {
         let mut map = self.map.lock();
         if map.get(&(object, flight.number)).is_some_and(|there| Arc::ptr_eq(there, flight)) {
@@ -216,7 +255,7 @@ struct Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.flight.fail(lost(self.flight.at()));
+        self.flight.end(Ended::Failed(lost(self.flight.at())));
         self.slices.disk.flights.land(self.slices.object, &self.flight);
     }
 }
@@ -226,19 +265,29 @@ pub(super) fn depart(slices: Slices, flight: Arc<Flight>, mend: Arc<dyn Mend>, o
     let landing = Landing { slices, flight };
     tokio::spawn(async move {
         let Landing { slices, flight } = &landing;
+        let waited = !flight.has_room();
+        if waited && !flight.wait_for_room(slices).await {
+            return flight.end(Ended::Crowded);
+        }
+        if waited && slices.disk.flights.call_off(slices.object, flight) {
+            return;
+        }
+        slices.count_fetch();
         match flight.fetch(slices, &mend, opened).await {
             Ok(()) => {
                 if !slices.is_sparse {
                     slices.disk.mended.inc();
                 }
-                // The slice keeps its room until it is in line to be written: who reads ahead waits for the device.
-                slices.store(flight.number, &flight.pieces()).await;
+                // The slice keeps its room until it is in line to be written: a slow device slows the fetches down.
+                if tokio::time::timeout(PLACE_MAX, slices.store(flight.number, &flight.pieces())).await.is_err() {
+                    slices.disk.dropped_slice();
+                }
             }
             Err(missed) => {
                 if matches!(missed, Missed::Gone(_)) {
                     slices.give_up().await;
                 }
-                flight.fail(missed.error());
+                flight.end(Ended::Failed(missed.error()));
             }
         }
     });

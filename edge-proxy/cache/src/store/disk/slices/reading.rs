@@ -1,6 +1,7 @@
 //! One reader of slices: the slice it is in, and the next ones read ahead.
 //!
-//! Who finds no room for a slice reads it in small pieces, or straight from upstream, and keeps nothing.
+//! Who finds no room for a slice that is stored reads it in small pieces. One that is not here is waited for until there is room, with all who want
+//! it; where there is none in time each reads it straight from upstream, and keeps nothing.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
-use super::flight::RESUMES_MAX;
+use super::flight::{Ended, RESUMES_MAX};
 use super::{Got, Held, Mend, Missed, Slices, lost};
 use crate::fetch::{Body, FetchError};
 
@@ -88,7 +89,11 @@ impl Reading {
             self.held = next;
         }
         if self.held.is_none() {
-            let room = self.slices.disk.room_for_reader(slice_bytes);
+            let room = self.slices.room();
+            if room.is_none() {
+                // Who waits for room keeps none from others.
+                self.ahead.clear();
+            }
             match self.slices.get(number, (start, stop), room, mend).await {
                 Got::Held(held) => {
                     self.pace(Some(&held));
@@ -104,14 +109,22 @@ impl Reading {
         }
         self.read_ahead(number, end.min(stored), mend);
         let bytes = match self.held.as_ref().ok_or_else(|| lost(at))? {
-            Held::Stored { bytes, .. } => bytes.slice(usize::try_from(at - start).unwrap_or(usize::MAX)..),
+            Held::Stored { bytes, .. } => Ok(bytes.slice(usize::try_from(at - start).unwrap_or(usize::MAX)..)),
             Held::Coming(flight) => match flight.ready(at) {
-                Some(bytes) => bytes?,
+                Some(bytes) => bytes,
                 None => {
                     self.has_waited = true;
-                    flight.next(at).await?
+                    flight.next(at).await
                 }
             },
+        };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(Ended::Failed(error)) => return Err(error),
+            Err(Ended::Crowded) => {
+                self.held = None;
+                return self.next_through(at, stop.min(end), mend).await;
+            }
         };
         let to = usize::try_from(stop.min(end) - at).unwrap_or(usize::MAX);
         Ok(if bytes.len() > to { bytes.slice(..to) } else { bytes })
