@@ -40,6 +40,7 @@ mod sample;
 mod scripted;
 mod semantics;
 mod slices;
+mod slices_of_liars;
 mod slow;
 mod stale;
 mod streamed;
