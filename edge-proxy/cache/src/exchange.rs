@@ -37,6 +37,7 @@ use crate::key::Key;
 use crate::lookup::{self, Found, State};
 use crate::object::{Filling, Object};
 use crate::purge::{Identity, Table, Verdict};
+use crate::range;
 use crate::request::Request;
 use crate::store::{Disk, Memory};
 use crate::time::Time;
@@ -47,6 +48,7 @@ mod invalidate;
 mod lead;
 mod mend;
 mod pass;
+mod ranges;
 mod ready;
 mod remember;
 mod scope;
@@ -58,6 +60,7 @@ mod under_way;
 use directives::Directives;
 use lead::{Led, Trip};
 use pass::failed;
+use ranges::Ranges;
 pub use ready::Hit;
 use remember::Remembered;
 use serve::Served;
@@ -91,6 +94,7 @@ pub struct Exchange {
     flights: Arc<Flights>,
     purges: Arc<Table>,
     remembered: Remembered,
+    ranges: Arc<Ranges>,
     filling: Arc<Filling>,
     counters: Counters,
     /// Counts markers and heads.
@@ -133,6 +137,7 @@ impl Exchange {
             flights: Arc::default(),
             purges,
             remembered: Remembered::new(),
+            ranges: Arc::new(Ranges::new()),
             filling: Arc::default(),
             counters: Counters::default(),
             order: Arc::new(AtomicU64::new(order)),
@@ -184,15 +189,29 @@ impl Exchange {
             self.load_search_rules(&request, policy, now).await;
         }
         let primary = self.primary(&request, policy);
-        let found = self.find_stored(&primary, &request, &directives, now).await;
+        let mut found = self.find_stored(&primary, &request, &directives, now).await;
         // The common case first: it needs none of what follows.
         if found.state == State::Fresh
             && let Some(object) = &found.object
             && let Some(answer) = serve::answer(object, &request, now, Served { detail: found.detail, ..Served::hit() })
         {
-            self.counters.hits.inc();
-            self.note_hit(object);
-            return Ok(self.with_mend(answer, object, &request, &fetch));
+            let answer = self.with_mend(answer, object, &request, &fetch);
+            let is_at_hand = object.body.slices().is_none() || object.body.is_resident();
+            let begun = if is_at_hand { Ok(answer) } else { Box::pin(self.begun(answer)).await };
+            match begun {
+                Ok(answer) => {
+                    self.counters.hits.inc();
+                    self.note_hit(object);
+                    return Ok(answer);
+                }
+                // Upstream has another one by now: it is fetched, as nothing of this one was sent.
+                Err(_) if object.body.is_gone() => {}
+                Err(failed) => {
+                    self.counters.failed.inc();
+                    return Err(failed);
+                }
+            }
+            found = self.find_stored(&primary, &request, &directives, now).await;
         }
         let identity = Arc::new(identity(&request, site, policy));
         let asked = Asked { request, policy, primary, identity, directives, now, fetch };
@@ -230,7 +249,7 @@ impl Exchange {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
             }
-            let scope = scope::of(&asked.request, &found);
+            let scope = scope::of(&asked.request, &found, self.slicing(&found.key));
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
             let joined = if alone {
                 Joined::Leader(self.flights.alone(self.flight(&asked, &found)))
@@ -369,7 +388,8 @@ impl Exchange {
                 }
                 // Nor does what came of the range alone tell whether the client's own condition for it holds.
                 let is_of_range = matches!(fetched.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
-                if is_of_range && asked.request.headers.contains_key(header::IF_RANGE) {
+                let is_as_asked = !matches!(scope, Scope::Range(fetched) if range::wanted(&asked.request.headers) != Some(fetched));
+                if is_of_range && (!is_as_asked || asked.request.headers.contains_key(header::IF_RANGE)) {
                     return None;
                 }
                 status.detail = Some(refusal.as_str());
