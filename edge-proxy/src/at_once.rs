@@ -1,6 +1,6 @@
 //! Answers from memory without a session, and the word to clients whose requests go no further.
 //!
-//! The same steps as in `request.rs`: route, prepare the fields, look up; what they find is counted and logged alike. Whatever is not answered
+//! The same steps as in `passed.rs`: route, prepare the fields, look up; what they find is counted and logged alike. Whatever is not answered
 //! here takes the full way, which judges it anew.
 
 use std::time::{Instant, SystemTime};
@@ -19,7 +19,7 @@ use skerry_transport::hygiene;
 use skerry_transport::pass::Kind;
 
 use crate::fault::Fault;
-use crate::request::Edge;
+use crate::passed::Edge;
 use crate::{fields, shape};
 
 impl Behind for Edge {

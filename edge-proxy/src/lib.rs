@@ -13,10 +13,10 @@ mod fill;
 mod forwarded;
 mod listeners;
 mod live;
+mod passed;
 mod quic;
 mod rate;
 mod reload;
-mod request;
 mod shape;
 
 use std::sync::Arc;
@@ -41,10 +41,10 @@ use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
+use crate::passed::{Edge, Sessions};
 use crate::quic::{Announced, Quic};
 use crate::rate::Rates;
 use crate::reload::Watched;
-use crate::request::{Edge, Sessions};
 
 pub use crate::live::Source;
 

@@ -6,7 +6,7 @@ mod duties;
 mod explain;
 mod fault;
 mod origin;
-mod request;
+mod passed;
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::duties::Duties;
 use crate::fault::AtTheDoor;
 use crate::origin::Origins;
-use crate::request::Shield;
+use crate::passed::Shield;
 
 /// Runs a shield until `stop` turns true and its requests have drained.
 ///
