@@ -1,4 +1,4 @@
-//! What this edge would do with a request: routed as `passed.rs` routes it, and explained by the cache.
+//! What this edge would do with a request: routed as `request.rs` routes it, and explained by the cache.
 
 use std::time::SystemTime;
 

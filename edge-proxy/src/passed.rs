@@ -1,59 +1,38 @@
-//! One request of a client, from its head to its log line.
+//! What is passed through by Pingora: uploads, upgrades, calls, unsafe methods, streams of events.
 //!
-//! The steps: read the head; refuse what loops or belongs to no site; GET and HEAD without body go to the cache
-//! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
+//! A session begins at `request_filter`, which admits the request and says where it goes; the filters after it hold it to its bounds.
 
-use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use skerry_agent::figures::{Figures, Outcome};
-use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
-use skerry_cache::exchange::Exchange;
+use skerry_agent::figures::Outcome;
+use skerry_cache::answer::{CacheStatus, Forwarded};
 use skerry_cache::request::Request;
-use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::gate::{Gate, Permit};
+use skerry_transport::asker::Left;
+use skerry_transport::gate::Permit;
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::hygiene::{self, CACHE_STATUS};
-use skerry_transport::interim::{self, Early, Interim};
+use skerry_transport::interim::{self, Interim};
 use skerry_transport::pass::{self, Kind, Watch, Way};
-use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
+use skerry_transport::session::{self, is_interim};
 use skerry_transport::sound;
 use skerry_transport::upstream::PassFailure;
 
-use crate::Current;
-use crate::country::Countries;
 use crate::fault::{self, Fault};
-use crate::fields;
-use crate::fill::{self, Fill, Upstreams};
+use crate::fill;
 use crate::forwarded::Came;
-use crate::quic::Announced;
-use crate::rate::{Over, Rates};
+use crate::request::{Asked, Edge, Ended};
 use crate::shape;
-
-/// What an edge answers with.
-pub(crate) struct Edge {
-    pub(crate) name: String,
-    pub(crate) current: Current,
-    pub(crate) exchange: Arc<Exchange>,
-    pub(crate) upstreams: Arc<Upstreams>,
-    pub(crate) countries: Arc<Countries>,
-    pub(crate) figures: Arc<Figures>,
-    pub(crate) gate: Gate,
-    pub(crate) announced: Announced,
-    pub(crate) rates: Rates,
-}
 
 /// The edge as Pingora calls it.
 pub(crate) struct Sessions(pub(crate) Arc<Edge>);
@@ -98,110 +77,15 @@ impl Context {
 }
 
 impl Edge {
-    /// The site of a valid request, or why there is none.
-    fn route(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
+    /// The head of a session's request, and its site.
+    fn route_session(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
         context.target = Some([&*head.authority, &head.path_and_query].concat());
-        if self.upstreams.has_looped(&head.headers) {
-            return Err(Fault::Loop);
-        }
-        hygiene::strip_own(&mut head.headers);
-        let served = self.current.load().site_for_host(head.host()).cloned();
-        match served {
-            Some(served) => Ok((head, served)),
-            None => Err(Fault::NoSite(head.host().to_owned())),
-        }
-    }
-
-    /// Where a request came from. A load balancer that the site trusts says by which scheme.
-    pub(crate) fn came(&self, head: &mut Head, served: &Served, peer: Option<IpAddr>) -> Came {
-        let came = Came::of(peer, &head.headers, &served.site().forwarding);
-        head.scheme = came.scheme.unwrap_or(head.scheme);
-        came
-    }
-
-    /// Whether a client may ask now. Each request is counted once: by whoever answers it.
-    pub(crate) fn admit(&self, served: &Served, path: &str, headers: &HeaderMap, came: &Came) -> Result<(), Over> {
-        match came.client() {
-            Some(client) if !served.rates().is_empty() => self.rates.admit(served, path, headers, client),
-            _ => Ok(()),
-        }
-    }
-
-    async fn answer_from_cache(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        mut head: Head,
-        served: &Arc<Served>,
-    ) -> pingora::Result<bool> {
-        let policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        let came = std::mem::take(&mut context.came);
-        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
-        let early = Arc::new(Early::default());
-        let fill = Fill {
-            early: Arc::clone(&early),
-            upstreams: Arc::clone(&self.upstreams),
-            snapshot: self.current.load_full(),
-            served: Arc::clone(served),
-            host: fill::ranking_host(&policy.key, &head.authority).to_owned(),
-            came,
-        };
-        let head_only = head.method == Method::HEAD;
-        let request = Request {
-            head_only,
-            scheme: head.scheme,
-            authority: head.authority,
-            path_and_query: head.path_and_query,
-            headers: head.headers,
-        };
-        let now = Time::from(SystemTime::now());
-        let answering = self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill));
-        match self.ahead_of(answering, session, &early).await? {
-            Ok(answer) => self.send(session, context, answer, head_only).await,
-            Err(failed) => {
-                context.status_of_cache = failed.status_of_cache;
-                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from upstream");
-                self.refuse(session, context, &Fault::upstream(failed.error.kind, failed.error.retry_after)).await
-            }
-        }
-    }
-
-    /// Waits for an answer, and sends on what comes ahead of it.
-    async fn ahead_of<T>(&self, answering: impl Future<Output = T>, session: &mut Session, early: &Early) -> pingora::Result<T> {
-        let mut answering = pin!(answering);
-        loop {
-            let interim = tokio::select! {
-                biased;
-                interim = early.next() => interim,
-                answered = &mut answering => {
-                    // Some may have come together with it.
-                    let rest = std::iter::from_fn(|| early.take()).collect();
-                    return self.send_interim(session, rest).await.map_err(|_| left()).map(|()| answered);
-                }
-            };
-            self.send_interim(session, vec![interim]).await.map_err(|_| left())?;
-        }
-    }
-
-    async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
-        context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
-        shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
-        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
-        let sent = match self.send_interim(session, answer.interim).await {
-            Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
-            Err(unsent) => Err(unsent),
-        };
-        match sent {
-            Ok(sent) => {
-                context.bytes = sent;
-                Ok(true)
-            }
-            Err(Unsent::Client) => Err(left()),
-            Err(Unsent::Body(why)) => {
-                self.figures.cut_off();
-                Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
-            }
+        let served = Arc::clone(self.route(&self.current.load(), &mut head)?);
+        context.came = self.came(&mut head, &served, session::client_ip(session));
+        match self.admit(&served, head.path(), &head.headers, &context.came) {
+            Ok(()) => Ok((head, served)),
+            Err(over) => Err(self.too_often(&served, over)),
         }
     }
 
@@ -212,14 +96,13 @@ impl Edge {
         context.outcome = Outcome::Error;
         context.untold = fault.status();
         context.status_of_cache.detail = Some(fault.detail());
-        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
-        shape::announce(&mut headers, session::is_tls(session), &self.announced);
+        let (headers, text) = self.refusal(&context.status_of_cache, fault, session::is_tls(session));
         let has_body = !session.as_mut().is_body_empty();
         if has_body {
             session.set_keepalive(None);
         }
         let head_only = session.req_header().method == Method::HEAD;
-        match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
+        match session::send(session, fault.status(), &headers, text, head_only).await {
             Ok(sent) => {
                 context.bytes = sent;
                 if has_body {
@@ -231,22 +114,9 @@ impl Edge {
         }
     }
 
-    async fn send_interim(&self, session: &mut Session, mut interim: Vec<Interim>) -> Result<(), Unsent> {
+    async fn send_interim(&self, session: &mut Session, mut interim: Vec<Interim>) -> Result<(), Left> {
         interim.iter_mut().for_each(|interim| shape::strip(interim.headers_mut()));
         session::send_interim(session, &interim).await
-    }
-
-    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: &Fault) -> (HeaderMap, Bytes) {
-        let text = Bytes::from(format!("{}\n", fault.text()));
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = fault.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        shape::finish(&mut headers, &self.name, status_of_cache, None);
-        (headers, text)
     }
 
     /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
@@ -306,19 +176,10 @@ impl ProxyHttp for Sessions {
             return self.refuse(session, context, &Fault::Busy).await;
         };
         context.permit = Some(permit);
-        let (mut head, served) = match self.route(session, context) {
+        let (mut head, served) = match self.route_session(session, context) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, &fault).await,
         };
-        context.came = self.came(&mut head, &served, session::client_ip(session));
-        if let Err(over) = self.admit(&served, head.path(), &head.headers, &context.came) {
-            self.rates.refused(&served.site().name, over);
-            return self.refuse(session, context, &Fault::Often(over.seconds)).await;
-        }
-        let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
-            return self.answer_from_cache(session, context, head, &served).await;
-        }
         hygiene::strip_client_claims(&mut head.headers);
         session::refuse_interim_to_old(session);
         if let Err(fault) = self.pass(session, context, &served, &head) {
@@ -495,30 +356,12 @@ impl ProxyHttp for Sessions {
         }
         let status = session.response_written().filter(|head| !is_interim(head.status)).map_or(context.untold, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
-        let seconds = context.started.elapsed().as_secs_f64();
-        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
         let client = session::client(session);
-        // Asked of the kernel, so only where it is logged.
-        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
-        let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
-        let target = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
-        tracing::debug!(
-            target: "skerry::access",
-            client = session::client_ip(session).map(tracing::field::display),
-            method = %session.req_header().method,
-            uri = target,
-            status = status.as_u16(),
-            bytes,
-            seconds,
-            cache = ?context.outcome,
-            reason = context.status_of_cache.detail,
-            protocol = client.as_ref().map(|client| client.protocol.as_str()),
-            tls = client.as_ref().map(|client| client.security()),
-            rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
-            rtt_min_us = round_trip.map(|times| times.least.as_micros()),
-            error = error.map(|error| error.to_string()),
-            "answered"
-        );
+        let uri = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
+        let method = &session.req_header().method;
+        let asked = Asked { client: client.as_deref(), method, uri: Some(&uri), started: context.started };
+        let (outcome, reason) = (context.outcome, context.status_of_cache.detail);
+        self.count(&asked, &Ended { status, outcome, bytes, reason, error: error.map(|error| error.to_string().into()) });
     }
 }
 
@@ -535,14 +378,4 @@ fn agree(request: &mut RequestHeader, upgrade: bool) -> Result<(), Fault> {
 
 fn left() -> Box<Error> {
     Error::explain(ErrorType::ConnectionClosed, "the client left").into_down()
-}
-
-/// The cache's body as the session takes it.
-struct FromCache(Reader);
-
-#[async_trait]
-impl Pieces for FromCache {
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        self.0.chunk().await.map_err(|error| error.to_string())
-    }
 }

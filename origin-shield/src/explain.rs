@@ -1,4 +1,4 @@
-//! What this shield would do with a request of an edge: routed as `passed.rs` routes it, and explained by the cache.
+//! What this shield would do with a request of an edge: routed as `request.rs` routes it, and explained by the cache.
 
 use std::time::SystemTime;
 

@@ -1,52 +1,44 @@
-//! One request of an edge, from its head to its log line.
+//! What is passed through to the origin by Pingora: all but GET and HEAD without body.
 //!
-//! The steps: read the head; catch up with the purges the edge knows; GET and HEAD without body go to the cache;
-//! everything else is passed through to the origin by Pingora.
+//! A session begins at `request_filter`, which says where the request goes; the filters after it hold it to its bounds.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue, VIA};
+use http::header::{HeaderMap, VIA};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
-use skerry_agent::figures::{Figures, Outcome};
-use skerry_cache::answer::{CacheStatus, Forwarded, Reader};
-use skerry_cache::exchange::Exchange;
+use skerry_agent::figures::Outcome;
+use skerry_cache::answer::{CacheStatus, Forwarded};
 use skerry_cache::request::Request;
-use skerry_cache::time::Time;
-use skerry_config::snapshot::{Policy, Served};
+use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::gate::{Gate, Permit};
+use skerry_transport::gate::Permit;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
-use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
+use skerry_transport::session::{self, is_interim};
 use skerry_transport::sound;
 use skerry_transport::upstream::PassFailure;
-use tokio::sync::watch;
 
-use crate::Current;
 use crate::fault::Fault;
-use crate::origin::{FromOrigin, Origins};
-
-/// How long a request waits for this shield to catch up with the purges its edge knows; then it is answered from the origin.
-const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(2);
+use crate::request::{Asked, Ended, Shield};
 
 /// The shield as Pingora calls it.
-pub(crate) struct Shield {
-    name: String,
-    current: Current,
-    exchange: Arc<Exchange>,
-    origins: Arc<Origins>,
-    figures: Arc<Figures>,
-    gate: Gate,
-    purge_seq: watch::Receiver<u64>,
+pub(crate) struct Sessions(pub(crate) Arc<Shield>);
+
+impl std::ops::Deref for Sessions {
+    type Target = Shield;
+
+    fn deref(&self) -> &Shield {
+        &self.0
+    }
 }
 
 /// What is known of a request while it runs.
@@ -67,120 +59,34 @@ pub(crate) struct Context {
 }
 
 impl Shield {
-    pub(crate) fn new(
-        name: String,
-        current: Current,
-        exchange: Arc<Exchange>,
-        origins: Arc<Origins>,
-        figures: Arc<Figures>,
-        gate: Gate,
-        purge_seq: watch::Receiver<u64>,
-    ) -> Self {
-        Self { name, current, exchange, origins, figures, gate, purge_seq }
-    }
-
-    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
+    /// The head of a session's request, and its site.
+    fn route_session(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let https = session.get_header(&SCHEME).is_some_and(|scheme| scheme == "https");
         let head = Head::read(session.req_header(), https).map_err(|_| Fault::Head)?;
-        if self.origins.has_looped(&head.headers) {
-            return Err(Fault::Loop);
-        }
-        let served = self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)?;
+        let served = self.route(&head)?;
         Ok((head, served))
-    }
-
-    /// Whether this shield is at least as far as the edge, after a bounded wait.
-    async fn caught_up(&self, wanted: u64) -> bool {
-        let mut purge_seq = self.purge_seq.clone();
-        tokio::time::timeout(CATCH_UP_TIME_MAX, purge_seq.wait_for(|seq| *seq >= wanted)).await.is_ok_and(|reached| reached.is_ok())
-    }
-
-    async fn answer_from_cache(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        mut head: Head,
-        served: &Arc<Served>,
-    ) -> pingora::Result<bool> {
-        let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
-        let mut policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        if !self.caught_up(wanted).await {
-            tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
-            policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
-        }
-        head.headers.remove(&PURGE_SEQ);
-        head.headers.remove(&SCHEME);
-        let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
-        let head_only = head.method == Method::HEAD;
-        let request = Request {
-            head_only,
-            scheme: head.scheme,
-            authority: head.authority,
-            path_and_query: head.path_and_query,
-            headers: head.headers,
-        };
-        let now = Time::from(SystemTime::now());
-        match self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fetch)).await {
-            Ok(mut answer) => {
-                context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
-                self.finish(&mut answer.headers, &answer.status_of_cache);
-                interim::carry(&mut answer.headers, &answer.interim);
-                let sent = session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await;
-                self.sent(context, sent)
-            }
-            Err(failed) => {
-                context.status_of_cache = failed.status_of_cache;
-                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from the origin");
-                self.refuse(session, context, Fault::origin(failed.error.kind, failed.error.retry_after)).await
-            }
-        }
-    }
-
-    fn sent(&self, context: &mut Context, sent: Result<u64, Unsent>) -> pingora::Result<bool> {
-        let why = match sent {
-            Ok(bytes) => {
-                context.bytes = bytes;
-                return Ok(true);
-            }
-            Err(Unsent::Client) => "the edge left".to_owned(),
-            Err(Unsent::Body(why)) => {
-                self.figures.cut_off();
-                why
-            }
-        };
-        Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
-    }
-
-    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
-    fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
-        headers.insert(CACHE_STATUS, own.render(&self.name));
-        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut Context, fault: Fault) -> pingora::Result<bool> {
         context.outcome = Outcome::Error;
         context.status_of_cache.detail = Some(fault.detail());
-        let text = Bytes::from(format!("{}\n", fault.detail()));
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(FAULT, HeaderValue::from_static(fault.detail()));
-        if let Some(seconds) = fault.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        self.finish(&mut headers, &context.status_of_cache);
+        let (headers, text) = self.refusal(&context.status_of_cache, fault);
         if !session.as_mut().is_body_empty() {
             session.set_keepalive(None);
         }
         let head_only = session.req_header().method == Method::HEAD;
-        let sent = session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await;
-        self.sent(context, sent)
+        match session::send(session, fault.status(), &headers, text, head_only).await {
+            Ok(sent) => {
+                context.bytes = sent;
+                Ok(true)
+            }
+            Err(_) => Error::e_explain(ErrorType::ConnectionClosed, "the edge left").map_err(|error| error.into_down()),
+        }
     }
 }
 
 #[async_trait]
-impl ProxyHttp for Shield {
+impl ProxyHttp for Sessions {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
@@ -214,14 +120,11 @@ impl ProxyHttp for Shield {
             return self.refuse(session, context, Fault::Busy).await;
         };
         context.permit = Some(permit);
-        let (head, served) = match self.route(session) {
+        let (head, served) = match self.route_session(session) {
             Ok(routed) => routed,
             Err(fault) => return self.refuse(session, context, fault).await,
         };
         let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
-            return self.answer_from_cache(session, context, head, &served).await;
-        }
         context.way = Way::new(self.origins.client().origins().targets(served.site()), &head);
         context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
         context.outcome = Outcome::Pass;
@@ -378,28 +281,9 @@ impl ProxyHttp for Shield {
         }
         let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
-        let seconds = context.started.elapsed().as_secs_f64();
-        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
-        tracing::debug!(
-            target: "skerry::access",
-            method = %session.req_header().method,
-            uri = %session.req_header().uri,
-            status = status.as_u16(),
-            bytes,
-            seconds,
-            cache = ?context.outcome,
-            error = error.map(|error| error.to_string()),
-            "answered"
-        );
-    }
-}
-
-/// The cache's body as the session takes it.
-struct FromCache(Reader);
-
-#[async_trait]
-impl Pieces for FromCache {
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        self.0.chunk().await.map_err(|error| error.to_string())
+        let uri = session.req_header().uri.to_string();
+        let asked = Asked { method: &session.req_header().method, uri: Some(&uri), started: context.started };
+        let error = error.map(|error| error.to_string().into());
+        self.count(&asked, &Ended { status, outcome: context.outcome, bytes, error });
     }
 }

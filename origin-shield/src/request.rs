@@ -1,0 +1,106 @@
+//! One request of an edge: what all ways of answering it share. Which site it is for, what an edge is told that gets no answer, and what is counted
+//! and logged of all.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue, VIA};
+use http::{Method, StatusCode};
+use skerry_agent::figures::{Figures, Outcome};
+use skerry_cache::answer::CacheStatus;
+use skerry_cache::exchange::Exchange;
+use skerry_config::snapshot::Served;
+use skerry_transport::gate::Gate;
+use skerry_transport::head::Head;
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
+use tokio::sync::watch;
+
+use crate::Current;
+use crate::fault::Fault;
+use crate::origin::Origins;
+
+/// What a shield answers with.
+pub(crate) struct Shield {
+    pub(crate) name: String,
+    pub(crate) current: Current,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) gate: Gate,
+    /// The purge number in force.
+    pub(crate) purge_seq: watch::Receiver<u64>,
+}
+
+impl Shield {
+    /// The site of a valid request, or why there is none.
+    pub(crate) fn route(&self, head: &Head) -> Result<Arc<Served>, Fault> {
+        if self.origins.has_looped(&head.headers) {
+            return Err(Fault::Loop);
+        }
+        self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)
+    }
+
+    /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
+    pub(crate) fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
+        headers.insert(CACHE_STATUS, own.render(&self.name));
+        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
+    }
+
+    /// The answer to an edge that gets no other: its fields and its text.
+    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: Fault) -> (HeaderMap, Bytes) {
+        let text = Bytes::from(format!("{}\n", fault.detail()));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(FAULT, HeaderValue::from_static(fault.detail()));
+        if let Some(seconds) = fault.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        self.finish(&mut headers, status_of_cache);
+        (headers, text)
+    }
+
+    /// Counts and logs a request that has ended.
+    pub(crate) fn count(&self, asked: &Asked<'_>, ended: &Ended) {
+        let seconds = asked.started.elapsed().as_secs_f64();
+        self.figures.answered(ended.status.as_u16(), ended.outcome, ended.bytes, seconds);
+        tracing::debug!(
+            target: "skerry::access",
+            method = %asked.method,
+            uri = asked.uri,
+            status = ended.status.as_u16(),
+            bytes = ended.bytes,
+            seconds,
+            cache = ?ended.outcome,
+            error = ended.error.as_deref(),
+            "answered"
+        );
+    }
+}
+
+/// What is logged of a request, whatever became of it.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    /// Authority, path and query, where requests are logged.
+    pub(crate) uri: Option<&'a str>,
+    /// When its head had been read.
+    pub(crate) started: Instant,
+}
+
+/// What became of a request.
+pub(crate) struct Ended {
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Outcome,
+    /// Bytes of the body sent.
+    pub(crate) bytes: u64,
+    /// Why the answer was not sent to its end.
+    pub(crate) error: Option<Cow<'static, str>>,
+}
+
+/// Whether requests are logged: what is only for that costs something to put together.
+pub(crate) fn is_logged() -> bool {
+    tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG)
+}
