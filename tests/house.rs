@@ -13,7 +13,7 @@ pub(crate) mod scripted;
 pub(crate) mod wait;
 
 pub(crate) use cdn::Cdn;
-pub(crate) use clients::{curl, dig, get};
+pub(crate) use clients::{Got, curl, dig, get};
 pub(crate) use command::{Ran, kill, run, skerry};
 pub(crate) use held::Held;
 pub(crate) use names::Names;

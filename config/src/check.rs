@@ -8,6 +8,7 @@ pub(crate) mod fault;
 pub(crate) mod names;
 mod origin;
 mod process;
+mod shields;
 mod site;
 
 #[cfg(test)]
@@ -95,6 +96,33 @@ pub fn site(site: &Site) -> Result<(), Faults> {
     Faults::from_findings(findings.list, "", None)
 }
 
+/// Checks that a site has its secrets themselves, after [`Site::recall`].
+///
+/// # Errors
+/// That it has a mark of one that is not known.
+pub fn recalled(site: &Site) -> Result<(), Faults> {
+    let mut findings = Findings::default();
+    secrets(site, &mut findings);
+    Faults::from_findings(findings.list, "", None)
+}
+
+fn secrets(site: &Site, findings: &mut Findings) {
+    if let Some(key) = site.origin.client_key.as_ref().filter(|key| key.is_mark()) {
+        let says = format!("{} stands for a key that the site does not have; write the PEM text of the key itself", quoted(key.reveal()));
+        findings.add("origin.client_key", says);
+    }
+}
+
+/// Checks that the shields a site asks for are among `known`, by name and region.
+///
+/// # Errors
+/// All faults, without line and column.
+pub fn site_among(site: &Site, known: &[(&str, &str)]) -> Result<(), Faults> {
+    let mut findings = Findings::default();
+    shields::among(&site.shields, known, &mut findings);
+    Faults::from_findings(findings.list, "", None)
+}
+
 /// Checks a whole document: every site, names and hosts across sites, shields.
 ///
 /// # Errors
@@ -109,6 +137,7 @@ pub fn document(document: &Document) -> Result<(), Faults> {
     for (index, each) in document.sites.iter().enumerate().take(SITES_MAX) {
         findings.prefix = format!("sites[{index}].");
         site::check(each, &mut findings);
+        secrets(each, &mut findings);
         if let Some(first) = sites.insert(each.name.as_str(), index) {
             findings.add("name", format!("{} is sites[{first}] already; a name belongs to one site", quoted(&each.name)));
         }
@@ -132,11 +161,11 @@ pub fn document(document: &Document) -> Result<(), Faults> {
         }
     }
     findings.prefix.clear();
-    shields(document, &mut findings);
+    document_shields(document, &mut findings);
     Faults::from_findings(findings.list, "", None)
 }
 
-fn shields(document: &Document, findings: &mut Findings) {
+fn document_shields(document: &Document, findings: &mut Findings) {
     if document.shields.len() > SHIELDS_MAX {
         findings.add("shields", format!("{} shields; a configuration has at most {SHIELDS_MAX}", document.shields.len()));
     }

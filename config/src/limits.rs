@@ -17,6 +17,8 @@ pub const FAULTS_MAX: usize = 100;
 pub const SITES_MAX: usize = 10_000;
 /// Shields in a document.
 pub const SHIELDS_MAX: usize = 1_000;
+/// Shields, or regions of shields, that one site names.
+pub const SHIELDS_NAMED_MAX: usize = 64;
 /// Host names of one site.
 pub const HOSTS_MAX: usize = 256;
 /// Origin servers of one site.

@@ -11,7 +11,7 @@ use skerry_config::snapshot::Snapshot;
 use skerry_transport::upstream::Client;
 
 use crate::country::Countries;
-use crate::{Current, explain};
+use crate::{Current, explain, shields};
 
 /// Puts snapshots and purges in force, and tells what is stored.
 pub(crate) struct Duties {
@@ -38,6 +38,7 @@ impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         self.figures.adopted(snapshot.version());
         self.client.configure(&snapshot);
+        shields::warn_of_missing(&snapshot);
         self.current.store(snapshot);
         Ok(())
     }

@@ -12,7 +12,7 @@ use skerry_transport::head::Head;
 use skerry_transport::hygiene;
 
 use crate::country::Countries;
-use crate::{fields, fill};
+use crate::{fields, shields};
 
 /// Tells what is stored for a request of a client, and what the next one would get. Where a client is from is not known here, unless who asks
 /// says it in the field that an edge would say it in.
@@ -38,11 +38,10 @@ pub(crate) async fn tell(
         let policy = served.policy(head.host(), head.path(), &head.headers);
         fields::prepare(&mut head.headers, &policy.key, || countries.of(None));
         fields::imagine(&mut head.headers, &said);
-        let shields = fill::ranked(snapshot, fill::ranking_host(&policy.key, &head.authority), head.path()).into_iter();
-        told.upstream = shields
-            .map(|shield| shield.name.clone())
-            .chain(served.site().origin.all_servers().into_iter().map(|server| server.url))
-            .collect();
+        let site = served.site();
+        let asked_first = shields::ranked(snapshot, site, shields::ranking_host(&policy.key, &head.authority), head.path()).into_iter();
+        let origins = if site.shields.may_pass_by() { site.origin.all_servers() } else { Vec::new() };
+        told.upstream = asked_first.map(|shield| shield.name.clone()).chain(origins.into_iter().map(|server| server.url)).collect();
         let request = Request {
             head_only: false,
             scheme: head.scheme,

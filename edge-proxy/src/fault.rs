@@ -59,7 +59,9 @@ impl Fault {
             Self::NoSite(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Upstream(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Upstream(FetchErrorKind::Timeout | FetchErrorKind::TooLong | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy | Self::Unasked(..) | Self::Upstream(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Unasked(..) | Self::Upstream(FetchErrorKind::Overload | FetchErrorKind::NoShield) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Often(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -81,6 +83,7 @@ impl Fault {
             Self::TooLarge => "the body of the request is too large".to_owned(),
             Self::Busy => "too many requests are being answered here; ask again in a moment".to_owned(),
             Self::Unasked(kind, seconds) => format!("the origin is not asked at this moment ({kind}); ask again in {seconds} s"),
+            Self::Upstream(FetchErrorKind::NoShield) => "none of the nodes in front of the origin answers".to_owned(),
             Self::Upstream(kind) => format!("no answer from the origin: {kind}"),
         }
     }
@@ -166,6 +169,7 @@ mod tests {
             (Fault::Upstream(FetchErrorKind::Timeout), 504),
             (Fault::Upstream(FetchErrorKind::TooLong), 504),
             (Fault::Upstream(FetchErrorKind::Overload), 503),
+            (Fault::Upstream(FetchErrorKind::NoShield), 503),
             (Fault::Upstream(FetchErrorKind::Cut), 502),
             (Fault::Often(1), 429),
             (Fault::Slow, 408),

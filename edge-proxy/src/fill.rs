@@ -1,21 +1,23 @@
-//! Where the edge asks: a shield, or the origin when no shield can be reached.
+//! Where the edge asks: a shield, or, where the site allows it, the origin when no shield answers.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::forwarded::Came;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
-use skerry_config::site::{Key, Site};
-use skerry_config::snapshot::{Served, Shield, Snapshot};
+use skerry_config::site::Site;
+use skerry_config::snapshot::{Served, Snapshot};
 use skerry_transport::hygiene::{FAULT, PURGE_SEQ, SCHEME, Signature};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+
+use crate::forwarded::Came;
+use crate::shields;
 
 /// The time to connect to a shield before the next one is tried.
 const SHIELD_CONNECT: Duration = Duration::from_secs(2);
@@ -42,8 +44,8 @@ impl Upstreams {
         &self.client
     }
 
-    /// The shields in the order in which they serve a resource.
-    pub(crate) fn shields(&self, snapshot: &Snapshot, authority: &str, path: &str, site: &Site) -> Vec<Target> {
+    /// The shields of a site in the order in which they serve a resource.
+    pub(crate) fn shields(&self, snapshot: &Snapshot, host: &str, path: &str, site: &Site) -> Vec<Target> {
         let (origin, pass) = (&site.origin, &site.pass);
         let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
         let times = Times {
@@ -55,7 +57,7 @@ impl Upstreams {
             events_idle: pass.events_idle_timeout.0 + SHIELD_MARGIN,
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };
-        let ranked = ranked(snapshot, authority, path).into_iter();
+        let ranked = shields::ranked(snapshot, site, host, path).into_iter();
         let shared = self.client.origins().shared(site);
         ranked.filter_map(|shield| self.client.shield(shield, times, shared.clone())).collect()
     }
@@ -64,24 +66,6 @@ impl Upstreams {
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         self.signature.sign(headers);
     }
-}
-
-/// The shields in the order in which they serve a resource, by rendezvous hash, so that all edges agree and a lost shield moves only its own share.
-pub(crate) fn ranked<'a>(snapshot: &'a Snapshot, authority: &str, path: &str) -> Vec<&'a Shield> {
-    let mut ranked: Vec<(u64, &Shield)> = snapshot.shields().iter().map(|shield| (weight(&shield.name, authority, path), shield)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
-    ranked.into_iter().map(|(_, shield)| shield).collect()
-}
-
-/// The host by which a request's shields are ranked. Hosts that share their answers share their shields too, or an unsafe request of one would
-/// leave the others' answers at another shield.
-pub(crate) fn ranking_host<'a>(key: &'a Key, authority: &'a str) -> &'a str {
-    key.host.as_deref().unwrap_or(authority)
-}
-
-/// The rendezvous weight of a shield for a resource.
-fn weight(shield: &str, authority: &str, path: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64([shield, authority, path].join("\0").as_bytes())
 }
 
 /// What only a tier may say to a shield.
@@ -98,7 +82,7 @@ pub(crate) struct Fill {
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) served: Arc<Served>,
-    /// The host by which shields are ranked, see [`ranking_host`].
+    /// The host by which shields are ranked, see [`shields::ranking_host`].
     pub(crate) host: String,
     pub(crate) came: Came,
     /// Takes interim answers of an origin to the client while the final one is waited for. Those of a shield come with its final head.
@@ -126,6 +110,7 @@ impl Fetch for Fill {
         sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
         let answered = match self.ask_shields(&shields, &outgoing).await {
             Some(answered) => answered,
+            None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
             None => {
                 FOR_SHIELD.iter().for_each(|name| drop(outgoing.headers.remove(name)));
                 outgoing.early = Some(Arc::clone(&self.early));
@@ -142,7 +127,7 @@ impl Fetch for Fill {
 }
 
 impl Fill {
-    /// The answer of the first shield that has one; `None` when it is for the origin to answer. What is asked for here is safe to ask for twice.
+    /// The answer of the first shield that has one; `None` when none has. What is asked for here is safe to ask for twice.
     async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Incoming, UpstreamError>> {
         for shield in shields {
             match self.upstreams.client.request(std::slice::from_ref(shield), request).await {
@@ -165,6 +150,12 @@ impl Fill {
         }
         None
     }
+}
+
+/// What there is to say when no shield answers and the origin is not for edges to ask.
+fn no_shield(site: &Site, tried: usize) -> FetchError {
+    let detail = format!("none of {tried} shields of {} answers, and its shields.fallback is fail", site.name);
+    FetchError { kind: FetchErrorKind::NoShield, detail, retry_after: None }
 }
 
 /// Whether a shield says that the site is not its own (RFC 9110 section 15.5.20): the edge is ahead of it.

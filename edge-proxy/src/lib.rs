@@ -2,9 +2,10 @@
 //!
 //! [`run`] is one edge process from its settings to its end.
 
-mod at_once;
+mod cached;
 mod country;
 mod device;
+mod door;
 mod duties;
 mod explain;
 mod fault;
@@ -13,11 +14,13 @@ mod fill;
 mod forwarded;
 mod listeners;
 mod live;
+mod passed;
 mod quic;
 mod rate;
 mod reload;
 mod request;
 mod shape;
+mod shields;
 
 use std::sync::Arc;
 
@@ -37,14 +40,16 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::country::Countries;
+use crate::door::AtTheDoor;
 use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
+use crate::passed::Sessions;
 use crate::quic::{Announced, Quic};
 use crate::rate::Rates;
 use crate::reload::Watched;
-use crate::request::{Edge, Sessions};
+use crate::request::Edge;
 
 pub use crate::live::Source;
 
@@ -100,7 +105,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         rates: Rates::new(&registry),
     });
 
-    let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());
+    let front = Front::new(Sessions(Arc::clone(&edge)), Arc::new(AtTheDoor(edge)), gate.clone(), stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     let listeners = Listeners::open(front.clone(), secured, bound)?;
     let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;

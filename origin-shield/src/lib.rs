@@ -2,10 +2,13 @@
 //!
 //! [`run`] is one shield process from its settings to its end.
 
+mod cached;
+mod door;
 mod duties;
 mod explain;
 mod fault;
 mod origin;
+mod passed;
 mod request;
 
 use std::sync::Arc;
@@ -23,9 +26,10 @@ use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
+use crate::door::AtTheDoor;
 use crate::duties::Duties;
-use crate::fault::AtTheDoor;
 use crate::origin::Origins;
+use crate::passed::Sessions;
 use crate::request::Shield;
 
 /// Runs a shield until `stop` turns true and its requests have drained.
@@ -67,17 +71,16 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
-    let shield = Shield::new(
-        settings.name.clone(),
-        Arc::clone(&current),
-        Arc::clone(&exchange),
+    let shield = Arc::new(Shield {
+        name: settings.name.clone(),
+        current: Arc::clone(&current),
+        exchange: Arc::clone(&exchange),
         origins,
-        Arc::clone(&figures),
-        gate.clone(),
+        figures: Arc::clone(&figures),
+        gate: gate.clone(),
         purge_seq,
-    );
-    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
-    let front = Front::new(shield, at_the_door, gate, stop.clone());
+    });
+    let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
     let duties = Duties::new(current, Arc::clone(&exchange), figures, client, caught_up);

@@ -57,6 +57,8 @@ pub(crate) async fn start(options: &Options, sites: Vec<Site>, data: &Data, chil
         layout::write(&node.config, &layout::edge_settings(data, &ports, node, join, &options.allow))?;
         children.start(data, &node.name, Role::Edge, node.config.clone())?;
     }
+    // Sites may name shields, which have to have joined by then.
+    nodes_follow(&api, &[&shields[..], &edges[..]].concat(), children).await?;
     for site in &sites {
         apply(&api, site).await?;
     }
@@ -135,10 +137,15 @@ async fn apply(api: &Api, site: &Site) -> Result<(), String> {
     api.call(call).await.map(|_| ()).map_err(|fail| format!("site {} is refused: {fail}", site.name))
 }
 
+/// Waits until every node runs the newest configuration.
+async fn nodes_follow(api: &Api, nodes: &[Node], children: &mut Children) -> Result<(), String> {
+    let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+    probe::until("not every node followed the control plane", children, || probe::nodes_follow(api, &names)).await
+}
+
 /// Waits until every node follows and every edge serves.
 async fn answers(api: &Api, cdn: &Cdn, sites: &[Site], children: &mut Children) -> Result<(), String> {
-    let names: Vec<String> = cdn.shields.iter().chain(&cdn.edges).map(|node| node.name.clone()).collect();
-    probe::until("not every node followed the control plane", children, || probe::nodes_follow(api, &names)).await?;
+    nodes_follow(api, &[&cdn.shields[..], &cdn.edges[..]].concat(), children).await?;
     // Only the site of our own making is known to serve the sample origin under any name.
     let sample = cdn.sample && sites.iter().any(|site| site.name == DEFAULT_SITE && site.origin.urls == [cdn.origin.clone()]);
     if !cdn.sample {

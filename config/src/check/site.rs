@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::fault::{Findings, quoted};
-use super::{cache, clients, names, origin};
+use super::{cache, clients, names, origin, shields};
 use crate::limits::HOSTS_MAX;
 use crate::site::Site;
 
@@ -14,6 +14,7 @@ pub(crate) fn check(site: &Site, findings: &mut Findings) {
     }
     hosts(&site.hosts, findings);
     origin::check(&site.origin, findings);
+    shields::check(&site.shields, findings);
     cache::check(&site.cache, &site.hosts, findings);
     clients::pass(&site.pass, findings);
     clients::rate_limits(&site.rate_limits, findings);

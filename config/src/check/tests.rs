@@ -1,6 +1,7 @@
 //! Bad input, each with the exact words an operator reads.
 
 use super::*;
+use crate::site::Shields;
 
 const SITE: &str = r#"name = "shop"
 hosts = ["shop.example.com"]
@@ -261,6 +262,21 @@ fn a_document_is_checked_as_a_whole() {
          shields[1].name: \"s1\" is shields[0] already; a name belongs to one node\n\
          shields[1].address: \"0.0.0.0:1\" cannot be connected to; write the address and port of its tier listener"
     );
+    let mut asking = site("a", "a.example.com");
+    asking.shields.names = vec!["s1".to_owned(), "s2".to_owned(), "s3".to_owned()];
+    let said = |known: &[(&str, &str)]| site_among(&asking, known).map_err(|faults| faults.to_string());
+    assert_eq!(said(&[("s1", "north"), ("s2", "south"), ("s3", "south")]), Ok(()));
+    assert_eq!(
+        said(&[("s1", "north"), ("t", "south")]).unwrap_err(),
+        "shields.names[1]: no shield is called \"s2\"; join it first, or write s1, t\n\
+         shields.names[2]: no shield is called \"s3\"; join it first, or write s1, t"
+    );
+    asking.shields = Shields { regions: vec!["west".to_owned()], ..Shields::default() };
+    let said = |known: &[(&str, &str)]| site_among(&asking, known).map_err(|faults| faults.to_string());
+    assert_eq!(said(&[]).unwrap_err(), "shields.regions[0]: no shield is in region \"west\"; no shield has joined yet, so join one first");
+    let known: Vec<String> = (0..20).map(|number| format!("region-{number:02}")).collect();
+    let known: Vec<(&str, &str)> = known.iter().map(|region| ("s", region.as_str())).collect();
+    assert!(said(&known).unwrap_err().ends_with("region-06, region-07 or another"));
     let many = Document { sites: vec![site("a", "a"); SITES_MAX + 1], ..Document::default() };
     assert_eq!(document(&many).unwrap_err().0[0].says, "10001 sites; a configuration has at most 10000");
 }

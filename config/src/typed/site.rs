@@ -4,9 +4,10 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Breaker, Cache, Cookies, Ejection, ForwardedAs, Forwarding, Health, HttpVersion, Key, Match, Negative, Origin, OriginLimits,
-    OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Site, between_bytes_timeout, check_fall,
-    check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one, tls_timeout, yes,
+    AnswerTtl, Breaker, Cache, Cookies, Ejection, Fallback, ForwardedAs, Forwarding, Health, HttpVersion, Key, Match, Negative, Origin,
+    OriginLimits, OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Shields, Site,
+    between_bytes_timeout, check_fall, check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one,
+    tls_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -15,6 +16,7 @@ record!(Site {
     name = "name": required("the name of the site, such as \"shop\""),
     hosts = "hosts": required("the host names of the site, such as [\"shop.example.com\"]"),
     origin = "origin": required("the table of the origin, with its urls"),
+    shields = "shields": or(Shields::default()),
     cache = "cache": or(Cache::default()),
     pass = "pass": or(Pass::default()),
     rate_limits = "rate_limits": or(Vec::<RateLimit>::new()),
@@ -23,6 +25,7 @@ record!(Site {
     name: String::new(),
     hosts: Vec::new(),
     origin: Origin::stand_in(),
+    shields: Shields::default(),
     cache: Cache::default(),
     pass: Pass::default(),
     rate_limits: Vec::new(),
@@ -36,6 +39,8 @@ record!(Origin {
     server_name = "server_name": optional,
     verify_tls = "verify_tls": or(yes()),
     ca = "ca": optional,
+    client_certificate = "client_certificate": optional,
+    client_key = "client_key": optional,
     http_version = "http_version": or(HttpVersion::default()),
     connect_timeout = "connect_timeout": or(connect_timeout()),
     tls_timeout = "tls_timeout": or(tls_timeout()),
@@ -54,6 +59,8 @@ record!(Origin {
     server_name: None,
     verify_tls: yes(),
     ca: None,
+    client_certificate: None,
+    client_key: None,
     http_version: HttpVersion::default(),
     connect_timeout: connect_timeout(),
     tls_timeout: tls_timeout(),
@@ -112,6 +119,12 @@ record!(OriginLimits {
     concurrent = "concurrent": or(Self::default().concurrent),
     queue = "queue": or(Self::default().queue),
     queue_time = "queue_time": or(Self::default().queue_time),
+} else Self::default());
+
+record!(Shields {
+    names = "names": or(Vec::new()),
+    regions = "regions": or(Vec::new()),
+    fallback = "fallback": or(Fallback::default()),
 } else Self::default());
 
 record!(Cache {
@@ -253,6 +266,23 @@ impl FromText for HttpVersion {
             "auto" => Ok(Self::Auto),
             "1.1" => Ok(Self::Http1),
             "2" => Ok(Self::Http2),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for Fallback {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"origin\" or \"fail\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "origin" => Ok(Self::Origin),
+            "fail" => Ok(Self::Fail),
             _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::process::*;
+use crate::secret::Secret;
 use crate::site::*;
 use crate::status::StatusPattern;
 use crate::units::{Period, Size};
@@ -62,6 +63,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Pass>(&mut site, "Pass");
     agrees::<RateLimit>(&mut site, "RateLimit");
     agrees::<Forwarding>(&mut site, "Forwarding");
+    agrees::<Shields>(&mut site, "Shields");
     assert!(site.is_empty(), "no reader is compared with {:?}", site.keys());
 
     let mut process = Tables::new();
@@ -231,18 +233,27 @@ fn health() -> impl Strategy<Value = Health> {
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
     let times = ([period(), period(), period(), period()], of(period()));
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), of(text()), version), times, guarding(), (servers(), of(health())))
+    (
+        vec(text(), 0..3),
+        of(text()),
+        of(text()),
+        (any::<bool>(), of(text()), version, of((text(), text()))),
+        times,
+        guarding(),
+        (servers(), of(health())),
+    )
         .prop_map(
             |(
                 urls,
                 host_header,
                 server_name,
-                (verify_tls, ca, http_version),
+                (verify_tls, ca, http_version, client),
                 times,
                 (limits, breaker, retries, ejection),
                 (servers, health),
             )| {
                 let ([connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout], total_timeout) = times;
+                let (client_certificate, client_key) = client.unzip();
                 Origin {
                     urls,
                     servers,
@@ -251,6 +262,8 @@ fn origin() -> impl Strategy<Value = Origin> {
                     server_name,
                     verify_tls,
                     ca,
+                    client_certificate,
+                    client_key: client_key.map(Secret::new),
                     http_version,
                     connect_timeout,
                     tls_timeout,
@@ -301,6 +314,11 @@ fn rate_limit() -> impl Strategy<Value = RateLimit> {
     })
 }
 
+fn shields() -> impl Strategy<Value = Shields> {
+    let fallback = prop_oneof![Just(Fallback::Origin), Just(Fallback::Fail)];
+    (vec(text(), 0..3), vec(text(), 0..3), fallback).prop_map(|(names, regions, fallback)| Shields { names, regions, fallback })
+}
+
 fn forwarding() -> impl Strategy<Value = Forwarding> {
     let send = prop_oneof![Just(vec![]), Just(vec![ForwardedAs::Forwarded, ForwardedAs::XForwarded])];
     (send, vec(Just("10.0.0.0/8".parse().unwrap()), 0..2)).prop_map(|(send, trust)| Forwarding { send, trust })
@@ -330,8 +348,17 @@ fn site() -> impl Strategy<Value = Site> {
             }
         },
     );
-    (text(), vec(text(), 0..3), origin(), cache, (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
-        |(name, hosts, origin, cache, (pass, rate_limits, forwarding))| Site { name, hosts, origin, cache, pass, rate_limits, forwarding },
+    (text(), vec(text(), 0..3), origin(), (shields(), cache), (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
+        |(name, hosts, origin, (shields, cache), (pass, rate_limits, forwarding))| Site {
+            name,
+            hosts,
+            origin,
+            shields,
+            cache,
+            pass,
+            rate_limits,
+            forwarding,
+        },
     )
 }
 

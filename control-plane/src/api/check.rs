@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::Json;
 use super::problem::Problem;
-use crate::intent::owners;
+use crate::intent;
 use crate::reading;
 use crate::refusal::Refusal;
 
@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Question {
-    /// A site, as it would be put. That its hosts are free is checked too.
+    /// A site, as it would be put. That its hosts are free and its shields are there is checked too.
     #[schema(value_type = Option<Object>)]
     site: Option<Value>,
     /// A whole configuration: `{"sites":[..],"shields":[..]}`.
@@ -37,8 +37,12 @@ pub(crate) struct Sound {
 pub(crate) async fn check(State(api): State<Api>, Json(question): Json<Question>) -> Result<Answer<Sound>, Problem> {
     match question {
         Question { site: Some(site), document: None } => {
-            let site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
-            owners(&api.plane.intent.state(), &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
+            let mut site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
+            let state = api.plane.intent.state();
+            intent::recall(&state, &mut site);
+            intent::check(&site)?;
+            intent::shields(&state, &site)?;
+            intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
         }
         Question { site: None, document: Some(document) } => {
             reading::document(&document).map_err(|faults| Refusal::Faulty("the configuration has faults".to_owned(), faults))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skerry_agent::Role;
 use skerry_config::site::Site;
 
 use super::{Intent, State, json};
@@ -77,11 +78,12 @@ impl Intent {
         version.and_then(|version| Some((Arc::clone(version), version.site.clone()?))).ok_or_else(|| missing(name))
     }
 
-    /// Makes `site` the newest version. The same content again makes none.
-    pub(crate) async fn put_site(&self, site: Site, wish: Wish) -> Result<Written, Refusal> {
-        check(&site)?;
+    /// Makes `site` the newest version. The same content again makes none. A mark of a secret that the present version has stands for that secret.
+    pub(crate) async fn put_site(&self, mut site: Site, wish: Wish) -> Result<Written, Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
+        recall(&state, &mut site);
+        check(&site)?;
         let before = state.sites.get(&site.name);
         let present = before.filter(|version| version.site.is_some());
         require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
@@ -89,6 +91,7 @@ impl Intent {
             return Ok(Written { version: Arc::clone(present), snapshot: state.snapshot, created: false, changed: false });
         }
         owners(&state, &site)?;
+        shields(&state, &site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
         let version = stamp(site.name.clone(), number, wish, Some(Arc::new(site)));
@@ -152,7 +155,15 @@ impl Intent {
 
 /// Checks a site on its own.
 pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
-    skerry_config::check::site(site).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+    let checked = skerry_config::check::site(site).and_then(|()| skerry_config::check::recalled(site));
+    checked.map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+}
+
+/// Puts the secrets of the version in force where `site` has their marks.
+pub(crate) fn recall(state: &State, site: &mut Site) {
+    if let Some(kept) = state.sites.get(&site.name).and_then(|version| version.site.as_deref()) {
+        site.recall(kept);
+    }
 }
 
 /// Checks that no host of `site` belongs to another one.
@@ -166,6 +177,13 @@ pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Checks that there are the shields that `site` asks for.
+pub(crate) fn shields(state: &State, site: &Site) -> Result<(), Refusal> {
+    let shields = state.nodes.values().filter(|node| node.role() == Some(Role::Shield));
+    let known: Vec<(&str, &str)> = shields.map(|node| (node.name.as_str(), node.region.as_str())).collect();
+    skerry_config::check::site_among(site, &known).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
 /// Whether the present version, 0 for none, is as demanded.

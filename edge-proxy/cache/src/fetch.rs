@@ -113,6 +113,8 @@ pub enum FetchErrorKind {
     QueueTime,
     /// The origin was not asked: it is left alone for a while.
     BreakerOpen,
+    /// No shield answered, and the site has no other way to its origin.
+    NoShield,
     /// The request has been here before (RFC 8586).
     Loop,
     /// The client wants an answer from the store only, and there is none (RFC 9111 section 5.2.1.7).
@@ -151,6 +153,7 @@ impl FetchErrorKind {
             Self::QueueFull => "queue-full",
             Self::QueueTime => "queue-time",
             Self::BreakerOpen => "breaker-open",
+            Self::NoShield => "no-shield",
             Self::Loop => "loop",
             Self::OnlyIfCached => "only-if-cached",
         }

@@ -10,8 +10,8 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, OriginServer, Site};
 
+use crate::client_certificate::ClientCertificate;
 use crate::origin::{Guard, Shared};
-
 use crate::trust::Trust;
 
 /// Idle connections to one upstream are closed after this time.
@@ -58,6 +58,7 @@ pub(crate) struct Kind {
     pub(crate) http_version: HttpVersion,
     /// Whose certificates count, and who this side is.
     trust: Option<u64>,
+    client: Option<u64>,
     private: Option<u64>,
 }
 
@@ -70,6 +71,8 @@ pub struct TlsTo {
     pub verify: bool,
     /// The authorities that are trusted in place of the public ones.
     pub trust: Option<Arc<Trust>>,
+    /// What is shown to a server that asks for a certificate.
+    pub client: Option<Arc<ClientCertificate>>,
     /// Mutual TLS under the CDN's own CA, in place of the public ones.
     pub private: Option<Arc<Private>>,
 }
@@ -153,9 +156,13 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
         Some(pem) => Some(Trust::of(pem)?),
         None => None,
     };
+    let client = match (&origin.client_certificate, &origin.client_key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate::of(certificate, key.reveal())?),
+        _ => None,
+    };
     let server_name = written.server_name.as_ref().or(origin.server_name.as_ref());
     let server_name = server_name.cloned().unwrap_or_else(|| server.host.clone());
-    let tls = server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, private: None });
+    let tls = server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, client, private: None });
     Some(Target {
         endpoint: Endpoint::new(server.host, server.port, tls, origin.http_version),
         host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).map(|host| host.as_str().into()),
@@ -176,7 +183,7 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
 /// A shield, over mutual TLS.
 #[must_use]
 pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>) -> Arc<Endpoint> {
-    let tls = TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) };
+    let tls = TlsTo { server_name: name.to_owned(), verify: true, trust: None, client: None, private: Some(private) };
     Endpoint::new(address.ip().to_string(), address.port(), Some(tls), HttpVersion::Http2)
 }
 
@@ -199,8 +206,13 @@ impl Endpoint {
 
     /// The kind of TLS.
     pub(crate) fn kind(&self, tls: &TlsTo) -> Kind {
-        let (trust, private) = (tls.trust.as_ref().map(|trust| trust.group()), tls.private.as_ref().map(|private| private.group));
-        Kind { verify: tls.verify, http_version: self.http_version, trust, private }
+        Kind {
+            verify: tls.verify,
+            http_version: self.http_version,
+            trust: tls.trust.as_ref().map(|trust| trust.group()),
+            client: tls.client.as_ref().map(|client| client.group()),
+            private: tls.private.as_ref().map(|private| private.group),
+        }
     }
 
     /// The version of HTTP.
@@ -287,6 +299,9 @@ impl Target {
             peer.options.verify_hostname = tls.verify;
             if let Some(trust) = &tls.trust {
                 trust.tell(&mut peer);
+            }
+            if let Some(client) = &tls.client {
+                client.tell(&mut peer);
             }
             if let Some(private) = &tls.private {
                 peer.client_cert_key = Some(Arc::clone(&private.own_for_pass));

@@ -371,7 +371,7 @@ impl Exchange {
         if is_small || object.body.slices().is_some() || around(self.store.get(&object.key), object).is_none() {
             return;
         }
-        let Some(slices) = disk.slices(&object.key, length) else { return };
+        let Some(slices) = disk.slices(&object.key, length, false) else { return };
         let mut start = 0;
         let mut number = 0;
         while start < length {
@@ -414,7 +414,7 @@ impl Exchange {
 
     /// Begins to put a body on disk while it comes; whether the disk takes it.
     pub(super) fn put_on_disk(&self, object: &Object) -> bool {
-        let slices = self.disk.as_ref().and_then(|disk| disk.slices(&object.key, object.body_length().unwrap_or(0)));
+        let slices = self.disk.as_ref().and_then(|disk| disk.slices(&object.key, object.body_length().unwrap_or(0), false));
         let taken = slices.is_some();
         if let Some(slices) = slices {
             object.body.put_into(slices);

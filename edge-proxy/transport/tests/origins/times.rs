@@ -92,7 +92,7 @@ async fn an_answer_without_end_has_an_end_where_the_whole_has_a_time() {
 #[tokio::test]
 async fn a_handshake_has_a_time_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let tls = TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, private: None };
+    let tls = TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, client: None, private: None };
     let port = listener.local_addr().unwrap().port();
     let mut target = to(Endpoint::new("127.0.0.1".to_owned(), port, Some(tls), HttpVersion::Auto));
     target.times.tls = SHORT;

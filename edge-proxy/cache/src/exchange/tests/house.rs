@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use skerry_config::site::{
-    Breaker, Cache, Ejection, Forwarding, HttpVersion, Key, Origin as OriginSettings, OriginLimits, Pass, Retries, Rule, Site,
+    Breaker, Cache, Ejection, Forwarding, HttpVersion, Key, Origin as OriginSettings, OriginLimits, Pass, Retries, Rule, Shields, Site,
 };
 use skerry_config::snapshot::{Document, Policy, Snapshot};
 use skerry_config::units::Period;
@@ -221,6 +221,7 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
         name: "shop".to_owned(),
         hosts: vec!["shop.example".to_owned(), "*.example".to_owned()],
         origin,
+        shields: Shields::default(),
         cache,
         pass: Pass::default(),
         rate_limits: Vec::new(),
@@ -240,6 +241,8 @@ fn serde_origin() -> OriginSettings {
         http_version: HttpVersion::default(),
         connect_timeout: Period::from_secs(1),
         ca: None,
+        client_certificate: None,
+        client_key: None,
         tls_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),
