@@ -39,7 +39,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    fn poll_piece(&mut self, cx: &mut Context<'_>, due: &Due) -> Poll<Result<Option<Bytes>, Failed>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>, due: &mut Due) -> Poll<Result<Option<Bytes>, Failed>> {
         match self {
             Self::Nothing => Poll::Ready(Ok(None)),
             Self::Http1(reading) => reading.poll_piece(cx, due),
@@ -87,9 +87,9 @@ impl IncomingBody {
     /// # Errors
     /// When the answer ends early or nothing comes in time.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        let due = Due::of_piece(self.between_bytes, self.until);
+        let mut due = Due::of_piece(self.between_bytes, self.until);
         // What comes without a pause is never waited for.
-        let piece = if due.is_past() { Err(due.failed()) } else { poll_fn(|cx| self.source.poll_piece(cx, &due)).await };
+        let piece = if due.is_past() { Err(due.failed()) } else { poll_fn(|cx| self.source.poll_piece(cx, &mut due)).await };
         match piece {
             Ok(piece) => {
                 if let (Some(piece), Some(permit)) = (&piece, &self.permit) {

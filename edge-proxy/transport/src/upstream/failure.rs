@@ -110,10 +110,12 @@ pub(super) struct Failed {
     pub(super) unseen: bool,
 }
 
-/// When something has to be done, and what it is called when it is not.
-#[derive(Clone, Copy, Debug)]
+/// When something has to be done, and what it is called when it is not. The clock is read only where somebody waits.
+#[derive(Debug)]
 pub(super) struct Due {
-    at: Instant,
+    time: Duration,
+    /// The end of that time, once somebody waits for it.
+    at: Option<Instant>,
     kind: UpstreamErrorKind,
     /// In how much time the head had to come, where that is what is due.
     head: Option<Duration>,
@@ -146,9 +148,9 @@ impl Failed {
 }
 
 impl Due {
-    /// After a time from now.
+    /// After a time from when it is first waited for.
     pub(super) fn after(time: Duration, kind: UpstreamErrorKind) -> Self {
-        Self { at: from_now(time), kind, head: None }
+        Self { time, at: None, kind, head: None }
     }
 
     /// A head, from now on; of an answer that was begun to be asked for at `began`.
@@ -162,18 +164,20 @@ impl Due {
 
     /// A piece of a body, in `time` and before `until`, which has another name.
     pub(super) fn of_piece(time: Duration, until: Option<(Instant, UpstreamErrorKind)>) -> Self {
-        let piece = Self::after(time, UpstreamErrorKind::Timeout);
-        until.filter(|(at, _)| *at <= piece.at).map_or(piece, |(at, kind)| Self { at, kind, head: None })
+        let left = until.map(|(at, kind)| (at.saturating_duration_since(Instant::now()), kind));
+        left.filter(|(left, _)| *left <= time)
+            .map_or_else(|| Self::after(time, UpstreamErrorKind::Timeout), |(left, kind)| Self::after(left, kind))
     }
 
     /// Ready when it is over: with what it is called then.
-    pub(super) fn poll<T>(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<T, Failed>> {
-        timer.poll(self.at, cx).map(|()| Err(self.failed()))
+    pub(super) fn poll<T>(&mut self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<T, Failed>> {
+        let at = *self.at.get_or_insert_with(|| from_now(self.time));
+        timer.poll(at, cx).map(|()| Err(self.failed()))
     }
 
-    /// Whether it is over.
+    /// Whether it is over already.
     pub(super) fn is_past(&self) -> bool {
-        self.at <= Instant::now()
+        self.time.is_zero()
     }
 
     /// What it is called when it is over.

@@ -72,12 +72,12 @@ impl Connection {
     /// When there is none that could be true, or not in time.
     pub(super) async fn ask(mut self: Box<Self>, target: &Target, request: &Outgoing, began: Instant) -> Result<Answered, Failed> {
         self.write_head(target, request)?;
-        let due = Due::after(target.times.between_bytes, UpstreamErrorKind::Timeout);
-        std::future::poll_fn(|cx| self.poll_send(cx, &due)).await?;
-        let due = Due::of_head(&target.times, began);
+        let mut due = Due::after(target.times.between_bytes, UpstreamErrorKind::Timeout);
+        std::future::poll_fn(|cx| self.poll_send(cx, &mut due)).await?;
+        let mut due = Due::of_head(&target.times, began);
         let (mut coming, mut arrived) = (Coming::default(), Arrived::default());
         for _ in 0..=INTERIM_MAX {
-            let head = std::future::poll_fn(|cx| self.poll_head(cx, &mut coming, &due)).await?;
+            let head = std::future::poll_fn(|cx| self.poll_head(cx, &mut coming, &mut due)).await?;
             let answer = Answer { status: head.status, version: head.version, headers: &head.headers };
             sound::check(&answer, &request.headers, false).map_err(Failed::of)?;
             if head.status.is_informational() {
@@ -113,7 +113,7 @@ impl Connection {
         Ok(())
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, due: &Due) -> Poll<Result<(), Failed>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, due: &mut Due) -> Poll<Result<(), Failed>> {
         let Self { io, head, written, timer, .. } = self;
         let mut io = std::pin::Pin::new(io);
         let sent = loop {
@@ -132,7 +132,7 @@ impl Connection {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, coming: &mut Coming, due: &Due) -> Poll<Result<Head, Failed>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, coming: &mut Coming, due: &mut Due) -> Poll<Result<Head, Failed>> {
         loop {
             if let Some(head) = coming.take(&mut self.read).map_err(Failed::of)? {
                 return Poll::Ready(Ok(head));
@@ -144,7 +144,7 @@ impl Connection {
     }
 
     /// Reads what has come, up to `wanted` bytes; 0 at the end.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize, due: &Due) -> Poll<Result<usize, Failed>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize, due: &mut Due) -> Poll<Result<usize, Failed>> {
         self.read.reserve(wanted);
         match pin!(self.io.read_buf(&mut self.read)).poll(cx) {
             Poll::Ready(read) => Poll::Ready(read.map_err(|error| Failed::cut(&error))),

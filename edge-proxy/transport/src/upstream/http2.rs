@@ -135,7 +135,7 @@ impl Stream {
     /// When there is none that could be true, or not in time.
     pub(super) async fn ask(self, target: &Target, request: &Outgoing, began: Instant) -> Result<Answered, Failed> {
         let head = head(target, request)?;
-        let due = Due::of_head(&target.times, began);
+        let mut due = Due::of_head(&target.times, began);
         let mut requests = self.0.requests.clone();
         let mut timer = Timer::default();
         poll_fn(|cx| match requests.poll_ready(cx) {
@@ -145,7 +145,7 @@ impl Stream {
         .await?;
         let (response, _) = requests.send_request(head, true).map_err(|error| self.0.failed(&error))?;
         let mut asking = Asking { connection: &self.0, response, arrived: Arrived::default(), interim: 0, timer };
-        let (parts, body) = poll_fn(|cx| asking.poll_head(cx, request, &due)).await?.into_parts();
+        let (parts, body) = poll_fn(|cx| asking.poll_head(cx, request, &mut due)).await?.into_parts();
         let Asking { arrived, timer, .. } = asking;
         let source = Source::Http2(Box::new(Reading { body, timer, _stream: self }));
         Ok(Answered { status: parts.status, headers: parts.headers, interim: arrived.into_heads(), source })
@@ -162,7 +162,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn poll_head(&mut self, cx: &mut Context<'_>, request: &Outgoing, due: &Due) -> Poll<Result<Response<RecvStream>, Failed>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, request: &Outgoing, due: &mut Due) -> Poll<Result<Response<RecvStream>, Failed>> {
         while let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) {
             let interim = interim.map_err(|error| self.connection.failed(&error))?;
             self.interim += 1;
@@ -209,7 +209,7 @@ fn head(target: &Target, request: &Outgoing) -> Result<Request<()>, Failed> {
 
 impl Reading {
     /// The next piece, never empty; `None` at the end.
-    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, due: &Due) -> Poll<Result<Option<Bytes>, Failed>> {
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>, due: &mut Due) -> Poll<Result<Option<Bytes>, Failed>> {
         loop {
             let Poll::Ready(data) = self.body.poll_data(cx) else { return due.poll(&mut self.timer, cx) };
             let data = match data {

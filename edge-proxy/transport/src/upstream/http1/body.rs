@@ -64,7 +64,7 @@ impl Reading {
     }
 
     /// The next piece, never empty; `None` at the end.
-    pub(in crate::upstream) fn poll_piece(&mut self, cx: &mut Context<'_>, due: &Due) -> Poll<Result<Option<Bytes>, Failed>> {
+    pub(in crate::upstream) fn poll_piece(&mut self, cx: &mut Context<'_>, due: &mut Due) -> Poll<Result<Option<Bytes>, Failed>> {
         loop {
             let held = self.connection.read.len();
             let (piece, wanted) = match &mut self.rest {
