@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Method;
+use skerry_config::check::{self, Format};
+use skerry_config::snapshot::{Document, Snapshot};
 use skerry_transport::target::Target;
 use skerry_transport::upstream::{Client, Outgoing, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -206,9 +208,15 @@ async fn a_connection_that_has_ended_is_replaced_once() {
 async fn one_that_the_origin_has_closed_is_not_asked() {
     let origin = Origin::start(|_, _| Does::says(ANSWERS[0].0).and_ends()).await;
     let client = Client::new(&origins(&[]));
+    // Nothing may be sent twice, so that one that were asked would be the end of it.
+    let site = "name = \"shop\"\nhosts = [\"shop.test\"]\n[origin]\nurls = [\"http://192.0.2.1\"]\nretries = { percent = 0, floor = 0 }\n";
+    let site = check::site_text(site, Format::Toml, None).unwrap();
+    client.configure(&Snapshot::build(Document { version: 1, sites: vec![site.clone()], shields: Vec::new() }).unwrap());
+    let target = Target { site: client.origins().shared(&site), ..origin.target.clone() };
+    assert!(target.site.is_some());
     let mut open = origin.open.clone();
     for number in 1..=3 {
-        assert_eq!(whole(&client, &origin.target, &request()).await, Ok((200, "hello, world".to_owned())));
+        assert_eq!(whole(&client, &target, &request()).await, Ok((200, "hello, world".to_owned())));
         soon(open.wait_for(|open| *open == 0)).await.unwrap();
         assert_eq!(origin.opened(), number);
     }
