@@ -4,6 +4,7 @@ mod access_log;
 mod addresses;
 mod away;
 mod bad_input;
+mod behind;
 mod browser;
 mod certificates;
 mod change;

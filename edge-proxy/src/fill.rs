@@ -7,14 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, RETRY_AFTER, VIA};
 use http::{Method, StatusCode};
+use skerry_agent::Place;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Site;
 use skerry_config::snapshot::{Served, Snapshot};
-use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_LOG, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+use tokio::sync::watch;
 
 use crate::forwarded::Came;
 use crate::shields;
@@ -32,11 +34,13 @@ pub(crate) struct Upstreams {
     loop_id: String,
     client: Arc<Client>,
     private: Arc<Private>,
+    /// Where the edge stands in the purges.
+    places: watch::Receiver<Arc<Place>>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>) -> Self {
-        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private }
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>, places: watch::Receiver<Arc<Place>>) -> Self {
+        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private, places }
     }
 
     /// Whether the request has passed this edge before.
@@ -71,17 +75,20 @@ impl Upstreams {
         targets.collect()
     }
 
+    /// Says to a shield what only a tier may say.
+    pub(crate) fn sign_for_shield(&self, headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
+        headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
+        if let Ok(history) = HeaderValue::try_from(self.places.borrow().history()) {
+            headers.insert(PURGE_LOG, history);
+        }
+        headers.insert(SCHEME, HeaderValue::from_static(scheme));
+    }
+
     /// Says where the request has been.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
         hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
     }
-}
-
-/// Says to a shield what only a tier may say.
-pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
-    headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
-    headers.insert(SCHEME, HeaderValue::from_static(scheme));
 }
 
 /// One request's way upstream.
@@ -115,7 +122,7 @@ impl Fetch for Fill {
         self.upstreams.client.origins().goes_up(site);
         let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
-        sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
+        self.upstreams.sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
         let answered = match self.ask_shields(&shields, &to_shield).await {
             Some(answered) => answered,
             None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),

@@ -6,6 +6,7 @@ mod duties;
 mod explain;
 mod fault;
 mod origin;
+mod purged;
 mod request;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use crate::duties::Duties;
 use crate::fault::AtTheDoor;
 use crate::origin::Origins;
+use crate::purged::Purged;
 use crate::request::Shield;
 
 /// Runs a shield until `stop` turns true and its requests have drained.
@@ -63,7 +65,6 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
-    let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
@@ -74,13 +75,13 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         origins,
         Arc::clone(&figures),
         gate.clone(),
-        purge_seq,
+        Purged::new(agent.places()),
     );
     let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
     let front = Front::new(shield, at_the_door, gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, caught_up);
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, client);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });

@@ -23,20 +23,17 @@ use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
 use skerry_transport::sound;
 use skerry_transport::upstream::PassFailure;
-use tokio::sync::watch;
 
 use crate::Current;
 use crate::fault::Fault;
 use crate::origin::{FromOrigin, Origins};
-
-/// How long a request waits for this shield to catch up with the purges its edge knows; then it is answered from the origin.
-const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(2);
+use crate::purged::{self, Purged};
 
 /// The shield as Pingora calls it.
 pub(crate) struct Shield {
@@ -46,7 +43,7 @@ pub(crate) struct Shield {
     origins: Arc<Origins>,
     figures: Arc<Figures>,
     gate: Gate,
-    purge_seq: watch::Receiver<u64>,
+    purged: Purged,
 }
 
 /// What is known of a request while it runs.
@@ -74,9 +71,9 @@ impl Shield {
         origins: Arc<Origins>,
         figures: Arc<Figures>,
         gate: Gate,
-        purge_seq: watch::Receiver<u64>,
+        purged: Purged,
     ) -> Self {
-        Self { name, current, exchange, origins, figures, gate, purge_seq }
+        Self { name, current, exchange, origins, figures, gate, purged }
     }
 
     fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
@@ -89,12 +86,6 @@ impl Shield {
         Ok((head, served))
     }
 
-    /// Whether this shield is at least as far as the edge, after a bounded wait.
-    async fn caught_up(&self, wanted: u64) -> bool {
-        let mut purge_seq = self.purge_seq.clone();
-        tokio::time::timeout(CATCH_UP_TIME_MAX, purge_seq.wait_for(|seq| *seq >= wanted)).await.is_ok_and(|reached| reached.is_ok())
-    }
-
     async fn answer_from_cache(
         &self,
         session: &mut Session,
@@ -102,13 +93,11 @@ impl Shield {
         mut head: Head,
         served: &Arc<Served>,
     ) -> pingora::Result<bool> {
-        let wanted = head.headers.get(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
         let mut policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        if !self.caught_up(wanted).await {
-            tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
+        if !self.purged.as_at_edge(&head.headers).await {
             policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
         }
-        head.headers.remove(&PURGE_SEQ);
+        purged::strip(&mut head.headers);
         head.headers.remove(&SCHEME);
         let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
         let head_only = head.method == Method::HEAD;
@@ -262,7 +251,7 @@ impl ProxyHttp for Shield {
         context.interim = Arrived::default();
         let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
         let mut signed = head.headers.clone();
-        signed.remove(&PURGE_SEQ);
+        purged::strip(&mut signed);
         signed.remove(&SCHEME);
         self.origins.sign(&mut signed);
         context.way.write_head(upstream, head, &signed, watch)
