@@ -2,6 +2,7 @@
 
 mod access_log;
 mod addresses;
+mod ages;
 mod away;
 mod bad_input;
 mod behind;

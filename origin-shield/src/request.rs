@@ -21,6 +21,7 @@ use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::accept::KEEPALIVE_SECONDS;
+use skerry_transport::aged::Aged;
 use skerry_transport::gate::{Gate, Permit};
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SCHEME};
@@ -114,6 +115,9 @@ impl Shield {
                 context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
                 self.finish(&mut answer.headers, &answer.status_of_cache);
                 interim::carry(&mut answer.headers, &answer.interim);
+                if let Some(age) = answer.age {
+                    Aged { age, took: context.started.elapsed() }.write(&mut answer.headers);
+                }
                 let sent = session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await;
                 self.sent(context, sent)
             }
