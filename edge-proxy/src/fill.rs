@@ -7,14 +7,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue, RETRY_AFTER, VIA};
 use http::{Method, StatusCode};
+use skerry_agent::Place;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Site;
 use skerry_config::snapshot::{Served, Snapshot};
-use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_SEQ, SCHEME};
+use skerry_transport::aged::{AGE_MS, Aged};
+use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_LOG, PURGE_SEQ, SCHEME};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{self, Private, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+use tokio::sync::watch;
 
 use crate::forwarded::Came;
 use crate::shields;
@@ -32,11 +35,13 @@ pub(crate) struct Upstreams {
     loop_id: String,
     client: Arc<Client>,
     private: Arc<Private>,
+    /// Where the edge stands in the purges.
+    places: watch::Receiver<Arc<Place>>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>) -> Self {
-        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private }
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>, places: watch::Receiver<Arc<Place>>) -> Self {
+        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private, places }
     }
 
     /// Whether the request has passed this edge before.
@@ -71,17 +76,20 @@ impl Upstreams {
         targets.collect()
     }
 
+    /// Says to a shield what only a tier may say.
+    pub(crate) fn sign_for_shield(&self, headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
+        headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
+        if let Ok(history) = HeaderValue::try_from(self.places.borrow().history()) {
+            headers.insert(PURGE_LOG, history);
+        }
+        headers.insert(SCHEME, HeaderValue::from_static(scheme));
+    }
+
     /// Says where the request has been.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
         hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
     }
-}
-
-/// Says to a shield what only a tier may say.
-pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
-    headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
-    headers.insert(SCHEME, HeaderValue::from_static(scheme));
 }
 
 /// One request's way upstream.
@@ -113,19 +121,20 @@ impl Fetch for Fill {
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
-        let requested_at = Time::from(SystemTime::now());
         let mut to_shield = outgoing.clone();
-        sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
-        let answered = match self.ask_shields(&shields, &to_shield).await {
-            Some(answered) => answered,
+        self.upstreams.sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
+        match self.ask_shields(&shields, &to_shield).await {
+            Some(answered) => answered.map_err(fetch_error),
             None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
             None => {
                 outgoing.early = Some(Arc::clone(&self.early));
                 let client = &self.upstreams.client;
-                client.request(&client.origins().targets(site), &outgoing).await
+                let requested_at = Time::from(SystemTime::now());
+                let mut incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
+                incoming.headers.remove(AGE_MS);
+                Ok(fetched(incoming, requested_at))
             }
-        };
-        answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
+        }
     }
 
     fn may_repeat(&self) -> bool {
@@ -135,8 +144,10 @@ impl Fetch for Fill {
 
 impl Fill {
     /// The answer of the first shield that has one; `None` when none has. What is asked for here is safe to ask for twice.
-    async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Incoming, UpstreamError>> {
+    async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Fetched, UpstreamError>> {
         for shield in shields {
+            // What the ones before took is no part of this one's time.
+            let requested_at = Time::from(SystemTime::now());
             match self.upstreams.client.request(std::slice::from_ref(shield), request).await {
                 Ok(incoming) if is_elsewhere(incoming.status) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
@@ -144,7 +155,7 @@ impl Fill {
                 Ok(incoming) if is_overloaded(&incoming.headers) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield has too much to do; asking the next");
                 }
-                Ok(incoming) => return Some(word_of(shield, incoming)),
+                Ok(incoming) => return Some(word_of(shield, incoming).map(|incoming| fetched(incoming, requested_at))),
                 // Where nothing was sent nothing is repeated.
                 Err(error)
                     if !matches!(error.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
@@ -152,7 +163,7 @@ impl Fill {
                 {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
-                answered => return Some(answered),
+                Err(error) => return Some(Err(error)),
             }
         }
         None
@@ -185,8 +196,10 @@ fn word_of(shield: &Target, mut incoming: Incoming) -> Result<Incoming, Upstream
 }
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
-    let Incoming { status, headers, interim, body } = incoming;
-    Fetched { status, headers, interim, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
+    let Incoming { status, mut headers, interim, body } = incoming;
+    let responded_at = Time::from(SystemTime::now());
+    let age = Aged::take(&mut headers).map(|aged| aged.on_arrival(responded_at.since(requested_at)));
+    Fetched { status, headers, interim, body: Box::new(Arriving(body)), age, requested_at, responded_at }
 }
 
 struct Arriving(IncomingBody);

@@ -9,28 +9,20 @@ use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::upstream::Client;
-use tokio::sync::watch;
 
 use crate::{Current, explain};
 
-/// Puts snapshots and purges in force, tells requests that wait for a purge, and says what is stored.
+/// Puts snapshots and purges in force, and tells what is stored.
 pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
     client: Arc<Client>,
-    caught_up: watch::Sender<u64>,
 }
 
 impl Duties {
-    pub(crate) fn new(
-        current: Current,
-        exchange: Arc<Exchange>,
-        figures: Arc<Figures>,
-        client: Arc<Client>,
-        caught_up: watch::Sender<u64>,
-    ) -> Self {
-        Self { current, exchange, figures, client, caught_up }
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, client: Arc<Client>) -> Self {
+        Self { current, exchange, figures, client }
     }
 }
 
@@ -44,12 +36,10 @@ impl skerry_agent::Duties for Duties {
 
     fn purge(&self, purges: &[Purge]) {
         self.exchange.purge(purges, &self.current.load());
-        self.caught_up.send_replace(self.exchange.purge_seq());
     }
 
     fn purge_all_through(&self, seq: u64) {
         self.exchange.purge_all_through(seq);
-        self.caught_up.send_replace(self.exchange.purge_seq());
     }
 
     fn settle(&self) -> Result<(), String> {

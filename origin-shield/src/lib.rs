@@ -9,6 +9,7 @@ mod explain;
 mod fault;
 mod origin;
 mod passed;
+mod purged;
 mod request;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::door::AtTheDoor;
 use crate::duties::Duties;
 use crate::origin::Origins;
 use crate::passed::Sessions;
+use crate::purged::Purged;
 use crate::request::Shield;
 
 /// Runs a shield until `stop` turns true and its requests have drained.
@@ -67,7 +69,6 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
-    let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
@@ -78,12 +79,12 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         origins,
         figures: Arc::clone(&figures),
         gate: gate.clone(),
-        purge_seq,
+        purged: Purged::new(agent.places()),
     });
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, caught_up);
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, client);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });

@@ -237,7 +237,7 @@ async fn confirm(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, reports: &mpsc::S
 }
 
 /// Brings what is in force to disk, and then the position that says so.
-async fn store_position(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Result<crate::keep::Place, String> {
+async fn store_position(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Result<crate::Place, String> {
     let duties = Arc::clone(duties);
     blocking(inner, move |inner| inner.position.store(|| duties.settle())).await
 }

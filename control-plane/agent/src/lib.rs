@@ -22,12 +22,14 @@ pub mod identity;
 mod join;
 mod keep;
 pub mod listen;
+pub mod place;
 pub mod question;
 pub mod ready;
 pub mod token;
 pub mod wire;
 
 pub use identity::Identity;
+pub use place::Place;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +155,12 @@ impl Agent {
     #[must_use]
     pub fn purge_seq(&self) -> u64 {
         self.inner.position.applied().seq
+    }
+
+    /// Where the node stands in the purges, and word of each change once what it says is in force.
+    #[must_use]
+    pub fn places(&self) -> watch::Receiver<Arc<Place>> {
+        self.inner.position.places()
     }
 
     /// Follows the control plane until `stop` says so, reconnecting (50 ms to 2 s apart) whenever the stream ends. To be called once.

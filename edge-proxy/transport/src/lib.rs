@@ -12,6 +12,7 @@
 //! answer.
 
 pub mod accept;
+pub mod aged;
 mod alarm;
 pub mod allowed;
 pub mod asker;

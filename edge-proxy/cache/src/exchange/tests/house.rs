@@ -151,6 +151,7 @@ impl Fetch for Upstream {
                 .map(|status| http::Response::builder().status(*status).header("link", "</a>").body(()).unwrap())
                 .collect(),
             body: Box::new(body),
+            age: None,
             requested_at: reply.requested_at.unwrap_or(reply.responded_at),
             responded_at: reply.responded_at,
         })
