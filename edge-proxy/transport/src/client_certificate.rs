@@ -11,7 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// A certificate with its chain and its private key.
 pub struct ClientCertificate {
-    pair: Arc<CertKey>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// The same for Pingora.
+    for_pass: Arc<CertKey>,
     /// Keeps connections over which it was shown apart from others.
     group: u64,
 }
@@ -35,13 +38,23 @@ impl ClientCertificate {
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
         let mut hasher = DefaultHasher::new();
         (&chain, key.secret_der()).hash(&mut hasher);
-        let pair = CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec());
-        Some(Arc::new(Self { pair: Arc::new(pair), group: hasher.finish() }))
+        let for_pass = CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec());
+        Some(Arc::new(Self { chain, key, for_pass: Arc::new(for_pass), group: hasher.finish() }))
+    }
+
+    /// What tells it from others.
+    pub(crate) fn group(&self) -> u64 {
+        self.group
+    }
+
+    /// The certificate with those between it and its authority, and its key.
+    pub(crate) fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain.clone(), self.key.clone_key())
     }
 
     /// Has a peer be shown it.
     pub(crate) fn tell(&self, peer: &mut HttpPeer) {
-        peer.client_cert_key = Some(Arc::clone(&self.pair));
+        peer.client_cert_key = Some(Arc::clone(&self.for_pass));
         peer.group_key ^= self.group;
     }
 }

@@ -7,8 +7,9 @@
 //! of the others, as a [`session`].
 //!
 //! Out: [`target`] says where, [`origin`] which server may be asked at this moment, [`trust`] whose certificates count,
-//! [`client_certificate`] what an origin is shown, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect` connects to it, [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of
-//! what is passed through and `alarm` its end. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
+//! [`client_certificate`] what an origin is shown, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect` connects to it,
+//! [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what is passed through and `alarm` its end. `gather` has
+//! small writes leave together. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
 //! answer.
 
 pub mod accept;
@@ -23,6 +24,7 @@ mod connect;
 mod connection;
 pub mod door;
 pub mod gate;
+mod gather;
 pub mod h1;
 mod h2;
 pub mod h3;

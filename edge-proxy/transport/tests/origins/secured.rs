@@ -8,15 +8,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use skerry_config::site::HttpVersion;
 use skerry_transport::client_certificate::ClientCertificate;
-use skerry_transport::target::{Target, TlsTo};
+use skerry_transport::target::{Endpoint, Target, TlsTo};
 use skerry_transport::trust::Trust;
 use skerry_transport::upstream::{Client, UpstreamError, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::house::{origins, request, target};
+use crate::house::{origins, request, to};
 
 const NAME: &str = "origin.test";
 
@@ -89,10 +90,12 @@ impl Authority {
 
 fn secured(port: u16, name: &str, ca: Option<&str>) -> Target {
     let trust = ca.map(|pem| Trust::of(pem).unwrap());
-    Target {
-        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust, client: None, private: None }),
-        ..target("127.0.0.1", port)
-    }
+    shown(port, name, trust, None)
+}
+
+fn shown(port: u16, name: &str, trust: Option<Arc<Trust>>, client: Option<Arc<ClientCertificate>>) -> Target {
+    let tls = TlsTo { server_name: name.to_owned(), verify: true, trust, client, private: None };
+    to(Endpoint::new("127.0.0.1".to_owned(), port, Some(tls), HttpVersion::Auto))
 }
 
 async fn ask(client: &Arc<Client>, target: Target) -> Result<u16, UpstreamError> {
@@ -127,10 +130,8 @@ async fn an_origin_that_asks_for_a_certificate_gets_that_of_the_site_alone() {
     let port = own.origin_that_asks().await;
     let client = Client::new(&origins(&[]));
     let showing = |certificate: Option<(String, String)>| {
-        let mut target = secured(port, NAME, Some(&own.pem));
         let certificate = certificate.map(|(chain, key)| ClientCertificate::of(&chain, &key).unwrap());
-        target.tls.as_mut().unwrap().client = certificate;
-        target
+        shown(port, NAME, Trust::of(&own.pem), certificate)
     };
     let own_certificate = own.client();
     for _ in 0..2 {
