@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::target::{Endpoint, Kind, Private, TlsTo};
+use crate::target::{Endpoint, Kind, TlsTo};
 use crate::tls::{node_name, provider};
 
 /// Kinds kept; beyond it all are forgotten and made again.
@@ -101,14 +101,11 @@ fn configuration(tls: &TlsTo, http_version: HttpVersion) -> Result<ClientConfig,
         _ => Arc::new(Anybody),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match (&tls.private, &tls.client) {
-        (Some(private), _) => own_tier(private, |chain, key| builder.with_client_auth_cert(chain, key))?,
-        (None, Some(client)) => {
-            let (chain, key) = client.parts();
-            let shown = builder.with_client_auth_cert(chain, key);
-            shown.map_err(|error| format!("the client certificate of the site cannot be used: {error}"))?
+    let mut config = match shown(tls)? {
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).map_err(|error| format!("the certificate that is shown cannot be used: {error}"))?
         }
-        (None, None) => builder.with_no_client_auth(),
+        None => builder.with_no_client_auth(),
     };
     let offered: &[&[u8]] = match http_version {
         HttpVersion::Http1 => &[HTTP_1],
@@ -119,13 +116,12 @@ fn configuration(tls: &TlsTo, http_version: HttpVersion) -> Result<ClientConfig,
     Ok(config)
 }
 
-fn own_tier(
-    private: &Private,
-    with: impl FnOnce(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) -> Result<ClientConfig, Error>,
-) -> Result<ClientConfig, String> {
+/// What the other side is shown of who this one is.
+fn shown(tls: &TlsTo) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, String> {
+    let Some(private) = &tls.private else { return Ok(tls.client.as_ref().map(|client| client.parts())) };
     let (certificate, key, _) = private.parts();
     let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| format!("the node key cannot be used: {error}"))?;
-    with(vec![CertificateDer::from(certificate.to_vec())], key).map_err(|error| format!("the node certificate cannot be used: {error}"))
+    Ok(Some((vec![CertificateDer::from(certificate.to_vec())], key)))
 }
 
 /// Verifies as usual, then asks for the identity of the very shield: another node's certificate is none, whatever names are in it.

@@ -89,11 +89,11 @@ impl Authority {
 }
 
 fn secured(port: u16, name: &str, ca: Option<&str>) -> Target {
-    let trust = ca.map(|pem| Trust::of(pem).unwrap());
-    shown(port, name, trust, None)
+    showing(port, name, ca, None)
 }
 
-fn shown(port: u16, name: &str, trust: Option<Arc<Trust>>, client: Option<Arc<ClientCertificate>>) -> Target {
+fn showing(port: u16, name: &str, ca: Option<&str>, client: Option<Arc<ClientCertificate>>) -> Target {
+    let trust = ca.map(|pem| Trust::of(pem).unwrap());
     let tls = TlsTo { server_name: name.to_owned(), verify: true, trust, client, private: None };
     to(Endpoint::new("127.0.0.1".to_owned(), port, Some(tls), HttpVersion::Auto))
 }
@@ -131,7 +131,7 @@ async fn an_origin_that_asks_for_a_certificate_gets_that_of_the_site_alone() {
     let client = Client::new(&origins(&[]));
     let showing = |certificate: Option<(String, String)>| {
         let certificate = certificate.map(|(chain, key)| ClientCertificate::of(&chain, &key).unwrap());
-        shown(port, NAME, Trust::of(&own.pem), certificate)
+        showing(port, NAME, Some(&own.pem), certificate)
     };
     let own_certificate = own.client();
     for _ in 0..2 {
