@@ -45,8 +45,8 @@ pub(crate) struct Options {
     /// How many edges; edge i answers on 127.0.0.i
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(EDGES_MAX)))]
     edges: u8,
-    /// How many shields
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(SHIELDS_MAX)))]
+    /// How many shields; with 0 the edges ask origins themselves
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(SHIELDS_MAX)))]
     shields: u8,
     /// Fixed ports: the API on P, nodes P+1, DNS P+2, origin P+3, shield i on P+10+i and P+20+i, edges on P+80 (http) and P+43 (https),
     /// the admin listener of edge i on P+100+i. Free ones by default

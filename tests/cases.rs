@@ -42,6 +42,8 @@ mod sample;
 mod scripted;
 mod semantics;
 mod shields;
+mod slices;
+mod slices_of_liars;
 mod slow;
 mod stale;
 mod streamed;

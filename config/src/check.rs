@@ -96,6 +96,23 @@ pub fn site(site: &Site) -> Result<(), Faults> {
     Faults::from_findings(findings.list, "", None)
 }
 
+/// Checks that a site has its secrets themselves, after [`Site::recall`].
+///
+/// # Errors
+/// That it has a mark of one that is not known.
+pub fn recalled(site: &Site) -> Result<(), Faults> {
+    let mut findings = Findings::default();
+    secrets(site, &mut findings);
+    Faults::from_findings(findings.list, "", None)
+}
+
+fn secrets(site: &Site, findings: &mut Findings) {
+    if let Some(key) = site.origin.client_key.as_ref().filter(|key| key.is_mark()) {
+        let says = format!("{} stands for a key that the site does not have; write the PEM text of the key itself", quoted(key.reveal()));
+        findings.add("origin.client_key", says);
+    }
+}
+
 /// Checks that the shields a site asks for are among `known`, by name and region.
 ///
 /// # Errors
@@ -120,6 +137,7 @@ pub fn document(document: &Document) -> Result<(), Faults> {
     for (index, each) in document.sites.iter().enumerate().take(SITES_MAX) {
         findings.prefix = format!("sites[{index}].");
         site::check(each, &mut findings);
+        secrets(each, &mut findings);
         if let Some(first) = sites.insert(each.name.as_str(), index) {
             findings.add("name", format!("{} is sites[{first}] already; a name belongs to one site", quoted(&each.name)));
         }

@@ -13,6 +13,7 @@ pub mod process;
 pub mod purge;
 #[cfg(test)]
 mod reference;
+pub mod secret;
 pub mod site;
 pub mod snapshot;
 pub mod status;

@@ -215,6 +215,8 @@ impl Limits {
             requests_per_connection: u32::MAX,
             connections_per_address: AT_ONCE_MAX,
             new_connections_per_second: AT_ONCE_MAX,
+            // Edges keep their links open, and see for themselves that they live.
+            idle_time: Period::from_secs(3_600),
             ..Self::default()
         }
     }

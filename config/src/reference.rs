@@ -206,6 +206,19 @@ usrYLFXKCEEvonqMsvcC7LijJJIj1lw=\n\
 -----END CERTIFICATE-----\n\
 ";
 
+/// A certificate whose key nobody has.
+const CLIENT: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBRDCB96ADAgECAhRGelS318Re9krCYAPq7JDoSruZ9DAFBgMrZXAwFzEVMBMG\n\
+A1UEAwwMRXhhbXBsZSBFZGdlMCAXDTI2MTEyODA5MjA0NloYDzIxMjYxMTA0MDky\n\
+MDQ2WjAXMRUwEwYDVQQDDAxFeGFtcGxlIEVkZ2UwKjAFBgMrZXADIQAbEITjZzWV\n\
+FggCQooRfQD8o2eniHgz+csk4qYImkNAz6NTMFEwHQYDVR0OBBYEFE1Jcgsb+m1B\n\
+cFhOcHNWcR7u2JAlMB8GA1UdIwQYMBaAFE1Jcgsb+m1BcFhOcHNWcR7u2JAlMA8G\n\
+A1UdEwEB/wQFMAMBAf8wBQYDK2VwA0EAd39bNjcEJ6m4jomMzrNp1sp840yhQPr+\n\
+LGEtcRIBEXXGIpF3Wbf+8aEseZt7xKWPUs7aFj3SJysJlJwoKwoqCQ==\n\
+-----END CERTIFICATE-----\n\
+";
+
 #[test]
 fn the_commented_examples_are_what_the_doc_comments_say() {
     let key = json!({
@@ -225,6 +238,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "servers": [{ "url": "https://a.example.net", "weight": 2, "group": 0, "host_header": "shop.example.com", "server_name": "a.example.net" }],
             "health": { "path": "/healthz" },
             "ca": CA,
+            "client_certificate": CLIENT,
+            "client_key": "redacted:6f0c2f4f5f3ab1d2",
             "total_timeout": "10m",
         },
         "shields": { "names": ["shield-1", "shield-2"], "regions": ["north"] },

@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
 use crate::status::StatusPattern;
 use crate::units::{Period, Size};
 
@@ -49,6 +50,27 @@ pub struct Site {
     pub forwarding: Forwarding,
 }
 
+impl Site {
+    /// The site as people may see it: with marks in place of its secrets.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut shown = self.clone();
+        if let Some(key) = &mut shown.origin.client_key {
+            *key = key.mark();
+        }
+        shown
+    }
+
+    /// Puts a secret of `kept`, an earlier version, where this one has its mark; a mark of something else stays.
+    pub fn recall(&mut self, kept: &Self) {
+        if let (Some(key), Some(known)) = (&mut self.origin.client_key, &kept.origin.client_key)
+            && *key == known.mark()
+        {
+            *key = known.clone();
+        }
+    }
+}
+
 /// Where a site's content comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +95,12 @@ pub struct Origin {
     /// The certificate authorities that an `https` origin's certificate may come from, as PEM text: one or more certificates, at most 64KiB. They are in place of the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// The certificate shown to an `https` origin that asks for one, with those between it and its authority, as PEM text of at most 64KiB. `client_key` belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
+    /// The private key of `client_certificate`, as PEM text (PKCS #8, PKCS #1 or SEC1) of at most 64KiB. It is shown to nobody: the API and `skerry site show` have `redacted:` and a fingerprint in its place, and a site that is written with that keeps the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_key: Option<Secret>,
     /// The version of HTTP spoken to the origin: `auto` takes HTTP/2 where an `https` origin offers it, else HTTP/1.1; `1.1` that alone; `2` that alone, with an `http` origin by prior knowledge (h2c), as gRPC servers without TLS need it. WebSockets go over HTTP/1.1 always.
     #[serde(default)]
     pub http_version: HttpVersion,

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::store::{self, Change, Condition, Store, Transaction};
 
 pub(crate) use nodes::Node;
-pub(crate) use sites::{Demand, SiteVersion, Wish, Written, owners, shields};
+pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, recall, shields};
 
 const SNAPSHOT_KEY: &str = "meta/snapshot";
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, RETRY_AFTER, VIA};
+use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use skerry_agent::Place;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
@@ -13,9 +13,9 @@ use skerry_cache::time::Time;
 use skerry_config::site::Site;
 use skerry_config::snapshot::{Served, Snapshot};
 use skerry_transport::aged::{AGE_MS, Aged};
-use skerry_transport::hygiene::{self, CDN_LOOP, FAULT, PURGE_LOG, PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::{FAULT, PURGE_LOG, PURGE_SEQ, SCHEME, Signature};
 use skerry_transport::interim::Early;
-use skerry_transport::target::{self, Private, Target, Times};
+use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 use tokio::sync::watch;
 
@@ -29,24 +29,20 @@ pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
 
 /// The edge's way upstream.
 pub(crate) struct Upstreams {
-    /// The edge's name in `Via`.
-    name: String,
-    /// The edge's identity in `CDN-Loop` (RFC 8586): its name in this very CDN.
-    loop_id: String,
+    signature: Signature,
     client: Arc<Client>,
-    private: Arc<Private>,
     /// Where the edge stands in the purges.
     places: watch::Receiver<Arc<Place>>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, private: Arc<Private>, places: watch::Receiver<Arc<Place>>) -> Self {
-        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client, private, places }
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, places: watch::Receiver<Arc<Place>>) -> Self {
+        Self { signature: Signature::new(name, ca), client, places }
     }
 
     /// Whether the request has passed this edge before.
     pub(crate) fn has_looped(&self, headers: &HeaderMap) -> bool {
-        hygiene::has_looped(headers, &self.loop_id)
+        self.signature.is_in(headers)
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -68,12 +64,7 @@ impl Upstreams {
         };
         let ranked = shields::ranked(snapshot, site, host, path).into_iter();
         let shared = self.client.origins().shared(site);
-        let targets = ranked.map(|shield| {
-            let guard = self.client.origins().shield(&shield.name);
-            let target = target::of_shield(&shield.name, shield.address, Arc::clone(&self.private), times, guard);
-            Target { site: shared.clone(), ..target }
-        });
-        targets.collect()
+        ranked.filter_map(|shield| self.client.shield(shield, times, shared.clone())).collect()
     }
 
     /// Says to a shield what only a tier may say.
@@ -87,10 +78,12 @@ impl Upstreams {
 
     /// Says where the request has been.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
-        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
-        hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
+        self.signature.sign(headers);
     }
 }
+
+/// What only a tier may say to a shield.
+const FOR_SHIELD: [HeaderName; 3] = [PURGE_SEQ, PURGE_LOG, SCHEME];
 
 /// One request's way upstream.
 pub(crate) struct Fill {
@@ -121,12 +114,12 @@ impl Fetch for Fill {
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
-        let mut to_shield = outgoing.clone();
-        self.upstreams.sign_for_shield(&mut to_shield.headers, request.scheme, forward.purge_seq);
-        match self.ask_shields(&shields, &to_shield).await {
+        self.upstreams.sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
+        match self.ask_shields(&shields, &outgoing).await {
             Some(answered) => answered.map_err(fetch_error),
             None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
             None => {
+                FOR_SHIELD.iter().for_each(|name| drop(outgoing.headers.remove(name)));
                 outgoing.early = Some(Arc::clone(&self.early));
                 let client = &self.upstreams.client;
                 let requested_at = Time::from(SystemTime::now());

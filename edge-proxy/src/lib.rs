@@ -2,9 +2,10 @@
 //!
 //! [`run`] is one edge process from its settings to its end.
 
-mod at_once;
+mod cached;
 mod country;
 mod device;
+mod door;
 mod duties;
 mod explain;
 mod fault;
@@ -13,6 +14,7 @@ mod fill;
 mod forwarded;
 mod listeners;
 mod live;
+mod passed;
 mod quic;
 mod rate;
 mod reload;
@@ -38,14 +40,16 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::country::Countries;
+use crate::door::AtTheDoor;
 use crate::duties::Duties;
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
+use crate::passed::Sessions;
 use crate::quic::{Announced, Quic};
 use crate::rate::Rates;
 use crate::reload::Watched;
-use crate::request::{Edge, Sessions};
+use crate::request::Edge;
 
 pub use crate::live::Source;
 
@@ -81,10 +85,10 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     };
     let identity = agent.identity();
     let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let client = Client::new(&settings.origins);
+    let client = Client::with_links(&settings.origins, private);
     client.configure(&snapshot.load());
     skerry_transport::origin::register(&client, &registry);
-    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), private, agent.places()));
+    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), agent.places()));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);
@@ -101,7 +105,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         rates: Rates::new(&registry),
     });
 
-    let front = Front::new(Sessions(Arc::clone(&edge)), edge, gate.clone(), stop.clone());
+    let front = Front::new(Sessions(Arc::clone(&edge)), Arc::new(AtTheDoor(edge)), gate.clone(), stop.clone());
     let secured = tls::for_clients(Arc::clone(&certificates) as _)?;
     let listeners = Listeners::open(front.clone(), secured, bound)?;
     let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;

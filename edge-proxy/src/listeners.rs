@@ -10,7 +10,7 @@ use skerry_transport::accept::{Entrance, Front, Listener};
 use skerry_transport::listen;
 use tokio::net::TcpListener;
 
-use crate::request::Sessions;
+use crate::passed::Sessions;
 
 /// The accept loops of one address at most, each with a socket of its own; there is one for each processor.
 const LOOPS_MAX: usize = 8;

@@ -10,7 +10,7 @@ use skerry_transport::accept::Front;
 use skerry_transport::h3::Listener;
 use skerry_transport::listen;
 
-use crate::request::Sessions;
+use crate::passed::Sessions;
 
 /// How long a client may use HTTP/3 without being told again: a day (RFC 7838 section 3.1).
 const ANNOUNCED_SECONDS: u32 = 86_400;

@@ -1,48 +1,30 @@
-//! One request of a client, from its head to its log line.
-//!
-//! The steps: read the head; refuse what loops or belongs to no site; GET and HEAD without body go to the cache
-//! (`answer_from_cache`); everything else is passed through by Pingora (`upstream_peer` and the filters after it).
+//! One request of a client: what all ways of answering it share. Which site it is for, whether its client may ask, what a client is told that gets no
+//! answer, and what is counted and logged of all.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
 use skerry_agent::figures::{Figures, Outcome};
-use skerry_cache::answer::{Answer, CacheStatus, Forwarded, Reader};
+use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
-use skerry_cache::fetch::FetchErrorKind;
-use skerry_cache::request::Request;
-use skerry_cache::time::Time;
-use skerry_config::snapshot::Served;
-use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::gate::{Gate, Permit};
-use skerry_transport::head::{Head, Refusal};
-use skerry_transport::hygiene::{self, CACHE_STATUS};
-use skerry_transport::interim::{self, Early, Interim};
-use skerry_transport::pass::{self, Kind, Watch, Way};
-use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
-use skerry_transport::sound;
-use skerry_transport::upstream::PassFailure;
+use skerry_config::snapshot::{Served, Snapshot};
+use skerry_transport::client::Client;
+use skerry_transport::gate::Gate;
+use skerry_transport::head::Head;
+use skerry_transport::hygiene;
 
-use crate::Current;
 use crate::country::Countries;
-use crate::fault::{self, Fault};
-use crate::fields;
-use crate::fill::{self, Fill, Upstreams};
+use crate::fault::Fault;
+use crate::fill::Upstreams;
 use crate::forwarded::Came;
 use crate::quic::Announced;
 use crate::rate::{Over, Rates};
-use crate::shape;
-use crate::shields;
+use crate::{Current, shape};
 
 /// What an edge answers with.
 pub(crate) struct Edge {
@@ -57,68 +39,14 @@ pub(crate) struct Edge {
     pub(crate) rates: Rates,
 }
 
-/// The edge as Pingora calls it.
-pub(crate) struct Sessions(pub(crate) Arc<Edge>);
-
-impl std::ops::Deref for Sessions {
-    type Target = Edge;
-
-    fn deref(&self) -> &Edge {
-        &self.0
-    }
-}
-
-/// What is known of a request while it runs.
-pub(crate) struct Context {
-    started: Instant,
-    head: Option<Head>,
-    /// The site, with the configuration the request began with.
-    served: Option<Arc<Served>>,
-    /// Where a request passed through may go: shields first, this many.
-    way: Way,
-    shields: usize,
-    /// Where it came from.
-    came: Came,
-    /// Over what is passed through.
-    watch: Option<Watch>,
-    status_of_cache: CacheStatus,
-    outcome: Outcome,
-    bytes: u64,
-    /// Authority, path and query, once the head is known to be valid.
-    target: Option<String>,
-    /// The status of an answer that could not be given: nobody was there, or the stream was reset.
-    untold: StatusCode,
-    /// Counts the request among those that run.
-    permit: Option<Permit>,
-}
-
-impl Context {
-    /// Whether the request is passed through a shield, rather than to an origin.
-    fn is_at_shield(&self) -> bool {
-        self.way.given_up() < self.shields
-    }
-
-    /// What a client is told whose request no shield took, where no edge may ask the origin.
-    fn without_shield(&self) -> Option<Fault> {
-        let site = self.served.as_ref()?.site();
-        (!site.shields.may_pass_by() && !self.is_at_shield()).then_some(Fault::Upstream(FetchErrorKind::NoShield))
-    }
-}
-
 impl Edge {
-    /// The site of a valid request, or why there is none.
-    fn route(&self, session: &Session, context: &mut Context) -> Result<(Head, Arc<Served>), Fault> {
-        let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
-        context.target = Some([&*head.authority, &head.path_and_query].concat());
+    /// The site of a valid request, or why there is none. Takes out of its fields what only a tier may say.
+    pub(crate) fn route<'a>(&self, current: &'a Snapshot, head: &mut Head) -> Result<&'a Arc<Served>, Fault> {
         if self.upstreams.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
         hygiene::strip_own(&mut head.headers);
-        let served = self.current.load().site_for_host(head.host()).cloned();
-        match served {
-            Some(served) => Ok((head, served)),
-            None => Err(Fault::NoSite(head.host().to_owned())),
-        }
+        current.site_for_host(head.host()).ok_or_else(|| Fault::NoSite(head.host().to_owned()))
     }
 
     /// Where a request came from. A load balancer that the site trusts says by which scheme.
@@ -136,115 +64,14 @@ impl Edge {
         }
     }
 
-    async fn answer_from_cache(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        mut head: Head,
-        served: &Arc<Served>,
-    ) -> pingora::Result<bool> {
-        let policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        let came = std::mem::take(&mut context.came);
-        fields::prepare(&mut head.headers, &policy.key, || self.countries.of(came.client()));
-        let early = Arc::new(Early::default());
-        let fill = Fill {
-            early: Arc::clone(&early),
-            upstreams: Arc::clone(&self.upstreams),
-            snapshot: self.current.load_full(),
-            served: Arc::clone(served),
-            host: shields::ranking_host(&policy.key, &head.authority).to_owned(),
-            came,
-        };
-        let head_only = head.method == Method::HEAD;
-        let request = Request {
-            head_only,
-            scheme: head.scheme,
-            authority: head.authority,
-            path_and_query: head.path_and_query,
-            headers: head.headers,
-        };
-        let now = Time::from(SystemTime::now());
-        let answering = self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill));
-        match self.ahead_of(answering, session, &early).await? {
-            Ok(answer) => self.send(session, context, answer, head_only).await,
-            Err(failed) => {
-                context.status_of_cache = failed.status_of_cache;
-                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from upstream");
-                self.refuse(session, context, &Fault::upstream(failed.error.kind, failed.error.retry_after)).await
-            }
-        }
+    /// What a client is told that asks too often. Counts that.
+    pub(crate) fn too_often(&self, served: &Served, over: Over) -> Fault {
+        self.rates.refused(&served.site().name, over);
+        Fault::Often(over.seconds)
     }
 
-    /// Waits for an answer, and sends on what comes ahead of it.
-    async fn ahead_of<T>(&self, answering: impl Future<Output = T>, session: &mut Session, early: &Early) -> pingora::Result<T> {
-        let mut answering = pin!(answering);
-        loop {
-            let interim = tokio::select! {
-                biased;
-                interim = early.next() => interim,
-                answered = &mut answering => {
-                    // Some may have come together with it.
-                    let rest = std::iter::from_fn(|| early.take()).collect();
-                    return self.send_interim(session, rest).await.map_err(|_| left()).map(|()| answered);
-                }
-            };
-            self.send_interim(session, vec![interim]).await.map_err(|_| left())?;
-        }
-    }
-
-    async fn send(&self, session: &mut Session, context: &mut Context, mut answer: Answer, head_only: bool) -> pingora::Result<bool> {
-        context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
-        shape::finish(&mut answer.headers, &self.name, &answer.status_of_cache, answer.upstream_cache_status.as_ref());
-        shape::announce(&mut answer.headers, session::is_tls(session), &self.announced);
-        let sent = match self.send_interim(session, answer.interim).await {
-            Ok(()) => session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await,
-            Err(unsent) => Err(unsent),
-        };
-        match sent {
-            Ok(sent) => {
-                context.bytes = sent;
-                Ok(true)
-            }
-            Err(Unsent::Client) => Err(left()),
-            Err(Unsent::Body(why)) => {
-                self.figures.cut_off();
-                Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
-            }
-        }
-    }
-
-    async fn refuse(&self, session: &mut Session, context: &mut Context, fault: &Fault) -> pingora::Result<bool> {
-        if let Fault::Head(refusal) = fault {
-            self.figures.refused(*refusal);
-        }
-        context.outcome = Outcome::Error;
-        context.untold = fault.status();
-        context.status_of_cache.detail = Some(fault.detail());
-        let (mut headers, text) = self.refusal(&context.status_of_cache, fault);
-        shape::announce(&mut headers, session::is_tls(session), &self.announced);
-        let has_body = !session.as_mut().is_body_empty();
-        if has_body {
-            session.set_keepalive(None);
-        }
-        let head_only = session.req_header().method == Method::HEAD;
-        match session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await {
-            Ok(sent) => {
-                context.bytes = sent;
-                if has_body {
-                    session::linger(session).await;
-                }
-                Ok(true)
-            }
-            Err(_) => Err(left()),
-        }
-    }
-
-    async fn send_interim(&self, session: &mut Session, mut interim: Vec<Interim>) -> Result<(), Unsent> {
-        interim.iter_mut().for_each(|interim| shape::strip(interim.headers_mut()));
-        session::send_interim(session, &interim).await
-    }
-
-    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: &Fault) -> (HeaderMap, Bytes) {
+    /// The answer to a client that gets no other: its fields and its text.
+    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: &Fault, secured: bool) -> (HeaderMap, Bytes) {
         let text = Bytes::from(format!("{}\n", fault.text()));
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -254,304 +81,62 @@ impl Edge {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         shape::finish(&mut headers, &self.name, status_of_cache, None);
+        shape::announce(&mut headers, secured, &self.announced);
         (headers, text)
     }
 
-    /// Prepares a request that is passed through: uploads, upgrades, unsafe methods, streams of events.
-    fn pass(&self, session: &mut Session, context: &mut Context, served: &Served, head: &Head) -> Result<(), Fault> {
-        let site = served.site();
-        let key = &served.policy(head.host(), head.path(), &head.headers).key;
-        let host = shields::ranking_host(key, &head.authority);
-        let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
-        let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
-        context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
-        agree(session.req_header_mut(), head.upgrade)?;
-        context.shields = shields.len();
-        let origins = if site.shields.may_pass_by() { self.upstreams.client().origins().targets(site) } else { Vec::new() };
-        context.way = Way::new(shields.into_iter().chain(origins).collect(), head);
-        context.outcome = Outcome::Pass;
-        let reason = if head.method == Method::GET || head.method == Method::HEAD { Forwarded::Bypass } else { Forwarded::Method };
-        context.status_of_cache = CacheStatus { fwd: Some(reason), ..CacheStatus::default() };
-        tracing::debug!(client = ?session::client_ip(session), method = %head.method, "passed through");
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl ProxyHttp for Sessions {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        Context {
-            started: Instant::now(),
-            head: None,
-            served: None,
-            way: Way::default(),
-            shields: 0,
-            came: Came::default(),
-            watch: None,
-            status_of_cache: CacheStatus::default(),
-            outcome: Outcome::Error,
-            bytes: 0,
-            target: None,
-            untold: StatusCode::BAD_GATEWAY,
-            permit: None,
+    /// Counts and logs a request that has ended.
+    pub(crate) fn count(&self, asked: &Asked<'_>, ended: &Ended) {
+        let seconds = asked.started.elapsed().as_secs_f64();
+        self.figures.answered(ended.status.as_u16(), ended.outcome, ended.bytes, seconds);
+        if !is_logged() {
+            return;
         }
-    }
-
-    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
-
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
-        context.started = Instant::now();
-        // Without this an HTTP/1.1 connection would have no idle limit after its first request.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEPALIVE_SECONDS));
-        }
-        Ok(())
-    }
-
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let Some(permit) = self.gate.request() else {
-            return self.refuse(session, context, &Fault::Busy).await;
-        };
-        context.permit = Some(permit);
-        let (mut head, served) = match self.route(session, context) {
-            Ok(routed) => routed,
-            Err(fault) => return self.refuse(session, context, &fault).await,
-        };
-        context.came = self.came(&mut head, &served, session::client_ip(session));
-        if let Err(over) = self.admit(&served, head.path(), &head.headers, &context.came) {
-            self.rates.refused(&served.site().name, over);
-            return self.refuse(session, context, &Fault::Often(over.seconds)).await;
-        }
-        let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
-            return self.answer_from_cache(session, context, head, &served).await;
-        }
-        hygiene::strip_client_claims(&mut head.headers);
-        session::refuse_interim_to_old(session);
-        if let Err(fault) = self.pass(session, context, &served, &head) {
-            return self.refuse(session, context, &fault).await;
-        }
-        let kind = Kind::of(&head);
-        context.head = Some(head);
-        context.served = Some(served);
-        pass::both_ways(kind, self, self.upstreams.client(), session, context).await
-    }
-
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let Some(watch) = &context.watch else { return Err(Error::new(ErrorType::InternalError)) };
-        context.way.peer(self.upstreams.client(), watch).await
-    }
-
-    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
-        context.way.unreachable(peer, error)
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        upstream: &mut RequestHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
-        let mut signed = head.headers.clone();
-        self.upstreams.sign(&mut signed);
-        if let Some(served) = &context.served {
-            context.came.tell(&mut signed, &served.site().forwarding.send, head.scheme, &head.authority);
-        }
-        if context.is_at_shield() {
-            self.upstreams.sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
-        }
-        context.way.write_head(upstream, head, &signed, watch)
-    }
-
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_body: bool,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        context.watch.as_mut().map_or(Ok(()), |watch| watch.of_request(body, end_of_body))
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        end_of_body: bool,
-        context: &mut Context,
-    ) -> pingora::Result<Option<Duration>> {
-        if let Some(watch) = &mut context.watch {
-            watch.of_answer(end_of_body);
-        }
-        Ok(None)
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        answer: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        // A shield that does not know the site, or has too much to do, has done nothing with the request, so that it can be sent once more if its
-        // body is still here.
-        let is_refused = fill::is_elsewhere(answer.status) || fill::is_overloaded(&answer.headers);
-        if context.is_at_shield() && is_refused && !session.as_ref().retry_buffer_truncated() {
-            context.way.give_up();
-            let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield refuses the request").into_up();
-            error.set_retry(true);
-            return Err(error);
-        }
-        if let Some(head) = &context.head {
-            sound::check_passed(answer, head)?;
-        }
-        hygiene::strip_passed(answer);
-        Ok(())
-    }
-
-    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
-        if is_interim(answer.status) {
-            hygiene::strip_interim(answer);
-            for name in &shape::NOT_FOR_CLIENTS {
-                answer.remove_header(name);
-            }
-            return Ok(());
-        }
-        let mut headers = answer.headers.clone();
-        if context.is_at_shield() {
-            self.send_interim(session, interim::take(&mut headers)).await.map_err(|_| left())?;
-        }
-        session::keep_date(session, answer);
-        let upstream = answer.headers.get(&CACHE_STATUS).cloned();
-        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
-        shape::finish(&mut headers, &self.name, &context.status_of_cache, upstream.as_ref());
-        for name in &shape::NOT_FOR_CLIENTS {
-            answer.remove_header(name);
-        }
-        shape::announce(&mut headers, session::is_tls(session), &self.announced);
-        for name in [CACHE_STATUS, header::VIA, header::ALT_SVC] {
-            answer.remove_header(&name);
-            for value in headers.get_all(&name) {
-                answer.append_header(name.clone(), value.clone())?;
-            }
-        }
-        if let (Some(head), Some(served)) = (&context.head, &context.served)
-            && !head.method.is_safe()
-            && (answer.status.is_success() || answer.status.is_redirection())
-        {
-            let request = Request {
-                head_only: false,
-                scheme: head.scheme,
-                authority: head.authority.clone(),
-                path_and_query: head.path_and_query.clone(),
-                headers: HeaderMap::new(),
-            };
-            self.exchange.invalidate(
-                &request,
-                &served.site().name,
-                served.policy(head.host(), head.path(), &head.headers),
-                &answer.headers,
-            );
-        }
-        if let Some(watch) = &mut context.watch {
-            watch.of_head(session, answer);
-            context.way.answered(watch, answer);
-        }
-        Ok(())
-    }
-
-    /// What a shield refused unseen may be sent again whatever its method.
-    fn error_while_proxy(
-        &self,
-        peer: &HttpPeer,
-        session: &mut Session,
-        error: Box<Error>,
-        _context: &mut Context,
-        reused: bool,
-    ) -> Box<Error> {
-        let unseen = matches!(error.etype(), ErrorType::HTTPStatus(_)) && error.retry();
-        pass::may_try_again(session, error.more_context(format!("upstream {}", peer._address)), reused, unseen)
-    }
-
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
-        let fault = session::refusal(session).map(Fault::Head).or_else(|| context.without_shield()).or_else(|| Fault::of(failure));
-        if let PassFailure::Upstream(kind) = failure {
-            context.way.failed(kind);
-        }
-        let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
-        context.untold = fault.as_ref().map_or_else(fault::of_nobody, Fault::status);
-        if let Some(fault) = fault
-            && session.response_written().is_none_or(|head| is_interim(head.status))
-        {
-            // Pingora ends the connection after a failure, so that the client is told.
-            session.set_keepalive(None);
-            let _ = self.refuse(session, context, &fault).await;
-        }
-        context.outcome = Outcome::Error;
-        FailToProxy { error_code: code, can_reuse_downstream: false }
-    }
-
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
-        true
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        if let Some(watch) = &context.watch {
-            watch.end();
-        }
-        let status = session.response_written().filter(|head| !is_interim(head.status)).map_or(context.untold, |head| head.status);
-        let bytes = context.bytes.max(session.body_bytes_sent() as u64);
-        let seconds = context.started.elapsed().as_secs_f64();
-        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
-        let client = session::client(session);
-        // Asked of the kernel, so only where it is logged.
-        let is_logged = tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG);
-        let round_trip = client.as_ref().filter(|_| is_logged).and_then(|client| client.round_trip());
-        let target = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
+        // Asked of the kernel.
+        let round_trip = asked.client.and_then(Client::round_trip);
         tracing::debug!(
             target: "skerry::access",
-            client = session::client_ip(session).map(tracing::field::display),
-            method = %session.req_header().method,
-            uri = target,
-            status = status.as_u16(),
-            bytes,
+            client = asked.client.map(|client| tracing::field::display(client.ip())),
+            method = %asked.method,
+            uri = asked.uri,
+            status = ended.status.as_u16(),
+            bytes = ended.bytes,
             seconds,
-            cache = ?context.outcome,
-            reason = context.status_of_cache.detail,
-            protocol = client.as_ref().map(|client| client.protocol.as_str()),
-            tls = client.as_ref().map(|client| client.security()),
+            cache = ?ended.outcome,
+            reason = ended.reason,
+            protocol = asked.client.map(|client| client.protocol.as_str()),
+            tls = asked.client.map(Client::security),
             rtt_us = round_trip.map(|times| times.smoothed.as_micros()),
             rtt_min_us = round_trip.map(|times| times.least.as_micros()),
-            error = error.map(|error| error.to_string()),
+            error = ended.error.as_deref(),
             "answered"
         );
     }
 }
 
-/// Leaves of a request's `Connection` and `Upgrade` what was made of them: Pingora has rules of its own for them, by which it would refuse lists of
-/// options that the cache's way takes, and ask an origin for an upgrade that `Connection` does not name. What the options name is gone by then.
-fn agree(request: &mut RequestHeader, upgrade: bool) -> Result<(), Fault> {
-    request.remove_header(&header::CONNECTION);
-    if !upgrade {
-        request.remove_header(&header::UPGRADE);
-        return Ok(());
-    }
-    request.insert_header(header::CONNECTION, "Upgrade").map_err(|_| Fault::Head(Refusal::Field))
+/// What is logged of a request, whatever became of it.
+pub(crate) struct Asked<'a> {
+    pub(crate) client: Option<&'a Client>,
+    pub(crate) method: &'a Method,
+    /// Authority, path and query, where requests are logged.
+    pub(crate) uri: Option<&'a str>,
+    /// When its head had been read.
+    pub(crate) started: Instant,
 }
 
-fn left() -> Box<Error> {
-    Error::explain(ErrorType::ConnectionClosed, "the client left").into_down()
+/// What became of a request.
+pub(crate) struct Ended {
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Outcome,
+    /// Bytes of the body sent.
+    pub(crate) bytes: u64,
+    /// Why there was no other answer.
+    pub(crate) reason: Option<&'static str>,
+    /// Why the answer was not sent to its end.
+    pub(crate) error: Option<Cow<'static, str>>,
 }
 
-/// The cache's body as the session takes it.
-struct FromCache(Reader);
-
-#[async_trait]
-impl Pieces for FromCache {
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        self.0.chunk().await.map_err(|error| error.to_string())
-    }
+/// Whether requests are logged: what is only for that costs something to put together.
+pub(crate) fn is_logged() -> bool {
+    tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG)
 }

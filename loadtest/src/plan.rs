@@ -79,6 +79,9 @@ pub struct Plan {
     /// How many edges there are of ours: 1 to [`EDGES_MAX`].
     #[serde(default = "default_edges")]
     pub edges: u32,
+    /// How many shields there are of ours: 0 to [`SHIELDS_MAX`]; with none the edges ask the origin themselves.
+    #[serde(default = "default_shields")]
+    pub shields: u32,
     /// How it is asked.
     #[serde(default)]
     pub load: Load,
@@ -111,6 +114,8 @@ const FILES_BESIDE: u64 = 256;
 pub const SLOW_GATHER_MAX_S: u64 = 60;
 /// The most edges of a plan.
 pub const EDGES_MAX: u32 = 8;
+/// The most shields of a plan.
+pub const SHIELDS_MAX: u32 = 8;
 
 /// The scenarios that have a command of their own.
 const OTHER_COMMANDS: [&str; 3] = ["nodes", "steering", "soak"];
@@ -122,6 +127,10 @@ const fn default_rounds() -> u32 {
 }
 
 const fn default_edges() -> u32 {
+    1
+}
+
+const fn default_shields() -> u32 {
     1
 }
 

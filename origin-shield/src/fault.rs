@@ -1,15 +1,7 @@
 //! The only place where the shield chooses an error status.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use http::StatusCode;
-use http::header::{self, HeaderMap, HeaderValue};
-use skerry_agent::figures::{Figures, Outcome};
 use skerry_cache::fetch::FetchErrorKind;
-use skerry_transport::client::Client;
-use skerry_transport::door::{Behind, Told};
-use skerry_transport::head::Refusal;
 use skerry_transport::origin::QUEUE_RETRY_AFTER;
 use skerry_transport::upstream::PassFailure;
 
@@ -86,18 +78,9 @@ impl Fault {
     }
 }
 
-/// The shield as its front door knows it: nothing is answered without a session, because an edge's purge number has to be waited for.
-pub(crate) struct AtTheDoor(pub(crate) Arc<Figures>);
-
-impl Behind for AtTheDoor {
-    fn refused(&self, refusal: Refusal, client: &Client) -> Told {
-        let status = Fault::Head.status();
-        self.0.refused(refusal);
-        self.0.answered(status.as_u16(), Outcome::Error, 0, 0.0);
-        tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), "refused");
-        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(0_u16))]);
-        Told { status, headers, body: Bytes::new() }
-    }
+/// The status that is counted where no edge was there to be told one, by the convention of other servers.
+pub(crate) fn of_nobody() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 //!
 //! [`run`] is one shield process from its settings to its end.
 
+mod cached;
+mod door;
 mod duties;
 mod explain;
 mod fault;
 mod origin;
+mod passed;
 mod purged;
 mod request;
 
@@ -25,9 +28,10 @@ use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
+use crate::door::AtTheDoor;
 use crate::duties::Duties;
-use crate::fault::AtTheDoor;
 use crate::origin::Origins;
+use crate::passed::Sessions;
 use crate::purged::Purged;
 use crate::request::Shield;
 
@@ -69,17 +73,16 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
-    let shield = Shield::new(
-        settings.name.clone(),
-        Arc::clone(&current),
-        Arc::clone(&exchange),
+    let shield = Arc::new(Shield {
+        name: settings.name.clone(),
+        current: Arc::clone(&current),
+        exchange: Arc::clone(&exchange),
         origins,
-        Arc::clone(&figures),
-        gate.clone(),
-        Purged::new(agent.places()),
-    );
-    let at_the_door = Arc::new(AtTheDoor(Arc::clone(&figures)));
-    let front = Front::new(shield, at_the_door, gate, stop.clone());
+        figures: Arc::clone(&figures),
+        gate: gate.clone(),
+        purged: Purged::new(agent.places()),
+    });
+    let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
     let near = Near::new(Arc::clone(&client));

@@ -6,30 +6,28 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Method;
-use http::header::{HeaderMap, VIA};
+use http::header::HeaderMap;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
 use skerry_transport::aged::AGE_MS;
-use skerry_transport::hygiene::{self, CDN_LOOP};
+use skerry_transport::hygiene::Signature;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
 /// The shield's way to origins.
 pub(crate) struct Origins {
-    name: String,
-    /// The shield's identity in `CDN-Loop` (RFC 8586): its name in this very CDN.
-    loop_id: String,
+    signature: Signature,
     client: Arc<Client>,
 }
 
 impl Origins {
     pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>) -> Self {
-        Self { name: name.to_owned(), loop_id: hygiene::loop_id(name, ca), client }
+        Self { signature: Signature::new(name, ca), client }
     }
 
     /// Whether the request has passed this shield before.
     pub(crate) fn has_looped(&self, headers: &HeaderMap) -> bool {
-        hygiene::has_looped(headers, &self.loop_id)
+        self.signature.is_in(headers)
     }
 
     pub(crate) fn client(&self) -> &Arc<Client> {
@@ -38,8 +36,7 @@ impl Origins {
 
     /// Says where the request has been; who asks, the edge has said already.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
-        hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
-        hygiene::append_member(headers, CDN_LOOP, &self.loop_id);
+        self.signature.sign(headers);
     }
 }
 
@@ -58,7 +55,7 @@ impl Fetch for FromOrigin {
             path_and_query: request.path_and_query,
             authority: request.authority,
             headers: request.headers,
-            // To the edge is HTTP/2, whose client in Pingora would not see them.
+            // They go to the edge in the final head.
             early: None,
         };
         self.origins.sign(&mut outgoing.headers);

@@ -1,158 +1,54 @@
-//! One request of an edge, from its head to its log line.
-//!
-//! The steps: read the head; catch up with the purges the edge knows; GET and HEAD without body go to the cache;
-//! everything else is passed through to the origin by Pingora.
+//! One request of an edge: what all ways of answering it share. Which site it is for, what an edge is told that gets no answer, and what is counted
+//! and logged of all.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue, VIA};
-use http::{Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use http::{Method, StatusCode};
 use skerry_agent::figures::{Figures, Outcome};
-use skerry_cache::answer::{CacheStatus, Forwarded, Reader};
+use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
-use skerry_cache::request::Request;
-use skerry_cache::time::Time;
-use skerry_config::snapshot::{Policy, Served};
-use skerry_transport::accept::KEEPALIVE_SECONDS;
-use skerry_transport::aged::Aged;
-use skerry_transport::gate::{Gate, Permit};
+use skerry_config::snapshot::Served;
+use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SCHEME};
-use skerry_transport::interim::{self, Arrived, INTERIM};
-use skerry_transport::pass::{self, Kind, Watch, Way};
-use skerry_transport::session::{self, Pieces, Unsent, Whole, is_interim};
-use skerry_transport::sound;
-use skerry_transport::upstream::PassFailure;
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
 
 use crate::Current;
 use crate::fault::Fault;
-use crate::origin::{FromOrigin, Origins};
-use crate::purged::{self, Purged};
+use crate::origin::Origins;
+use crate::purged::Purged;
 
-/// The shield as Pingora calls it.
+/// What a shield answers with.
 pub(crate) struct Shield {
-    name: String,
-    current: Current,
-    exchange: Arc<Exchange>,
-    origins: Arc<Origins>,
-    figures: Arc<Figures>,
-    gate: Gate,
-    purged: Purged,
-}
-
-/// What is known of a request while it runs.
-pub(crate) struct Context {
-    started: Instant,
-    head: Option<Head>,
-    served: Option<Arc<Served>>,
-    way: Way,
-    /// Over what is passed through.
-    watch: Option<Watch>,
-    /// Interim answers to a request that is passed through.
-    interim: Arrived,
-    status_of_cache: CacheStatus,
-    outcome: Outcome,
-    bytes: u64,
-    /// Counts the request among those that run.
-    permit: Option<Permit>,
+    pub(crate) name: String,
+    pub(crate) current: Current,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) gate: Gate,
+    pub(crate) purged: Purged,
 }
 
 impl Shield {
-    pub(crate) fn new(
-        name: String,
-        current: Current,
-        exchange: Arc<Exchange>,
-        origins: Arc<Origins>,
-        figures: Arc<Figures>,
-        gate: Gate,
-        purged: Purged,
-    ) -> Self {
-        Self { name, current, exchange, origins, figures, gate, purged }
-    }
-
-    fn route(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
-        let https = session.get_header(&SCHEME).is_some_and(|scheme| scheme == "https");
-        let head = Head::read(session.req_header(), https).map_err(|_| Fault::Head)?;
+    /// The site of a valid request, or why there is none.
+    pub(crate) fn route(&self, head: &Head) -> Result<Arc<Served>, Fault> {
         if self.origins.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
-        let served = self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)?;
-        Ok((head, served))
-    }
-
-    async fn answer_from_cache(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        mut head: Head,
-        served: &Arc<Served>,
-    ) -> pingora::Result<bool> {
-        let mut policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        if !self.purged.as_at_edge(&head.headers).await {
-            policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
-        }
-        purged::strip(&mut head.headers);
-        head.headers.remove(&SCHEME);
-        let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
-        let head_only = head.method == Method::HEAD;
-        let request = Request {
-            head_only,
-            scheme: head.scheme,
-            authority: head.authority,
-            path_and_query: head.path_and_query,
-            headers: head.headers,
-        };
-        let now = Time::from(SystemTime::now());
-        match self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fetch)).await {
-            Ok(mut answer) => {
-                context.outcome = if answer.status_of_cache.hit { Outcome::Hit } else { Outcome::Miss };
-                self.finish(&mut answer.headers, &answer.status_of_cache);
-                interim::carry(&mut answer.headers, &answer.interim);
-                if let Some(age) = answer.age {
-                    Aged { age, took: context.started.elapsed() }.write(&mut answer.headers);
-                }
-                let sent = session::send(session, answer.status, &answer.headers, &mut FromCache(answer.body), head_only).await;
-                self.sent(context, sent)
-            }
-            Err(failed) => {
-                context.status_of_cache = failed.status_of_cache;
-                tracing::warn!(site = served.site().name, error = failed.error.detail, "no answer from the origin");
-                self.refuse(session, context, Fault::origin(failed.error.kind, failed.error.retry_after)).await
-            }
-        }
-    }
-
-    fn sent(&self, context: &mut Context, sent: Result<u64, Unsent>) -> pingora::Result<bool> {
-        let why = match sent {
-            Ok(bytes) => {
-                context.bytes = bytes;
-                return Ok(true);
-            }
-            Err(Unsent::Client) => "the edge left".to_owned(),
-            Err(Unsent::Body(why)) => {
-                self.figures.cut_off();
-                why
-            }
-        };
-        Error::e_explain(ErrorType::ConnectionClosed, why).map_err(|error| error.into_down())
+        self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)
     }
 
     /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.
-    fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
+    pub(crate) fn finish(&self, headers: &mut HeaderMap, own: &CacheStatus) {
         headers.insert(CACHE_STATUS, own.render(&self.name));
         hygiene::append_member(headers, VIA, &format!("1.1 {}", self.name));
     }
 
-    async fn refuse(&self, session: &mut Session, context: &mut Context, fault: Fault) -> pingora::Result<bool> {
-        context.outcome = Outcome::Error;
-        context.status_of_cache.detail = Some(fault.detail());
+    /// The answer to an edge that gets no other: its fields and its text.
+    pub(crate) fn refusal(&self, status_of_cache: &CacheStatus, fault: Fault) -> (HeaderMap, Bytes) {
         let text = Bytes::from(format!("{}\n", fault.detail()));
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -162,237 +58,48 @@ impl Shield {
         if let Some(seconds) = fault.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        self.finish(&mut headers, &context.status_of_cache);
-        if !session.as_mut().is_body_empty() {
-            session.set_keepalive(None);
-        }
-        let head_only = session.req_header().method == Method::HEAD;
-        let sent = session::send(session, fault.status(), &headers, &mut Whole(Some(text)), head_only).await;
-        self.sent(context, sent)
-    }
-}
-
-#[async_trait]
-impl ProxyHttp for Shield {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
-        Context {
-            started: Instant::now(),
-            head: None,
-            served: None,
-            way: Way::default(),
-            watch: None,
-            interim: Arrived::default(),
-            status_of_cache: CacheStatus::default(),
-            outcome: Outcome::Error,
-            bytes: 0,
-            permit: None,
-        }
+        self.finish(&mut headers, status_of_cache);
+        (headers, text)
     }
 
-    fn init_downstream_modules(&self, _modules: &mut pingora::modules::http::HttpModules) {}
-
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<()> {
-        context.started = Instant::now();
-        // Without this an HTTP/1.1 connection would have no idle limit after its first request.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEPALIVE_SECONDS));
-        }
-        Ok(())
-    }
-
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> pingora::Result<bool> {
-        let Some(permit) = self.gate.request() else {
-            return self.refuse(session, context, Fault::Busy).await;
-        };
-        context.permit = Some(permit);
-        let (head, served) = match self.route(session) {
-            Ok(routed) => routed,
-            Err(fault) => return self.refuse(session, context, fault).await,
-        };
-        let safe = head.method == Method::GET || head.method == Method::HEAD;
-        if safe && session.as_mut().is_body_empty() && Kind::of(&head) == Kind::Request {
-            return self.answer_from_cache(session, context, head, &served).await;
-        }
-        context.way = Way::new(self.origins.client().origins().targets(served.site()), &head);
-        context.watch = Watch::begin(session, &head, served.site(), Duration::ZERO, 0);
-        context.outcome = Outcome::Pass;
-        context.status_of_cache =
-            CacheStatus { fwd: Some(if safe { Forwarded::Bypass } else { Forwarded::Method }), ..CacheStatus::default() };
-        let kind = Kind::of(&head);
-        context.head = Some(head);
-        context.served = Some(served);
-        pass::both_ways(kind, self, self.origins.client(), session, context).await
-    }
-
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        let Some(watch) = &context.watch else { return Err(Error::new(ErrorType::InternalError)) };
-        context.way.peer(self.origins.client(), watch).await
-    }
-
-    fn fail_to_connect(&self, _session: &mut Session, peer: &HttpPeer, context: &mut Context, error: Box<Error>) -> Box<Error> {
-        context.way.unreachable(peer, error)
-    }
-
-    fn error_while_proxy(
-        &self,
-        peer: &HttpPeer,
-        session: &mut Session,
-        error: Box<Error>,
-        _context: &mut Context,
-        reused: bool,
-    ) -> Box<Error> {
-        pass::may_try_again(session, error.more_context(format!("upstream {}", peer._address)), reused, false)
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        upstream: &mut RequestHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        context.interim = Arrived::default();
-        let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
-        let mut signed = head.headers.clone();
-        purged::strip(&mut signed);
-        signed.remove(&SCHEME);
-        self.origins.sign(&mut signed);
-        context.way.write_head(upstream, head, &signed, watch)
-    }
-
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end_of_body: bool,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        context.watch.as_mut().map_or(Ok(()), |watch| watch.of_request(body, end_of_body))
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        _body: &mut Option<Bytes>,
-        end_of_body: bool,
-        context: &mut Context,
-    ) -> pingora::Result<Option<Duration>> {
-        if let Some(watch) = &mut context.watch {
-            watch.of_answer(end_of_body);
-        }
-        Ok(None)
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        _session: &mut Session,
-        answer: &mut ResponseHeader,
-        context: &mut Context,
-    ) -> pingora::Result<()> {
-        if let Some(head) = &context.head {
-            sound::check_passed(answer, head)?;
-        }
-        answer.remove_header(&FAULT);
-        hygiene::strip_passed(answer);
-        Ok(())
-    }
-
-    async fn response_filter(&self, session: &mut Session, answer: &mut ResponseHeader, context: &mut Context) -> pingora::Result<()> {
-        if is_interim(answer.status) {
-            if session.req_header().version == Version::HTTP_2 {
-                context.interim.add(answer.status, answer.headers.clone());
-            } else {
-                hygiene::strip_interim(answer);
-                answer.remove_header(&INTERIM);
-            }
-            return Ok(());
-        }
-        context.status_of_cache.fwd_status = Some(answer.status.as_u16());
-        answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
-        answer.append_header(VIA, format!("1.1 {}", self.name))?;
-        answer.remove_header(&INTERIM);
-        let mut headers = answer.headers.clone();
-        interim::carry(&mut headers, &std::mem::take(&mut context.interim).into_heads());
-        for value in headers.get_all(INTERIM) {
-            answer.append_header(INTERIM, value.clone())?;
-        }
-        session::keep_date(session, answer);
-        if let (Some(head), Some(served)) = (&context.head, &context.served)
-            && !head.method.is_safe()
-            && (answer.status.is_success() || answer.status.is_redirection())
-        {
-            let request = Request {
-                head_only: false,
-                scheme: head.scheme,
-                authority: head.authority.clone(),
-                path_and_query: head.path_and_query.clone(),
-                headers: HeaderMap::new(),
-            };
-            self.exchange.invalidate(
-                &request,
-                &served.site().name,
-                served.policy(head.host(), head.path(), &head.headers),
-                &answer.headers,
-            );
-        }
-        if let Some(watch) = &mut context.watch {
-            watch.of_head(session, answer);
-            context.way.answered(watch, answer);
-        }
-        Ok(())
-    }
-
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
-        let failure = context.watch.as_ref().map_or_else(|| PassFailure::of(error), |watch| watch.failure(error));
-        let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
-        if let PassFailure::Upstream(kind) = failure {
-            context.way.failed(kind);
-        }
-        let code = fault.map_or(0, |fault| fault.status().as_u16());
-        if let Some(fault) = fault
-            && session.response_written().is_none()
-        {
-            // Pingora ends the connection after a failure, so that the edge is told, and does not ask on it once more.
-            session.set_keepalive(None);
-            let _ = self.refuse(session, context, fault).await;
-        }
-        context.outcome = Outcome::Error;
-        FailToProxy { error_code: code, can_reuse_downstream: false }
-    }
-
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
-        true
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        if let Some(watch) = &context.watch {
-            watch.end();
-        }
-        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
-        let bytes = context.bytes.max(session.body_bytes_sent() as u64);
-        let seconds = context.started.elapsed().as_secs_f64();
-        self.figures.answered(status.as_u16(), context.outcome, bytes, seconds);
+    /// Counts and logs a request that has ended.
+    pub(crate) fn count(&self, asked: &Asked<'_>, ended: &Ended) {
+        let seconds = asked.started.elapsed().as_secs_f64();
+        self.figures.answered(ended.status.as_u16(), ended.outcome, ended.bytes, seconds);
         tracing::debug!(
             target: "skerry::access",
-            method = %session.req_header().method,
-            uri = %session.req_header().uri,
-            status = status.as_u16(),
-            bytes,
+            method = %asked.method,
+            uri = asked.uri,
+            status = ended.status.as_u16(),
+            bytes = ended.bytes,
             seconds,
-            cache = ?context.outcome,
-            error = error.map(|error| error.to_string()),
+            cache = ?ended.outcome,
+            error = ended.error.as_deref(),
             "answered"
         );
     }
 }
 
-/// The cache's body as the session takes it.
-struct FromCache(Reader);
+/// What is logged of a request, whatever became of it.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    /// Authority, path and query, where requests are logged.
+    pub(crate) uri: Option<&'a str>,
+    /// When its head had been read.
+    pub(crate) started: Instant,
+}
 
-#[async_trait]
-impl Pieces for FromCache {
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        self.0.chunk().await.map_err(|error| error.to_string())
-    }
+/// What became of a request.
+pub(crate) struct Ended {
+    pub(crate) status: StatusCode,
+    pub(crate) outcome: Outcome,
+    /// Bytes of the body sent.
+    pub(crate) bytes: u64,
+    /// Why the answer was not sent to its end.
+    pub(crate) error: Option<Cow<'static, str>>,
+}
+
+/// Whether requests are logged: what is only for that costs something to put together.
+pub(crate) fn is_logged() -> bool {
+    tracing::enabled!(target: "skerry::access", tracing::Level::DEBUG)
 }

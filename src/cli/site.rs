@@ -175,7 +175,7 @@ async fn differences(api: &Api, name: &str, site: &Site, json: bool) -> Result<(
         return Err(Fail::Usage(format!("the file is site {:?}, not {name:?}; name the site of the file", site.name)));
     }
     let answer = api.call(Call { path: &path(name, ""), ..Call::default() }).await?;
-    let (before, after) = (as_toml(&site_of(&answer)?)?, as_toml(site)?);
+    let (before, after) = (as_toml(&site_of(&answer)?)?, as_toml(&site.shown())?);
     let changes = diff::lines(&before, &after);
     if json {
         let version = answer.get("version").cloned().unwrap_or(Value::Null);

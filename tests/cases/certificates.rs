@@ -121,3 +121,29 @@ fn an_origin_with_an_authority_of_its_own_is_verified_by_that_one() {
     }
     assert_eq!(get(cdn.edge(1), "right.test", "/a.txt").text(), "vouched for\n");
 }
+
+#[test]
+fn an_origin_is_shown_the_certificate_of_the_site() {
+    let cdn = Cdn::start(&[]);
+    let (cert, key) = certificate(&cdn, "origin", "origin.internal");
+    let (shown, its_key) = certificate(&cdn, "client", "edge.internal");
+    let origin = Nginx::start_asking(&cert, &key, &shown);
+    origin.put("/a.txt", b"known\n");
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    let more = format!("client_certificate = \"\"\"\n{}\"\"\"\nclient_key = \"\"\"\n{}\"\"\"\n", read(&shown), read(&its_key));
+    for (name, more, got, passed) in [("known", more.as_str(), 200, 405), ("stranger", "", 400, 400)] {
+        let (host, url) = (format!("{name}.test"), origin.url());
+        let site = format!("name = \"{name}\"\nhosts = [\"{host}\"]\n[origin]\nurls = [\"{url}\"]\nverify_tls = false\n{more}");
+        cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
+        wait_until("the site", SOON, || cdn.follows("edge-1") && cdn.follows("shield-1"));
+        assert_eq!(get(cdn.edge(1), &host, "/a.txt").status, got, "{name}");
+        let posted = curl(&["--data", "x", "--header", &format!("Host: {host}"), &format!("http://{}/a.txt", cdn.edge(1))]);
+        assert_eq!(posted.status, passed, "{name}: {posted:?}");
+    }
+    // What is shown can be written again.
+    let shown = cdn.skerry(&["site", "show", "known"]).fine().stdout;
+    assert!(shown.contains("redacted:") && !shown.contains("PRIVATE KEY"), "{shown}");
+    let again = cdn.skerry(&["site", "apply", &cdn.file("again.toml", &shown)]).fine().stdout;
+    assert!(again.contains("nothing changes"), "{again}");
+    assert_eq!(get(cdn.edge(1), "known.test", "/a.txt").status, 200);
+}

@@ -20,8 +20,12 @@ fn site(origin: &Nginx) -> String {
 fn a_site_moves_to_another_origin_under_a_running_download() {
     let (old, new) = (Nginx::start(), Nginx::start());
     old.put("/who.txt", b"old\n");
-    old.put("/big.bin", &vec![7; DOWNLOAD_BYTES]);
     new.put("/who.txt", b"new\n");
+    // The rest of what comes in slices is asked of whoever is the origin then, which has the same version of it.
+    let time = std::time::SystemTime::now();
+    for origin in [&old, &new] {
+        origin.put_as_of("/big.bin", &vec![7; DOWNLOAD_BYTES], time);
+    }
     let cdn = Cdn::start(&[]);
     let before = cdn.file("before.toml", &site(&old));
     let after = cdn.file("after.toml", &site(&new));
@@ -54,6 +58,44 @@ fn a_site_moves_to_another_origin_under_a_running_download() {
     assert!(download.try_wait().unwrap().is_none(), "the download was to be running still; make it longer");
     assert_eq!(end_of(&mut download, "the download", Duration::from_secs(30)), 0);
     assert_eq!(std::fs::read(kept.path()).unwrap(), vec![7; DOWNLOAD_BYTES]);
+}
+
+#[test]
+fn a_running_download_is_not_mixed_with_what_the_site_moves_to() {
+    let (old, new) = (Nginx::start(), Nginx::start());
+    let time = std::time::SystemTime::now();
+    // nginx makes the entity tag of length and time; to have another one is what makes it another version.
+    for (origin, fill, time) in [(&old, 7, time - Duration::from_secs(60)), (&new, 8, time)] {
+        origin.put_as_of("/big.bin", &vec![fill; DOWNLOAD_BYTES], time);
+        origin.put("/who.txt", &[fill]);
+    }
+    let cdn = Cdn::start(&[]);
+    cdn.skerry(&["site", "apply", &cdn.file("before.toml", &site(&old))]).fine();
+    wait_until("the site", IN_FORCE_MAX, || get(cdn.edge(1), HOST, "/who.txt?0").body == [7]);
+    let kept = tempfile::NamedTempFile::new().unwrap();
+    let mut download = Command::new("curl")
+        .args(["--silent", "--fail", "--limit-rate", "5M", "--header", &format!("Host: {HOST}"), "--output"])
+        .arg(kept.path())
+        .arg(format!("http://{}/big.bin", cdn.edge(1)))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the download to run", IN_FORCE_MAX * 5, || kept.path().metadata().is_ok_and(|file| file.len() > 0));
+    cdn.skerry(&["site", "apply", &cdn.file("after.toml", &site(&new))]).fine();
+    let mut number = 0;
+    wait_until("the new origin", IN_FORCE_MAX * 2, || {
+        number += 1;
+        get(cdn.edge(1), HOST, &format!("/who.txt?{number}")).body == [8]
+    });
+    assert!(download.try_wait().unwrap().is_none(), "the download was to be running still; make it longer");
+    let code = end_of(&mut download, "the download", Duration::from_secs(30));
+    let came = std::fs::read(kept.path()).unwrap();
+    assert!(came.iter().all(|byte| *byte == 7), "another version after {} bytes", came.iter().take_while(|byte| **byte == 7).count());
+    assert_eq!(code == 0, came.len() == DOWNLOAD_BYTES, "curl ends with {code} after {} bytes", came.len());
+    assert!(came.len() < DOWNLOAD_BYTES, "what nobody had read was not fetched any more");
+    // The next reader gets what the site has, whole.
+    let got = get(cdn.edge(1), HOST, "/big.bin");
+    assert!(got.body.len() == DOWNLOAD_BYTES && got.body.iter().all(|byte| *byte == 8), "{}", got.body.len());
 }
 
 #[test]

@@ -1,7 +1,12 @@
-//! How often clients may ask, and what origins are told of them.
+//! How often clients may ask, what origins are told of them, and clients that do not wait for the answer.
 
+use std::io::Write as _;
+use std::process::Command;
+
+use crate::house::cdn::SOON;
 use crate::house::clients::Got;
-use crate::house::{Cdn, Reply, Scripted, curl};
+
+use crate::house::{Cdn, Held, Reply, Scripted, curl, get, wait_until};
 
 const VERSIONS: [&str; 2] = ["--http1.1", "--http2-prior-knowledge"];
 
@@ -121,4 +126,20 @@ fn a_rate_limit_is_about_the_client_that_a_trusted_load_balancer_names() {
     let cdn = cdn(&origin, "[forwarding]\ntrust = [\"127.0.0.0/8\"]\n[[rate_limits]]\nrequests = 1\nperiod = \"1h\"");
     let from = |client: &str| ask(&cdn, VERSIONS[0], "/", &[&format!("X-Forwarded-For: {client}")]).status;
     assert_eq!([from("198.51.100.1"), from("198.51.100.1"), from("9.9.9.9, 198.51.100.1"), from("198.51.100.2")], [200, 429, 429, 200]);
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_is_noticed_and_what_others_may_use_is_fetched_all_the_same() {
+    let origin = Held::start();
+    let cdn = Cdn::start(&["--origin", &origin.url]);
+    let left = || cdn.metric(1, "skerry_edge_requests_total{cache=\"error\",status=\"4xx\"}");
+    for (number, version) in VERSIONS.into_iter().enumerate() {
+        let url = format!("http://{}/{number}", cdn.edge(1));
+        let impatient = Command::new("curl").args(["-sS", version, "--max-time", "2", "--header", "Host: a.test", &url]).output().unwrap();
+        assert_eq!(impatient.status.code(), Some(28), "{version}: it was answered");
+        wait_until("that it left is counted", SOON, || left() > number as f64);
+        let (_, mut asked) = origin.next();
+        asked.get_mut().write_all(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        wait_until("the answer is stored", SOON, || get(cdn.edge(1), "a.test", &format!("/{number}")).is_hit_at("edge-1"));
+    }
 }

@@ -18,7 +18,7 @@ fn numbered(lines: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_range_far_into_a_large_file_is_fetched_alone_kept_and_joined_to_others() {
+fn a_range_far_into_a_large_file_is_fetched_by_its_slice_kept_and_joined_to_others() {
     let origin = Nginx::start();
     let content = numbered(800_000);
     origin.put("/large.bin", &content);
@@ -31,8 +31,8 @@ fn a_range_far_into_a_large_file_is_fetched_alone_kept_and_joined_to_others() {
         ("5000000-5000099", false),
         ("5000000-5000099", true),
         ("5000010-5000019", true),
-        ("5000100-5000199", false),
-        ("5000050-5000150", true),
+        ("5242850-5242899", false),
+        ("5242800-5242890", true),
         ("7999990-7999999", false),
     ] {
         let got = ask(&cdn, 1, VERSIONS[usize::from(hit)], "/large.bin", &["--range", range]);

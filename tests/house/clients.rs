@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use super::command::run;
+use super::command::{Ran, run};
 
 /// How long a socket may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -49,25 +49,34 @@ impl Got {
     }
 }
 
-/// Runs curl; panics when it gets no answer.
+/// Runs curl; panics when it gets no answer, or not all of it.
 #[track_caller]
 pub(crate) fn curl(arguments: &[&str]) -> Got {
+    let (got, ran) = curl_to_the_end(arguments);
+    ran.fine();
+    got
+}
+
+/// Runs curl, whose answer may break off, and tells how it ended.
+#[track_caller]
+pub(crate) fn curl_to_the_end(arguments: &[&str]) -> (Got, Ran) {
     let place = tempfile::tempdir().unwrap();
     let (head, body) = (place.path().join("head"), place.path().join("body"));
     let mut command = Command::new("curl");
     command.args(["--silent", "--show-error", "--max-time", "50", "--noproxy", "*", "--dump-header"]).arg(&head).arg("--output").arg(&body);
-    run(command.args(arguments)).fine();
+    let ran = run(command.args(arguments));
     let head = String::from_utf8_lossy(&std::fs::read(&head).unwrap()).into_owned();
     // The last head: informational answers come before it.
     let last = head.trim_end().split("\r\n\r\n").last().unwrap_or_default().to_owned();
     let mut lines = last.lines();
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let fields = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-    Got {
-        status: status.unwrap_or_else(|| panic!("no status in {head:?}")),
+    let got = Got {
+        status: status.unwrap_or_else(|| panic!("no status in {head:?}: {ran:?}")),
         fields: fields.collect(),
         body: std::fs::read(&body).unwrap_or_default(),
-    }
+    };
+    (got, ran)
 }
 
 /// Asks `edge` (`address:port`) for `path` of `host`.

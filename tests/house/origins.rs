@@ -34,6 +34,12 @@ impl Nginx {
         Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
     }
 
+    /// Starts it, empty, so that it also wants a certificate of `ca` from who asks.
+    #[track_caller]
+    pub(crate) fn start_asking(cert: &str, key: &str, ca: &str) -> Self {
+        Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key}; ssl_client_certificate {ca}; ssl_verify_client on;"))
+    }
+
     #[track_caller]
     fn start_with(tls: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
@@ -77,6 +83,14 @@ impl Nginx {
     #[track_caller]
     pub(crate) fn put(&self, path: &str, content: &[u8]) {
         put(&self.place.path().join("root"), path, content);
+    }
+
+    /// The same as of a time: two origins whose files have one length and time give them one entity tag.
+    #[track_caller]
+    pub(crate) fn put_as_of(&self, path: &str, content: &[u8], time: std::time::SystemTime) {
+        self.put(path, content);
+        let file = self.place.path().join("root").join(path.trim_start_matches('/'));
+        std::fs::File::options().write(true).open(file).and_then(|file| file.set_modified(time)).unwrap();
     }
 
     /// By which protocols a path was asked for with success, in order.

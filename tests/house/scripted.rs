@@ -14,6 +14,8 @@ pub(crate) struct Reply {
     pub(crate) bytes: Vec<u8>,
     /// Whether the connection ends here.
     pub(crate) close: bool,
+    /// Whether it ends with a reset.
+    pub(crate) reset: bool,
     /// What comes again and again after that, a little apart, until the other side has enough; with nothing in it the origin is silent.
     pub(crate) without_end: Option<Vec<u8>>,
 }
@@ -24,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 impl Reply {
     /// These bytes, and the connection stays.
     pub(crate) fn bytes(text: &str) -> Self {
-        Self { bytes: text.as_bytes().to_vec(), close: false, without_end: None }
+        Self { bytes: text.as_bytes().to_vec(), close: false, reset: false, without_end: None }
     }
 
     /// A whole answer with these header lines, each ended by CRLF.
@@ -35,6 +37,18 @@ impl Reply {
     /// This follows again and again, or nothing at all, and the connection stays.
     pub(crate) fn then_for_ever(mut self, again: &str) -> Self {
         self.without_end = Some(again.as_bytes().to_vec());
+        self
+    }
+
+    /// These bytes follow.
+    pub(crate) fn then(mut self, bytes: &[u8]) -> Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
+    /// The connection is reset after it.
+    pub(crate) fn then_reset(mut self) -> Self {
+        self.reset = true;
         self
     }
 
@@ -112,7 +126,12 @@ fn answer(stream: TcpStream, script: &Arc<Script>, noted: &Mutex<Vec<Seen>>) {
     while let Some(seen) = read(&mut reader) {
         noted.lock().unwrap().push(seen.clone());
         let reply = script(&seen);
-        if out.write_all(&reply.bytes).is_err() || reply.close {
+        let is_sent = out.write_all(&reply.bytes).is_ok();
+        if reply.reset {
+            // What is not sent yet goes with the connection.
+            let _ = socket2::SockRef::from(&out).set_linger(Some(Duration::ZERO));
+        }
+        if !is_sent || reply.close || reply.reset {
             return;
         }
         if let Some(again) = reply.without_end {

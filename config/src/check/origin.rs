@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use rustls_pki_types::CertificateDer;
+use rustls::crypto::ring::sign::any_supported_type;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
@@ -60,6 +61,7 @@ pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
     if let Some(pem) = &origin.ca {
         authorities(pem, origin, findings);
     }
+    identity(origin, findings);
     timeout(origin.connect_timeout, CONNECT_TIMEOUT_MAX, "origin.connect_timeout", findings);
     timeout(origin.tls_timeout, CONNECT_TIMEOUT_MAX, "origin.tls_timeout", findings);
     timeout(origin.first_byte_timeout, ANSWER_TIMEOUT_MAX, "origin.first_byte_timeout", findings);
@@ -77,25 +79,69 @@ pub(crate) fn check(origin: &Origin, findings: &mut Findings) {
 }
 
 fn authorities(pem: &str, origin: &Origin, findings: &mut Findings) {
-    if pem.len() > PEM_BYTES_MAX {
-        return findings.add("origin.ca", format!("{} bytes; write at most {}", pem.len(), Size(PEM_BYTES_MAX as u64)));
-    }
-    let mut certificates = 0;
-    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-        certificates += 1;
-        if !certificate.is_ok_and(|der| X509Certificate::from_der(&der).is_ok()) {
-            let says =
-                format!("certificate {certificates} cannot be read as X.509; write PEM text as a certificate authority hands it out");
-            return findings.add("origin.ca", says);
-        }
-    }
-    if certificates == 0 {
-        let says = "there is no certificate in it; write the PEM text itself, from \"-----BEGIN CERTIFICATE-----\" on";
+    if let Err(says) = certificates(pem) {
         return findings.add("origin.ca", says);
     }
     if !origin.verify_tls {
         findings.add_because("origin.ca", &["origin.verify_tls"], "verify_tls = false asks for no certificate; leave one of them out");
     }
+}
+
+/// What the site shows of itself to its origin.
+fn identity(origin: &Origin, findings: &mut Findings) {
+    const CERTIFICATE: &str = "origin.client_certificate";
+    const KEY: &str = "origin.client_key";
+    let (chain, key) = match (&origin.client_certificate, &origin.client_key) {
+        (None, None) => return,
+        (Some(_), None) => return findings.add(CERTIFICATE, "it has no key; write its private key as client_key"),
+        (None, Some(_)) => return findings.add(KEY, "it has no certificate; write its certificate as client_certificate"),
+        (Some(chain), Some(key)) => (certificates(chain), key),
+    };
+    let leaf = chain.map_err(|says| findings.add(CERTIFICATE, says)).ok();
+    // Its key is checked where it is known.
+    if key.is_mark() {
+        return;
+    }
+    match (public_key(key.reveal()), leaf) {
+        (Err(says), _) => findings.add(KEY, says),
+        (Ok(public), Some(leaf)) if public != leaf => {
+            findings.add_because(
+                KEY,
+                &[CERTIFICATE],
+                "it is not the key of the first certificate in client_certificate; write the one that is",
+            );
+        }
+        _ => {}
+    }
+}
+
+/// The public key (SubjectPublicKeyInfo, DER) of the first certificate of a PEM text in which all can be read, else what is wrong.
+fn certificates(pem: &str) -> Result<Vec<u8>, String> {
+    if pem.len() > PEM_BYTES_MAX {
+        return Err(format!("{} bytes; write at most {}", pem.len(), Size(PEM_BYTES_MAX as u64)));
+    }
+    let mut first = None;
+    for (index, certificate) in CertificateDer::pem_slice_iter(pem.as_bytes()).enumerate() {
+        let der = certificate.ok();
+        let Some((_, read)) = der.as_ref().and_then(|der| X509Certificate::from_der(der).ok()) else {
+            let number = index + 1;
+            return Err(format!("certificate {number} cannot be read as X.509; write PEM text as a certificate authority hands it out"));
+        };
+        first.get_or_insert_with(|| read.public_key().raw.to_vec());
+    }
+    let none = "there is no certificate in it; write the PEM text itself, from \"-----BEGIN CERTIFICATE-----\" on";
+    first.ok_or_else(|| none.to_owned())
+}
+
+/// The public key that belongs to a private one, else what is wrong; that never repeats any of it.
+fn public_key(pem: &str) -> Result<Vec<u8>, String> {
+    if pem.len() > PEM_BYTES_MAX {
+        return Err(format!("{} bytes; write at most {}", pem.len(), Size(PEM_BYTES_MAX as u64)));
+    }
+    let none = "there is no private key in it; write the PEM text itself, from \"-----BEGIN PRIVATE KEY-----\" on";
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| none.to_owned())?;
+    let key = any_supported_type(&key).ok().and_then(|key| Some(key.public_key()?.to_vec()));
+    key.ok_or_else(|| "it is no key that can be used; write one of RSA (2048 to 8192 bits), ECDSA (P-256, P-384) or Ed25519".to_owned())
 }
 
 fn breaker(breaker: &Breaker, findings: &mut Findings) {

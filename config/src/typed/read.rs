@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::tree::{Entry, Kind, Node};
 use crate::check::fault::{Finding, quoted};
+use crate::secret::Secret;
 use crate::units::{Period, Size};
 
 /// What has been found wrong so far.
@@ -220,6 +221,7 @@ fn parsed<T: FromText + std::str::FromStr>(text: &str) -> Result<T, String> {
 }
 
 from_text!(String, String::new(), "a text", "it in quotes", |text| Ok(text.to_owned()));
+from_text!(Secret, Self::new(String::new()), "a text", "it in quotes", |text| Ok(Self::new(text.to_owned())));
 from_text!(PathBuf, PathBuf::new(), "a path", "it in quotes", |text| Ok(text.into()));
 from_text!(Period, Self::default(), "a duration", "a whole number and a unit in quotes, such as \"30s\"", |text| text.parse());
 from_text!(Size, Self::default(), "a size", "a whole number and a unit in quotes, such as \"256MiB\"", |text| text.parse());

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::process::*;
+use crate::secret::Secret;
 use crate::site::*;
 use crate::status::StatusPattern;
 use crate::units::{Period, Size};
@@ -232,18 +233,27 @@ fn health() -> impl Strategy<Value = Health> {
 fn origin() -> impl Strategy<Value = Origin> {
     let version = prop_oneof![Just(HttpVersion::Auto), Just(HttpVersion::Http1), Just(HttpVersion::Http2)];
     let times = ([period(), period(), period(), period()], of(period()));
-    (vec(text(), 0..3), of(text()), of(text()), (any::<bool>(), of(text()), version), times, guarding(), (servers(), of(health())))
+    (
+        vec(text(), 0..3),
+        of(text()),
+        of(text()),
+        (any::<bool>(), of(text()), version, of((text(), text()))),
+        times,
+        guarding(),
+        (servers(), of(health())),
+    )
         .prop_map(
             |(
                 urls,
                 host_header,
                 server_name,
-                (verify_tls, ca, http_version),
+                (verify_tls, ca, http_version, client),
                 times,
                 (limits, breaker, retries, ejection),
                 (servers, health),
             )| {
                 let ([connect_timeout, tls_timeout, first_byte_timeout, between_bytes_timeout], total_timeout) = times;
+                let (client_certificate, client_key) = client.unzip();
                 Origin {
                     urls,
                     servers,
@@ -252,6 +262,8 @@ fn origin() -> impl Strategy<Value = Origin> {
                     server_name,
                     verify_tls,
                     ca,
+                    client_certificate,
+                    client_key: client_key.map(Secret::new),
                     http_version,
                     connect_timeout,
                     tls_timeout,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::Json;
 use super::problem::Problem;
-use crate::intent::{owners, shields};
+use crate::intent;
 use crate::reading;
 use crate::refusal::Refusal;
 
@@ -37,10 +37,12 @@ pub(crate) struct Sound {
 pub(crate) async fn check(State(api): State<Api>, Json(question): Json<Question>) -> Result<Answer<Sound>, Problem> {
     match question {
         Question { site: Some(site), document: None } => {
-            let site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
+            let mut site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
             let state = api.plane.intent.state();
-            shields(&state, &site)?;
-            owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
+            intent::recall(&state, &mut site);
+            intent::check(&site)?;
+            intent::shields(&state, &site)?;
+            intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
         }
         Question { site: None, document: Some(document) } => {
             reading::document(&document).map_err(|faults| Refusal::Faulty("the configuration has faults".to_owned(), faults))?;

@@ -1,7 +1,5 @@
 //! `/v1/sites`.
 
-use std::sync::Arc;
-
 use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
@@ -31,9 +29,9 @@ pub(crate) struct SiteView {
     at: String,
     /// By whom.
     author: String,
-    /// The site.
+    /// The site, with marks in place of its secrets.
     #[schema(value_type = Object)]
-    site: Arc<Site>,
+    site: Site,
 }
 
 /// All sites in force.
@@ -72,10 +70,10 @@ pub(crate) struct VersionView {
     /// Present, and true, when this version deleted the site.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     deleted: bool,
-    /// The site; only where one version is asked for.
+    /// The site, with marks in place of its secrets; only where one version is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    site: Option<Arc<Site>>,
+    site: Option<Site>,
 }
 
 /// All versions of a site that are kept.
@@ -213,19 +211,19 @@ fn tell(api: &Api, written: &Written) {
     }
 }
 
-fn view(version: &SiteVersion, site: &Arc<Site>) -> SiteView {
+fn view(version: &SiteVersion, site: &Site) -> SiteView {
     SiteView {
         name: version.name.clone(),
         version: version.version,
         at: version.at.clone(),
         author: version.author.clone(),
-        site: Arc::clone(site),
+        site: site.shown(),
     }
 }
 
 fn version_view(version: SiteVersion) -> VersionView {
     let SiteVersion { version, at, author, reason, site, .. } = version;
-    VersionView { version, at, author, reason, deleted: site.is_none(), site }
+    VersionView { version, at, author, reason, deleted: site.is_none(), site: site.map(|site| site.shown()) }
 }
 
 fn etag(version: u64) -> String {

@@ -78,11 +78,12 @@ impl Intent {
         version.and_then(|version| Some((Arc::clone(version), version.site.clone()?))).ok_or_else(|| missing(name))
     }
 
-    /// Makes `site` the newest version. The same content again makes none.
-    pub(crate) async fn put_site(&self, site: Site, wish: Wish) -> Result<Written, Refusal> {
-        check(&site)?;
+    /// Makes `site` the newest version. The same content again makes none. A mark of a secret that the present version has stands for that secret.
+    pub(crate) async fn put_site(&self, mut site: Site, wish: Wish) -> Result<Written, Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
+        recall(&state, &mut site);
+        check(&site)?;
         let before = state.sites.get(&site.name);
         let present = before.filter(|version| version.site.is_some());
         require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
@@ -154,7 +155,15 @@ impl Intent {
 
 /// Checks a site on its own.
 pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
-    skerry_config::check::site(site).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+    let checked = skerry_config::check::site(site).and_then(|()| skerry_config::check::recalled(site));
+    checked.map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+}
+
+/// Puts the secrets of the version in force where `site` has their marks.
+pub(crate) fn recall(state: &State, site: &mut Site) {
+    if let Some(kept) = state.sites.get(&site.name).and_then(|version| version.site.as_deref()) {
+        site.recall(kept);
+    }
 }
 
 /// Checks that no host of `site` belongs to another one.

@@ -42,6 +42,65 @@ async fn sites_have_versions_that_can_be_brought_back() {
     house.stop().await;
 }
 
+/// A certificate of itself, and its key.
+fn certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    (rcgen::CertificateParams::new(vec!["edge.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_site_is_kept_and_never_shown() {
+    let house = House::start().await;
+    let ((chain, key), (other_chain, other_key)) = (certificate(), certificate());
+    let with = |host: &str, chain: &str, key: &str| {
+        let mut site = site("shop", host);
+        site["origin"]["client_certificate"] = json!(chain);
+        site["origin"]["client_key"] = json!(key);
+        site
+    };
+    let put = async |site: &Value| house.call(Method::PUT, "/v1/sites/shop", site).await;
+    let wrong = put(&with("a.test", &chain, &other_key)).await;
+    assert_eq!((wrong.status, wrong.json()["errors"][0]["path"].clone()), (StatusCode::UNPROCESSABLE_ENTITY, json!("origin.client_key")));
+    assert!(!wrong.text.contains(other_key.lines().nth(1).unwrap()), "{wrong:?}");
+    assert_eq!(
+        put(&with("a.test", &chain, "redacted:0123456789abcdef")).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "nothing is kept yet"
+    );
+    assert_eq!(put(&with("a.test", &chain, &key)).await.status, StatusCode::CREATED);
+
+    let node = house.node(Role::Shield, "shield-1").await;
+    let sent = async || {
+        house.connected("shield-1").await;
+        std::fs::read_to_string(house.data("shield-1").join("snapshot.json")).unwrap()
+    };
+    let line = key.lines().nth(1).unwrap();
+    assert!(sent().await.contains(line), "nodes need it");
+    let mut shown = house.get("/v1/sites/shop").await.json()["site"].clone();
+    let mark = shown["origin"]["client_key"].as_str().unwrap().to_owned();
+    assert!(mark.starts_with("redacted:") && shown["origin"]["client_certificate"] == json!(chain), "{shown}");
+    assert_eq!(put(&shown).await.json()["changed"], false, "what is shown is what is in force");
+    shown["hosts"] = json!(["b.test"]);
+    assert_eq!(house.post("/v1/check", json!({"site": shown})).await.json(), json!({"ok": true}));
+    assert_eq!(put(&shown).await.json()["version"], 2);
+    assert!(sent().await.contains(line), "and they have it still");
+
+    assert_eq!(put(&with("b.test", &other_chain, &mark)).await.status, StatusCode::UNPROCESSABLE_ENTITY, "the key of another certificate");
+    assert_eq!(put(&with("b.test", &other_chain, &other_key)).await.json()["version"], 3);
+    let gone = put(&with("b.test", &chain, &mark)).await;
+    assert_eq!(gone.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(gone.json()["errors"][0]["detail"].as_str().unwrap().contains("write the PEM text of the key itself"), "{gone:?}");
+    assert_eq!(house.post("/v1/check", json!({"site": with("b.test", &chain, &mark)})).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(house.post("/v1/sites/shop/rollback", json!({"version": 1})).await.json()["version"], 4);
+    assert!(sent().await.contains(line), "an earlier version has its own");
+    for path in ["/v1/sites", "/v1/sites/shop", "/v1/sites/shop/versions", "/v1/sites/shop/versions/1", "/v1/sites/shop/versions/3"] {
+        let answer = house.get(path).await;
+        assert!(answer.status == StatusCode::OK && !answer.text.contains("PRIVATE KEY"), "{path}: {answer:?}");
+    }
+    node.stop().await;
+    house.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_version_and_a_taken_host_are_refused() {
     let house = House::start().await;

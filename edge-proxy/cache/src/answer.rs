@@ -39,6 +39,8 @@ pub struct Reader {
 enum Source {
     Empty,
     Object(Cursor),
+    /// The same, with its first bytes at hand.
+    Begun(Bytes, Cursor),
     /// Texts and parts of an object in turn (`multipart/byteranges`).
     Multipart(VecDeque<Piece>),
     Upstream {
@@ -79,7 +81,7 @@ impl Reader {
     /// Lets what is lost on disk of the objects it reads come from `mend`.
     pub(crate) fn mend_with(&mut self, mend: &Arc<dyn Mend>) {
         match &mut self.source {
-            Source::Object(cursor) => cursor.mend_with(mend),
+            Source::Object(cursor) | Source::Begun(_, cursor) => cursor.mend_with(mend),
             Source::Multipart(pieces) => pieces.iter_mut().for_each(|piece| {
                 if let Piece::Part(cursor) = piece {
                     cursor.mend_with(mend);
@@ -87,6 +89,16 @@ impl Reader {
             }),
             Source::Empty | Source::Upstream { .. } => {}
         }
+    }
+
+    /// Waits for the first bytes of an object.
+    pub(crate) async fn begin(&mut self) -> Result<(), FetchError> {
+        let Source::Object(cursor) = &mut self.source else { return Ok(()) };
+        let first = cursor.next().await?;
+        if let (Some(first), Source::Object(cursor)) = (first, std::mem::replace(&mut self.source, Source::Empty)) {
+            self.source = Source::Begun(first, cursor);
+        }
+        Ok(())
     }
 
     /// The next piece, never empty; `None` at the proper end. An error means the answer must be cut off visibly.
@@ -97,6 +109,11 @@ impl Reader {
         match &mut self.source {
             Source::Empty => Ok(None),
             Source::Object(cursor) => cursor.next().await,
+            Source::Begun(..) => {
+                let Source::Begun(first, cursor) = std::mem::replace(&mut self.source, Source::Empty) else { return Ok(None) };
+                self.source = Source::Object(cursor);
+                Ok(Some(first))
+            }
             Source::Multipart(pieces) => next_of(pieces).await,
             Source::Upstream { ended: true, .. } => Ok(None),
             Source::Upstream { body, owed, ended } => {

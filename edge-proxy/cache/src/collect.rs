@@ -14,7 +14,7 @@ mod disk;
 type Reading = fn(&Figures) -> u64;
 
 /// Name, help and source of each counter.
-const COUNTERS: [(&str, &str, Reading); 14] = [
+const COUNTERS: [(&str, &str, Reading); 15] = [
     ("skerry_cache_hits_total", "Answers from the store, stale ones among them.", |figures| figures.hits),
     ("skerry_cache_stale_hits_total", "Stale answers from the store.", |figures| figures.stale_hits),
     ("skerry_cache_collapsed_total", "Answers that came out of another request's fetch.", |figures| figures.collapsed),
@@ -25,6 +25,7 @@ const COUNTERS: [(&str, &str, Reading); 14] = [
     ("skerry_cache_fetch_resumed_total", "Bodies that a second fetch completed after the first one ended early.", |figures| {
         figures.resumed
     }),
+    ("skerry_cache_sliced_total", "Large bodies of which only what readers want is fetched, in slices.", |figures| figures.sliced),
     ("skerry_cache_completed_total", "Bodies made whole of stored parts and fetched ones.", |figures| figures.completed),
     ("skerry_cache_waits_given_up_total", "Waits for another request's head that took too long.", |figures| figures.waits_given_up),
     ("skerry_cache_windows_total", "Bodies that grew too large to be stored, or came while too many grew.", |figures| figures.windows),

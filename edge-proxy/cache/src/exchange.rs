@@ -37,6 +37,7 @@ use crate::key::Key;
 use crate::lookup::{self, Found, State};
 use crate::object::{Filling, Object};
 use crate::purge::{Identity, Table, Verdict};
+use crate::range;
 use crate::request::Request;
 use crate::store::{Disk, Memory};
 use crate::time::Time;
@@ -47,20 +48,24 @@ mod invalidate;
 mod lead;
 mod mend;
 mod pass;
+mod ranges;
 mod ready;
 mod remember;
 mod scope;
 mod search;
 mod serve;
 mod stored;
+mod under_way;
 
 use directives::Directives;
 use lead::{Led, Trip};
 use pass::failed;
+use ranges::Ranges;
 pub use ready::Hit;
 use remember::Remembered;
 use serve::Served;
 use stored::Turns;
+use under_way::UnderWay;
 
 /// How often one request starts again at the lookup.
 const ROUNDS: usize = 4;
@@ -89,6 +94,7 @@ pub struct Exchange {
     flights: Arc<Flights>,
     purges: Arc<Table>,
     remembered: Remembered,
+    ranges: Arc<Ranges>,
     filling: Arc<Filling>,
     counters: Counters,
     /// Counts markers and heads.
@@ -131,6 +137,7 @@ impl Exchange {
             flights: Arc::default(),
             purges,
             remembered: Remembered::new(),
+            ranges: Arc::new(Ranges::new()),
             filling: Arc::default(),
             counters: Counters::default(),
             order: Arc::new(AtomicU64::new(order)),
@@ -182,15 +189,29 @@ impl Exchange {
             self.load_search_rules(&request, policy, now).await;
         }
         let primary = self.primary(&request, policy);
-        let found = self.find_stored(&primary, &request, &directives, now).await;
+        let mut found = self.find_stored(&primary, &request, &directives, now).await;
         // The common case first: it needs none of what follows.
         if found.state == State::Fresh
             && let Some(object) = &found.object
             && let Some(answer) = serve::answer(object, &request, now, Served { detail: found.detail, ..Served::hit() })
         {
-            self.counters.hits.inc();
-            self.note_hit(object);
-            return Ok(self.with_mend(answer, object, &request, &fetch));
+            let answer = self.with_mend(answer, object, &request, &fetch);
+            let is_at_hand = object.body.slices().is_none() || object.body.is_resident();
+            let begun = if is_at_hand { Ok(answer) } else { Box::pin(self.begun(answer)).await };
+            match begun {
+                Ok(answer) => {
+                    self.counters.hits.inc();
+                    self.note_hit(object);
+                    return Ok(answer);
+                }
+                // Upstream has another one by now: it is fetched, as nothing of this one was sent.
+                Err(_) if object.body.is_gone() => {}
+                Err(failed) => {
+                    self.counters.failed.inc();
+                    return Err(failed);
+                }
+            }
+            found = self.find_stored(&primary, &request, &directives, now).await;
         }
         let identity = Arc::new(identity(&request, site, policy));
         let asked = Asked { request, policy, primary, identity, directives, now, fetch };
@@ -228,7 +249,7 @@ impl Exchange {
                 status.detail = Some("uncacheable");
                 return self.pass_remembered(asked, status).await;
             }
-            let scope = scope::of(&asked.request, &found);
+            let scope = scope::of(&asked.request, &found, self.slicing(&found.key));
             let alone = found.object.as_ref().is_some_and(|object| object.freshness.is_for_one());
             let joined = if alone {
                 Joined::Leader(self.flights.alone(self.flight(&asked, &found)))
@@ -272,7 +293,7 @@ impl Exchange {
                 if lookup::may_retry(&object.retry, asked.now)
                     && let Joined::Leader(lead) = self.join(asked, found, scope, None)
                 {
-                    self.depart(asked, found, scope, lead, None);
+                    tokio::spawn(self.trip(asked, found, scope, lead, None).run());
                 }
                 Some("stale-while-revalidate")
             }
@@ -316,9 +337,9 @@ impl Exchange {
         self.flights.join(&key(scope), || self.flight(asked, found), usable, changed)
     }
 
-    /// Sends the leader on its way, as a task that no client's leaving stops.
-    fn depart(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) {
-        let trip = Trip {
+    /// The way of a leader.
+    fn trip(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) -> Trip {
+        Trip {
             exchange: Arc::clone(self),
             request: asked.request.clone(),
             policy: Arc::clone(asked.policy),
@@ -331,8 +352,7 @@ impl Exchange {
             lead,
             client,
             kept_off: false,
-        };
-        tokio::spawn(trip.run());
+        }
     }
 
     /// Step 9 for the leader's own client; `None` when it has to ask again by itself.
@@ -344,11 +364,8 @@ impl Exchange {
         lead: Lead,
         mut status: CacheStatus,
     ) -> Option<Result<Answer, Failed>> {
-        let (client, led) = oneshot::channel();
         self.counters.forwarded[found.reason.index()].inc();
-        self.depart(asked, found, scope, lead, Some(client));
-        let led = led.await.unwrap_or_else(|_| Led::Failed(lost()));
-        match led {
+        match self.led(asked, found, scope, lead).await {
             Led::Object { object, cursor, own, interim, fwd_status } => {
                 status.stored = true;
                 status.fwd_status = fwd_status;
@@ -371,7 +388,8 @@ impl Exchange {
                 }
                 // Nor does what came of the range alone tell whether the client's own condition for it holds.
                 let is_of_range = matches!(fetched.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
-                if is_of_range && asked.request.headers.contains_key(header::IF_RANGE) {
+                let is_as_asked = !matches!(scope, Scope::Range(fetched) if range::wanted(&asked.request.headers) != Some(fetched));
+                if is_of_range && (!is_as_asked || asked.request.headers.contains_key(header::IF_RANGE)) {
                     return None;
                 }
                 status.detail = Some(refusal.as_str());
@@ -379,6 +397,18 @@ impl Exchange {
             }
             Led::Failed(error) => Some(Err(failed(error, status))),
         }
+    }
+
+    /// Has a leader go, and what it tells its client. No client's leaving stops it.
+    async fn led(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead) -> Led {
+        let (client, mut led) = oneshot::channel();
+        let mut under_way = UnderWay::new(self.trip(asked, found, scope, lead, Some(client)).run());
+        let told = tokio::select! {
+            biased;
+            told = &mut led => told,
+            () = &mut under_way => led.await,
+        };
+        told.unwrap_or_else(|_| Led::Failed(lost()))
     }
 
     /// Step 9 for who follows; `None` when the outcome does not fit.

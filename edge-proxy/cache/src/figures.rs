@@ -29,6 +29,8 @@ pub struct Figures {
     pub cut: u64,
     /// Bodies that a second fetch completed after the first one ended early.
     pub resumed: u64,
+    /// Large bodies of which only what readers want is fetched, in slices.
+    pub sliced: u64,
     /// Bodies made whole of stored parts and fetched ones.
     pub completed: u64,
     /// Waits for another request's head that took too long.
@@ -68,6 +70,7 @@ pub(crate) struct Counters {
     pub(crate) failed: Counter,
     pub(crate) cut: Counter,
     pub(crate) resumed: Counter,
+    pub(crate) sliced: Counter,
     pub(crate) completed: Counter,
     pub(crate) waits_given_up: Counter,
     pub(crate) windows: Counter,
@@ -89,6 +92,7 @@ impl Counters {
             failed: self.failed.get(),
             cut: self.cut.get(),
             resumed: self.resumed.get(),
+            sliced: self.sliced.get(),
             completed: self.completed.get(),
             waits_given_up: self.waits_given_up.get(),
             windows: self.windows.get(),

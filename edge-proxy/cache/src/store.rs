@@ -11,7 +11,7 @@ use crate::vary;
 pub(crate) mod disk;
 mod memory;
 
-pub(crate) use disk::{Disk, FromDisk, Mend, Reading, Slices};
+pub(crate) use disk::{Disk, FromDisk, Mend, Missed, Reading, Slices};
 pub(crate) use memory::Memory;
 
 /// What is stored under a key.

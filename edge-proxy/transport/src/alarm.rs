@@ -8,7 +8,7 @@
 
 use std::future::{Future, pending};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ struct State {
     rang: bool,
 }
 
-/// The timer of someone who waits for an alarm by polling.
+/// The timer of someone who waits by polling, again and again. Moving it on costs nothing: it is set anew when it has run down.
 #[derive(Debug, Default)]
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 
@@ -60,19 +60,13 @@ impl Alarm {
                 timer.0 = None;
                 return Poll::Pending;
             };
-            let sleep = timer.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
-            if sleep.deadline() > at {
-                sleep.as_mut().reset(at);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if sleep.deadline() >= at {
-                self.state.lock().rang = true;
+            ready!(timer.poll(at, cx));
+            let mut state = self.state.lock();
+            // Unless it was moved on while the timer ran.
+            if state.at.is_some_and(|moved| moved <= at) {
+                state.rang = true;
                 return Poll::Ready(());
             }
-            // It was moved on while the timer ran.
-            sleep.as_mut().reset(at);
         }
     }
 
@@ -99,6 +93,23 @@ impl Alarm {
                 }
             }
         }
+    }
+}
+
+impl Timer {
+    /// Ready at `at`.
+    pub(crate) fn poll(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if sleep.deadline() > at {
+            sleep.as_mut().reset(at);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if sleep.deadline() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at);
+        }
+        Poll::Pending
     }
 }
 

@@ -1,8 +1,9 @@
 //! Connects to one server at the addresses it has: one after the other, a little apart and with families in turn, and the first connection wins
 //! (RFC 8305). The winner is tried first for a time.
 //!
-//! Pingora asks for a connection only when it has none in its pool, whose connections are told apart by their address. So a race for a peer at one
-//! address that another one won ends as [`is_elsewhere`]: who asked asks again for the winner, and gets the connection that is open already.
+//! What is passed through goes over Pingora's connections. Pingora asks for one only when it has none in its pool, whose connections are told apart by
+//! their address. So a [`Race`] for a peer at one address that another one won ends as [`is_elsewhere`]: who asked asks again for the winner, and gets
+//! the connection that is open already.
 //!
 //! The lock of [`Winners`] covers the map, that of a [`Race`] what it won.
 
@@ -22,7 +23,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use tokio::net::TcpStream;
 
-use crate::target::Target;
+use crate::target::{Endpoint, Target};
 
 /// Addresses of one server that are tried for one connection.
 const ADDRESSES_TRIED_MAX: usize = 8;
@@ -44,10 +45,10 @@ pub(crate) struct Winners {
     known: Mutex<HashMap<String, (IpAddr, Instant)>>,
 }
 
-/// One race for a connection to a server.
+/// One race for a connection of Pingora's.
 #[derive(Debug)]
 pub(crate) struct Race {
-    label: String,
+    endpoint: Arc<Endpoint>,
     /// In the order in which they are tried; at least one.
     addresses: Vec<SocketAddr>,
     time: Duration,
@@ -58,9 +59,9 @@ pub(crate) struct Race {
 impl Race {
     /// A race to `target` at these addresses, at least one, which begins when Pingora wants a connection.
     pub(crate) fn new(target: &Target, addresses: &[SocketAddr], winners: &Arc<Winners>) -> Arc<Self> {
-        let label = target.label();
-        let addresses = alternate(addresses, winners.first(&label));
-        Arc::new(Self { label, addresses, time: target.times.connect, winners: Arc::clone(winners), won: Mutex::default() })
+        let endpoint = Arc::clone(&target.endpoint);
+        let addresses = winners.order(&endpoint, addresses);
+        Arc::new(Self { endpoint, addresses, time: target.times.connect, winners: Arc::clone(winners), won: Mutex::default() })
     }
 
     /// Whether it holds a connection that was not asked for.
@@ -89,13 +90,10 @@ impl L4Connect for Race {
         if let Some((_, stream)) = self.won.lock().take_if(|(address, _)| Some(*address) == wanted) {
             return Ok(stream.into());
         }
-        let (address, stream) = match race(&self.addresses, self.time).await {
+        let (address, stream) = match self.winners.race(&self.endpoint, &self.addresses, self.time).await {
             Ok(won) => won,
             Err(why) => return Error::e_explain(ErrorType::Custom(CONNECT), why),
         };
-        if self.addresses.len() > 1 {
-            self.winners.won(&self.label, address.ip());
-        }
         if Some(address) == wanted {
             return Ok(stream.into());
         }
@@ -105,6 +103,31 @@ impl L4Connect for Race {
 }
 
 impl Winners {
+    /// A connection to a server at one of these addresses, at least one, within `time`.
+    ///
+    /// # Errors
+    /// One sentence on each address.
+    pub(crate) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        time: Duration,
+    ) -> Result<(SocketAddr, TcpStream), String> {
+        self.race(endpoint, &self.order(endpoint, addresses), time).await
+    }
+
+    fn order(&self, endpoint: &Endpoint, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        alternate(addresses, self.first(endpoint.label()))
+    }
+
+    async fn race(&self, endpoint: &Endpoint, addresses: &[SocketAddr], time: Duration) -> Result<(SocketAddr, TcpStream), String> {
+        let won = race(addresses, time).await?;
+        if addresses.len() > 1 {
+            self.won(endpoint.label(), won.0.ip());
+        }
+        Ok(won)
+    }
+
     fn first(&self, label: &str) -> Option<IpAddr> {
         self.known.lock().get(label).filter(|(_, since)| since.elapsed() < WINNER_KEPT).map(|(ip, _)| *ip)
     }

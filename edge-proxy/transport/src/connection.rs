@@ -101,6 +101,15 @@ impl Socket {
         matches!(self.io, Io::Tls(_))
     }
 
+    /// Has the connection end, when it is dropped, in a way that no client takes for the end of an answer: by a reset, or under TLS without the word
+    /// that it ends (RFC 8446 section 6.1).
+    pub(crate) fn reset_when_dropped(&self) {
+        if let Io::Plain(stream) = &self.io {
+            // One that is closed already needs no reset.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.io {
             Io::Plain(stream) => stream,

@@ -1,37 +1,48 @@
-//! What the front door asks of the tier behind it, before a session exists.
+//! What the front door asks of the tier behind it.
 //!
-//! Every protocol reads and validates a request's head, then asks [`Behind::at_once`]. An answer that is there at once is written as it is; only
-//! what needs more (a fetch, an upload, an upgrade) becomes a session of Pingora's. The tier counts and logs both ways alike.
+//! Every protocol reads and validates a request's head once, and asks the tier with it ([`Behind::ask`]). An answer that is there is written as it is.
+//! One that has to be waited for is made for an [`Asker`](crate::asker::Asker). Only what is passed through becomes a session of Pingora's. The tier
+//! counts and logs all three alike.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 
+use crate::asker::Later;
 use crate::client::{Client, Protocol};
-use crate::h3;
 use crate::head::{Head, Refusal};
-use crate::hygiene;
+use crate::{h1, h3, hygiene};
 
 /// A tier, as the front door knows it.
 pub trait Behind: Send + Sync + 'static {
-    /// The answer to a validated request, if it can be had from memory without waiting; `None` sends the request the full way.
-    fn at_once(&self, head: Head, client: &Client) -> Option<Ready> {
+    /// What a tier says to a validated GET or HEAD without body. Never waits.
+    fn ask(&self, head: Head, client: &Arc<Client>) -> Reply {
         let _ = (head, client);
-        None
+        Reply::Pass
     }
 
-    /// An answer of [`Behind::at_once`] ended: so many bytes of its body were sent, all of them or not.
+    /// An answer that was [`Reply::Ready`] ended: so many bytes of its body were sent, all of them or not.
     fn ended(&self, entry: &Entry, client: &Client, bytes: u64, whole: bool) {
         let _ = (entry, client, bytes, whole);
     }
 
     /// What a client is told whose request goes no further. Counts and logs the refusal.
     fn refused(&self, refusal: Refusal, client: &Client) -> Told;
+}
+
+/// What a tier says to a request.
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a box would cost each hit an allocation")]
+pub enum Reply {
+    /// The answer is there.
+    Ready(Ready),
+    /// The answer has to be waited for.
+    Later(Box<dyn Later>),
+    /// It is passed through, in a session of Pingora's.
+    Pass,
 }
 
 /// An answer that is there.
@@ -98,29 +109,22 @@ pub(crate) const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// The bytes it may send meanwhile.
 pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Has an answer without a date get the time of sending (RFC 9110 section 6.6.1).
+/// Has an answer without a date get the time of sending (RFC 9110 section 6.6.1), and one with several the first of them (section 5.3).
 pub(crate) fn ensure_date(headers: &mut HeaderMap) {
-    headers.entry(header::DATE).or_insert_with(get_cached_date);
+    let mut dates = headers.get_all(header::DATE).iter();
+    match (dates.next().cloned(), dates.next()) {
+        (None, _) => headers.insert(header::DATE, get_cached_date()),
+        (Some(first), Some(_)) => headers.insert(header::DATE, first),
+        (Some(_), None) => None,
+    };
 }
 
 /// A status line and fields as HTTP/1.1 writes them, without the empty line behind them; every line ends with CRLF.
 #[must_use]
 pub fn text(status: StatusCode, headers: &HeaderMap) -> Bytes {
-    let mut text = BytesMut::with_capacity(64 + headers.len() * 48);
-    text.put_slice(b"HTTP/1.1 ");
-    text.put_slice(status.as_str().as_bytes());
-    text.put_u8(b' ');
-    text.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    text.put_slice(b"\r\n");
-    // The names as Pingora writes them, so that both ways look alike.
-    if let Ok(mut head) = ResponseHeader::build(status, Some(headers.len())) {
-        for (name, value) in headers {
-            // Parsed fields are valid ones.
-            let _ = head.append_header(name.clone(), value.clone());
-        }
-        head.header_to_h1_wire(&mut text);
-    }
-    text.freeze()
+    let mut text = Vec::with_capacity(h1::text::room_for(headers));
+    h1::text::put(&mut text, status, headers);
+    text.into()
 }
 
 /// Status and fields as HTTP/3 writes them, without those that it has no place for.

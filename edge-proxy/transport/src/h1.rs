@@ -1,8 +1,8 @@
 //! The HTTP/1.1 front door: the requests of one connection, one after the other.
 //!
-//! It reads every head itself, by one strict rule ([`request`]), and asks the tier whether the answer is at hand; if so it writes it (`answer`). All
-//! else it hands to Pingora, bytes and connection, and takes the connection back afterwards (`handover`). What is not HTTP as it should be is
-//! refused before anybody else sees a byte of it, and so is who is too slow.
+//! It reads every head itself, by one strict rule ([`request`]), and asks the tier for the answer. One that is at hand it writes (`answer`), for one
+//! that has to be waited for its client waits (`asker`). What is passed through it hands to Pingora, bytes and connection, and takes the connection
+//! back afterwards (`handover`). What is not HTTP as it should be is refused before anybody else sees a byte of it, and so is who is too slow.
 
 use std::sync::Arc;
 
@@ -17,18 +17,23 @@ use tokio::time::Instant;
 
 use crate::accept::Door;
 use crate::connection::Socket;
-use crate::door::{Ready, ReadyHead};
+use crate::door::{Ready, ReadyHead, Reply};
 use crate::head::Refusal;
 use crate::pace::Pace;
 
 mod answer;
+mod asker;
+mod batch;
 pub mod chunks;
 mod date;
+mod early;
 mod handover;
 pub mod request;
+pub(crate) mod text;
 mod wait;
 
-use answer::Pieces;
+use answer::Written;
+use asker::Waiting;
 pub(crate) use handover::Handed;
 use handover::{Back, Slot};
 use request::{Body, EMPTY_LINES_MAX, Finder, Request, Rest};
@@ -70,7 +75,7 @@ enum Then {
     End,
     /// It goes no further.
     Refuse { refusal: Refusal, head_only: bool },
-    /// It takes the full way.
+    /// It is passed through.
     HandOver { head: Bytes, rest: Rest, closes: bool },
 }
 
@@ -148,7 +153,7 @@ where
         head
     }
 
-    /// Answers one request, if its answer is at hand.
+    /// Answers one request, unless it is passed through.
     async fn answer(&mut self, bytes: Bytes) -> Then {
         self.asked = self.asked.saturating_add(1);
         let Request { head, rest, keeps_alive, is_old } = match Request::read(&bytes, self.limits(), self.socket.is_tls()) {
@@ -156,13 +161,24 @@ where
             Err(refusal) => return Then::Refuse { refusal, head_only: bytes.starts_with(b"HEAD ") },
         };
         let closes = !keeps_alive || self.asked >= self.limits().requests_per_connection || *self.door.stop.borrow();
-        let is_plain = rest.body == Body::None && !rest.upgrade && (head.method == Method::GET || head.method == Method::HEAD);
-        let ready = if is_plain { self.door.behind.at_once(head, self.socket.client()) } else { None };
-        let Some(ready) = ready else { return Then::HandOver { head: bytes, rest, closes } };
-        match (self.send(ready, closes, is_old).await, closes) {
-            (true, false) => Then::Next,
-            (true, true) => Then::Close,
-            (false, _) => Then::End,
+        let head_only = head.method == Method::HEAD;
+        let is_plain = rest.body == Body::None && !rest.upgrade && (head.method == Method::GET || head_only);
+        let reply = if is_plain { self.door.behind.ask(head, self.socket.client()) } else { Reply::Pass };
+        let ended = match reply {
+            Reply::Ready(ready) => self.send(ready, closes, is_old).await.then_some(closes),
+            Reply::Later(later) => {
+                let (pace, stop) = (Pace::new(self.limits().rate_min.0), &self.door.stop);
+                let (socket, early) = (&mut self.socket, &mut self.buffer);
+                let mut asker = Waiting { socket, early, stop, pace, head_only, is_old, closes, is_answered: false };
+                later.answer(&mut asker).await;
+                asker.is_answered.then_some(asker.closes)
+            }
+            Reply::Pass => return Then::HandOver { head: bytes, rest, closes },
+        };
+        match ended {
+            Some(false) => Then::Next,
+            Some(true) => Then::Close,
+            None => Then::End,
         }
     }
 
@@ -178,7 +194,7 @@ where
         if answer::join(&mut head, &ready.body) {
             ready.body.clear();
         }
-        let mut pieces = Pieces::new(&head, &mut ready.body);
+        let mut pieces = Written::new(&head, &mut ready.body);
         let mut pace = Pace::new(self.limits().rate_min.0);
         let (sent, is_whole) = pieces.write(&mut self.socket, &mut pace).await;
         self.door.behind.ended(&ready.entry, self.socket.client(), sent.saturating_sub(head_bytes), is_whole);

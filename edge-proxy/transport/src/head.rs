@@ -28,6 +28,8 @@ pub struct Head {
     pub authority: String,
     /// So much of the authority is the host.
     host_bytes: usize,
+    /// Whether a port was said that is the scheme's own.
+    says_own_port: bool,
     /// Path and query as sent; starts with `/`.
     pub path_and_query: String,
     /// So much of that is the path.
@@ -63,6 +65,20 @@ impl Head {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path_and_query[..self.path_bytes]
+    }
+
+    /// Takes the request for one of this scheme, whatever its connection is: a tier asks another one over TLS also for what a client asked in cleartext.
+    pub fn take_for(&mut self, https: bool) {
+        let scheme = if https { "https" } else { "http" };
+        if std::mem::replace(&mut self.scheme, scheme) == scheme {
+            return;
+        }
+        let own = |https| format!(":{}", own_port(https));
+        if std::mem::replace(&mut self.says_own_port, self.authority[self.host_bytes..] == own(https)) {
+            self.authority.push_str(&own(!https));
+        } else if self.says_own_port {
+            self.authority.truncate(self.host_bytes);
+        }
     }
 
     /// Whether a client may ask for so much, for the protocols that have the head in fields. `h1` looks while it reads.
@@ -129,7 +145,7 @@ impl Head {
             return Err(Refusal::Method);
         }
         let scheme = if tls { "https" } else { "http" };
-        let Authority { text: authority, host_bytes } = host_of(&line, host, tls)?;
+        let Authority { text: authority, host_bytes, says_own_port } = host_of(&line, host, tls)?;
         // Most requests have none of these, and one look at the names costs less than asking for each.
         let of_connection = hygiene::has_hop_by_hop(&headers);
         if !is_framed(&headers, of_connection) {
@@ -157,7 +173,7 @@ impl Head {
             hygiene::strip_hop_by_hop(&mut headers);
         }
         join_cookies(&mut headers);
-        Ok(Self { method: line.method, scheme, authority, host_bytes, path_and_query, path_bytes, headers, upgrade })
+        Ok(Self { method: line.method, scheme, authority, host_bytes, says_own_port, path_and_query, path_bytes, headers, upgrade })
     }
 }
 
@@ -226,10 +242,11 @@ fn is_framed(headers: &HeaderMap, of_connection: bool) -> bool {
 }
 
 /// Host and port, as [`Head`] has them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Authority {
     text: String,
     host_bytes: usize,
+    says_own_port: bool,
 }
 
 /// Host and authority: of the target when it has one (RFC 9112 section 3.2.2), else of the `Host` field.
@@ -238,10 +255,15 @@ fn host_of(line: &Line<'_>, field: Option<&[u8]>, tls: bool) -> Result<Authority
     let Some(authority) = line.authority else { return said().ok_or(Refusal::Host) };
     let found = Authority::of(authority, tls).ok_or(Refusal::Host)?;
     // RFC 9113 section 8.3.1: over HTTP/2 both may be there, and must then be the same.
-    if line.version == Version::HTTP_2 && field.is_some() && said().as_ref() != Some(&found) {
+    if line.version == Version::HTTP_2 && field.is_some() && said().is_none_or(|said| said.text != found.text) {
         return Err(Refusal::Host);
     }
     Ok(found)
+}
+
+/// The port of a scheme (RFC 9110 section 4.2).
+const fn own_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 impl Authority {
@@ -266,11 +288,12 @@ impl Authority {
         let mut text = String::with_capacity(host.len() + ":65535".len());
         text.push_str(host);
         text.make_ascii_lowercase();
-        if let Some(port) = port.filter(|port| *port != if tls { 443 } else { 80 }) {
+        let says_own_port = port == Some(own_port(tls));
+        if let Some(port) = port.filter(|_| !says_own_port) {
             text.push(':');
             text.push_str(itoa::Buffer::new().format(port));
         }
-        Some(Self { text, host_bytes: host.len() })
+        Some(Self { text, host_bytes: host.len(), says_own_port })
     }
 }
 
@@ -312,15 +335,27 @@ mod tests {
             ("[::1]:8080", false, "[::1]", "[::1]:8080"),
             ("[::1]", false, "[::1]", "[::1]"),
         ] {
-            let expected = Authority { text: authority.to_owned(), host_bytes: host.len() };
-            assert_eq!(Authority::of(text, tls), Some(expected), "{text}");
+            let found = Authority::of(text, tls).unwrap();
+            assert_eq!((found.text.as_str(), &found.text[..found.host_bytes]), (authority, host), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_the_same_whether_its_scheme_is_known_before_or_after() {
+        for host in ["a", "a:80", "a:443", "a:8080", "[::1]", "[::1]:80", "[::1]:443"] {
+            for (tls, https) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mut head = Head::read(&request("/", &[host]), tls).unwrap();
+                head.take_for(https);
+                let expected = Head::read(&request("/", &[host]), https).unwrap();
+                assert_eq!((head.scheme, &head.authority, head.host()), (expected.scheme, &expected.authority, expected.host()), "{host}");
+            }
         }
     }
 
     #[test]
     fn what_is_no_host_is_refused() {
         for text in ["", ".", "a b", "a/b", "user@host", "host:port", "host:99999", "host:+80", "[::1", "ho\u{e9}st", "a,b"] {
-            assert_eq!(Authority::of(text, false), None, "{text}");
+            assert!(Authority::of(text, false).is_none(), "{text}");
         }
         assert_eq!(Head::read(&request("/", &[]), false).unwrap_err(), Refusal::Host);
         assert_eq!(Head::read(&request("/", &["a", "b"]), false).unwrap_err(), Refusal::Host);

@@ -162,17 +162,43 @@ pub fn append_member(headers: &mut HeaderMap, name: HeaderName, member: &str) {
     }
 }
 
-/// A node's identity in `CDN-Loop`: its name, in the CDN that the CA certificate (DER) stands for, so that two CDNs in a row may have nodes of one name.
-#[must_use]
-pub fn loop_id(name: &str, ca: &[u8]) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, ca);
-    let cdn: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("{name}.{cdn}.skerry")
+/// What a node says of itself in every request that it sends on.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    via: Option<HeaderValue>,
+    /// Its identity in `CDN-Loop` (RFC 8586).
+    id: String,
+    cdn_loop: Option<HeaderValue>,
+}
+
+impl Signature {
+    /// Of the node of that name in the CDN that the CA certificate (DER) stands for: two CDNs in a row may have nodes of one name.
+    #[must_use]
+    pub fn new(name: &str, ca: &[u8]) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, ca);
+        let cdn: String = digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let id = format!("{name}.{cdn}.skerry");
+        Self { via: HeaderValue::try_from(format!("1.1 {name}")).ok(), cdn_loop: HeaderValue::try_from(&id).ok(), id }
+    }
+
+    /// Says where the request has been.
+    pub fn sign(&self, headers: &mut HeaderMap) {
+        for (name, member) in [(header::VIA, &self.via), (CDN_LOOP, &self.cdn_loop)] {
+            if let Some(member) = member {
+                headers.append(name, member.clone());
+            }
+        }
+    }
+
+    /// Whether the request has passed this very node before.
+    #[must_use]
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        has_looped(headers, &self.id)
+    }
 }
 
 /// Whether `CDN-Loop` already names `me` (RFC 8586 section 2).
-#[must_use]
-pub fn has_looped(headers: &HeaderMap, me: &str) -> bool {
+fn has_looped(headers: &HeaderMap, me: &str) -> bool {
     if !headers.contains_key(CDN_LOOP) {
         return false;
     }

@@ -1,7 +1,7 @@
 //! Interim answers (1xx, RFC 9110 section 15.2): which of them go on to a client, and how they come from a shield to an edge.
 //!
-//! Between the tiers is HTTP/2, whose client in Pingora shows none of them. So a shield writes them into a field of the final head, which an
-//! edge takes out again: they arrive with the final head and not before it.
+//! Between the tiers a shield writes them into a field of the final head, which an edge takes out again: they arrive with the final head and not
+//! before it.
 
 use std::collections::VecDeque;
 

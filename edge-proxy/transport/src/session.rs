@@ -1,9 +1,8 @@
-//! Writes an answer to a client, piece by piece, and cuts it off visibly when it cannot be completed.
+//! What is known of a session of Pingora's, and answers of the tier's own in one: to what it does not pass through.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
@@ -11,27 +10,12 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use crate::alarm::Alarm;
+use crate::asker::{Left, has_body};
 use crate::client::Client;
 use crate::door::LINGER_TIME_MAX;
 use crate::h1::Handed;
 use crate::head::Refusal;
 use crate::interim::Interim;
-
-/// Where the pieces of a body come from.
-#[async_trait]
-pub trait Pieces: Send {
-    /// The next piece, never empty; `None` at the proper end; an error when it ends early, with a sentence why.
-    async fn next(&mut self) -> Result<Option<Bytes>, String>;
-}
-
-/// Why an answer was not sent whole.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unsent {
-    /// The client left, or took too long.
-    Client,
-    /// The body ended early; the connection or stream was cut so that the client sees it.
-    Body(String),
-}
 
 /// Whether the client came over TLS.
 #[must_use]
@@ -92,15 +76,15 @@ pub fn refuse_interim_to_old(session: &mut Session) {
 ///
 /// # Errors
 /// When the client left, so that nothing more can be sent.
-pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<(), Unsent> {
+pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<(), Left> {
     if session.req_header().version < Version::HTTP_11 {
         return Ok(());
     }
     for interim in interim {
-        let head = head_of(interim.status(), interim.headers()).map_err(|_| Unsent::Client)?;
+        let head = head_of(interim.status(), interim.headers()).map_err(|()| Left)?;
         if session.as_mut().write_response_header(Box::new(head)).await.is_err() {
             session.shutdown().await;
-            return Err(Unsent::Client);
+            return Err(Left);
         }
     }
     Ok(())
@@ -109,46 +93,24 @@ pub async fn send_interim(session: &mut Session, interim: &[Interim]) -> Result<
 /// Sends head and body. `head_only` leaves the body out, as HEAD asks for; a 204 and a 304 come with an empty one. Returns the bytes of the body sent.
 ///
 /// # Errors
-/// When the client left or the body ended early; in both cases nothing more can be sent.
-pub async fn send(
-    session: &mut Session,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &mut dyn Pieces,
-    head_only: bool,
-) -> Result<u64, Unsent> {
-    let head = response_head(session, status, headers, head_only).map_err(|_| Unsent::Client)?;
+/// When the client left; nothing more can be sent.
+pub async fn send(session: &mut Session, status: StatusCode, headers: &HeaderMap, body: Bytes, head_only: bool) -> Result<u64, Left> {
+    let head = response_head(session, status, headers, head_only).map_err(|()| Left)?;
     keep_date(session, &head);
-    let written = session.as_mut().write_response_header(head).await;
+    let body = if head_only { Bytes::new() } else { body };
+    let sent = body.len() as u64;
+    let mut written = session.as_mut().write_response_header(head).await;
+    if written.is_ok() && sent > 0 {
+        written = session.as_mut().write_response_body(body, false).await;
+    }
     if written.is_err() {
         session.shutdown().await;
-        return Err(Unsent::Client);
-    }
-    let mut sent = 0;
-    if !head_only {
-        loop {
-            match body.next().await {
-                Ok(Some(piece)) => {
-                    let length = piece.len() as u64;
-                    if session.as_mut().write_response_body(piece, false).await.is_err() {
-                        session.shutdown().await;
-                        return Err(Unsent::Client);
-                    }
-                    sent += length;
-                }
-                Ok(None) => break,
-                Err(why) => {
-                    session.set_keepalive(None);
-                    session.shutdown().await;
-                    return Err(Unsent::Body(why));
-                }
-            }
-        }
+        return Err(Left);
     }
     // Over HTTP/2 and HTTP/3 the end is a word of its own, which a client that has all it was told of may not wait for.
     let has_all = headers.get(header::CONTENT_LENGTH).is_some_and(|length| *length == HeaderValue::from(sent));
     match session.as_mut().finish_body().await {
-        Err(_) if !has_all => Err(Unsent::Client),
+        Err(_) if !has_all => Err(Left),
         _ => Ok(sent),
     }
 }
@@ -181,8 +143,7 @@ fn head_of(status: StatusCode, headers: &HeaderMap) -> Result<ResponseHeader, ()
 
 fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap, head_only: bool) -> Result<Box<ResponseHeader>, ()> {
     let mut head = head_of(status, headers)?;
-    let bodiless = head_only || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    if !bodiless && !headers.contains_key(header::CONTENT_LENGTH) {
+    if has_body(status, head_only) && !headers.contains_key(header::CONTENT_LENGTH) {
         match session.req_header().version {
             Version::HTTP_11 => head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| ())?,
             // There are no chunks to end it (RFC 9112 section 6.1): the end of the connection does.
@@ -191,14 +152,4 @@ fn response_head(session: &mut Session, status: StatusCode, headers: &HeaderMap,
         }
     }
     Ok(Box::new(head))
-}
-
-/// A body held in memory.
-pub struct Whole(pub Option<Bytes>);
-
-#[async_trait]
-impl Pieces for Whole {
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
-        Ok(self.0.take().filter(|bytes| !bytes.is_empty()))
-    }
 }

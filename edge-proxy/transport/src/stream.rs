@@ -1,4 +1,5 @@
-//! One stream of an HTTP/2 or HTTP/3 connection, as Pingora takes a session that is not its own.
+//! One stream of an HTTP/2 or HTTP/3 connection, as Pingora takes a session that is not its own, or with a client that waits for an answer of the
+//! tier's (`asker`).
 //!
 //! What is the same over both is here: the heads of an answer and their `Date`, the order of its steps, what is kept of a request for another try,
 //! and that what waits of an answer is written while more of the request is read. What is not is behind [`Coming`] and [`Going`].
@@ -23,7 +24,10 @@ use crate::hygiene::strip_http1;
 use crate::interim::INTERIM_MAX;
 use crate::session::Trailers;
 
+mod asker;
 mod session;
+
+pub(crate) use asker::Waiting;
 
 /// The bytes of a request's body kept to send it to another upstream.
 const RETRY_BYTES_MAX: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! Where a request goes: an origin, or a shield.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,30 +10,24 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, OriginServer, Site};
 
+use crate::client_certificate::ClientCertificate;
 use crate::origin::{Guard, Shared};
-
 use crate::trust::Trust;
 
 /// Idle connections to one upstream are closed after this time.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
+pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
-const H2_STREAMS_MAX: usize = 128;
+pub(crate) const H2_STREAMS_MAX: usize = 128;
 /// HTTP/2 windows, bytes: enough for a download at 1 Gbit/s over 16 ms, little enough for 256 MiB nodes.
-const H2_WINDOW_BYTES: u32 = 2 << 20;
+pub(crate) const H2_WINDOW_BYTES: u32 = 2 << 20;
 
-/// One place a request may be sent to.
+/// One server that a request may be sent to. What it is made of is shared, so that a clone costs little.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The host name or address to connect to.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// TLS, unless cleartext.
-    pub tls: Option<TlsTo>,
-    /// The version of HTTP.
-    pub http_version: HttpVersion,
+    /// The server.
+    pub endpoint: Arc<Endpoint>,
     /// The `Host` to send in place of the client's.
-    pub host_header: Option<String>,
+    pub host_header: Option<Arc<str>>,
     /// Bounds on its answers.
     pub times: Times,
     /// What is known of it, of a server that is guarded.
@@ -42,7 +36,33 @@ pub struct Target {
     pub site: Option<Arc<Shared>>,
 }
 
-/// How TLS towards a target is done.
+/// A server and how it is spoken to: what connections have in common that can be used for each other's requests.
+#[derive(Debug)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<TlsTo>,
+    http_version: HttpVersion,
+    /// `host:port`, for errors.
+    label: String,
+    /// The host, where it is an address.
+    ip: Option<IpAddr>,
+    /// Of what makes it the same as another one.
+    hash: u64,
+}
+
+/// What the server has to be told of TLS apart from its name: connections and sessions of one are of no use to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    pub(crate) verify: bool,
+    pub(crate) http_version: HttpVersion,
+    /// Whose certificates count, and who this side is.
+    trust: Option<u64>,
+    client: Option<u64>,
+    private: Option<u64>,
+}
+
+/// How TLS towards an endpoint is done.
 #[derive(Clone)]
 pub struct TlsTo {
     /// The name sent and verified; never empty.
@@ -51,16 +71,22 @@ pub struct TlsTo {
     pub verify: bool,
     /// The authorities that are trusted in place of the public ones.
     pub trust: Option<Arc<Trust>>,
+    /// What is shown to a server that asks for a certificate.
+    pub client: Option<Arc<ClientCertificate>>,
     /// Mutual TLS under the CDN's own CA, in place of the public ones.
     pub private: Option<Arc<Private>>,
 }
 
 /// Credentials for the links between tiers.
 pub struct Private {
-    /// The node's own certificate and key.
-    own: Arc<CertKey>,
-    /// The only CA that is trusted.
-    ca: Arc<[WrappedX509]>,
+    /// The node's own certificate and key, DER.
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    /// The only CA that is trusted, DER.
+    ca: Vec<u8>,
+    /// The same for Pingora.
+    own_for_pass: Arc<CertKey>,
+    ca_for_pass: Arc<[WrappedX509]>,
     /// Keeps connections made with these credentials apart from others.
     group: u64,
 }
@@ -102,10 +128,18 @@ impl Private {
         let mut hasher = DefaultHasher::new();
         (certificate, ca).hash(&mut hasher);
         Ok(Self {
-            own: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
-            ca: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
+            certificate: certificate.to_vec(),
+            key: key.to_vec(),
+            ca: ca.to_vec(),
+            own_for_pass: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
+            ca_for_pass: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
             group: hasher.finish(),
         })
+    }
+
+    /// The node's certificate and key, and the CA, all DER.
+    pub(crate) fn parts(&self) -> (&[u8], &[u8], &[u8]) {
+        (&self.certificate, &self.key, &self.ca)
     }
 }
 
@@ -122,14 +156,16 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
         Some(pem) => Some(Trust::of(pem)?),
         None => None,
     };
+    let client = match (&origin.client_certificate, &origin.client_key) {
+        (Some(certificate), Some(key)) => Some(ClientCertificate::of(certificate, key.reveal())?),
+        _ => None,
+    };
     let server_name = written.server_name.as_ref().or(origin.server_name.as_ref());
     let server_name = server_name.cloned().unwrap_or_else(|| server.host.clone());
+    let tls = server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, client, private: None });
     Some(Target {
-        port: server.port,
-        tls: server.tls.then_some(TlsTo { server_name, verify: origin.verify_tls, trust, private: None }),
-        host: server.host,
-        http_version: origin.http_version,
-        host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).cloned(),
+        endpoint: Endpoint::new(server.host, server.port, tls, origin.http_version),
+        host_header: written.host_header.as_ref().or(origin.host_header.as_ref()).map(|host| host.as_str().into()),
         times: Times {
             connect: origin.connect_timeout.0,
             tls: origin.tls_timeout.0,
@@ -144,18 +180,99 @@ fn of_server(written: &OriginServer, site: &Site) -> Option<Target> {
     })
 }
 
-/// A shield, over mutual TLS. `times` bounds what it takes the shield to ask the origin, `guard` knows whether it can be reached.
+/// A shield, over mutual TLS.
 #[must_use]
-pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>, times: Times, guard: Option<Arc<Guard>>) -> Target {
-    Target {
-        host: address.ip().to_string(),
-        port: address.port(),
-        tls: Some(TlsTo { server_name: name.to_owned(), verify: true, trust: None, private: Some(private) }),
-        http_version: HttpVersion::Auto,
-        host_header: None,
-        times,
-        guard,
-        site: None,
+pub fn of_shield(name: &str, address: SocketAddr, private: Arc<Private>) -> Arc<Endpoint> {
+    let tls = TlsTo { server_name: name.to_owned(), verify: true, trust: None, client: None, private: Some(private) };
+    Endpoint::new(address.ip().to_string(), address.port(), Some(tls), HttpVersion::Http2)
+}
+
+impl Endpoint {
+    /// The server at a host, which is a name or an address.
+    #[must_use]
+    pub fn new(host: String, port: u16, tls: Option<TlsTo>, http_version: HttpVersion) -> Arc<Self> {
+        let label = format!("{host}:{port}");
+        let ip = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        let mut endpoint = Self { host, port, tls, http_version, label, ip, hash: 0 };
+        let mut hasher = DefaultHasher::new();
+        endpoint.identity().hash(&mut hasher);
+        endpoint.hash = hasher.finish();
+        Arc::new(endpoint)
+    }
+
+    fn identity(&self) -> (&str, Option<(&str, Kind)>, HttpVersion) {
+        (&self.label, self.tls.as_ref().map(|tls| (tls.server_name.as_str(), self.kind(tls))), self.http_version)
+    }
+
+    /// The kind of TLS.
+    pub(crate) fn kind(&self, tls: &TlsTo) -> Kind {
+        let trust = tls.trust.as_ref().map(|trust| trust.group());
+        let client = tls.client.as_ref().map(|client| client.group());
+        let private = tls.private.as_ref().map(|private| private.group);
+        Kind { verify: tls.verify, http_version: self.http_version, trust, client, private }
+    }
+
+    /// The version of HTTP.
+    pub(crate) fn http_version(&self) -> HttpVersion {
+        self.http_version
+    }
+
+    /// The host name or address to connect to.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `host:port`, for errors.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// How TLS is done, unless in cleartext.
+    pub(crate) fn tls(&self) -> Option<&TlsTo> {
+        self.tls.as_ref()
+    }
+
+    /// The host, where it is an address.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// Whether it is a tier of this very CDN, by the credentials that it has to have.
+    pub(crate) fn is_own_tier(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.private.is_some())
+    }
+
+    /// Its URL in the shortest form.
+    pub(crate) fn url(&self) -> String {
+        Server { tls: self.tls.is_some(), host: self.host.clone(), port: self.port }.to_string()
+    }
+
+    /// Its host and port as they stand in its URL.
+    pub(crate) fn authority(&self) -> String {
+        let url = self.url();
+        url.split_once("://").map_or_else(String::new, |(_, authority)| authority.to_owned())
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.identity() == other.identity()
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
@@ -163,25 +280,29 @@ impl Target {
     /// The peer for Pingora at one of the target's addresses. With `http1_only` interim answers are seen, and the connection can be upgraded.
     #[must_use]
     pub fn peer(&self, address: SocketAddr, http1_only: bool) -> HttpPeer {
-        let server_name = self.tls.as_ref().map(|tls| tls.server_name.clone()).unwrap_or_default();
-        let mut peer = HttpPeer::new(address, self.tls.is_some(), server_name);
-        let (most, least) = match self.http_version {
+        let tls = self.endpoint.tls();
+        let server_name = tls.map(|tls| tls.server_name.clone()).unwrap_or_default();
+        let mut peer = HttpPeer::new(address, tls.is_some(), server_name);
+        let (most, least) = match self.endpoint.http_version {
             _ if http1_only => (1, 1),
             HttpVersion::Http1 => (1, 1),
             HttpVersion::Http2 => (2, 2),
-            HttpVersion::Auto => (if self.tls.is_some() { 2 } else { 1 }, 1),
+            HttpVersion::Auto => (if tls.is_some() { 2 } else { 1 }, 1),
         };
         peer.options.set_http_version(most, least);
         peer.group_key = u64::from(most + least) - 2;
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = tls {
             peer.options.verify_cert = tls.verify;
             peer.options.verify_hostname = tls.verify;
             if let Some(trust) = &tls.trust {
                 trust.tell(&mut peer);
             }
+            if let Some(client) = &tls.client {
+                client.tell(&mut peer);
+            }
             if let Some(private) = &tls.private {
-                peer.client_cert_key = Some(Arc::clone(&private.own));
-                peer.options.ca = Some(Arc::clone(&private.ca));
+                peer.client_cert_key = Some(Arc::clone(&private.own_for_pass));
+                peer.options.ca = Some(Arc::clone(&private.ca_for_pass));
                 peer.group_key ^= private.group;
             }
         }
@@ -197,10 +318,9 @@ impl Target {
         peer
     }
 
-    /// Whether it is a tier of this very CDN, by the credentials that it has to have.
-    #[must_use]
+    /// Whether it is a tier of this very CDN.
     pub(crate) fn is_own_tier(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.private.is_some())
+        self.endpoint.is_own_tier()
     }
 
     /// Whether a request to it may be repeated; that is counted then.
@@ -208,20 +328,9 @@ impl Target {
         self.site.as_ref().is_none_or(|site| site.may_repeat())
     }
 
-    /// Its URL in the shortest form.
-    pub(crate) fn url(&self) -> String {
-        Server { tls: self.tls.is_some(), host: self.host.clone(), port: self.port }.to_string()
-    }
-
-    /// Its host and port as they stand in its URL.
-    pub(crate) fn authority(&self) -> String {
-        let url = self.url();
-        url.split_once("://").map_or_else(String::new, |(_, authority)| authority.to_owned())
-    }
-
     /// `host:port`, for errors.
     #[must_use]
-    pub fn label(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+    pub fn label(&self) -> &str {
+        self.endpoint.label()
     }
 }

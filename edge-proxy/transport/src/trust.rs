@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{WrappedX509, parse_x509};
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -19,14 +20,16 @@ static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Trust>>>> = LazyLock::new(Mutex
 
 /// Certificate authorities.
 pub struct Trust {
-    authorities: Arc<[WrappedX509]>,
+    roots: Arc<RootCertStore>,
+    /// The same for Pingora.
+    for_pass: Arc<[WrappedX509]>,
     /// Keeps connections that these have vouched for apart from others.
     group: u64,
 }
 
 impl std::fmt::Debug for Trust {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Trust").field("authorities", &self.authorities.len()).finish_non_exhaustive()
+        f.debug_struct("Trust").field("authorities", &self.roots.len()).finish_non_exhaustive()
     }
 }
 
@@ -37,18 +40,19 @@ impl Trust {
         if let Some(known) = KNOWN.lock().get(pem) {
             return Some(Arc::clone(known));
         }
-        let mut authorities = Vec::new();
+        let (mut roots, mut for_pass) = (RootCertStore::empty(), Vec::new());
         for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             let der = der.ok()?;
             x509_parser::parse_x509_certificate(&der).ok()?;
-            authorities.push(WrappedX509::new(der.to_vec(), parse_x509));
+            for_pass.push(WrappedX509::new(der.to_vec(), parse_x509));
+            roots.add(der).ok()?;
         }
-        if authorities.is_empty() {
+        if roots.is_empty() {
             return None;
         }
         let mut hasher = DefaultHasher::new();
         pem.hash(&mut hasher);
-        let trust = Arc::new(Self { authorities: authorities.into(), group: hasher.finish() });
+        let trust = Arc::new(Self { roots: Arc::new(roots), for_pass: for_pass.into(), group: hasher.finish() });
         let mut known = KNOWN.lock();
         if known.len() >= TEXTS_MAX {
             known.clear();
@@ -57,9 +61,19 @@ impl Trust {
         Some(trust)
     }
 
+    /// As TLS takes them.
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
+    }
+
+    /// What tells them from others.
+    pub(crate) fn group(&self) -> u64 {
+        self.group
+    }
+
     /// Has a peer trust these alone.
     pub(crate) fn tell(&self, peer: &mut HttpPeer) {
-        peer.options.ca = Some(Arc::clone(&self.authorities));
+        peer.options.ca = Some(Arc::clone(&self.for_pass));
         peer.group_key ^= self.group;
     }
 }

@@ -1,37 +1,51 @@
-//! Asks upstream: one request, its head, then its body piece by piece. Connections are pooled by Pingora.
+//! Asks upstream: one request, its head, then its body piece by piece ([why not over Pingora's connections](../../../docs/decisions/0022-own-upstream-client.md)).
+//!
+//! [`Client`] finds a connection and asks over it: [`pool`] has those that are open, [`secured`] does TLS, [`http1`] and [`http2`] speak the protocols,
+//! [`body`] reads what follows a head and [`failure`] says why there is none. [`links`] keeps those between the tiers open.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
 use skerry_config::process;
-use skerry_config::snapshot::Snapshot;
+use skerry_config::site::HttpVersion;
+use skerry_config::snapshot::{Shield, Snapshot};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::allowed::Allowed;
-use crate::connect::{self, Race, Winners};
+use crate::connect::Winners;
 use crate::hygiene::{self, FAULT};
-use crate::interim::{self, Arrived, Early, INTERIM, INTERIM_MAX, Interim};
-use crate::origin::{Origins, Permit};
+use crate::interim::{self, Early, INTERIM, Interim};
+use crate::origin::{Origins, Shared};
 use crate::pass::is_events;
 use crate::resolve::Resolver;
 use crate::sound;
-use crate::target::{Target, Times};
+use crate::target::{Endpoint, Private, Target, Times};
 
+mod body;
 mod failure;
+mod http1;
+mod http2;
+mod io;
+mod links;
+mod pool;
+mod secured;
 
+pub use body::IncomingBody;
+use body::Source;
+use failure::{Failed, address_refused};
 pub use failure::{PassFailure, UpstreamError, UpstreamErrorKind};
-use failure::{address_refused, connect_failure, failure};
+use io::Io;
+use links::Links;
+use pool::{Opening, Pool, Taken};
+use secured::Secured;
 
-/// Idle connections kept for all upstreams together, for what is fetched and for what loops of our own pass each.
-const POOL_CONNECTIONS_MAX: usize = 256;
+/// Idle connections that Pingora keeps for gRPC calls and WebSockets.
+const PASSING_CONNECTIONS_MAX: usize = 256;
 
 /// A request without body.
 #[derive(Clone, Debug)]
@@ -60,48 +74,79 @@ pub struct Incoming {
     pub body: IncomingBody,
 }
 
-/// Reads a body, and gives the connection back to the pool when it ended properly.
-pub struct IncomingBody {
-    session: Option<HttpSession>,
-    peer: HttpPeer,
-    client: Arc<Client>,
-    between_bytes: Duration,
-    /// When it has to end, and what it is called when it has not.
-    until: Option<(Instant, UpstreamErrorKind)>,
-    /// Counts the request among those that its server is asked.
-    permit: Option<Permit>,
+/// What was answered, as it came.
+struct Answered {
+    status: StatusCode,
+    headers: HeaderMap,
+    interim: Vec<Interim>,
+    source: Source,
 }
 
-/// Pooled connections to upstreams.
+/// The connections to upstreams.
 pub struct Client {
-    connector: Connector,
-    /// Those of gRPC calls and WebSockets: a call that nobody reads holds a part of its connection's window, which is nothing to what is fetched.
+    pool: Arc<Pool>,
+    secured: Secured,
+    /// Those of gRPC calls and WebSockets, which go both ways at once.
     passing: Connector,
     resolver: Resolver,
     /// What addresses origins may have.
     allowed: Allowed,
     winners: Arc<Winners>,
     origins: Origins,
+    /// To shields, of an edge.
+    links: Option<Links>,
+}
+
+/// The addresses of a server, and which of them may be connected to.
+struct Found<'a> {
+    ips: Ips,
+    allowed: Option<&'a Allowed>,
+}
+
+enum Ips {
+    One(IpAddr),
+    Many(Arc<[IpAddr]>),
 }
 
 impl Client {
-    /// A client with an empty pool, which reaches origins as the settings of the process say.
+    /// A client without a connection, which reaches origins as the settings of the process say.
     #[must_use]
     pub fn new(origins: &process::Origins) -> Arc<Self> {
-        let connector = || Connector::new(Some(ConnectorOptions::new(POOL_CONNECTIONS_MAX)));
+        Self::of(origins, None)
+    }
+
+    /// One that reaches shields as well, by these credentials.
+    #[must_use]
+    pub fn with_links(origins: &process::Origins, private: Arc<Private>) -> Arc<Self> {
+        Self::of(origins, Some(Links::new(private)))
+    }
+
+    fn of(origins: &process::Origins, links: Option<Links>) -> Arc<Self> {
         Arc::new(Self {
-            connector: connector(),
-            passing: connector(),
+            pool: Arc::default(),
+            secured: Secured::default(),
+            passing: Connector::new(Some(ConnectorOptions::new(PASSING_CONNECTIONS_MAX))),
             resolver: Resolver::new(&origins.resolvers),
             allowed: Allowed::new(&origins.allow),
             winners: Arc::default(),
             origins: Origins::default(),
+            links,
         })
     }
 
     /// Puts a configuration in force for the servers that are asked.
     pub fn configure(self: &Arc<Self>, snapshot: &Snapshot) {
         self.origins.configure(snapshot, self);
+        if let Some(links) = &self.links {
+            links.configure(snapshot, self);
+        }
+    }
+
+    /// A shield, for requests of a site: `times` bounds what it takes it to ask the origin. `None` of a client that has no links.
+    #[must_use]
+    pub fn shield(&self, shield: &Shield, times: Times, site: Option<Arc<Shared>>) -> Option<Target> {
+        let endpoint = self.links.as_ref()?.endpoint(shield);
+        Some(Target { endpoint, host_header: None, times, guard: self.origins.shield(&shield.name), site })
     }
 
     /// What is known of origin servers.
@@ -110,7 +155,7 @@ impl Client {
         &self.origins
     }
 
-    /// The connections of gRPC calls and WebSockets.
+    /// Pingora's connections, for what goes both ways at once.
     pub(crate) fn passing(&self) -> &Connector {
         &self.passing
     }
@@ -125,18 +170,23 @@ impl Client {
     /// # Errors
     /// When its name cannot be resolved, or leads to none that is allowed.
     pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, UpstreamError> {
-        let found = self.resolver.addresses(&target.host).await;
-        let addresses = found.map_err(|detail| UpstreamError::new(UpstreamErrorKind::Resolve, detail))?;
-        let (mut may, mut refused) = (Vec::new(), None);
-        for ip in addresses.iter() {
-            match self.allowed.may_connect(*ip) {
-                Err(what) if !target.is_own_tier() => refused = Some((*ip, what)),
-                _ => may.push(SocketAddr::new(*ip, target.port)),
+        Ok(self.find(&target.endpoint).await?.addresses(target.endpoint.port()))
+    }
+
+    async fn find(&self, endpoint: &Endpoint) -> Result<Found<'_>, UpstreamError> {
+        let ips = match endpoint.ip() {
+            Some(ip) => Ips::One(ip),
+            None => match self.resolver.addresses(endpoint.host()).await {
+                Ok(ips) => Ips::Many(ips),
+                Err(detail) => return Err(UpstreamError::new(UpstreamErrorKind::Resolve, detail)),
+            },
+        };
+        let found = Found { ips, allowed: (!endpoint.is_own_tier()).then_some(&self.allowed) };
+        match found.all().iter().map(|ip| (*ip, found.may_connect(*ip))).find(|(_, may)| may.is_err()) {
+            Some((ip, Err(what))) if found.all().iter().all(|ip| found.may_connect(*ip).is_err()) => {
+                Err(address_refused(endpoint, ip, what))
             }
-        }
-        match refused {
-            Some((ip, what)) if may.is_empty() => Err(address_refused(target, ip, what)),
-            _ => Ok(may),
+            _ => Ok(found),
         }
     }
 
@@ -145,7 +195,7 @@ impl Client {
     ///
     /// # Errors
     /// Of the last target tried.
-    pub async fn request(self: &Arc<Self>, targets: &[Target], request: &Outgoing) -> Result<Incoming, UpstreamError> {
+    pub async fn request(&self, targets: &[Target], request: &Outgoing) -> Result<Incoming, UpstreamError> {
         let mut last = UpstreamError::new(UpstreamErrorKind::Connect, "there is no upstream to ask".to_owned());
         let mut asked: Option<&Target> = None;
         for target in targets {
@@ -163,10 +213,13 @@ impl Client {
                 },
             };
             asked = Some(target);
-            match self.request_of(target, request).await {
+            match self.ask(target, request).await {
                 Ok(mut incoming) => {
                     permit.iter().for_each(|permit| permit.answered(incoming.status, &incoming.headers, false));
-                    incoming.body.permit = permit.filter(|_| !is_events(&incoming.headers));
+                    // What may last for long counts among the requests of its server no further.
+                    if let Some(permit) = permit.filter(|_| !is_events(&incoming.headers)) {
+                        incoming.body.count(permit);
+                    }
                     return Ok(incoming);
                 }
                 Err(error) => {
@@ -181,83 +234,112 @@ impl Client {
         Err(last)
     }
 
-    /// One server, at the first of its addresses that can be connected to; one that fails at TLS is left out of a further race.
-    async fn request_of(self: &Arc<Self>, target: &Target, request: &Outgoing) -> Result<Incoming, UpstreamError> {
-        let mut addresses = self.addresses(target).await?;
-        let mut last = UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", target.label()));
-        while let Some(first) = addresses.first() {
-            let mut peer = HttpPeer::new(*first, false, String::new());
-            match self.request_at(target, &addresses, &mut peer, request).await {
-                Err(error) if error.kind == UpstreamErrorKind::Tls => {
-                    addresses.retain(|address| Some(address) != peer._address.as_inet());
-                    last = error;
-                }
-                other => return other,
+    /// One server, over an open connection or over a new one; an open one that turns out to be closed is replaced once by a new one.
+    async fn ask(&self, target: &Target, request: &Outgoing) -> Result<Incoming, UpstreamError> {
+        let began = Instant::now();
+        let found = self.find(&target.endpoint).await?;
+        if let Some(taken) = self.pool.take(&target.endpoint, |ip| found.has(ip)) {
+            let address = taken.address();
+            match taken.ask(target, request, began).await {
+                Ok(answered) => return Ok(self.incoming(answered, target, address, began)),
+                Err(failed) if failed.is_over() || !target.may_repeat() => return Err(failed.unanswered(target, address)),
+                Err(_) => {}
             }
+        }
+        // Rare, and large.
+        Box::pin(self.ask_anew(target, request, &found, began)).await
+    }
+
+    /// Over a new connection. What the server did nothing with, as it says, is asked once more.
+    async fn ask_anew(&self, target: &Target, request: &Outgoing, found: &Found<'_>, began: Instant) -> Result<Incoming, UpstreamError> {
+        let mut is_last = false;
+        loop {
+            let taken = self.open(&target.endpoint, &target.times, found).await?;
+            let address = taken.address();
+            match taken.ask(target, request, began).await {
+                Ok(answered) => return Ok(self.incoming(answered, target, address, began)),
+                Err(failed) if failed.unseen && !is_last && target.may_repeat() => is_last = true,
+                Err(failed) => return Err(failed.unanswered(target, address)),
+            }
+        }
+    }
+
+    /// A connection to ask over that was not there before. Of a server that speaks nothing but HTTP/2 one opens it for all who want one.
+    async fn open(&self, endpoint: &Arc<Endpoint>, times: &Times, found: &Found<'_>) -> Result<Taken, UpstreamError> {
+        if endpoint.http_version() != HttpVersion::Http2 {
+            return self.connect(endpoint, times, found).await;
+        }
+        loop {
+            let mut others = match self.pool.opening(endpoint) {
+                Opening::Mine(tell) => {
+                    let opened = self.connect(endpoint, times, found).await;
+                    tell.send_replace(Some(opened.as_ref().map(drop).map_err(Clone::clone)));
+                    return opened;
+                }
+                Opening::Others(others) => others,
+            };
+            let time = times.connect + times.tls;
+            let told = tokio::time::timeout(time, others.wait_for(Option::is_some)).await.map(|told| told.map(|told| told.clone()));
+            match told {
+                Ok(Ok(Some(Err(error)))) => return Err(error),
+                Ok(Ok(_)) => match self.pool.take(endpoint, |ip| found.has(ip)) {
+                    Some(taken) => return Ok(taken),
+                    None => return self.connect(endpoint, times, found).await,
+                },
+                // Who opened it gave up.
+                Ok(Err(_)) => {}
+                Err(_) => return Err(unreachable(UpstreamErrorKind::Connect, endpoint, &format!("not within {time:?}"))),
+            }
+        }
+    }
+
+    /// Opens the link to a shield, which then stays open.
+    async fn open_link(&self, endpoint: &Arc<Endpoint>, time: Duration) -> Result<(), UpstreamError> {
+        let found = self.find(endpoint).await?;
+        let times = Times { connect: time, tls: time, first_byte: time, between_bytes: time, total: None, events_idle: time, events: time };
+        self.open(endpoint, &times, &found).await.map(drop)
+    }
+
+    /// A new connection, at the first of the addresses that answers; one that fails at TLS is left out of a further race.
+    async fn connect(&self, endpoint: &Arc<Endpoint>, times: &Times, found: &Found<'_>) -> Result<Taken, UpstreamError> {
+        let mut addresses = found.addresses(endpoint.port());
+        let mut last = UpstreamError::new(UpstreamErrorKind::Resolve, format!("{} has no address", endpoint.label()));
+        while !addresses.is_empty() {
+            let connected = self.winners.connect(endpoint, &addresses, times.connect).await;
+            let (address, stream) = connected.map_err(|why| unreachable(UpstreamErrorKind::Connect, endpoint, &why))?;
+            match self.speak(endpoint, times, address, stream).await {
+                Ok(taken) => return Ok(taken),
+                Err(error) => last = error,
+            }
+            addresses.retain(|other| *other != address);
         }
         Err(last)
     }
 
-    /// One race; a pooled connection that turns out to be closed is replaced once by a new one. `peer` is then who was connected to.
-    async fn request_at(
-        self: &Arc<Self>,
-        target: &Target,
-        addresses: &[SocketAddr],
-        peer: &mut HttpPeer,
-        request: &Outgoing,
-    ) -> Result<Incoming, UpstreamError> {
-        let began = Instant::now();
-        let (session, reused) = self.session(target, addresses, peer, 0).await?;
-        match exchange(session, target, request, began).await {
-            Ok((session, interim)) => self.incoming(session, interim, peer.clone(), target, began),
-            Err(error) if reused && !is_over(&error) && target.may_repeat() => {
-                // A group of its own keeps the second try from being given another pooled connection that is as stale.
-                let (session, _) = self.session(target, addresses, peer, u64::MAX).await?;
-                let (session, interim) = exchange(session, target, request, began).await.map_err(|error| failure(target, peer, &error))?;
-                peer.group_key ^= u64::MAX;
-                self.incoming(session, interim, peer.clone(), target, began)
-            }
-            Err(error) => Err(failure(target, peer, &error)),
+    /// Does TLS where it is to be done, and begins the protocol that is spoken.
+    async fn speak(&self, endpoint: &Arc<Endpoint>, times: &Times, address: SocketAddr, stream: TcpStream) -> Result<Taken, UpstreamError> {
+        // Without it what is small waits for the answer to what was sent before it; a socket that does not take the option is as good as closed.
+        let _ = stream.set_nodelay(true);
+        let failed = |kind, why: &str| unreachable(kind, endpoint, &format!("at {address}: {why}"));
+        let (io, is_http2) = match endpoint.tls() {
+            None => (Io::Plain(stream), endpoint.http_version() == HttpVersion::Http2),
+            Some(tls) => match self.secured.shake_hands(endpoint, tls, stream, times.tls).await {
+                Ok((stream, is_http2)) => (Io::Tls(stream), is_http2),
+                Err(why) => return Err(failed(UpstreamErrorKind::Tls, &why)),
+            },
+        };
+        if !is_http2 {
+            return Ok(Taken::Http1(http1::Connection::new(io, address)));
         }
+        let begun = http2::Connection::begin(io, address, endpoint.is_own_tier()).await;
+        let connection = begun.map_err(|error| failed(UpstreamErrorKind::Connect, &error.why))?;
+        let taken = Taken::Http2(connection.stream());
+        self.pool.share(endpoint, connection);
+        Ok(taken)
     }
 
-    /// A connection to one of the addresses, from the pool or by a race, and whether it was used before. `peer` becomes who it is to.
-    async fn session(
-        &self,
-        target: &Target,
-        addresses: &[SocketAddr],
-        peer: &mut HttpPeer,
-        group: u64,
-    ) -> Result<(HttpSession, bool), UpstreamError> {
-        let race = Race::new(target, addresses, &self.winners);
-        let of_race = || {
-            let mut peer = race.peer(target, false);
-            peer.group_key ^= group;
-            peer
-        };
-        *peer = of_race();
-        let mut connected = self.connector.get_http_session(&*peer).await;
-        if connected.as_ref().is_err_and(|error| connect::is_elsewhere(error)) {
-            *peer = of_race();
-            connected = self.connector.get_http_session(&*peer).await;
-        }
-        // What it may hold still is nobody's.
-        peer.options.custom_l4 = None;
-        connected.map_err(|error| connect_failure(target, peer, &error))
-    }
-
-    fn incoming(
-        self: &Arc<Self>,
-        session: HttpSession,
-        mut interim: Vec<Interim>,
-        peer: HttpPeer,
-        target: &Target,
-        began: Instant,
-    ) -> Result<Incoming, UpstreamError> {
-        let Some((status, mut headers)) = session.response_header().map(|head| (head.status, head.headers.clone())) else {
-            let detail = format!("{} at {} answered without a head", target.label(), peer._address);
-            return Err(UpstreamError::new(UpstreamErrorKind::BadHead, detail));
-        };
+    fn incoming(&self, answered: Answered, target: &Target, address: SocketAddr, began: Instant) -> Incoming {
+        let Answered { status, mut headers, mut interim, source } = answered;
         hygiene::strip_hop_by_hop(&mut headers);
         if target.is_own_tier() {
             interim.extend(interim::take(&mut headers));
@@ -268,151 +350,49 @@ impl Client {
         if let Some(length) = sound::said_again(&headers) {
             headers.insert(header::CONTENT_LENGTH, length);
         }
-        let times = &target.times;
-        let (between_bytes, until) = if is_events(&headers) {
-            (times.events_idle, Some((Instant::now() + times.events, UpstreamErrorKind::Timeout)))
-        } else {
-            (times.between_bytes, times.total.map(|total| (began + total, UpstreamErrorKind::TooLong)))
-        };
-        let body = IncomingBody { session: Some(session), peer, client: Arc::clone(self), between_bytes, until, permit: None };
-        Ok(Incoming { status, headers, interim, body })
+        let body = IncomingBody::new(source, &headers, target, address, &self.pool, began);
+        Incoming { status, headers, interim, body }
     }
 }
 
-impl IncomingBody {
-    /// The next piece, never empty; `None` at the proper end.
-    ///
-    /// # Errors
-    /// When the answer ends early or nothing comes in time.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        let Some(session) = self.session.as_mut() else { return Ok(None) };
-        let left = self.until.map_or(Duration::MAX, |(until, _)| until.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            return Err(self.over());
+impl Found<'_> {
+    fn all(&self) -> &[IpAddr] {
+        match &self.ips {
+            Ips::One(ip) => std::slice::from_ref(ip),
+            Ips::Many(ips) => ips,
         }
-        session.set_read_timeout(Some(self.between_bytes.min(left)));
-        loop {
-            match session.read_response_body().await {
-                Ok(Some(piece)) if piece.is_empty() => {}
-                Ok(Some(piece)) => {
-                    self.permit.iter().for_each(|permit| permit.received(piece.len()));
-                    return Ok(Some(piece));
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    if self.until.is_some_and(|(until, _)| Instant::now() >= until) {
-                        return Err(self.over());
-                    }
-                    self.session = None;
-                    let kind = match UpstreamErrorKind::of(&error) {
-                        kind @ (UpstreamErrorKind::Timeout | UpstreamErrorKind::BadChunk) => kind,
-                        _ => UpstreamErrorKind::Cut,
-                    };
-                    if let Some(permit) = self.permit.take() {
-                        permit.broke_off(kind);
-                    }
-                    return Err(UpstreamError::new(
-                        kind,
-                        format!("the answer of {} broke off: {}", self.peer._address, error.etype().as_str()),
-                    ));
-                }
-            }
-        }
-        self.permit = None;
-        self.give_back().await;
-        Ok(None)
     }
 
-    /// The time for the whole is over.
-    fn over(&mut self) -> UpstreamError {
-        self.session = None;
-        let kind = self.until.map_or(UpstreamErrorKind::Timeout, |(_, kind)| kind);
-        if let Some(permit) = self.permit.take() {
-            permit.broke_off(kind);
-        }
-        UpstreamError::new(kind, format!("the answer of {} was not complete in its time", self.peer._address))
+    fn may_connect(&self, ip: IpAddr) -> Result<(), &'static str> {
+        self.allowed.map_or(Ok(()), |allowed| allowed.may_connect(ip))
     }
 
-    async fn give_back(&mut self) {
-        let Some(mut session) = self.session.take() else { return };
-        if let HttpSession::H1(h1) = &mut session {
-            h1.respect_keepalive();
-        }
-        let idle = self.peer.options.idle_timeout;
-        self.client.connector.release_http_session(session, &self.peer, idle).await;
+    /// Whether it is one of them that may be connected to.
+    fn has(&self, ip: IpAddr) -> bool {
+        self.all().contains(&ip) && self.may_connect(ip).is_ok()
+    }
+
+    fn addresses(&self, port: u16) -> Vec<SocketAddr> {
+        self.all().iter().filter(|ip| self.may_connect(**ip).is_ok()).map(|ip| SocketAddr::new(*ip, port)).collect()
     }
 }
 
-/// Whether a time was over, so that asking again would take as long.
-fn is_over(error: &Error) -> bool {
-    matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::Custom(failure::TOO_LONG))
-}
-
-/// Sends the request and reads heads up to the final one; returns the interim ones. The final one has to be whole in time, however it comes.
-async fn exchange(
-    mut session: HttpSession,
-    target: &Target,
-    request: &Outgoing,
-    began: Instant,
-) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
-    let Times { first_byte, between_bytes, total, .. } = target.times;
-    session.set_read_timeout(Some(first_byte));
-    session.set_write_timeout(Some(between_bytes));
-    let head = request_head(&session, target, request)?;
-    if let HttpSession::H2(h2) = &mut session {
-        // The end of the stream travels with the head, so that the other side knows at once that there is no body.
-        h2.write_request_header(head, true)?;
-    } else {
-        session.write_request_header(head).await?;
-        session.finish_request_body().await?;
+impl Taken {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Http1(connection) => connection.address(),
+            Self::Http2(stream) => stream.address(),
+        }
     }
-    let left = total.map(|total| total.saturating_sub(began.elapsed()));
-    let time = left.unwrap_or(Duration::MAX).min(first_byte);
-    match tokio::time::timeout(time, heads(session, request)).await {
-        Ok(read) => read,
-        Err(_) if time < first_byte => Error::e_explain(ErrorType::Custom(failure::TOO_LONG), "the answer was not complete in its time"),
-        Err(_) => Error::e_explain(ErrorType::ReadTimedout, format!("its head was not complete in {first_byte:?}")),
+
+    async fn ask(self, target: &Target, request: &Outgoing, began: Instant) -> Result<Answered, Failed> {
+        match self {
+            Self::Http1(connection) => connection.ask(target, request, began).await,
+            Self::Http2(stream) => stream.ask(target, request, began).await,
+        }
     }
 }
 
-/// Reads heads up to the final one.
-async fn heads(mut session: HttpSession, request: &Outgoing) -> Result<(HttpSession, Vec<Interim>), Box<Error>> {
-    let mut arrived = Arrived::default();
-    for _ in 0..=INTERIM_MAX {
-        session.read_response_header().await?;
-        let Some(head) = session.response_header() else { continue };
-        if let Some(h1) = session.as_http1() {
-            sound::check_raw(&head.headers, &h1.get_headers_raw_bytes())?;
-        }
-        sound::check(head, &request.headers, false)?;
-        if !head.status.is_informational() {
-            return Ok((session, arrived.into_heads()));
-        }
-        arrived.add(head.status, head.headers.clone());
-        if let Some(early) = &request.early {
-            arrived.hand_on(early);
-        }
-    }
-    Error::e_explain(ErrorType::InvalidHTTPHeader, "too many informational answers")
-}
-
-fn request_head(session: &HttpSession, target: &Target, request: &Outgoing) -> Result<Box<RequestHeader>, Box<Error>> {
-    let host = target.host_header.as_deref().unwrap_or(&request.authority);
-    let mut head = RequestHeader::build(request.method.clone(), request.path_and_query.as_bytes(), Some(request.headers.len() + 1))?;
-    if session.as_http2().is_some() {
-        let scheme = if target.tls.is_some() { "https" } else { "http" };
-        let uri = http::Uri::builder().scheme(scheme).authority(host).path_and_query(request.path_and_query.as_str()).build();
-        head.set_uri(uri.map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "building the target", error))?);
-        head.set_version(http::Version::HTTP_2);
-    } else {
-        head.insert_header(
-            header::HOST,
-            HeaderValue::from_str(host).map_err(|error| Error::because(ErrorType::InvalidHTTPHeader, "host", error))?,
-        )?;
-    }
-    for (name, value) in &request.headers {
-        let name: HeaderName = name.clone();
-        head.append_header(name, value.clone())?;
-    }
-    Ok(Box::new(head))
+fn unreachable(kind: UpstreamErrorKind, endpoint: &Endpoint, why: &str) -> UpstreamError {
+    UpstreamError::new(kind, format!("{} cannot be reached: {why}", endpoint.label()))
 }

@@ -15,11 +15,12 @@ use pingora::{Error, ErrorType};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use skerry_config::process;
 use skerry_transport::accept::Front;
+use skerry_transport::asker::{Asker, Later, Pieces, Unsent, Whole};
 use skerry_transport::certificates::Certificates;
 use skerry_transport::client::Client;
-use skerry_transport::door::{Behind, Told};
+use skerry_transport::door::{Behind, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
-use skerry_transport::session::{self, Pieces, Whole};
+use skerry_transport::session;
 use skerry_transport::tls;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,8 +33,8 @@ const OLD: &str = "Sat, 01 Jan 2000 00:00:00 GMT";
 static LEFT: Notify = Notify::const_new();
 static HAD: LazyLock<watch::Sender<Option<u64>>> = LazyLock::new(|| watch::Sender::new(None));
 
-/// Answers every request from the front itself: `/cut` with a body that breaks off, `/late` with one whose end comes when its client has left,
-/// everything else with what it saw, `/early` and `/many` after interim answers.
+/// Answers in sessions, with what it saw, `/early` and `/many` after interim answers. What is waited for it does not see: `/cut` with a body that breaks
+/// off, `/late` with one whose end comes when its client has left.
 struct Echo;
 
 struct Late(Option<Bytes>);
@@ -57,6 +58,45 @@ impl Pieces for Broken {
     }
 }
 
+/// A request that waits for its answer.
+struct Waited(Head);
+
+#[async_trait]
+impl Later for Waited {
+    async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
+        let text = self.0.path_and_query;
+        let mut headers = HeaderMap::new();
+        let early = |status: u16| http::Response::builder().status(status).header("link", "</a>").body(()).unwrap();
+        match &*text {
+            "/cut" => {
+                let sent = asker.answer(StatusCode::OK, headers, &mut Broken(false)).await;
+                return assert_eq!(sent.end, Err(Unsent::Body("upstream died".to_owned())));
+            }
+            "/late" => {
+                headers.insert("content-length", HeaderValue::from(text.len()));
+                let sent = asker.answer(StatusCode::OK, headers, &mut Late(Some(text.into()))).await;
+                HAD.send_replace(Some(if sent.end.is_ok() { sent.bytes } else { 0 }));
+                return;
+            }
+            "/waited/old" => {
+                headers.insert("date", HeaderValue::from_static(OLD));
+                headers.append("date", HeaderValue::from_static("Sun, 02 Jan 2000 00:00:00 GMT"));
+            }
+            "/waited/many" => {
+                for _ in 0..100 {
+                    asker.interim(early(103)).await.unwrap();
+                }
+            }
+            _ => {
+                for status in [102, 103, 199] {
+                    asker.interim(early(status)).await.unwrap();
+                }
+            }
+        }
+        assert_eq!(asker.answer(StatusCode::OK, headers, &mut Whole(Some(text.into()))).await.end, Ok(()));
+    }
+}
+
 #[async_trait]
 impl ProxyHttp for Echo {
     type CTX = ();
@@ -70,18 +110,8 @@ impl ProxyHttp for Echo {
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
         let head = Head::read(session.req_header(), session::is_tls(session)).unwrap();
         let text = format!("{} {} {} {:?}", head.scheme, head.authority, head.path_and_query, session.req_header().version);
-        if head.path_and_query == "/cut" {
-            let cut = session::send(session, StatusCode::OK, &HeaderMap::new(), &mut Broken(false), false).await;
-            assert_eq!(cut.unwrap_err(), session::Unsent::Body("upstream died".to_owned()));
-            return Error::e_explain(ErrorType::ConnectionClosed, "cut");
-        }
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from(text.len()));
-        if head.path_and_query == "/late" {
-            let sent = session::send(session, StatusCode::OK, &headers, &mut Late(Some(text.into())), false).await;
-            HAD.send_replace(Some(sent.unwrap_or(0)));
-            return Ok(true);
-        }
         if head.path_and_query == "/old" {
             headers.insert("date", HeaderValue::from_static(OLD));
             headers.append("date", HeaderValue::from_static("Sun, 02 Jan 2000 00:00:00 GMT"));
@@ -94,16 +124,24 @@ impl ProxyHttp for Echo {
             let early = |status: u16| http::Response::builder().status(status).header("link", "</a>").body(()).unwrap();
             session::send_interim(session, &[early(102), early(103), early(199)]).await.unwrap();
         }
-        let sent = session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head.method == "HEAD").await;
+        let sent = session::send(session, StatusCode::OK, &headers, text.into(), head.method == "HEAD").await;
         assert!(sent.is_ok() || session.req_header().version == Version::HTTP_2, "{sent:?}");
         Ok(true)
     }
 }
 
-/// What the front door asks: nothing is at hand, and refusals are plain.
+/// What the front door asks: what is cut or late, or below `/waited`, is waited for, and refusals are plain.
 struct Refusing;
 
 impl Behind for Refusing {
+    fn ask(&self, head: Head, _: &Arc<Client>) -> Reply {
+        match head.path() {
+            "/cut" | "/late" => Reply::Later(Box::new(Waited(head))),
+            path if path.starts_with("/waited/") => Reply::Later(Box::new(Waited(head))),
+            _ => Reply::Pass,
+        }
+    }
+
     fn refused(&self, _: Refusal, _: &Client) -> Told {
         Told { status: StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body: Bytes::new() }
     }
@@ -249,23 +287,27 @@ async fn an_answer_keeps_its_date_and_one_without_gets_the_time() {
     let running = start().await;
     let mut socket = TcpStream::connect(running.http).await.unwrap();
     let ask = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{more}\r\n");
-    let ahead = [ask("/old", ""), ask("/", ""), ask("/old", "Connection: close\r\n")].concat();
+    let ahead = [ask("/old", ""), ask("/", ""), ask("/waited/old", ""), ask("/waited/", ""), ask("/old", "Connection: close\r\n")].concat();
     socket.write_all(ahead.as_bytes()).await.unwrap();
     let mut answers = String::new();
     tokio::time::timeout(Duration::from_secs(5), socket.read_to_string(&mut answers)).await.unwrap().unwrap();
     let dates: Vec<&str> = answers.lines().filter_map(|line| line.strip_prefix("Date: ")).collect();
-    assert!(dates.len() == 3 && dates[0] == OLD && dates[1] != OLD && dates[2] == OLD, "{answers}");
+    assert!(dates.len() == 5 && dates.iter().map(|date| *date == OLD).eq([true, false, true, false, true]), "{answers}");
 
     let ca = running.dir.path().join("ca.pem");
-    let secure = format!("https://127.0.0.1:{}/old", running.https.port());
-    let plain = format!("http://{}/old", running.http);
-    for list in [
+    let secure = format!("https://127.0.0.1:{}", running.https.port());
+    let plain = format!("http://{}", running.http);
+    let ways = [
         &["--http1.1", "--cacert", ca.to_str().unwrap(), &secure][..],
         &["--http1.1", "--head", &plain],
         &["--http1.0", &plain],
         &["--http2-prior-knowledge", &plain],
-    ] {
-        let got = curl(args(&[&["--include"], list].concat())).await;
+    ];
+    for (way, path) in ways.iter().flat_map(|way| [(way, "/old"), (way, "/waited/old")]) {
+        let (at, options) = way.split_last().unwrap();
+        let url = format!("{at}{path}");
+        let list = [options, &[&*url]].concat();
+        let got = curl(args(&[&["--include"], &list[..]].concat())).await;
         let text = String::from_utf8(got.stdout).unwrap().to_ascii_lowercase();
         let dates: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("date: ")).collect();
         assert_eq!(dates, [OLD.to_ascii_lowercase()], "{list:?}: {text}");
@@ -281,19 +323,21 @@ async fn heads(list: &[&str]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn interim_answers_come_before_the_answer_but_for_http_1_0() {
     let running = start().await;
-    let url = format!("http://{}/early", running.http);
-    let secure = format!("https://127.0.0.1:{}/early", running.https.port());
-    for list in [["--http1.1", &url, &url], ["--http2-prior-knowledge", "--head", &url], ["--insecure", &secure, &secure]] {
-        let heads = heads(&list).await;
-        let statuses: Vec<&str> = heads.iter().filter_map(|head| head.split_ascii_whitespace().nth(1)).collect();
-        let answers = list.iter().filter(|arg| arg.ends_with("/early")).count();
-        assert_eq!(statuses, ["102", "103", "199", "200"].repeat(answers), "{list:?}: {heads:?}");
-        for (head, status) in heads.iter().zip(statuses) {
-            assert_eq!(head.contains("\nlink: </a>"), status != "200", "{list:?}: {heads:?}");
+    for path in ["/early", "/waited/early"] {
+        let url = format!("http://{}{path}", running.http);
+        let secure = format!("https://127.0.0.1:{}{path}", running.https.port());
+        for list in [["--http1.1", &url, &url], ["--http2-prior-knowledge", "--head", &url], ["--insecure", &secure, &secure]] {
+            let heads = heads(&list).await;
+            let statuses: Vec<&str> = heads.iter().filter_map(|head| head.split_ascii_whitespace().nth(1)).collect();
+            let answers = list.iter().filter(|arg| arg.ends_with("/early")).count();
+            assert_eq!(statuses, ["102", "103", "199", "200"].repeat(answers), "{list:?}: {heads:?}");
+            for (head, status) in heads.iter().zip(statuses) {
+                assert_eq!(head.contains("\nlink: </a>"), status != "200", "{list:?}: {heads:?}");
+            }
         }
+        let old = heads(&["--http1.0", &url]).await;
+        assert!(old.len() == 1 && old[0].starts_with("http/1.1 200"), "{old:?}");
     }
-    let old = heads(&["--http1.0", &url]).await;
-    assert!(old.len() == 1 && old[0].starts_with("http/1.1 200"), "{old:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,12 +345,14 @@ async fn the_interim_answers_of_a_stream_are_bounded() {
     let running = start().await;
     let (client, _connection) = connect_h2(running.http).await;
     let mut client = client.ready().await.unwrap();
-    let (mut answer, _) = client.send_request(request_h2("http://a.test/many"), true).unwrap();
-    let mut interim = 0;
-    while std::future::poll_fn(|cx| answer.poll_informational(cx)).await.is_some_and(|head| head.is_ok()) {
-        interim += 1;
+    for path in ["/many", "/waited/many"] {
+        let (mut answer, _) = client.send_request(request_h2(&format!("http://a.test{path}")), true).unwrap();
+        let mut interim = 0;
+        while std::future::poll_fn(|cx| answer.poll_informational(cx)).await.is_some_and(|head| head.is_ok()) {
+            interim += 1;
+        }
+        assert_eq!((interim, answer.await.unwrap().status().as_u16()), (8, 200), "{path}");
     }
-    assert_eq!((interim, answer.await.unwrap().status().as_u16()), (8, 200));
 }
 
 /// A connection of the HTTP/2 client, and its end.

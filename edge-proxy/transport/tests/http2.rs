@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use skerry_config::process::Limits;
 use skerry_config::units::{Period, Size};
+use skerry_transport::asker::Unsent;
 use skerry_transport::head::Refusal;
 
 #[path = "http2/frames.rs"]
@@ -55,7 +56,7 @@ async fn what_is_at_hand_is_answered_without_a_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_streams_side_by_side_lose_nothing() {
     let server = start(Limits::default()).await;
-    for (path, requests, length) in [("small", 3_000, SMALL), ("large", 12, LARGE), ("session", 12, LARGE), ("none", 1_000, 1)] {
+    for (path, requests, length) in [("small", 3_000, SMALL), ("large", 12, LARGE), ("waited", 12, LARGE), ("none", 1_000, 1)] {
         let url = format!("http://{}/{path}", server.address);
         let got = run("h2load", args(&["-n", &requests.to_string(), "-c", "3", "-m", "40", "-w", "20", &url])).await;
         let text = String::from_utf8(got.stdout).unwrap();
@@ -313,11 +314,32 @@ async fn a_drain_finishes_what_runs() {
     tokio::time::timeout(Duration::from_secs(5), server.drained).await.expect("the drain has no end").unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_a_request_that_waits_is_noticed() {
+    let server = start(Limits::default()).await;
+    for leaves in [false, true] {
+        let mut client = Raw::open(server.address, &[]).await;
+        client.ask(1, &get("/held", &[])).await;
+        let soon = Duration::from_secs(20);
+        tokio::time::timeout(soon, server.seen.held.notified()).await.unwrap();
+        if leaves {
+            drop(client);
+            tokio::time::timeout(soon, server.seen.left.notified()).await.expect("a client that left is waited for");
+        } else {
+            client.write(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await;
+            tokio::time::timeout(soon, server.seen.left.notified()).await.expect("a client that gave up is waited for");
+            client.ask(3, &get("/waited/small", &[])).await;
+            assert_eq!(client.answer(3).await, (200, Ok(1)), "the connection goes on");
+        }
+    }
+    assert_eq!(server.sessions(), 0);
+}
+
 /// By a paused clock: the ten seconds of a period pass while everybody waits.
 #[tokio::test(start_paused = true)]
 async fn who_gives_no_window_or_reads_nothing_is_cut_off() {
     let server = start(Limits { rate_min: Size(256), ..Limits::default() }).await;
-    for path in ["/large", "/session"] {
+    for path in ["/large", "/waited"] {
         for window in [0, 1, 2_000] {
             let mut client = Raw::open(server.address, &[(INITIAL_WINDOW, window)]).await;
             client.ask(1, &get(path, &[])).await;
@@ -340,6 +362,7 @@ async fn who_gives_no_window_or_reads_nothing_is_cut_off() {
         is_well(&server).await;
     }
     assert!(server.ended().iter().all(|(path, _, whole)| *whole == (path == "/small")));
+    assert!(server.seen.waited.lock().iter().all(|(_, sent)| sent.end == Err(Unsent::Client)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,7 +379,7 @@ async fn who_takes_little_but_enough_is_served() {
     let server = start(Limits { rate_min: Size(256), ..Limits::default() }).await;
     let mut client = Raw::open(server.address, &[(INITIAL_WINDOW, 0)]).await;
     client.ask(1, &get("/large", &[])).await;
-    client.ask(3, &get("/session", &[])).await;
+    client.ask(3, &get("/waited", &[])).await;
     for _ in 0..60 {
         let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
         client.write(&[window(1, 300), window(3, 300)].concat()).await;

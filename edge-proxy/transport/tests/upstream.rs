@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use skerry_config::process::Origins;
 use skerry_config::site::HttpVersion;
 use skerry_transport::interim::INTERIM_MAX;
-use skerry_transport::target::{Target, Times};
+use skerry_transport::target::{Endpoint, Target, Times};
 use skerry_transport::upstream::{Client, Incoming, Outgoing, UpstreamError, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -31,21 +31,13 @@ async fn ask(answer: String) -> Result<Incoming, UpstreamError> {
         }
         stream.write_all(answer.as_bytes()).await.unwrap();
     });
-    Client::new(&origins()).request(&[target(port)], &request()).await
+    Client::new(&origins()).request(&[target("127.0.0.1", port)], &request()).await
 }
 
-fn target(port: u16) -> Target {
+fn target(host: &str, port: u16) -> Target {
     let times = Times { connect: TIME, tls: TIME, first_byte: TIME, between_bytes: TIME, total: None, events_idle: TIME, events: TIME };
-    Target {
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: None,
-        http_version: HttpVersion::Auto,
-        host_header: None,
-        times,
-        guard: None,
-        site: None,
-    }
+    let endpoint = Endpoint::new(host.to_owned(), port, None, HttpVersion::Auto);
+    Target { endpoint, host_header: None, times, guard: None, site: None }
 }
 
 fn request() -> Outgoing {
@@ -96,7 +88,7 @@ async fn an_origin_is_not_connected_to_where_it_may_not_be() {
     let port = listener.local_addr().unwrap().port();
     let refusing = Client::new(&Origins::default());
     for host in ["127.0.0.1", "::1", "::ffff:127.0.0.1", "localhost"] {
-        let target = Target { host: host.to_owned(), ..target(port) };
+        let target = target(host, port);
         let error = refusing.request(std::slice::from_ref(&target), &request()).await.err().unwrap();
         assert_eq!(error.kind, UpstreamErrorKind::AddressRefused, "{host}: {error}");
         assert!(error.detail.contains("which is loopback; a node connects there only with [origins] allow = ["), "{error}");

@@ -140,7 +140,7 @@ impl House {
         let _held = hold(cores.server)?;
         let place = machine::files();
         let folder = TempDir::new_in(&place).map_err(|error| format!("no folder for the CDN in {}: {error}", place.display()))?;
-        let (cdn, endpoints) = cdn(skerry, folder.path(), &origin.url, plan.edges).await?;
+        let (cdn, endpoints) = cdn(skerry, folder.path(), &origin.url, plan).await?;
         let mut servers = vec![ours(&endpoints, plan).await?];
         let workers = if cores.server.is_some() { Workers::One } else { Workers::OnePerCore };
         let mut started = Vec::with_capacity(peers.len());
@@ -167,13 +167,13 @@ impl House {
     }
 }
 
-async fn cdn(skerry: &Path, folder: &Path, origin: &str, edges: u32) -> Result<(Child, Endpoints), String> {
+async fn cdn(skerry: &Path, folder: &Path, origin: &str, plan: &Plan) -> Result<(Child, Endpoints), String> {
     let path: PathBuf = folder.join("endpoints.json");
     let log_path = folder.join("dev.log");
     let log = std::fs::File::create(&log_path).map_err(|error| format!("cannot write {}: {error}", log_path.display()))?;
     let copy = log.try_clone().map_err(|error| format!("cannot write {}: {error}", log_path.display()))?;
     let mut command = Command::new(skerry);
-    command.args(["dev", "--origin", origin, "--edges", &edges.to_string(), "--shields", "1"]);
+    command.args(["dev", "--origin", origin, "--edges", &plan.edges.to_string(), "--shields", &plan.shields.to_string()]);
     command.arg("--data").arg(folder.join("data")).arg("--endpoints").arg(&path).env("SKERRY_STOP_WITH_STDIN", "1");
     command.stdin(Stdio::piped()).stdout(copy).stderr(log).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("cannot run {}: {error}", skerry.display()))?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::faults::Faults;
-use super::{EDGES_MAX, Plan, Purge, ROUNDS_MAX, SLOW_GATHER_MAX_S, Scenario, Slow};
+use super::{EDGES_MAX, Plan, Purge, ROUNDS_MAX, SHIELDS_MAX, SLOW_GATHER_MAX_S, Scenario, Slow};
 use crate::arrivals::Arrivals;
 use crate::bound::Bound;
 use crate::client::Protocol;
@@ -30,6 +30,7 @@ impl Plan {
         let mut faults = Faults::default();
         faults.within("rounds", self.rounds, 1, ROUNDS_MAX);
         faults.within("edges", self.edges, 1, EDGES_MAX);
+        faults.within("shields", self.shields, 0, SHIELDS_MAX);
         faults.must(!self.what.trim().is_empty(), "what = \"\" tells a reader nothing: write a sentence");
         let delay = self.origin.delay_ms;
         faults.must(delay <= DELAY_MAX_MS, format!("origin.delay_ms = {delay} is more than {DELAY_MAX_MS}"));

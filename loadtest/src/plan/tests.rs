@@ -20,11 +20,12 @@ fn every_plan_that_is_shipped_is_one() {
             continue;
         }
         let plan = Plan::read(&path).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!(plan.scenario.name(), name);
+        // The same scenario in another house has a name that goes on.
+        assert!(name.starts_with(plan.scenario.name()), "{name}");
         names.push(name);
     }
     names.sort();
-    assert_eq!(names, ["download", "herd", "hit", "live", "miss", "mixed", "purge-storm", "slow-clients", "slow-origin"]);
+    assert_eq!(names, ["download", "herd", "hit", "live", "miss", "miss-direct", "mixed", "purge-storm", "slow-clients", "slow-origin"]);
 }
 
 #[test]

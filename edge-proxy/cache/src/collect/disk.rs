@@ -10,7 +10,7 @@ use crate::disk::{DiskFigures, State};
 type Reading = fn(&DiskFigures) -> u64;
 
 /// Name, help and source of each counter.
-const COUNTERS: [(&str, &str, Reading); 12] = [
+const COUNTERS: [(&str, &str, Reading); 13] = [
     ("skerry_disk_hits_total", "Lookups that memory could not answer and the disk could.", |figures| figures.hits),
     ("skerry_disk_misses_total", "Lookups that the disk was asked for in vain.", |figures| figures.misses),
     ("skerry_disk_written_total", "Records written to the disk: answers, slices of them, and what leads to them.", |figures| {
@@ -21,6 +21,9 @@ const COUNTERS: [(&str, &str, Reading); 12] = [
     ("skerry_disk_damaged_total", "Records that were read and were not as they had been written.", |figures| figures.damaged),
     ("skerry_disk_lost_slices_total", "Slices that were gone when a reader needed them.", |figures| figures.lost),
     ("skerry_disk_mended_slices_total", "Slices that were gone and fetched again.", |figures| figures.mended),
+    ("skerry_disk_fetched_slices_total", "Slices of large answers that were fetched when a reader first wanted them.", |figures| {
+        figures.fetched
+    }),
     ("skerry_disk_read_errors_total", "Reads that the device failed.", |figures| figures.read_errors),
     ("skerry_disk_evicted_total", "Records that left to make room.", |figures| figures.evicted),
     ("skerry_disk_written_bytes_total", "Bytes written to the device.", |figures| figures.written_bytes),

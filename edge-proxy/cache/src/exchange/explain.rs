@@ -52,7 +52,7 @@ impl Exchange {
             }
             Some((Entry::Marker(_) | Entry::Search(_), _)) | None => (None, Vec::new(), Tier::Memory),
         };
-        let scope = scope::of(request, &found);
+        let scope = scope::of(request, &found, self.slicing(&found.key));
         let looked = Looked {
             past,
             only_if_cached: directives.only_if_cached(),

@@ -1,6 +1,6 @@
 //! What the leader of a flight does: ask upstream, judge what comes, tell those who wait, and see the body in.
 //!
-//! Runs as a task of its own, so that no client's leaving stops what others wait for or what is to be stored.
+//! No client's leaving stops what others wait for or what is to be stored, see [`super::under_way`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -36,8 +36,12 @@ mod complete;
 mod confirm;
 mod fill;
 mod keep;
+mod sliced;
 
-pub(super) use complete::{open, ranged};
+pub(super) use complete::{is_gap, ranged};
+
+/// A body of at most so many bytes is read, if it is there, before the leader's client is told of its head.
+const SHORT_BYTES_MAX: u64 = 64 * 1024;
 
 /// What the leader tells its own client.
 pub(super) enum Led {
@@ -98,7 +102,8 @@ impl Trip {
 
     /// Asks upstream, validating what is stored or completing the parts of it.
     async fn ask(&self) -> Result<Heard, FetchError> {
-        if let Some(parts) = self.parts.as_ref().filter(|_| self.scope == Scope::Whole)
+        let is_large = |parts: &Arc<Parts>| self.exchange.slicing(&self.key).is_some_and(|slicing| slicing.takes(parts.head()));
+        if let Some(parts) = self.parts.as_ref().filter(|parts| self.scope == Scope::Whole && !is_large(parts))
             && let Some(fetched) = self.complete(parts).await?
         {
             return Ok(Heard::New(fetched));
@@ -272,8 +277,6 @@ impl Trip {
     /// An answer that may be stored: everybody reads along while it grows.
     async fn keep(&mut self, mut fetched: Fetched, kept: Kept, length: Option<u64>) {
         let upstream_status = take_cache_status(&mut fetched.headers);
-        let body = Growing::new(Arc::clone(&self.exchange.filling));
-        let cursor = body.cursor();
         let tags = Tags::of(&fetched.headers);
         if tags.overflowed() {
             self.exchange.counters.tags_overflowed.inc();
@@ -281,8 +284,17 @@ impl Trip {
         let primary = self.primary(&fetched.headers);
         let (key, generation) = self.place(&primary, &kept.fields);
         let own = self.own_fields(&fetched.headers, &kept.omit);
+        let sliced = self.sliced((fetched.status, &fetched.headers), &kept, length, &key).await;
+        let body = match &sliced {
+            Some(sliced) => Arc::clone(&sliced.body),
+            None => Growing::new(Arc::clone(&self.exchange.filling)),
+        };
+        let cursor = body.cursor();
         if kept.part.is_some() {
             fetched.headers.remove(header::CONTENT_RANGE);
+        }
+        if let Some(sliced) = &sliced {
+            sliced.note_in(&mut fetched.headers);
         }
         let head_only = self.scope == Scope::Head;
         let object = Arc::new(Object {
@@ -299,7 +311,7 @@ impl Trip {
             identity: Arc::clone(&self.lead.flight.identity),
             mark: self.mark(tags, &fetched.headers),
             length: kept.part.map_or(length, |part| part.total),
-            part: kept.part,
+            part: kept.part.filter(|_| sliced.is_none()),
             head_only,
             body,
             retry: AtomicU64::new(0),
@@ -309,14 +321,26 @@ impl Trip {
         if !head_only {
             self.lead.also_known_as(FlightKey { key: object.key.clone(), authorized: self.is_authorized(), scope: self.scope });
         }
+        let rest = match sliced {
+            Some(sliced) => {
+                sliced.depart(fetched.body);
+                None
+            }
+            None => Some(fetched.body),
+        };
         self.lead.publish(Outcome::Object(Arc::clone(&object)));
         self.tell(Led::Object { object: Arc::clone(&object), cursor, own, interim: fetched.interim, fwd_status: None });
+        let Some(body) = rest else { return self.keep_sliced(&object).await };
         if head_only {
             object.body.finish();
             self.store(&object).await;
             return self.lead.land();
         }
-        self.fill(object, fetched.body).await;
+        // A short body is mostly there with its head; before a longer one the client is told.
+        if length.is_none_or(|length| length > SHORT_BYTES_MAX) {
+            tokio::task::yield_now().await;
+        }
+        self.fill(object, body).await;
     }
 
     /// The fields that are not stored but go to the client that asked, unless the site takes them out of what is stored, for everybody.

@@ -1,5 +1,6 @@
 //! How much of a resource is asked for upstream when not all that a request needs is stored.
 
+use crate::conditional::strong_etag;
 use crate::flight::Scope;
 use crate::lookup::Found;
 use crate::object::Object;
@@ -10,8 +11,25 @@ use crate::request::Request;
 /// behind what has come of a body waits for it. Resources that are not longer are fetched whole once a range of them is known.
 const NEAR_BYTES: u64 = 1 << 20;
 
-/// For a request that the store does not answer.
-pub(super) fn of(request: &Request, found: &Found) -> Scope {
+/// How large answers come in slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slicing {
+    /// The size of a slice, in bytes.
+    pub(super) slice_bytes: u64,
+    /// What is longer is large, in bytes.
+    pub(super) above: u64,
+}
+
+impl Slicing {
+    /// Whether an object, or what a stored part is of, is so large that it comes in slices.
+    pub(super) fn takes(self, object: &Object) -> bool {
+        object.length.is_some_and(|length| length > self.above) && strong_etag(&object.headers).is_some()
+    }
+}
+
+/// For a request that the store does not answer. Where large answers come in slices, a range of one is asked for with the whole of its first and its
+/// last slice, and so is one that begins far into what nobody knows.
+pub(super) fn of(request: &Request, found: &Found, slicing: Option<Slicing>) -> Scope {
     if request.head_only {
         return Scope::Head;
     }
@@ -23,7 +41,24 @@ pub(super) fn of(request: &Request, found: &Found) -> Scope {
     match wanted(&request.headers) {
         None => Scope::Whole,
         Some(Wanted::From { first, last: None }) if first <= NEAR_BYTES => Scope::Whole,
-        Some(wanted) => Scope::Range(wanted),
+        Some(wanted) => {
+            let may_be_large = |slicing: &Slicing| match &found.parts {
+                Some(parts) => slicing.takes(parts.head()),
+                None => matches!(wanted, Wanted::From { first, .. } if first > NEAR_BYTES),
+            };
+            Scope::Range(slicing.filter(may_be_large).map_or(wanted, |slicing| in_slices(wanted, slicing.slice_bytes)))
+        }
+    }
+}
+
+/// The slices of so many bytes that a range touches; the range itself where it counts from an end that nobody knows.
+fn in_slices(wanted: Wanted, bytes: u64) -> Wanted {
+    match wanted {
+        Wanted::From { first, last } => {
+            let last = last.map(|last| (last - last % bytes).saturating_add(bytes - 1));
+            Wanted::From { first: first - first % bytes, last }
+        }
+        Wanted::Suffix(_) => wanted,
     }
 }
 

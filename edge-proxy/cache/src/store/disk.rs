@@ -49,7 +49,7 @@ mod void;
 
 pub use figures::{DiskFigures, State};
 pub use settings::Settings;
-pub(crate) use slices::{Mend, Reading, Slices};
+pub(crate) use slices::{Mend, Missed, Reading, Slices};
 
 /// So many reads in a row that fail take the disk out.
 const READ_FAILURES_MAX: u32 = 8;
@@ -59,6 +59,10 @@ const READ_MAX: Duration = Duration::from_secs(10);
 const AHEAD_MAX: Duration = Duration::from_secs(60);
 /// Slices that are put together and wait for room in the queue at the same time.
 const PUTTING_MAX: usize = 2;
+/// How long a slice that a reader is in waits for room in memory; who wants it reads it straight from upstream then.
+const ROOM_MAX: Duration = Duration::from_secs(3);
+/// For so long after a wait for room that was in vain nobody waits for it.
+const CROWDED: Duration = Duration::from_secs(10);
 /// How long a stop waits for the device.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// How long a node that hears nothing of the purges it missed waits before it serves from disk.
@@ -87,10 +91,14 @@ pub(crate) struct Disk {
     seen: Seen,
     /// Room for slices that readers hold, in slices.
     reading: Arc<Semaphore>,
+    /// When somebody last waited for that in vain.
+    crowded_at: Mutex<Option<Instant>>,
     /// Room for slices on their way from the log, for those too who hold none.
     loading: Semaphore,
     /// Who puts a slice together for the queue, and waits there; the others wait with what they have.
     putting: Semaphore,
+    /// Slices on their way from upstream.
+    flights: slices::Flights,
     failures: AtomicU32,
     warned_of_clock: AtomicBool,
     progress: Progress,
@@ -102,6 +110,7 @@ pub(crate) struct Disk {
     read_errors: Counter,
     pub(super) lost: Counter,
     pub(super) mended: Counter,
+    pub(super) fetched: Counter,
     skipped: Counter,
     directory: Option<Directory>,
 }
@@ -166,7 +175,9 @@ impl Disk {
             ended: watch::Sender::new(false),
             seen: Seen::new(),
             reading: Arc::new(Semaphore::new(settings.reading() as usize)),
+            crowded_at: Mutex::default(),
             putting: Semaphore::new(PUTTING_MAX),
+            flights: slices::Flights::default(),
             loading: Semaphore::new(settings.loading() as usize),
             failures: AtomicU32::new(0),
             warned_of_clock: AtomicBool::new(false),
@@ -179,6 +190,7 @@ impl Disk {
             read_errors: Counter::default(),
             lost: Counter::default(),
             mended: Counter::default(),
+            fetched: Counter::default(),
             skipped: Counter::default(),
             settings,
             directory,
@@ -335,7 +347,8 @@ impl Disk {
         if record.key != key.text() || is_void {
             return None;
         }
-        let slices = |object, slice_bytes, length| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length);
+        let slices =
+            |object, slice_bytes, length, is_sparse| Slices::new(Arc::clone(self), key.clone(), object, slice_bytes, length, is_sparse);
         let entry = head::entry(&record, &self.filling, slices);
         if entry.is_none() && record.kind != Kind::Nothing {
             self.damaged.inc();
@@ -492,11 +505,12 @@ impl Disk {
         }
     }
 
-    /// Slices for a body that is too large to be kept with its head; none while the disk takes nothing. `length` is 0 when nobody knows it.
-    pub(crate) fn slices(self: &Arc<Self>, key: &Key, length: u64) -> Option<Slices> {
+    /// Slices for a body that is too large to be kept with its head; none while the disk takes nothing. `length` is 0 when nobody knows it; sparse
+    /// are those that come when they are asked for.
+    pub(crate) fn slices(self: &Arc<Self>, key: &Key, length: u64, is_sparse: bool) -> Option<Slices> {
         let object = self.order.fetch_add(1, Ordering::AcqRel);
         let fits = length <= self.settings.size / 2;
-        (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length))
+        (self.is_serving() && fits).then(|| Slices::new(Arc::clone(self), key.clone(), object, self.settings.slice, length, is_sparse))
     }
 
     /// Stores a slice, which is put together when it is its turn; `false` when the disk takes nothing.
@@ -520,8 +534,29 @@ impl Disk {
         u32::try_from(slice_bytes.div_ceil(self.settings.slice.max(1))).unwrap_or(u32::MAX)
     }
 
-    fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(crate) fn room_for_reader(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.reading).try_acquire_many_owned(self.rooms(slice_bytes)).ok()
+    }
+
+    /// The same, waiting for it, in the order of those who do; none when it does not come in [`ROOM_MAX`].
+    async fn wait_for_room(&self, slice_bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let rooms = self.rooms(slice_bytes);
+        if rooms > self.settings.reading() {
+            return None;
+        }
+        let room = tokio::time::timeout(ROOM_MAX, Arc::clone(&self.reading).acquire_many_owned(rooms)).await.ok().and_then(Result::ok);
+        *self.crowded_at.lock() = room.is_none().then(Instant::now);
+        room
+    }
+
+    /// Whether it is of no use to wait for room.
+    fn is_crowded(&self) -> bool {
+        self.crowded_at.lock().is_some_and(|at| at.elapsed() < CROWDED)
+    }
+
+    /// A slice that has come is not kept, as the device does not take it in time.
+    fn dropped_slice(&self) {
+        self.queue.dropped.inc();
     }
 
     /// Half of the room is for what is read at this moment.
@@ -532,6 +567,7 @@ impl Disk {
 
     /// Waits until all that was stored so far is on disk, or the disk takes nothing.
     pub(crate) async fn settled(&self) {
+        self.flights.settled().await;
         self.queue.settled().await;
     }
 

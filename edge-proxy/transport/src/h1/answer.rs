@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 
+use super::text;
 use crate::connection::Socket;
 use crate::door::{self, COPIED_BYTES_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX, Told};
 use crate::pace::Pace;
@@ -26,13 +27,13 @@ pub(super) fn join(head: &mut Vec<u8>, body: &[Bytes]) -> bool {
 }
 
 /// Pieces to be written one behind the other.
-pub(super) struct Pieces<'a> {
+pub(super) struct Written<'a> {
     head: &'a [u8],
     body: &'a mut [Bytes],
     at: usize,
 }
 
-impl<'a> Pieces<'a> {
+impl<'a> Written<'a> {
     pub(super) fn new(head: &'a [u8], body: &'a mut [Bytes]) -> Self {
         Self { head, body, at: 0 }
     }
@@ -107,10 +108,11 @@ fn poll_flush(socket: &mut Socket, pace: &mut Pace, cx: &mut Context<'_>) -> Pol
 pub(super) async fn refuse(socket: &mut Socket, told: Told, head_only: bool, pace: &mut Pace) {
     let Told { status, mut headers, body } = told;
     door::ensure_date(&mut headers);
-    let mut head = door::text(status, &headers).to_vec();
+    let mut head = Vec::with_capacity(text::room_for(&headers) + body.len());
+    text::put(&mut head, status, &headers);
     head.extend_from_slice(b"Connection: close\r\n\r\n");
     let mut body = [if head_only { Bytes::new() } else { body }];
-    let (_, is_whole) = Pieces::new(&head, &mut body).write(socket, pace).await;
+    let (_, is_whole) = Written::new(&head, &mut body).write(socket, pace).await;
     if is_whole {
         linger(socket).await;
     }

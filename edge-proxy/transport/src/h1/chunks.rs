@@ -74,19 +74,41 @@ impl Chunks {
     pub fn take(&mut self, bytes: &[u8], length_max: u64) -> Result<usize, Refusal> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
-            if self.state == State::Data {
-                let run = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - at);
-                at += run;
-                self.left -= run as u64;
-                if self.left == 0 {
-                    self.state = State::DataCr;
+            at += match self.content(bytes.len() - at) {
+                0 => {
+                    self.state = self.next(bytes[at], length_max)?;
+                    1
                 }
-                continue;
-            }
-            self.state = self.next(bytes[at], length_max)?;
+                run => run,
+            };
+        }
+        Ok(at)
+    }
+
+    /// How many of these bytes, which follow those before, are no content: all of them, or those up to the next content or to the end.
+    ///
+    /// # Errors
+    /// When they are no chunks.
+    pub(crate) fn skip(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        let mut at = 0;
+        while at < bytes.len() && !matches!(self.state, State::Data | State::Done) {
+            self.state = self.next(bytes[at], 0)?;
             at += 1;
         }
         Ok(at)
+    }
+
+    /// How many of the next `bytes`, behind what is to be skipped, are content.
+    pub(crate) fn content(&mut self, bytes: usize) -> usize {
+        if self.state != State::Data {
+            return 0;
+        }
+        let run = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes);
+        self.left -= run as u64;
+        if self.left == 0 {
+            self.state = State::DataCr;
+        }
+        run
     }
 
     fn next(&mut self, byte: u8, length_max: u64) -> Result<State, Refusal> {

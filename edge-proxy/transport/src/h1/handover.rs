@@ -8,7 +8,6 @@
 //! which the answer was made, and RFC 9111 counts ages from it. And a head leaves in one piece with the first bytes of its body.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -26,8 +25,8 @@ use skerry_config::process::Limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::chunks::Chunks;
-use super::date;
 use super::request::{Body, Rest};
+use super::{date, early};
 use crate::alarm::Alarm;
 use crate::client::Client;
 use crate::connection::Socket;
@@ -36,11 +35,6 @@ use crate::pace::Pace;
 
 /// Bytes of a body that leave in one piece with their head: with it, the plaintext of one TLS record (RFC 8446 section 5.1).
 const HELD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes that may come before they are asked for. With more, nothing is read, and the client's leaving is seen when it is written to.
-const EARLY_BYTES_MAX: usize = 64 * 1024;
-/// Bytes read at a time that nobody asked for yet.
-const EARLY_READ_BYTES: usize = 4 * 1024;
-
 /// Where a connection is put when Pingora lets go of it.
 pub(super) type Slot = Arc<Mutex<Option<Back>>>;
 
@@ -210,17 +204,8 @@ impl Handed {
     /// The request is read: keeps what comes for the front door, and is ready only when the client has left.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.reading.rest();
-        while self.early.len() < EARLY_BYTES_MAX {
-            let mut room = [MaybeUninit::uninit(); EARLY_READ_BYTES];
-            let mut room = ReadBuf::uninit(&mut room);
-            let Some(socket) = &mut self.socket else { return Poll::Ready(Err(gone())) };
-            ready!(Pin::new(socket).poll_read(cx, &mut room))?;
-            if room.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            self.early.extend_from_slice(room.filled());
-        }
-        Poll::Pending
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Err(gone())) };
+        early::poll_left(socket, &mut self.early, cx).map(Ok)
     }
 
     /// Writes to the socket what it takes, at the pace that is asked of the client.

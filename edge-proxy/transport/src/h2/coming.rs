@@ -22,13 +22,22 @@ pub(super) struct Coming {
     pace: Pace,
 }
 
+/// Whether no body follows a head, as far as is known.
+pub(super) fn is_empty(stream: &RecvStream, headers: &HeaderMap) -> bool {
+    stream.is_end_stream() || is_told_empty(headers)
+}
+
+fn is_told_empty(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")
+}
+
 impl Coming {
     pub(super) fn new(stream: RecvStream, request: &RequestHeader, limits: &Limits) -> Self {
         Self {
             stream,
             read: 0,
             max: if limits.body.0 == 0 { u64::MAX } else { limits.body.0 },
-            told_empty: request.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0"),
+            told_empty: is_told_empty(&request.headers),
             pace: Pace::new(limits.rate_min.0),
         }
     }

@@ -20,18 +20,19 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::bodies::{Bodies, Body, Ended};
-use super::coming::Coming;
+use super::coming::{self, Coming};
 use super::going::Going;
 use super::wire::{Noticed, Tally, Wire};
 use super::{Connection, SEND_BUFFER};
 use crate::accept::Door;
 use crate::alarm::Alarm;
+use crate::asker::Later;
 use crate::client::Client;
-use crate::door::{self, LINGER_BYTES_MAX, LINGER_TIME_MAX, Ready, ReadyHead};
+use crate::door::{self, LINGER_BYTES_MAX, LINGER_TIME_MAX, Ready, ReadyHead, Reply};
 use crate::head::{Head, Line, Refusal};
 use crate::pace::{self, WINDOW};
 use crate::priority::Priority;
-use crate::stream::StreamSession;
+use crate::stream::{StreamSession, Waiting};
 
 /// Frames of a client in a [`WINDOW`] that move nothing (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, what nobody knows), besides those that
 /// its requests and our answers account for; with more the connection ends.
@@ -243,7 +244,7 @@ where
         Poll::Pending
     }
 
-    /// One request: refused, answered at once, or handed on.
+    /// One request: refused, answered, or handed on.
     fn answer(&mut self, request: Request<RecvStream>, answer: SendResponse<Bytes>) {
         self.requests += 1;
         if self.requests >= self.door.limits.requests_per_connection {
@@ -254,11 +255,23 @@ where
             Ok(head) => head,
             Err(refusal) => return self.refuse(refusal, &parts.method, body, answer),
         };
-        let simple = (parts.method == Method::GET || parts.method == Method::HEAD) && body.is_end_stream();
-        if simple && let Some(ready) = self.door.behind.at_once(head, &self.client) {
-            return self.send(ready, Priority::of(&parts.headers).unwrap_or_default(), answer);
+        let head_only = parts.method == Method::HEAD;
+        let is_plain = (parts.method == Method::GET || head_only) && coming::is_empty(&body, &parts.headers);
+        match if is_plain { self.door.behind.ask(head, &self.client) } else { Reply::Pass } {
+            Reply::Ready(ready) => self.send(ready, Priority::of(&parts.headers).unwrap_or_default(), answer),
+            Reply::Later(later) => self.have_answered(later, head_only, body, answer),
+            Reply::Pass => self.hand_on(parts, body, answer),
         }
-        self.hand_on(parts, body, answer);
+    }
+
+    /// Has the tier answer in a task of its own: it notices by itself that its client is gone, and counts and logs that.
+    fn have_answered(&self, later: Box<dyn Later>, head_only: bool, body: RecvStream, answer: SendResponse<Bytes>) {
+        let mut asker = Waiting::new(Going::new(answer, self.door.limits.rate_min.0), head_only);
+        tokio::spawn(async move {
+            later.answer(&mut asker).await;
+            // The end of an empty body may still be on its way until here.
+            drop(body);
+        });
     }
 
     fn read(&self, parts: &request::Parts) -> Result<Head, Refusal> {

@@ -1,9 +1,9 @@
 //! The bytes of a connection below the `h2` crate: what it writes in one go leaves in one go, and what passes by is counted.
 //!
 //! The crate hands out its frames one by one and flushes after each; a system call for each would cost more than all the rest of a small answer.
-//! So they are gathered here, and [`Wire::poll_drain`] sends them when the crate has nothing more to write for the moment.
+//! So they are [gathered](crate::gather), and [`Wire::poll_drain`] sends them when the crate has nothing more to write for the moment.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,14 +14,9 @@ use tokio::time::Instant;
 
 use super::frames::{Frames, kind, priority_update};
 use crate::connection::Socket;
+use crate::gather::Gathered;
 use crate::priority::Priority;
 
-/// Bytes that are gathered before they leave.
-const GATHERED_BYTES_MAX: usize = 64 * 1024;
-/// A write of so much is not copied but leaves at once, with what was gathered before it.
-const COPIED_BYTES_MAX: usize = 24 * 1024;
-/// Pieces that leave in one system call.
-const SLICES_MAX: usize = 8;
 /// Priorities that wait to be taken note of; what is above is forgotten, as RFC 9218 section 7.1 allows.
 const UPDATES_MAX: usize = 256;
 
@@ -54,12 +49,7 @@ pub(super) struct Wire(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    socket: Socket,
-    /// Bytes taken but not sent, from `sent` on.
-    gathered: Vec<u8>,
-    sent: usize,
-    /// Whether the socket took nothing more at the last try.
-    blocked: bool,
+    gathered: Gathered<Socket>,
     incoming: Frames,
     outgoing: Frames,
     /// When what the client has not finished began to come.
@@ -72,10 +62,7 @@ struct Inner {
 impl Wire {
     pub(super) fn new(socket: Socket) -> Self {
         Self(Arc::new(Mutex::new(Inner {
-            socket,
-            gathered: Vec::new(),
-            sent: 0,
-            blocked: false,
+            gathered: Gathered::new(socket),
             incoming: Frames::from_client(),
             outgoing: Frames::from_server(),
             unfinished: None,
@@ -91,14 +78,12 @@ impl Wire {
 
     /// Sends what was gathered.
     pub(super) fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.lock();
-        ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.socket).poll_flush(cx)
+        self.lock().gathered.poll_drain(cx)
     }
 
     /// Whether the client takes no more bytes for the moment.
     pub(super) fn is_blocked(&self) -> bool {
-        self.lock().blocked
+        self.lock().gathered.is_blocked()
     }
 
     /// When a head or a frame other than DATA began that has not ended.
@@ -109,6 +94,7 @@ impl Wire {
     /// What happened that the crate says nothing of; `is_flood` judges the figures.
     pub(super) fn notice(&self, is_flood: impl FnOnce(&Tally) -> bool) -> Noticed {
         let mut inner = self.lock();
+        inner.tally.sent += inner.gathered.take_left();
         Noticed {
             malformed: std::mem::take(&mut inner.malformed),
             updates: std::mem::take(&mut inner.updates),
@@ -118,7 +104,9 @@ impl Wire {
 
     /// The figures since the last call.
     pub(super) fn take_tally(&self) -> Tally {
-        std::mem::take(&mut self.lock().tally)
+        let mut inner = self.lock();
+        inner.tally.sent += inner.gathered.take_left();
+        std::mem::take(&mut inner.tally)
     }
 }
 
@@ -162,64 +150,8 @@ impl Inner {
         }
     }
 
-    fn wrote(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.blocked = written.is_pending();
-        match ready!(written)? {
-            0 => Poll::Ready(Err(ErrorKind::WriteZero.into())),
-            bytes => {
-                self.tally.sent += bytes as u64;
-                Poll::Ready(Ok(bytes))
-            }
-        }
-    }
-
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.gathered.len() {
-            let written = Pin::new(&mut self.socket).poll_write(cx, &self.gathered[self.sent..]);
-            self.sent += ready!(self.wrote(written))?;
-        }
-        // An idle connection holds nothing.
-        self.gathered = Vec::new();
-        self.sent = 0;
-        self.blocked = false;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Sends what was gathered, and of `slices` what goes along. Gives how much of them went.
-    fn poll_send(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            let waiting = self.gathered.len() - self.sent;
-            let mut all = [IoSlice::new(&[]); SLICES_MAX];
-            all[0] = IoSlice::new(&self.gathered[self.sent..]);
-            for (place, slice) in all[1..].iter_mut().zip(slices) {
-                *place = IoSlice::new(slice);
-            }
-            let written = Pin::new(&mut self.socket).poll_write_vectored(cx, &all[..=slices.len().min(SLICES_MAX - 1)]);
-            let written = ready!(self.wrote(written))?;
-            if written < waiting {
-                self.sent += written;
-                continue;
-            }
-            self.gathered.clear();
-            self.sent = 0;
-            if written > waiting {
-                return Poll::Ready(Ok(written - waiting));
-            }
-        }
-    }
-
     fn poll_take(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
-        let held = self.gathered.len() - self.sent;
-        let taken = if bytes < COPIED_BYTES_MAX && held + bytes <= GATHERED_BYTES_MAX {
-            if self.gathered.capacity() == 0 {
-                self.gathered.reserve(bytes.max(GATHERED_BYTES_MAX / 4));
-            }
-            slices.iter().for_each(|slice| self.gathered.extend_from_slice(slice));
-            bytes
-        } else {
-            ready!(self.poll_send(cx, slices))?
-        };
+        let taken = ready!(self.gathered.poll_take(cx, slices))?;
         self.left(slices, taken);
         Poll::Ready(Ok(taken))
     }
@@ -229,7 +161,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut inner.socket).poll_read(cx, buf))?;
+        ready!(Pin::new(inner.gathered.io()).poll_read(cx, buf))?;
         inner.came(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -255,7 +187,7 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
-        ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.socket).poll_shutdown(cx)
+        ready!(inner.gathered.poll_drain(cx))?;
+        Pin::new(inner.gathered.io()).poll_shutdown(cx)
     }
 }

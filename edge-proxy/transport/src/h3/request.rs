@@ -1,4 +1,4 @@
-//! One request: its head is read and validated, then it is answered at once or becomes a session.
+//! One request: its head is read and validated, then it is answered, or becomes a session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +28,12 @@ use super::section::{self, Malformed};
 use crate::accept::Door;
 use crate::alarm::Alarm;
 use crate::client::Client;
-use crate::door::{self, Ready, ReadyHead, Told};
+use crate::door::{self, Ready, ReadyHead, Reply, Told};
 use crate::head::{Head, Line, Refusal};
 use crate::hygiene::has_http1;
 use crate::pace;
 use crate::priority::Priority;
-use crate::stream::StreamSession;
+use crate::stream::{StreamSession, Waiting};
 
 /// Tells an origin that a request may be a replay (RFC 8470 section 5.1).
 const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
@@ -86,30 +86,40 @@ where
     App::CTX: Send + Sync,
 {
     /// Answers the request. One that is answered from memory returns at once, if its head is there; any other when the client has the answer or is
-    /// gone, because a connection that is closed takes with it what its client does not have yet.
+    /// gone.
     pub(super) async fn run(self, mut incoming: Incoming, send: SendStream, decoder: Decoder, said: Said) -> Option<Sent> {
         let mut answer = Answer::new(send, self.door.limits.rate_min.0, said);
         let mut head_only = false;
-        let (asked, ready) = match self.read(&mut incoming, decoder, &mut head_only).await {
-            Ok((asked, head)) => {
-                if let Some(priority) = Priority::of(&asked.parts.headers) {
-                    answer.set_priority(priority);
-                }
-                let from_memory = is_fetch(&asked.parts.method) && incoming.is_known_empty();
-                (asked, if from_memory { self.door.behind.at_once(head, &self.client) } else { None })
-            }
+        let (asked, mut head) = match self.read(&mut incoming, decoder, &mut head_only).await {
+            Ok(read) => read,
             Err(refused) => {
                 Box::pin(self.turn_away(refused, head_only, incoming, answer)).await;
                 return None;
             }
         };
-        let Some(ready) = ready else {
-            Box::pin(self.pass(asked, incoming, answer)).await;
-            return None;
-        };
-        self.send(ready, &mut answer).await;
-        let until = Instant::now() + answer.time_left(SEND_WINDOW_BYTES);
-        Some(Sent { stream: answer.into_stream(), until })
+        if let Some(priority) = Priority::of(&asked.parts.headers) {
+            answer.set_priority(priority);
+        }
+        let is_plain = is_fetch(&head.method) && incoming.is_known_empty();
+        if is_plain && self.may_be_replayed() {
+            head.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
+        }
+        match if is_plain { self.door.behind.ask(head, &self.client) } else { Reply::Pass } {
+            Reply::Ready(ready) => {
+                self.send(ready, &mut answer).await;
+                let until = Instant::now() + answer.time_left(SEND_WINDOW_BYTES);
+                return Some(Sent { stream: answer.into_stream(), until });
+            }
+            Reply::Later(later) => {
+                let taken = answer.taken();
+                later.answer(&mut Waiting::new(answer, head_only)).await;
+                // What is left of the request is let go only now.
+                drop((asked, incoming));
+                self.has_taken(taken).await;
+            }
+            Reply::Pass => Box::pin(self.pass(asked, incoming, answer)).await,
+        }
+        None
     }
 
     /// Ends a request that gets no further.
@@ -168,11 +178,13 @@ where
     /// Has Pingora answer a request.
     async fn pass(mut self, asked: Asked, incoming: Incoming, answer: Answer) {
         let Asked { mut parts, note } = asked;
-        let gone = answer.taken();
-        if let Some(established) = self.early.as_mut().filter(|established| !*established.borrow()) {
+        let taken = answer.taken();
+        if self.may_be_replayed() {
             if is_fetch(&parts.method) {
                 parts.headers.insert(EARLY_DATA, HeaderValue::from_static("1"));
-            } else if established.wait_for(|established| *established).await.is_err() {
+            } else if let Some(established) = &mut self.early
+                && established.wait_for(|established| *established).await.is_err()
+            {
                 return;
             }
         }
@@ -184,7 +196,17 @@ where
         let session = StreamSession::new(RequestHeader::from(parts), incoming, answer, Arc::new(self.client.digest(-1)));
         alarm.bounds(self.door.proxy.process_new_http(ServerSession::new_custom(Box::new(session)), &self.door.stop)).await;
         drop(note);
-        let _ = timeout(pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), gone).await;
+        self.has_taken(taken).await;
+    }
+
+    /// Whether the request came before the handshake was complete, and it still is not.
+    fn may_be_replayed(&self) -> bool {
+        self.early.as_ref().is_some_and(|established| !*established.borrow())
+    }
+
+    /// Waits until the client has all of an answer, or its time is over: a connection that is closed takes with it what its client does not have yet.
+    async fn has_taken(&self, taken: impl Future<Output = ()>) {
+        let _ = timeout(pace::time_for(self.door.limits.rate_min.0, SEND_WINDOW_BYTES), taken).await;
     }
 
     async fn send(&self, ready: Ready, answer: &mut Answer) {

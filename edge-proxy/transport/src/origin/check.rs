@@ -90,7 +90,7 @@ async fn check(settings: &Settings, target: &Target, client: &Arc<Client>, check
     let request = Outgoing {
         method: Method::GET,
         path_and_query: settings.path.clone(),
-        authority: target.host_header.clone().unwrap_or_else(|| target.authority()),
+        authority: target.host_header.as_deref().map_or_else(|| target.endpoint.authority(), str::to_owned),
         headers: HeaderMap::new(),
         early: None,
     };

@@ -54,7 +54,7 @@ impl Pool {
         let shared = before.map_or_else(|| Shared::new(site), |pool| Arc::clone(&pool.shared));
         shared.budget.set(site.origin.retries.clone());
         let members = target::of_origin(site).into_iter().map(|(server, target)| {
-            let url = target.url();
+            let url = target.endpoint.url();
             let known = before.and_then(|pool| pool.members.iter().find(|member| member.guard.url == url));
             let guard = match known {
                 Some(member) => {

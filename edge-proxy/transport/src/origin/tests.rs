@@ -96,7 +96,7 @@ async fn a_server_that_fails_goes_behind_the_others_and_half_of_them_stay() {
     let client = Client::new(&skerry_config::process::Origins::default());
     let origins = client.origins();
     client.configure(&snapshot(vec![shop.clone()]));
-    let order = || origins.targets(&shop).iter().map(|target| target.host[8..].to_owned()).collect::<Vec<_>>().concat();
+    let order = || origins.targets(&shop).iter().map(|target| target.endpoint.host()[8..].to_owned()).collect::<Vec<_>>().concat();
     assert_eq!(order(), "1234");
     for expected in ["2341", "3412", "3412"] {
         for _ in 0..2 {
@@ -126,14 +126,14 @@ async fn servers_of_a_group_take_turns_by_weight_and_the_next_group_waits() {
     let shop = site("shop", &format!("{servers}\nejection = {{ errors = 1 }}"));
     let client = Client::new(&skerry_config::process::Origins::default());
     client.configure(&snapshot(vec![shop.clone()]));
-    let order = || client.origins().targets(&shop).iter().map(|target| target.host[8..].to_owned()).collect::<Vec<_>>().concat();
+    let order = || client.origins().targets(&shop).iter().map(|target| target.endpoint.host()[8..].to_owned()).collect::<Vec<_>>().concat();
     let first: String = (0..8).map(|_| order().remove(0)).collect();
     assert_eq!(first, "22322232");
     assert!(order().ends_with('1'));
     // The first one to be asked fails and goes behind all others.
     let failing = client.origins().targets(&shop).remove(0);
     failing.guard.unwrap().enter(1).await.unwrap().failed(UpstreamErrorKind::Connect);
-    assert!(order().ends_with(&failing.host[8..]), "{}", order());
+    assert!(order().ends_with(&failing.endpoint.host()[8..]), "{}", order());
 }
 
 #[tokio::test]

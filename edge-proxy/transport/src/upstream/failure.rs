@@ -1,14 +1,18 @@
 //! Why upstream gave no (whole) answer.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ipnet::IpNet;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
+use tokio::time::Instant;
 
+use crate::alarm::Timer;
 use crate::connect::CONNECT;
 use crate::sound;
-use crate::target::Target;
+use crate::target::{Endpoint, Target, Times};
 
 /// Why upstream gave no (whole) answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,42 +91,106 @@ impl UpstreamError {
     }
 }
 
-pub(super) fn address_refused(target: &Target, ip: IpAddr, what: &str) -> UpstreamError {
+pub(super) fn address_refused(endpoint: &Endpoint, ip: IpAddr, what: &str) -> UpstreamError {
     let prefix = IpNet::from(ip.to_canonical());
     let detail = format!(
         "{} leads to {ip}, which is {what}; a node connects there only with [origins] allow = [\"{prefix}\"] in its settings",
-        target.label()
+        endpoint.label()
     );
     UpstreamError::new(UpstreamErrorKind::AddressRefused, detail)
 }
 
-pub(super) fn connect_failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
-    let kind = match UpstreamErrorKind::of(error) {
-        UpstreamErrorKind::Tls => UpstreamErrorKind::Tls,
-        _ => UpstreamErrorKind::Connect,
-    };
-    let detail = match (kind, &error.context) {
-        // It names the addresses that were tried.
-        (UpstreamErrorKind::Connect, Some(why)) => format!("{} cannot be reached: {}", target.label(), why.as_str()),
-        _ => format!("{} at {} cannot be reached: {}", target.label(), peer._address, of_handshake(target, error)),
-    };
-    UpstreamError::new(kind, detail)
+/// What went wrong on one connection.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) kind: UpstreamErrorKind,
+    /// In one sentence or a part of one.
+    pub(super) why: Cow<'static, str>,
+    /// Whether the server says that it has done nothing with the request.
+    pub(super) unseen: bool,
 }
 
-pub(super) fn failure(target: &Target, peer: &HttpPeer, error: &Error) -> UpstreamError {
-    let kind = UpstreamErrorKind::of(error);
-    let why = error.context.as_ref().filter(|_| matches!(kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong));
-    let why = why.map_or(error.etype().as_str(), |why| why.as_str());
-    UpstreamError::new(kind, format!("{} at {} gave no answer: {why}", target.label(), peer._address))
+/// When something has to be done, and what it is called when it is not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    at: Instant,
+    kind: UpstreamErrorKind,
+    /// In how much time the head had to come, where that is what is due.
+    head: Option<Duration>,
 }
 
-/// What was wrong with a handshake.
-fn of_handshake(target: &Target, error: &Error) -> String {
-    if *error.etype() == ErrorType::ConnectTimedout {
-        return format!("the TLS handshake was not done in {:?}", target.times.tls);
+impl Failed {
+    pub(super) fn new(kind: UpstreamErrorKind, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, why: why.into(), unseen: false }
     }
-    // The cause beside it is only the address that was connected from.
-    error.context.as_ref().map_or(error.etype().as_str(), |why| why.as_str()).to_owned()
+
+    /// A head that cannot be true.
+    pub(super) fn of(kind: UpstreamErrorKind) -> Self {
+        Self::new(kind, kind.as_str())
+    }
+
+    /// The connection ended before its time.
+    pub(super) fn cut(error: &std::io::Error) -> Self {
+        Self::new(UpstreamErrorKind::Cut, error.to_string())
+    }
+
+    /// Whether a time was over, so that asking again would take as long.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
+    }
+
+    /// There is no answer.
+    pub(super) fn unanswered(self, target: &Target, address: SocketAddr) -> UpstreamError {
+        UpstreamError::new(self.kind, format!("{} at {address} gave no answer: {}", target.label(), self.why))
+    }
+}
+
+impl Due {
+    /// After a time from now.
+    pub(super) fn after(time: Duration, kind: UpstreamErrorKind) -> Self {
+        Self { at: from_now(time), kind, head: None }
+    }
+
+    /// A head, from now on; of an answer that was begun to be asked for at `began`.
+    pub(super) fn of_head(times: &Times, began: Instant) -> Self {
+        let left = times.total.map(|total| total.saturating_sub(began.elapsed()));
+        match left.filter(|left| *left < times.first_byte) {
+            Some(left) => Self::after(left, UpstreamErrorKind::TooLong),
+            None => Self { head: Some(times.first_byte), ..Self::after(times.first_byte, UpstreamErrorKind::Timeout) },
+        }
+    }
+
+    /// A piece of a body, in `time` and before `until`, which has another name.
+    pub(super) fn of_piece(time: Duration, until: Option<(Instant, UpstreamErrorKind)>) -> Self {
+        let piece = Self::after(time, UpstreamErrorKind::Timeout);
+        until.filter(|(at, _)| *at <= piece.at).map_or(piece, |(at, kind)| Self { at, kind, head: None })
+    }
+
+    /// Ready when it is over: with what it is called then.
+    pub(super) fn poll<T>(&self, timer: &mut Timer, cx: &mut Context<'_>) -> Poll<Result<T, Failed>> {
+        timer.poll(self.at, cx).map(|()| Err(self.failed()))
+    }
+
+    /// Whether it is over.
+    pub(super) fn is_past(&self) -> bool {
+        self.at <= Instant::now()
+    }
+
+    /// What it is called when it is over.
+    pub(super) fn failed(&self) -> Failed {
+        let why = match (self.head, self.kind) {
+            (Some(time), _) => format!("its head was not complete in {time:?}").into(),
+            (None, UpstreamErrorKind::TooLong) => "the answer was not complete in its time".into(),
+            (None, _) => "nothing went on in its time".into(),
+        };
+        Failed { kind: self.kind, why, unseen: false }
+    }
+}
+
+/// An instant so far away, or as far as there is one.
+fn from_now(time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365);
+    Instant::now() + time.min(FAR)
 }
 
 impl UpstreamErrorKind {

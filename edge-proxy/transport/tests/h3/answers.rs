@@ -101,6 +101,25 @@ async fn an_answer_that_the_client_gives_up_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_gives_up_a_request_that_waits_is_noticed() {
+    let running = start(Limits::default()).await;
+    let (mut asking, _driver) = running.client().await;
+    for gives_up in [true, false] {
+        let mut held = asking.send_request(request("GET", "/held").body(()).unwrap()).await.unwrap();
+        held.finish().await.unwrap();
+        until(|| running.seen.lock().pop().is_some()).await;
+        if gives_up {
+            held.stop_sending(Code::H3_REQUEST_CANCELLED);
+            within(running.counts.left.notified()).await;
+            assert_eq!(ask(&mut asking, request("GET", "/hit"), &[]).await.text(), HIT);
+        } else {
+            running.release.notify_one();
+            assert_eq!(within(held.recv_response()).await.unwrap().status(), 200);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_says_goodbye_and_lets_requests_end() {
     let running = start(Limits::default()).await;
     let (mut asking, driver) = running.client().await;

@@ -1,12 +1,13 @@
 //! A front with HTTP/3, and clients for it.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, Bytes};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use pingora::http::ResponseHeader;
@@ -20,11 +21,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use skerry_config::process::{self, Limits};
 use skerry_transport::accept::Front;
+use skerry_transport::asker::{Asker, Later, Pieces, Whole};
 use skerry_transport::certificates::Certificates;
 use skerry_transport::client::{Client, Protocol};
-use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
-use skerry_transport::session::{self, Pieces, Whole};
+use skerry_transport::session;
 use skerry_transport::{listen, tls};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -32,12 +34,59 @@ use tokio::task::JoinHandle;
 /// The time any of these tests may take for one step.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Answers what is not at hand: each path in its own way.
+/// Answers in sessions what has a body, and what is asked for with POST.
 pub(crate) struct Echo {
-    /// What `/held` waits for.
-    pub(crate) release: Arc<Notify>,
     /// Every path it was asked for.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
+}
+
+/// A request that waits for its answer, each path in its own way.
+struct Waited {
+    head: Head,
+    client: Arc<Client>,
+    /// What `/held` waits for.
+    release: Arc<Notify>,
+    left: Arc<Notify>,
+}
+
+#[async_trait]
+impl Later for Waited {
+    async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
+        let Self { head, client, release, left } = *self;
+        let pieces = match head.path() {
+            "/cut" => 1,
+            "/large" => 64,
+            "/endless" => usize::MAX,
+            _ => 0,
+        };
+        if pieces > 0 {
+            let mut pour = Pour { left: pieces, piece: vec![7; 64 << 10].into(), breaks: head.path() == "/cut" };
+            asker.answer(StatusCode::OK, HeaderMap::new(), &mut pour).await;
+            return;
+        }
+        if head.path() == "/held" {
+            tokio::select! {
+                () = release.notified() => {}
+                () = asker.gone() => return left.notify_one(),
+            }
+        }
+        if head.path() == "/early" {
+            for _ in 0..2 {
+                let early = Response::builder().status(103).header("link", "</a>").body(()).unwrap();
+                asker.interim(early).await.unwrap();
+            }
+        }
+        let text = text(&head, client.ip(), 0);
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(text.len()))]);
+        asker.answer(StatusCode::OK, headers, &mut Whole(Some(text.into()))).await;
+    }
+}
+
+/// What was seen of a request.
+fn text(head: &Head, client: IpAddr, length: usize) -> String {
+    let said = |name: &str| head.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
+    let Head { method, authority, path_and_query, .. } = head;
+    format!("{method} {authority} {path_and_query} {client} body={length} cookie={} early={}", said("cookie"), said("early-data"))
 }
 
 /// Pieces without end, or until they break off.
@@ -66,40 +115,14 @@ impl Echo {
         let head = Head::read(session.req_header(), session::is_tls(session)).unwrap();
         self.seen.lock().push(head.path_and_query.clone());
         let mut headers = HeaderMap::new();
-        let (left, breaks) = match head.path() {
-            "/cut" => (1, true),
-            "/large" => (64, false),
-            "/endless" => (usize::MAX, false),
-            _ => (0, false),
-        };
-        if left > 0 {
-            let mut pour = Pour { left, piece: vec![7; 64 << 10].into(), breaks };
-            let sent = session::send(session, StatusCode::OK, &headers, &mut pour, false).await;
-            return sent.map(|_| ()).map_err(|_| Error::explain(ErrorType::ConnectionClosed, "cut").into_down());
-        }
-        if head.path() == "/held" {
-            self.release.notified().await;
-        }
-        if head.path() == "/early" {
-            let early = |status: u16| Response::builder().status(status).header("link", "</a>").body(()).unwrap();
-            session::send_interim(session, &[early(103), early(103)]).await.unwrap();
-        }
         let mut length = 0;
         while let Some(piece) = session.as_mut().read_request_body().await? {
             length += piece.len();
         }
-        let said = |name: &str| head.headers.get(name).map_or("-", |value| value.to_str().unwrap()).to_owned();
         let client = session.client_addr().and_then(|address| address.as_inet().map(SocketAddr::ip)).unwrap();
         let known = session::client(session).expect("every client is known");
         assert_eq!((known.ip(), known.protocol, known.security()), (client, Protocol::Http3, "TLSv1.3"));
-        let text = format!(
-            "{} {} {} {client} body={length} cookie={} early={}",
-            head.method,
-            head.authority,
-            head.path_and_query,
-            said("cookie"),
-            said("early-data")
-        );
+        let text = text(&head, client, length);
         if head.path() == "/trailers" {
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", HeaderValue::from_static("0"));
@@ -113,7 +136,7 @@ impl Echo {
         }
         headers.insert("content-length", HeaderValue::from(text.len()));
         let head_only = head.method == Method::HEAD;
-        let sent = session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text.into())), head_only).await;
+        let sent = session::send(session, StatusCode::OK, &headers, text.into(), head_only).await;
         sent.map(|_| ()).map_err(|_| Error::explain(ErrorType::ConnectionClosed, "left").into_down())
     }
 }
@@ -139,25 +162,34 @@ pub(crate) struct Counting {
     pub(crate) hits: AtomicU64,
     pub(crate) whole: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Every path that was waited for or passed on.
+    pub(crate) seen: Arc<Mutex<Vec<String>>>,
+    /// Lets `/held` be answered.
+    pub(crate) release: Arc<Notify>,
+    /// Tells that the client of `/held` has gone.
+    pub(crate) left: Arc<Notify>,
 }
 
 /// What is at hand.
 pub(crate) const HIT: &str = "one two three";
 
 impl Behind for Counting {
-    fn at_once(&self, head: Head, client: &Client) -> Option<Ready> {
+    fn ask(&self, head: Head, client: &Arc<Client>) -> Reply {
         assert_eq!(client.protocol, Protocol::Http3);
         if head.path() != "/hit" {
-            return None;
+            self.seen.lock().push(head.path_and_query.clone());
+            let (release, left) = (Arc::clone(&self.release), Arc::clone(&self.left));
+            return Reply::Later(Box::new(Waited { head, client: Arc::clone(client), release, left }));
         }
         self.hits.fetch_add(1, Ordering::Relaxed);
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from(HIT.len()));
-        headers.insert("x-name", HeaderValue::from(client.secured.as_ref()?.server_name.as_ref()?.len()));
+        let name = client.secured.as_ref().and_then(|secured| secured.server_name.as_ref()).unwrap();
+        headers.insert("x-name", HeaderValue::from(name.len()));
         let body = if head.method == Method::HEAD { Vec::new() } else { HIT.split_inclusive(' ').map(Bytes::from).collect() };
         let Head { method, authority, path_and_query, .. } = head;
         let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
-        Some(Ready { head: ReadyHead::Section(door::section(StatusCode::OK, headers)), body, entry })
+        Reply::Ready(Ready { head: ReadyHead::Section(door::section(StatusCode::OK, headers)), body, entry })
     }
 
     fn ended(&self, _: &Entry, _: &Client, bytes: u64, whole: bool) {
@@ -202,8 +234,9 @@ pub(crate) async fn start(limits: Limits) -> Running {
     let settings = process::Tls { certificates: Vec::new(), issuer: Some(process::Certificate { cert: cert_file, key: key_file }) };
     let certificates = Certificates::load(&settings, vec!["127.0.0.1".parse().unwrap()], Box::new(|host| host == "shop.test")).unwrap();
     let (stop, stopped) = watch::channel(false);
-    let (counts, release, seen) = (Arc::new(Counting::default()), Arc::new(Notify::new()), Arc::default());
-    let front = Front::new(Echo { release: Arc::clone(&release), seen: Arc::clone(&seen) }, Arc::clone(&counts) as _, limits, stopped);
+    let counts = Arc::new(Counting::default());
+    let (release, seen) = (Arc::clone(&counts.release), Arc::clone(&counts.seen));
+    let front = Front::new(Echo { seen: Arc::clone(&seen) }, Arc::clone(&counts) as _, limits, stopped);
     let socket = listen::bind_udp("127.0.0.1:0".parse().unwrap(), "h3").unwrap();
     let address = socket.local_addr().unwrap();
     front.listen_quic(socket, tls::for_quic(Arc::new(certificates)).unwrap()).unwrap();

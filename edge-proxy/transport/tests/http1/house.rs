@@ -13,10 +13,11 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use skerry_config::process::Limits;
 use skerry_transport::accept::Front;
+use skerry_transport::asker::{Asker, Later, Pieces, Sent, Unsent};
 use skerry_transport::client::Client;
-use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::door::{self, Behind, Entry, Ready, ReadyHead, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
-use skerry_transport::session::{self, Whole};
+use skerry_transport::session;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -35,15 +36,23 @@ pub(crate) struct Tier {
     pub(crate) ended: Mutex<Vec<(String, u64, bool)>>,
     /// Tells that one of them ended.
     pub(crate) over: Notify,
+    /// What became of answers that were waited for, by path.
+    pub(crate) waited: Mutex<Vec<(String, Sent)>>,
     /// Lets `/slow` be answered.
     pub(crate) go: Notify,
-    /// Tells that `/slow` was asked for.
+    /// Tells that `/slow` was asked for, or that a body goes no further.
     pub(crate) asked: Notify,
 }
 
-impl Behind for Tier {
-    fn at_once(&self, head: Head, _: &Client) -> Option<Ready> {
-        let text = head.path_and_query.strip_prefix("/hit/")?.to_owned();
+/// What the tier knows, as the front door asks it.
+struct AtTheDoor(Arc<Tier>);
+
+impl Behind for AtTheDoor {
+    fn ask(&self, head: Head, client: &Arc<Client>) -> Reply {
+        assert!(client.address.ip().is_loopback());
+        let Some(text) = head.path_and_query.strip_prefix("/hit/").map(str::to_owned) else {
+            return Reply::Later(Box::new(Waited(Arc::clone(&self.0), head)));
+        };
         let body = if text == "large" { vec![Bytes::from(vec![b'x'; PIECE_BYTES]); PIECES] } else { vec![Bytes::from(text)] };
         let length: usize = body.iter().map(Bytes::len).sum();
         let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, length.into())]);
@@ -51,23 +60,103 @@ impl Behind for Tier {
         let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
         let body = if entry.method == Method::HEAD { Vec::new() } else { body };
         let text = [&door::text(StatusCode::OK, &headers)[..], b"X-At: door\r\n"].concat();
-        Some(Ready { head: ReadyHead::Text(text), body, entry })
+        Reply::Ready(Ready { head: ReadyHead::Text(text), body, entry })
     }
 
     fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
-        self.ended.lock().push((entry.path_and_query.clone(), bytes, whole));
-        self.over.notify_one();
+        self.0.ended.lock().push((entry.path_and_query.clone(), bytes, whole));
+        self.0.over.notify_one();
     }
 
     fn refused(&self, refusal: Refusal, _: &Client) -> Told {
-        self.refused.lock().push(refusal);
+        self.0.refused.lock().push(refusal);
         let body = Bytes::from(refusal.text());
         let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, body.len().into())]);
         Told { status: StatusCode::BAD_REQUEST, headers, body }
     }
 }
 
-/// The full way: GET is answered here, anything else by the origin.
+/// A request that waits for its answer: its own path, as [`body_of`] sends it.
+struct Waited(Arc<Tier>, Head);
+
+#[async_trait]
+impl Later for Waited {
+    async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
+        let Self(tier, head) = *self;
+        let path = head.path_and_query;
+        let sent = if path == "/slow" {
+            tier.asked.notify_one();
+            tokio::select! {
+                () = tier.go.notified() => None,
+                () = asker.gone() => Some(Sent { bytes: 0, end: Err(Unsent::Client) }),
+            }
+        } else {
+            None
+        };
+        let sent = match sent {
+            Some(sent) => sent,
+            None => {
+                let (length, mut body) = body_of(&tier, &path);
+                let headers = HeaderMap::from_iter(length.map(|length| (http::header::CONTENT_LENGTH, length.into())));
+                asker.answer(StatusCode::OK, headers, &mut body).await
+            }
+        };
+        tier.waited.lock().push((path, sent));
+        tier.over.notify_one();
+    }
+}
+
+/// The body of an answer that is waited for, and its length if the head tells it.
+fn body_of(tier: &Arc<Tier>, path: &str) -> (Option<usize>, Body) {
+    let body = |pieces: Vec<&str>, end| Body { pieces: pieces.into_iter().rev().map(|piece| Bytes::from(piece.to_owned())).collect(), end };
+    let none = End::Proper;
+    match path {
+        "/chunks" => (None, body(vec!["one ", "two ", "three"], none)),
+        "/cut" => (Some(10), body(vec!["half"], End::Broken)),
+        "/cut/chunks" => (None, body(vec!["half"], End::Broken)),
+        "/short" => (Some(10), body(vec!["half"], none)),
+        "/long" => (Some(4), body(vec!["twice as long"], none)),
+        "/stalled" => (None, body(vec!["half"], End::Never(Arc::clone(tier)))),
+        "/headless" => (Some(4), body(vec![], End::Never(Arc::clone(tier)))),
+        "/endless" => (None, body(vec![], End::Endless(Bytes::from(vec![b'x'; PIECE_BYTES])))),
+        path => (Some(path.len()), body(vec![path], none)),
+    }
+}
+
+/// What a body does behind its pieces.
+enum End {
+    Proper,
+    Broken,
+    /// Nothing, and says so.
+    Never(Arc<Tier>),
+    /// Goes on with these.
+    Endless(Bytes),
+}
+
+struct Body {
+    pieces: Vec<Bytes>,
+    end: End,
+}
+
+#[async_trait]
+impl Pieces for Body {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        if let Some(piece) = self.pieces.pop() {
+            return Ok(Some(piece));
+        }
+        match &self.end {
+            End::Proper => Ok(None),
+            End::Broken => Err("upstream died".to_owned()),
+            End::Never(tier) => {
+                tier.asked.notify_one();
+                std::future::pending().await
+            }
+            End::Endless(piece) => Ok(Some(piece.clone())),
+        }
+    }
+}
+
+/// What is passed through: all but GET and HEAD.
 struct Sessions(Arc<Tier>, SocketAddr);
 
 #[async_trait]
@@ -79,18 +168,8 @@ impl ProxyHttp for Sessions {
     async fn request_filter(&self, session: &mut Session, (): &mut ()) -> pingora::Result<bool> {
         let client = session::client(session).expect("every client is known");
         assert!(client.address.ip().is_loopback() && session::client_ip(session) == Some(client.ip()));
-        let head = Head::read(session.req_header(), session::is_tls(session)).expect("the front door lets nothing else through");
-        if !session.as_mut().is_body_empty() {
-            return Ok(false);
-        }
-        if head.path_and_query == "/slow" {
-            self.0.asked.notify_one();
-            self.0.go.notified().await;
-        }
-        let text = Bytes::from(head.path_and_query);
-        let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, text.len().into())]);
-        let _ = session::send(session, StatusCode::OK, &headers, &mut Whole(Some(text)), head.method == Method::HEAD).await;
-        Ok(true)
+        Head::read(session.req_header(), session::is_tls(session)).expect("the front door lets nothing else through");
+        Ok(false)
     }
 
     async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora::Result<Box<HttpPeer>> {
@@ -101,7 +180,7 @@ impl ProxyHttp for Sessions {
         if let Some(refusal) = session::refusal(session) {
             self.0.refused.lock().push(refusal);
             let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, 0.into())]);
-            let _ = session::send(session, StatusCode::BAD_REQUEST, &headers, &mut Whole(None), false).await;
+            let _ = session::send(session, StatusCode::BAD_REQUEST, &headers, Bytes::new(), false).await;
         }
         FailToProxy { error_code: 0, can_reuse_downstream: false }
     }
@@ -195,7 +274,7 @@ impl House {
         let (tier, origin) = (Arc::new(Tier::default()), Arc::new(Origin::default()));
         tokio::spawn(originate(upstream, Arc::clone(&origin)));
         let (stop, stopped) = watch::channel(false);
-        let front = Front::new(Sessions(Arc::clone(&tier), at), Arc::clone(&tier) as _, limits, stopped);
+        let front = Front::new(Sessions(Arc::clone(&tier), at), Arc::new(AtTheDoor(Arc::clone(&tier))), limits, stopped);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = listener.local_addr().unwrap();
         front.listen(listener, None);

@@ -4,3 +4,4 @@
 mod answered;
 mod hostile;
 mod house;
+mod waited;

@@ -15,12 +15,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 use skerry_config::process::Limits;
 use skerry_transport::accept::Front;
+use skerry_transport::asker::{Asker, Later, Sent, Whole};
 use skerry_transport::client::Client;
-use skerry_transport::door::{Behind, Entry, Ready, ReadyHead, Told};
+use skerry_transport::door::{Behind, Entry, Ready, ReadyHead, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
-use skerry_transport::session::{self, Whole};
+use skerry_transport::session;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The bytes of the body of `/large` and `/second`.
 pub(crate) const LARGE: usize = 24 << 20;
@@ -33,6 +34,11 @@ pub(crate) struct Seen {
     /// Sessions that Pingora was given.
     pub(crate) sessions: AtomicUsize,
     pub(crate) refused: Mutex<Vec<Refusal>>,
+    /// Tells that `/held` was asked for, and that its client has gone.
+    pub(crate) held: Notify,
+    pub(crate) left: Notify,
+    /// What became of answers that were waited for.
+    pub(crate) waited: Mutex<Vec<(String, Sent)>>,
     /// Answers from memory: target, bytes, and whether all of it was sent.
     pub(crate) ended: Mutex<Vec<(String, u64, bool)>>,
 }
@@ -43,17 +49,17 @@ struct Tier {
 }
 
 impl Behind for Tier {
-    fn at_once(&self, head: Head, _: &Client) -> Option<Ready> {
+    fn ask(&self, head: Head, _: &Arc<Client>) -> Reply {
         let body = match head.path() {
             "/small" => self.large.slice(..SMALL),
             "/large" | "/second" => self.large.clone(),
-            _ => return None,
+            _ => return Reply::Later(Box::new(Waited(Arc::clone(&self.seen), head.path_and_query, self.large.clone()))),
         };
         let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(body.len()))]);
         let Head { method, authority, path_and_query, .. } = head;
         let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
         let body = if entry.method == Method::HEAD { Vec::new() } else { vec![body.slice(..100), body.slice(100..)] };
-        Some(Ready { head: ReadyHead::Fields(StatusCode::OK, fields), body, entry })
+        Reply::Ready(Ready { head: ReadyHead::Fields(StatusCode::OK, fields), body, entry })
     }
 
     fn ended(&self, entry: &Entry, _: &Client, bytes: u64, whole: bool) {
@@ -73,8 +79,26 @@ impl Behind for Tier {
     }
 }
 
-/// Answers in a session, after the request's body: with its length, or with the large body to `/session`.
-struct Sessions(Arc<Seen>, Bytes);
+/// A request that waits for its answer: the large body to `/waited`, none to `/held`, else what its body is: nothing.
+struct Waited(Arc<Seen>, String, Bytes);
+
+#[async_trait]
+impl Later for Waited {
+    async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
+        let Self(seen, path, large) = *self;
+        if path == "/held" {
+            seen.held.notify_one();
+            asker.gone().await;
+            return seen.left.notify_one();
+        }
+        let body = if path == "/waited" { large } else { Bytes::from_static(b"0") };
+        let sent = asker.answer(StatusCode::OK, HeaderMap::new(), &mut Whole(Some(body))).await;
+        seen.waited.lock().push((path, sent));
+    }
+}
+
+/// Answers in a session, after the request's body, with its length.
+struct Sessions(Arc<Seen>);
 
 #[async_trait]
 impl ProxyHttp for Sessions {
@@ -92,8 +116,7 @@ impl ProxyHttp for Sessions {
         while let Some(piece) = session.read_request_body().await? {
             bytes += piece.len();
         }
-        let body = if session.req_header().uri.path() == "/session" { self.1.clone() } else { bytes.to_string().into() };
-        let _ = session::send(session, StatusCode::OK, &HeaderMap::new(), &mut Whole(Some(body)), false).await;
+        let _ = session::send(session, StatusCode::OK, &HeaderMap::new(), bytes.to_string().into(), false).await;
         Ok(true)
     }
 }
@@ -108,8 +131,8 @@ pub(crate) struct Server {
 pub(crate) async fn start(limits: Limits) -> Server {
     let (seen, large) = (Arc::<Seen>::default(), Bytes::from(vec![b'x'; LARGE]));
     let (stop, stopped) = watch::channel(false);
-    let tier = Tier { seen: Arc::clone(&seen), large: large.clone() };
-    let front = Front::new(Sessions(Arc::clone(&seen), large), Arc::new(tier), limits, stopped);
+    let tier = Tier { seen: Arc::clone(&seen), large };
+    let front = Front::new(Sessions(Arc::clone(&seen)), Arc::new(tier), limits, stopped);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     front.listen(listener, None);

@@ -3,6 +3,9 @@
 
 mod dns;
 mod house;
+mod http1;
+mod http2;
+mod links;
 mod names;
 mod racing;
 mod secured;

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use skerry_transport::target::{Target, Times, TlsTo};
+use skerry_config::site::HttpVersion;
+use skerry_transport::target::{Endpoint, Target, Times, TlsTo};
 use skerry_transport::upstream::{Client, UpstreamError, UpstreamErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::interval;
 
-use crate::house::{TIME, origins, request, target};
+use crate::house::{TIME, origins, request, target, to};
 
 /// The time that is over in each of these.
 const SHORT: Duration = Duration::from_millis(300);
@@ -91,8 +92,10 @@ async fn an_answer_without_end_has_an_end_where_the_whole_has_a_time() {
 #[tokio::test]
 async fn a_handshake_has_a_time_of_its_own() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut target = with(listener.local_addr().unwrap().port(), |times| times.tls = SHORT);
-    target.tls = Some(TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, private: None });
+    let tls = TlsTo { server_name: "origin.test".to_owned(), verify: true, trust: None, client: None, private: None };
+    let port = listener.local_addr().unwrap().port();
+    let mut target = to(Endpoint::new("127.0.0.1".to_owned(), port, Some(tls), HttpVersion::Auto));
+    target.times.tls = SHORT;
     let (error, took) = ended(target).await;
     assert_eq!(error.kind, UpstreamErrorKind::Tls, "{error}");
     assert!(error.detail.ends_with("the TLS handshake was not done in 300ms"), "{error}");

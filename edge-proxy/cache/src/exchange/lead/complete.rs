@@ -72,7 +72,7 @@ impl Trip {
 }
 
 /// Whether a 206 holds the bytes from `start` up to `end` of the representation with this tag, and this length where that is known.
-fn is_gap(fetched: &Fetched, start: u64, end: u64, length: Option<u64>, etag: &HeaderValue) -> bool {
+pub(in crate::exchange) fn is_gap(fetched: &Fetched, start: u64, end: u64, length: Option<u64>, etag: &HeaderValue) -> bool {
     fetched.status == StatusCode::PARTIAL_CONTENT
         && strong_etag(&fetched.headers) == Some(etag)
         && content_range(&fetched.headers)
@@ -141,7 +141,7 @@ pub(in crate::exchange) fn ranged(template: &Request, start: u64, end: u64) -> R
 }
 
 /// The body of a gap.
-pub(in crate::exchange) async fn open(
+async fn open(
     fetch: Arc<dyn Fetch>,
     forward: Forward,
     (start, end): (u64, u64),

@@ -4,6 +4,7 @@ mod large;
 mod model;
 mod raced;
 mod restarts;
+mod sliced;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

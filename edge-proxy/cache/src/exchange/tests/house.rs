@@ -242,6 +242,8 @@ fn serde_origin() -> OriginSettings {
         http_version: HttpVersion::default(),
         connect_timeout: Period::from_secs(1),
         ca: None,
+        client_certificate: None,
+        client_key: None,
         tls_timeout: Period::from_secs(1),
         first_byte_timeout: Period::from_secs(1),
         between_bytes_timeout: Period::from_secs(1),

@@ -57,6 +57,8 @@ pub struct DiskFigures {
     pub lost: u64,
     /// Of these, slices that were fetched again.
     pub mended: u64,
+    /// Slices that were fetched when they were asked for, of bodies whose head was stored first.
+    pub fetched: u64,
     /// Reads that failed.
     pub read_errors: u64,
     /// Records that left to make room.
@@ -96,6 +98,7 @@ impl Disk {
             damaged: self.damaged.get(),
             lost: self.lost.get(),
             mended: self.mended.get(),
+            fetched: self.fetched.get(),
             read_errors: self.read_errors.get(),
             evicted: counts.evicted,
             written_bytes: counts.written_bytes,

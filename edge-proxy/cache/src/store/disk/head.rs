@@ -38,6 +38,7 @@ const RULES: u8 = 14;
 
 const AGED: u8 = 1;
 const HEAD_ONLY: u8 = 2;
+const SPARSE: u8 = 4;
 const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
 const IMMUTABLE: u8 = 4;
@@ -65,7 +66,9 @@ pub(super) fn of_object(object: &Object, slices: Option<&Slices>) -> Bytes {
             out.bytes(value.as_bytes());
         }
     });
-    out.field(FLAGS, |out| out.byte((u8::from(object.aged) * AGED) | (u8::from(object.head_only) * HEAD_ONLY)));
+    let is_sparse = slices.is_some_and(|slices| slices.is_sparse);
+    let flags = (u8::from(object.aged) * AGED) | (u8::from(object.head_only) * HEAD_ONLY) | (u8::from(is_sparse) * SPARSE);
+    out.field(FLAGS, |out| out.byte(flags));
     if let Some(status) = &object.upstream_status {
         out.field(UPSTREAM_STATUS, |out| out.bytes(status.as_bytes()));
     }
@@ -118,7 +121,7 @@ fn record(kind: Kind, key: &Key, total: u64, stamp: Stamp, head: Writer) -> Reco
 }
 
 /// What a record holds; none when it lacks something. `slices` opens the body of a large object.
-pub(super) fn entry(record: &Record, filling: &Arc<Filling>, slices: impl FnOnce(u64, u64, u64) -> Slices) -> Option<Entry> {
+pub(super) fn entry(record: &Record, filling: &Arc<Filling>, slices: impl FnOnce(u64, u64, u64, bool) -> Slices) -> Option<Entry> {
     let mut payload = Reader::new(record.payload.clone());
     let mut fields = Fields::of(Reader::new(payload.bytes()?))?;
     let key = Key::from_text(record.key.to_vec());
@@ -184,12 +187,12 @@ impl Fields {
         key: Key,
         rest: Bytes,
         filling: &Arc<Filling>,
-        slices: impl FnOnce(u64, u64, u64) -> Slices,
+        slices: impl FnOnce(u64, u64, u64, bool) -> Slices,
     ) -> Option<Object> {
         let headers = self.headers?;
         let body = match self.slices {
             Some((object, slice_bytes, length)) if slice_bytes > 0 && length == record.total && rest.is_empty() => {
-                Growing::of_slices(Arc::clone(filling), slices(object, slice_bytes, length))
+                Growing::of_slices(Arc::clone(filling), slices(object, slice_bytes, length, self.flags & SPARSE != 0))
             }
             None if rest.len() as u64 == record.total => Growing::of_pieces(Arc::clone(filling), [Bytes::copy_from_slice(&rest)]),
             _ => return None,

@@ -1,27 +1,29 @@
 //! The body of a large object on disk: slices of one size, each a record of its own.
 //!
-//! Owns how a reader gets one byte after another: the slice it is in, the next ones read ahead, and a slice that is lost fetched again. What one
-//! reader holds is bounded by [`super::Disk`]'s room for readers; who finds none there reads in small pieces and keeps nothing.
+//! Owns what of a body is stored, and what is lost or has not come yet and is fetched ([`flight`]); how a reader gets one byte after another is
+//! [`reading`]'s. What readers and slices on their way hold is bounded by [`super::Disk`]'s room for readers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinHandle;
 
+use self::flight::Flight;
+pub(super) use self::flight::Flights;
+pub(crate) use self::reading::Reading;
 use super::Disk;
 use super::log::Slot;
 use super::record::{Kind, Record, Stamp};
-use crate::fetch::{FetchError, FetchErrorKind};
+use crate::fetch::{Body, FetchError, FetchErrorKind};
 use crate::key::Key;
 
-/// What a reader without room for a slice takes of it at once, in bytes.
-const PIECE_BYTES: u64 = 64 << 10;
-/// How many slices one reader has read ahead at most: the device, the check and the client are to work at the same time.
-const AHEAD_SLICES_MAX: u32 = 2;
+mod flight;
+mod reading;
+
+/// How often a slice is looked for that is fetched and stored by somebody else meanwhile.
+const LOOKS_MAX: usize = 3;
 
 /// See the module. Clones are the same slices.
 #[derive(Clone, Debug)]
@@ -35,23 +37,68 @@ pub(crate) struct Slices {
     pub(crate) slice_bytes: u64,
     /// The length of the body, in bytes; 0 while nobody knows it.
     pub(crate) length: u64,
+    /// Its head was stored before its slices, which come when they are asked for.
+    pub(crate) is_sparse: bool,
     /// Some of it cannot be had any more.
     gone: Arc<AtomicBool>,
 }
 
-/// Gets bytes of a representation from upstream that were lost here.
+/// Gets bytes of a representation from upstream that are not here.
 #[async_trait]
 pub(crate) trait Mend: Send + Sync {
     /// The bytes from `start` up to `end`, of the very same representation, whose length is 0 while nobody knows it.
     ///
     /// # Errors
     /// When upstream does not have them any more, or gives no answer.
-    async fn bytes(&self, start: u64, end: u64, length: u64) -> Result<Bytes, FetchError>;
+    async fn open(&self, start: u64, end: u64, length: u64) -> Result<Box<dyn Body>, Missed>;
+}
+
+/// Why upstream did not send some bytes of a representation.
+#[derive(Clone, Debug)]
+pub(crate) enum Missed {
+    /// It has another representation by now, or sends no parts of it: nobody gets them any more.
+    Gone(FetchError),
+    /// It gave no answer this time.
+    Failed(FetchError),
+}
+
+impl Missed {
+    pub(crate) fn error(self) -> FetchError {
+        match self {
+            Self::Gone(error) | Self::Failed(error) => error,
+        }
+    }
+}
+
+/// A slice that is in memory, with the room that it takes.
+#[derive(Debug)]
+enum Held {
+    Stored { number: u32, bytes: Bytes, _room: OwnedSemaphorePermit },
+    Coming(Arc<Flight>),
+}
+
+impl Held {
+    fn number(&self) -> u32 {
+        match self {
+            Self::Stored { number, .. } => *number,
+            Self::Coming(flight) => flight.number,
+        }
+    }
+}
+
+/// What a look for a slice came to.
+#[derive(Debug)]
+enum Got {
+    Held(Held),
+    /// It is stored; there is no room to keep it.
+    Unkept(Bytes),
+    /// It is not here, and cannot be sent for, or there was no room lately however long one waited.
+    Nothing,
 }
 
 impl Slices {
-    pub(super) fn new(disk: Arc<Disk>, key: Key, object: u64, slice_bytes: u64, length: u64) -> Self {
-        Self { disk, key, object, slice_bytes, length, gone: Arc::default() }
+    pub(super) fn new(disk: Arc<Disk>, key: Key, object: u64, slice_bytes: u64, length: u64, is_sparse: bool) -> Self {
+        Self { disk, key, object, slice_bytes, length, is_sparse, gone: Arc::default() }
     }
 
     /// The same with the length that its end has told.
@@ -98,153 +145,75 @@ impl Slices {
             && record.payload.len() as u64 == bytes;
         is_it.then_some(record.payload)
     }
-}
 
-/// A slice that is in memory, with the room that it takes.
-#[derive(Debug)]
-struct Held {
-    number: u32,
-    bytes: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
-/// A slice on its way.
-#[derive(Debug)]
-struct Ahead {
-    number: u32,
-    task: JoinHandle<Option<Held>>,
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// One reader of slices.
-pub(crate) struct Reading {
-    slices: Slices,
-    held: Option<Held>,
-    /// A slice that was looked for ahead and is not there.
-    lost: Option<u32>,
-    /// What comes next, one slice after another.
-    ahead: VecDeque<Ahead>,
-}
-
-impl std::fmt::Debug for Reading {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reading").field("held", &self.held.as_ref().map(|held| held.number)).finish()
-    }
-}
-
-impl Reading {
-    pub(crate) fn new(slices: Slices) -> Self {
-        Self { slices, held: None, lost: None, ahead: VecDeque::new() }
-    }
-
-    /// The body has this length, which nobody may have known when the reader began.
-    pub(crate) fn is_of_length(&mut self, length: u64) {
-        self.slices.length = length;
-    }
-
-    /// Bytes from `at` on, at least one and none from `end` on. `stored` is how many bytes of the body are in slices. Safe to cancel.
-    pub(crate) async fn next(&mut self, at: u64, end: u64, stored: u64, mend: Option<&Arc<dyn Mend>>) -> Result<Bytes, FetchError> {
-        let slice_bytes = self.slices.slice_bytes;
-        let number = u32::try_from(at / slice_bytes).map_err(|_| lost(at))?;
-        let start = u64::from(number) * slice_bytes;
-        let stop = (start + slice_bytes).min(stored);
-        if self.held.as_ref().is_none_or(|held| held.number != number) {
-            self.held = None;
-            let ahead = self.taken_ahead(number).await;
-            let is_lost = matches!(ahead, Some(None));
-            self.held = ahead.flatten();
-            if is_lost {
-                self.lost = Some(number);
+    /// A slice that goes from `start` up to `stop`: from whoever fetches it, from the disk, or from upstream.
+    async fn get(
+        &self,
+        number: u32,
+        (start, stop): (u64, u64),
+        mut room: Option<OwnedSemaphorePermit>,
+        mend: Option<&Arc<dyn Mend>>,
+    ) -> Got {
+        for _ in 0..LOOKS_MAX {
+            if let Some(flight) = self.disk.flights.get(self.object, number) {
+                return Got::Held(Held::Coming(flight));
+            }
+            let was_there = self.disk.queue.may_hold(self.slot(number));
+            if was_there && let Some(bytes) = self.load(number, stop - start).await {
+                return match room {
+                    Some(room) => Got::Held(Held::Stored { number, bytes, _room: room }),
+                    None => Got::Unkept(bytes),
+                };
+            }
+            let Some(mend) = mend.filter(|_| room.is_some() || !self.disk.is_crowded()) else { return Got::Nothing };
+            // Who fetched it since it was looked for has stored it by now.
+            let is_there = || !was_there && self.disk.queue.may_hold(self.slot(number));
+            if let Some(flight) = self.send_for(number, (start, stop), &mut room, mend, None, is_there) {
+                return Got::Held(Held::Coming(flight));
             }
         }
-        if self.held.is_none() {
-            let room = self.slices.disk.room_for_reader(slice_bytes);
-            // What was not there a moment ago is not looked for again.
-            let bytes = if self.lost == Some(number) { None } else { self.slices.load(number, stop - start).await };
-            let bytes = match bytes {
-                Some(bytes) => bytes,
-                None => self.mended(number, start, stop, mend).await?,
-            };
-            self.lost = None;
-            let Some(room) = room else {
-                let from = usize::try_from(at - start).unwrap_or(usize::MAX);
-                let to = usize::try_from((at + PIECE_BYTES).min(stop).min(end) - start).unwrap_or(usize::MAX);
-                return Ok(Bytes::copy_from_slice(&bytes[from..to]));
-            };
-            self.held = Some(Held { number, bytes, _room: room });
-        }
-        self.read_ahead(number, end.min(stored));
-        let held = self.held.as_ref().ok_or_else(|| lost(at))?;
-        let from = usize::try_from(at - start).unwrap_or(usize::MAX);
-        let to = usize::try_from(stop.min(end) - start).unwrap_or(usize::MAX);
-        Ok(held.bytes.slice(from..to))
+        Got::Nothing
     }
 
-    /// A slice that was read ahead, if it was; nothing in it when it was lost.
-    async fn taken_ahead(&mut self, number: u32) -> Option<Option<Held>> {
-        // Who jumps does not want what lies between.
-        while self.ahead.front().is_some_and(|ahead| ahead.number != number) {
-            self.ahead.pop_front();
+    /// Has a slice that goes from `start` up to `stop` fetched, once there is room, or read from `opened`, which has its bytes and perhaps more
+    /// behind them.
+    fn send_for(
+        &self,
+        number: u32,
+        (start, stop): (u64, u64),
+        room: &mut Option<OwnedSemaphorePermit>,
+        mend: &Arc<dyn Mend>,
+        opened: Option<Box<dyn Body>>,
+        is_there: impl FnOnce() -> bool,
+    ) -> Option<Arc<Flight>> {
+        let begin = || Flight::new(number, start, stop, room.take());
+        let (flight, is_new) = self.disk.flights.join(self.object, number, is_there, begin)?;
+        if is_new {
+            flight::depart(self.clone(), Arc::clone(&flight), Arc::clone(mend), opened);
         }
-        let held = (&mut self.ahead.front_mut()?.task).await.ok();
-        self.ahead.pop_front();
-        held
+        Some(flight)
     }
 
-    /// Begins to read the slices behind `number` that the reader wants some of, that are stored whole, and for which there is room.
-    fn read_ahead(&mut self, number: u32, end: u64) {
-        if self.ahead.front().is_some_and(|ahead| ahead.number != number + 1) {
-            self.ahead.clear();
-        }
-        let first = self.ahead.back().map_or(number, |ahead| ahead.number) + 1;
-        for next in first..=number.saturating_add(AHEAD_SLICES_MAX) {
-            let start = u64::from(next) * self.slices.slice_bytes;
-            if start >= end || !self.read_one_ahead(next, start, end) {
-                return;
-            }
+    /// Counts a slice that goes on its way.
+    fn count_fetch(&self) {
+        if self.is_sparse {
+            self.disk.fetched.inc();
+        } else {
+            self.disk.lost.inc();
         }
     }
 
-    fn read_one_ahead(&mut self, number: u32, start: u64, end: u64) -> bool {
-        let stop = start + self.slices.slice_bytes;
-        let stop = if self.slices.length == 0 { stop } else { stop.min(self.slices.length) };
-        if stop > end && self.slices.length == 0 {
-            return false;
-        }
-        let Some(room) = self.slices.disk.room_to_read_ahead(self.slices.slice_bytes) else { return false };
-        let slices = self.slices.clone();
-        let task = tokio::spawn(async move {
-            let bytes = slices.load(number, stop - start).await?;
-            Some(Held { number, bytes, _room: room })
-        });
-        self.ahead.push_back(Ahead { number, task });
-        true
+    /// Room for one of them.
+    pub(crate) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        self.disk.room_for_reader(self.slice_bytes)
     }
 
-    /// A lost slice from upstream, which is stored again on the way.
-    async fn mended(&self, number: u32, start: u64, stop: u64, mend: Option<&Arc<dyn Mend>>) -> Result<Bytes, FetchError> {
-        let slices = &self.slices;
-        slices.disk.lost.inc();
-        let mended = match mend {
-            Some(mend) => mend.bytes(start, stop, slices.length).await,
-            None => Err(lost(start)),
-        };
-        match mended {
-            Ok(bytes) => {
-                slices.disk.mended.inc();
-                slices.store(number, std::slice::from_ref(&bytes)).await;
-                Ok(bytes)
-            }
-            Err(error) => {
-                slices.give_up().await;
-                Err(error)
-            }
-        }
+    /// The same for a slice whose bytes are on their way, unless it is here.
+    pub(crate) fn take_in(&self, number: u32, mend: &Arc<dyn Mend>, opened: Box<dyn Body>, room: OwnedSemaphorePermit) {
+        let start = u64::from(number) * self.slice_bytes;
+        let stop = (start + self.slice_bytes).min(self.length);
+        let is_there = || self.disk.queue.may_hold(self.slot(number));
+        self.send_for(number, (start, stop), &mut Some(room), mend, Some(opened), is_there);
     }
 }
 
