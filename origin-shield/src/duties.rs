@@ -1,6 +1,7 @@
 //! What the shield does with what the control plane tells it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skerry_agent::Load;
 use skerry_agent::figures::Figures;
@@ -8,6 +9,7 @@ use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::near::Near;
 use skerry_transport::upstream::Client;
 
 use crate::{Current, explain};
@@ -18,11 +20,12 @@ pub(crate) struct Duties {
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
     client: Arc<Client>,
+    near: Arc<Near>,
 }
 
 impl Duties {
-    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, client: Arc<Client>) -> Self {
-        Self { current, exchange, figures, client }
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, client: Arc<Client>, near: Arc<Near>) -> Self {
+        Self { current, exchange, figures, client, near }
     }
 }
 
@@ -52,6 +55,10 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn times_to_origins(&self) -> Vec<(String, Duration)> {
+        self.near.times()
     }
 
     fn explain(self: Arc<Self>, request: Explain) -> Answer {

@@ -23,6 +23,7 @@ use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
 use skerry_transport::gate::Gate;
+use skerry_transport::near::Near;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
@@ -84,7 +85,12 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client);
+    let near = Near::new(Arc::clone(&client));
+    let measuring = {
+        let (near, current) = (Arc::clone(&near), Arc::clone(&current));
+        tokio::spawn(async move { near.measure(|| current.load_full()).await })
+    };
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, near);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });
@@ -93,6 +99,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     tracing::info!(name = settings.name, %addresses, "shield ready");
 
     front.drained().await;
+    measuring.abort();
     let _ = tokio::join!(following, admin);
     exchange.close().await;
     let _ = skerry_agent::ready::clear(&settings.data);

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use skerry_config::process::ControlLink;
@@ -85,6 +86,11 @@ pub trait Duties: Send + Sync + 'static {
 
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
+
+    /// The time to the origins of the sites that want that known, as far as they can be reached, by the name of the site.
+    fn times_to_origins(&self) -> Vec<(String, Duration)> {
+        Vec::new()
+    }
 
     /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, and asks nobody but its own
     /// disk. Orders do not wait for it.

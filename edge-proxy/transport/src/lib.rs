@@ -32,6 +32,7 @@ pub mod head;
 pub mod hygiene;
 pub mod interim;
 pub mod listen;
+pub mod near;
 mod opening;
 pub mod origin;
 mod pace;

@@ -228,7 +228,7 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
         rate_limits: Vec::new(),
         forwarding: Forwarding::default(),
     };
-    Snapshot::build(Document { version: 1, sites: vec![site], shields: Vec::new() }).unwrap()
+    Snapshot::build(Document { version: 1, sites: vec![site], ..Document::default() }).unwrap()
 }
 
 fn serde_origin() -> OriginSettings {
