@@ -100,7 +100,12 @@ impl Neighbour {
         let site = format!("name = \"good\"\nhosts = [\"{NEIGHBOUR}\"]\n[origin]\nurls = [\"{}\"]\n", origin.url());
         cdn.skerry(&["site", "apply", &cdn.file("good.toml", &site)]).fine();
         let edge = cdn.edge(1).to_owned();
-        wait_until("the other site", Duration::from_secs(20), || fetch_and_compare(&edge, NEIGHBOUR, "/small.txt", b"small").is_ok());
+        let mut number = 0;
+        // A path of its own each time: until the site is in force the host is that of the first one, whose answers are stored.
+        wait_until("the other site", Duration::from_secs(20), || {
+            number += 1;
+            fetch_and_compare(&edge, NEIGHBOUR, &format!("/small.txt?before-{number}"), b"small").is_ok()
+        });
         let (over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let asking = {
             let (over, rounds) = (Arc::clone(&over), Arc::clone(&rounds));

@@ -11,6 +11,7 @@ const OTHER_PAGES: &str = "\n## Elsewhere\n\n\
     streams, downloads, slow origins, slow clients, purges; [with plots](performance-compare.html).\n\
     - [The disk tier](performance-disk.md) without sockets: hits, large bodies, memory an answer.\n\
     - [Hits from disk over sockets](performance-disk-sockets.md), beside nginx.\n\
+    - [A large file, cold](performance-slices.md), through edge and shield, beside curl from the origin with as many connections.\n\
     - [What stays in memory](performance-memory.md): hit ratios of ways to choose, beside LRU, TinyLFU and S3-FIFO.\n\
     - [Memory of an edge](performance-soak.md) with a limit and a million answers on disk, under load and through restarts.\n";
 
