@@ -2,8 +2,10 @@
 
 mod access_log;
 mod addresses;
+mod ages;
 mod away;
 mod bad_input;
+mod behind;
 mod browser;
 mod certificates;
 mod change;

@@ -9,6 +9,7 @@ pub(crate) mod mmdb;
 pub(crate) mod names;
 pub(crate) mod origins;
 pub(crate) mod python;
+pub(crate) mod relay;
 pub(crate) mod scripted;
 pub(crate) mod wait;
 
@@ -18,5 +19,6 @@ pub(crate) use command::{Ran, kill, run, skerry};
 pub(crate) use held::Held;
 pub(crate) use names::Names;
 pub(crate) use origins::{Nginx, Python};
+pub(crate) use relay::Relay;
 pub(crate) use scripted::{Reply, Scripted};
 pub(crate) use wait::wait_until;

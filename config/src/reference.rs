@@ -79,7 +79,7 @@ fn shape(schema: &Value) -> Shape {
         Some("Period") => return Shape::Plain("duration".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
-        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Fallback") => {
+        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Lead" | "Fallback") => {
             return Shape::Plain("text".to_owned());
         }
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),

@@ -18,7 +18,7 @@ pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
 pub use guarding::{Breaker, Ejection, Health, OriginLimits, OriginServer, Retries};
 pub(crate) use guarding::{check_fall, check_interval, check_rise, check_status, check_timeout, one};
 pub use pass::Pass;
-pub use shields::{Fallback, Shields};
+pub use shields::{Fallback, Lead, Shields};
 
 /// One site, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

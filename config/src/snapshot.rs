@@ -1,7 +1,7 @@
 //! The configuration in force on a node: built once from a document, then read by every request without a lock.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ pub struct Document {
     pub sites: Vec<Site>,
     /// All shields that are not drained.
     pub shields: Vec<Shield>,
+    /// The leading shield of each site that leaves the choice to the control plane, by the name of the site, once there is one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leads: BTreeMap<String, String>,
 }
 
 /// A shield, as edges reach it.
@@ -51,6 +54,7 @@ pub struct Shield {
 pub struct Snapshot {
     version: u64,
     shields: Vec<Shield>,
+    leads: BTreeMap<String, String>,
     sites: HashMap<String, Arc<Served>, RandomState>,
     exact: HashMap<String, Arc<Served>, RandomState>,
     /// By the suffix after `*.`.
@@ -128,7 +132,7 @@ impl Snapshot {
     /// All faults of all sites, hosts owned twice among them.
     pub fn build(document: Document) -> Result<Self, Faults> {
         crate::check::document(&document)?;
-        let mut snapshot = Self { version: document.version, shields: document.shields, ..Self::default() };
+        let mut snapshot = Self { version: document.version, shields: document.shields, leads: document.leads, ..Self::default() };
         for site in document.sites {
             snapshot.add(Arc::new(Served::new(site)));
         }
@@ -159,6 +163,12 @@ impl Snapshot {
     #[must_use]
     pub fn shields(&self) -> &[Shield] {
         &self.shields
+    }
+
+    /// The shield that leads a site whose lead is `auto`, once one was chosen.
+    #[must_use]
+    pub fn lead(&self, site: &str) -> Option<&str> {
+        self.leads.get(site).map(String::as_str)
     }
 
     /// The site of that name.

@@ -2,13 +2,15 @@
 //!
 //! The lock covers the table of nodes. Word of changes goes out after it is let go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use skerry_agent::wire::Near;
 use skerry_agent::{Load, Role};
+use skerry_config::limits::SITES_MAX;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +46,8 @@ struct Entry {
     role: Role,
     heard: Instant,
     session: u64,
+    /// The time to the origin by site, in microseconds (shields).
+    near: HashMap<String, u64>,
     /// Ends the stream.
     end: CancellationToken,
 }
@@ -96,7 +100,7 @@ impl Health {
         let live = Live { connected: true, snapshot, purge_seq, software, last_seen: Some(SystemTime::now()), ..Live::default() };
         let mut nodes = self.nodes.lock();
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry { live, role, heard: Instant::now(), session: number, end: end.clone() };
+        let entry = Entry { live, role, heard: Instant::now(), session: number, near: HashMap::new(), end: end.clone() };
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
@@ -128,6 +132,13 @@ impl Health {
             Some(entry) => entry.live.connected && entry.live.snapshot.is_some() && entry.heard.elapsed() < SILENCE_MAX,
             None => self.start.elapsed() < START_GRACE,
         }
+    }
+
+    /// The time from a shield to the origin of a site in microseconds, when both are there.
+    pub(crate) fn time_to(&self, shield: &str, site: &str) -> Option<u64> {
+        let nodes = self.nodes.lock();
+        let entry = nodes.get(shield).filter(|entry| entry.live.connected && entry.heard.elapsed() < SILENCE_MAX)?;
+        entry.near.get(site).copied()
     }
 
     /// How many of a role are connected.
@@ -178,11 +189,15 @@ pub(crate) struct Confirmations {
 impl Session {
     /// The node said something; `note` is what it changes.
     fn heard<T>(&self, note: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        self.said(|entry| note(&mut entry.live))
+    }
+
+    fn said<T>(&self, note: impl FnOnce(&mut Entry) -> T) -> Option<T> {
         let mut nodes = self.health.nodes.lock();
         let entry = nodes.get_mut(&self.name).filter(|entry| entry.session == self.number)?;
         entry.heard = Instant::now();
         entry.live.last_seen = Some(SystemTime::now());
-        Some(note(&mut entry.live))
+        Some(note(entry))
     }
 
     /// A snapshot is in force.
@@ -204,6 +219,12 @@ impl Session {
         let before = self.heard(|live| std::mem::replace(&mut live.purge_seq, seq));
         self.health.moves.send_modify(|count| *count += 1);
         before.unwrap_or(seq)
+    }
+
+    /// The node is alive, and this is how far origins are.
+    pub(crate) fn near(&self, near: Near) {
+        let times = near.times.into_iter().take(SITES_MAX).map(|time| (time.site, time.micros));
+        self.said(|entry| entry.near = times.collect());
     }
 
     /// The node is alive and has this load.

@@ -3,6 +3,7 @@
 //! Every change is one transaction in the store before it is seen here. The write lock orders changes; the read lock covers the
 //! present state, which is swapped whole and never held across an await.
 
+mod leads;
 mod nodes;
 mod sites;
 
@@ -44,6 +45,8 @@ pub(crate) struct State {
     pub(crate) sites: BTreeMap<String, Arc<SiteVersion>>,
     /// The nodes.
     pub(crate) nodes: BTreeMap<String, Arc<Node>>,
+    /// The leading shields of sites that leave the choice to us, by site.
+    pub(crate) leads: BTreeMap<String, String>,
     /// The number of the configuration.
     pub(crate) snapshot: u64,
 }
@@ -72,6 +75,9 @@ impl Intent {
         for (key, value) in store.list(nodes::PREFIX)? {
             let node: Node = parse(&key, &value)?;
             state.nodes.insert(node.name.clone(), Arc::new(node));
+        }
+        for (key, value) in store.list(leads::PREFIX)? {
+            state.leads.insert(key[leads::PREFIX.len()..].to_owned(), parse(&key, &value)?);
         }
         let published = state.publish().map_err(|refusal| refusal.says().to_owned())?;
         Ok(Self {
@@ -136,7 +142,8 @@ impl State {
             let address = node.tier_address?;
             Some(Shield { name: node.name.clone(), region: node.region.clone(), address })
         });
-        Document { version: self.snapshot, shields: shields.collect(), sites }
+        let shields: Vec<Shield> = shields.collect();
+        Document { version: self.snapshot, leads: self.leads(&shields), shields, sites }
     }
 
     /// The checked configuration in the form it is sent in.

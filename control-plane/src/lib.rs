@@ -11,6 +11,7 @@ mod figures;
 mod health;
 mod intent;
 mod journal;
+mod leads;
 mod plane;
 mod publish;
 mod purges;

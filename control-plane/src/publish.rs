@@ -260,6 +260,7 @@ impl Door {
                     }
                 }
                 Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
+                Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 Some(report::What::Hello(_)) | None => {}
             }

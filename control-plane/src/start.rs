@@ -22,6 +22,7 @@ use crate::figures::Figures;
 use crate::health::Health;
 use crate::intent::Intent;
 use crate::journal::Journal;
+use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
@@ -86,6 +87,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());

@@ -103,7 +103,7 @@ impl To<'_> {
     }
 
     async fn send(&self, asker: &mut dyn Asker, answer: Answer) -> Ended {
-        let Answer { status, mut headers, interim, body, status_of_cache, upstream_cache_status } = answer;
+        let Answer { status, mut headers, interim, body, status_of_cache, upstream_cache_status, .. } = answer;
         shape::finish(&mut headers, &self.edge.name, &status_of_cache, upstream_cache_status.as_ref());
         shape::announce(&mut headers, self.client.secured.is_some(), &self.edge.announced);
         for interim in interim {

@@ -7,14 +7,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
+use skerry_agent::Place;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Site;
 use skerry_config::snapshot::{Served, Snapshot};
-use skerry_transport::hygiene::{FAULT, PURGE_SEQ, SCHEME, Signature};
+use skerry_transport::aged::{AGE_MS, Aged};
+use skerry_transport::hygiene::{FAULT, PURGE_LOG, PURGE_SEQ, SCHEME, Signature};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
+use tokio::sync::watch;
 
 use crate::forwarded::Came;
 use crate::shields;
@@ -28,11 +31,13 @@ pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
 pub(crate) struct Upstreams {
     signature: Signature,
     client: Arc<Client>,
+    /// Where the edge stands in the purges.
+    places: watch::Receiver<Arc<Place>>,
 }
 
 impl Upstreams {
-    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>) -> Self {
-        Self { signature: Signature::new(name, ca), client }
+    pub(crate) fn new(name: &str, ca: &[u8], client: Arc<Client>, places: watch::Receiver<Arc<Place>>) -> Self {
+        Self { signature: Signature::new(name, ca), client, places }
     }
 
     /// Whether the request has passed this edge before.
@@ -62,6 +67,15 @@ impl Upstreams {
         ranked.filter_map(|shield| self.client.shield(shield, times, shared.clone())).collect()
     }
 
+    /// Says to a shield what only a tier may say.
+    pub(crate) fn sign_for_shield(&self, headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
+        headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
+        if let Ok(history) = HeaderValue::try_from(self.places.borrow().history()) {
+            headers.insert(PURGE_LOG, history);
+        }
+        headers.insert(SCHEME, HeaderValue::from_static(scheme));
+    }
+
     /// Says where the request has been.
     pub(crate) fn sign(&self, headers: &mut HeaderMap) {
         self.signature.sign(headers);
@@ -69,13 +83,7 @@ impl Upstreams {
 }
 
 /// What only a tier may say to a shield.
-const FOR_SHIELD: [HeaderName; 2] = [PURGE_SEQ, SCHEME];
-
-/// Says to a shield what only a tier may say.
-pub(crate) fn sign_for_shield(headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
-    headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
-    headers.insert(SCHEME, HeaderValue::from_static(scheme));
-}
+const FOR_SHIELD: [HeaderName; 3] = [PURGE_SEQ, PURGE_LOG, SCHEME];
 
 /// One request's way upstream.
 pub(crate) struct Fill {
@@ -106,19 +114,20 @@ impl Fetch for Fill {
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
-        let requested_at = Time::from(SystemTime::now());
-        sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
-        let answered = match self.ask_shields(&shields, &outgoing).await {
-            Some(answered) => answered,
+        self.upstreams.sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
+        match self.ask_shields(&shields, &outgoing).await {
+            Some(answered) => answered.map_err(fetch_error),
             None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
             None => {
                 FOR_SHIELD.iter().for_each(|name| drop(outgoing.headers.remove(name)));
                 outgoing.early = Some(Arc::clone(&self.early));
                 let client = &self.upstreams.client;
-                client.request(&client.origins().targets(site), &outgoing).await
+                let requested_at = Time::from(SystemTime::now());
+                let mut incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
+                incoming.headers.remove(AGE_MS);
+                Ok(fetched(incoming, requested_at))
             }
-        };
-        answered.map(|incoming| fetched(incoming, requested_at)).map_err(fetch_error)
+        }
     }
 
     fn may_repeat(&self) -> bool {
@@ -128,8 +137,10 @@ impl Fetch for Fill {
 
 impl Fill {
     /// The answer of the first shield that has one; `None` when none has. What is asked for here is safe to ask for twice.
-    async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Incoming, UpstreamError>> {
+    async fn ask_shields(&self, shields: &[Target], request: &Outgoing) -> Option<Result<Fetched, UpstreamError>> {
         for shield in shields {
+            // What the ones before took is no part of this one's time.
+            let requested_at = Time::from(SystemTime::now());
             match self.upstreams.client.request(std::slice::from_ref(shield), request).await {
                 Ok(incoming) if is_elsewhere(incoming.status) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
@@ -137,7 +148,7 @@ impl Fill {
                 Ok(incoming) if is_overloaded(&incoming.headers) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield has too much to do; asking the next");
                 }
-                Ok(incoming) => return Some(word_of(shield, incoming)),
+                Ok(incoming) => return Some(word_of(shield, incoming).map(|incoming| fetched(incoming, requested_at))),
                 // Where nothing was sent nothing is repeated.
                 Err(error)
                     if !matches!(error.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
@@ -145,7 +156,7 @@ impl Fill {
                 {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
-                answered => return Some(answered),
+                Err(error) => return Some(Err(error)),
             }
         }
         None
@@ -178,8 +189,10 @@ fn word_of(shield: &Target, mut incoming: Incoming) -> Result<Incoming, Upstream
 }
 
 fn fetched(incoming: Incoming, requested_at: Time) -> Fetched {
-    let Incoming { status, headers, interim, body } = incoming;
-    Fetched { status, headers, interim, body: Box::new(Arriving(body)), requested_at, responded_at: Time::from(SystemTime::now()) }
+    let Incoming { status, mut headers, interim, body } = incoming;
+    let responded_at = Time::from(SystemTime::now());
+    let age = Aged::take(&mut headers).map(|aged| aged.on_arrival(responded_at.since(requested_at)));
+    Fetched { status, headers, interim, body: Box::new(Arriving(body)), age, requested_at, responded_at }
 }
 
 struct Arriving(IncomingBody);

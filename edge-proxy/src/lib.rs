@@ -88,7 +88,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let client = Client::with_links(&settings.origins, private);
     client.configure(&snapshot.load());
     skerry_transport::origin::register(&client, &registry);
-    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client)));
+    let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), agent.places()));
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);

@@ -221,7 +221,7 @@ impl ProxyHttp for Sessions {
             context.came.tell(&mut signed, &served.site().forwarding.send, head.scheme, &head.authority);
         }
         if context.is_at_shield() {
-            fill::sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
+            self.upstreams.sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
         }
         context.way.write_head(upstream, head, &signed, watch)
     }

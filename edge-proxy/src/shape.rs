@@ -2,13 +2,14 @@
 
 use http::header::{ALT_SVC, HeaderMap, HeaderName, HeaderValue, VIA};
 use skerry_cache::answer::CacheStatus;
+use skerry_transport::aged::AGE_MS;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
 use skerry_transport::interim::INTERIM;
 
 use crate::quic::Announced;
 
 /// Fields meant for Skerry's tiers, removed before the client.
-pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 6] = [
+pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 7] = [
     // What an origin says of itself would lead clients past the edge.
     ALT_SVC,
     HeaderName::from_static("cache-tag"),
@@ -16,6 +17,7 @@ pub(crate) const NOT_FOR_CLIENTS: [HeaderName; 6] = [
     HeaderName::from_static("skerry-cache-control"),
     INTERIM,
     FAULT,
+    AGE_MS,
 ];
 
 /// Takes out what is not for clients.

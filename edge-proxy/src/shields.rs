@@ -1,7 +1,7 @@
 //! Which shields are asked for a resource, and in which order: those of its site by rendezvous hash over host and path, so that all edges agree and
-//! a lost shield moves only its own share.
+//! a lost shield moves only its own share; before them the one that leads the site, where the control plane chooses it.
 
-use skerry_config::site::{Key, Site};
+use skerry_config::site::{Key, Lead, Site};
 use skerry_config::snapshot::{Shield, Snapshot};
 
 /// Sites of one configuration whose lack of shields is told.
@@ -11,7 +11,9 @@ const SITES_TOLD_MAX: usize = 16;
 pub(crate) fn ranked<'a>(snapshot: &'a Snapshot, site: &Site, host: &str, path: &str) -> Vec<&'a Shield> {
     let own = snapshot.shields().iter().filter(|shield| site.shields.are(&shield.name, &shield.region));
     let mut ranked: Vec<(u64, &Shield)> = own.map(|shield| (weight(&shield.name, host, path), shield)).collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.name.cmp(&b.1.name)));
+    let lead = if site.shields.lead == Lead::Auto { snapshot.lead(&site.name) } else { None };
+    let leads = |shield: &Shield| Some(shield.name.as_str()) == lead;
+    ranked.sort_by(|a, b| leads(b.1).cmp(&leads(a.1)).then(b.0.cmp(&a.0)).then_with(|| a.1.name.cmp(&b.1.name)));
     ranked.into_iter().map(|(_, shield)| shield).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,17 +12,16 @@ use skerry_cache::answer::{Answer, CacheStatus, Failed, Reader};
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
+use skerry_transport::aged::Aged;
 use skerry_transport::asker::{Asker, Later, Pieces, Sent, Unsent, Whole};
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{PURGE_SEQ, SCHEME};
+use skerry_transport::hygiene::SCHEME;
 use skerry_transport::interim;
 
 use crate::fault::{self, Fault};
 use crate::origin::FromOrigin;
+use crate::purged;
 use crate::request::{Asked, Ended, Shield};
-
-/// How long a request waits for this shield to catch up with the purges its edge knows; then it is answered from the origin.
-const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// A request whose answer has to be waited for.
 pub(crate) struct Cached {
@@ -42,7 +41,7 @@ impl Later for Cached {
         let permit = shield.gate.request();
         let site = if permit.is_some() { shield.route(&head) } else { Err(Fault::Busy) };
         let ended = match site {
-            Ok(served) => shield.answer(asker, head, &served).await,
+            Ok(served) => shield.answer(asker, head, &served, started).await,
             Err(fault) => shield.tell(asker, fault, CacheStatus::default()).await,
         };
         shield.count(&Asked { method: &method, uri: uri.as_deref(), started }, &ended);
@@ -50,14 +49,13 @@ impl Later for Cached {
 }
 
 impl Shield {
-    async fn answer(&self, asker: &mut dyn Asker, mut head: Head, served: &Arc<Served>) -> Ended {
-        let wanted = head.headers.remove(&PURGE_SEQ).and_then(|seq| seq.to_str().ok()?.parse().ok()).unwrap_or(0);
-        head.headers.remove(&SCHEME);
+    async fn answer(&self, asker: &mut dyn Asker, mut head: Head, served: &Arc<Served>, started: Instant) -> Ended {
         let mut policy = Arc::clone(served.policy(head.host(), head.path(), &head.headers));
-        if !self.caught_up(wanted).await {
-            tracing::warn!(wanted, have = self.exchange.purge_seq(), "behind the edge; asking the origin");
+        if !self.purged.as_at_edge(&head.headers).await {
             policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
         }
+        purged::strip(&mut head.headers);
+        head.headers.remove(&SCHEME);
         let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
@@ -68,7 +66,7 @@ impl Shield {
             () = asker.gone() => return left(),
         };
         match answered {
-            Ok(answer) => self.send(asker, answer).await,
+            Ok(answer) => self.send(asker, answer, started).await,
             Err(Failed { error, status_of_cache }) => {
                 tracing::warn!(site = served.site().name, error = error.detail, "no answer from the origin");
                 self.tell(asker, Fault::origin(error.kind, error.retry_after), status_of_cache).await
@@ -76,19 +74,13 @@ impl Shield {
         }
     }
 
-    /// Whether this shield is at least as far as the edge, after a bounded wait.
-    async fn caught_up(&self, wanted: u64) -> bool {
-        if *self.purge_seq.borrow() >= wanted {
-            return true;
-        }
-        let mut purge_seq = self.purge_seq.clone();
-        tokio::time::timeout(CATCH_UP_TIME_MAX, purge_seq.wait_for(|seq| *seq >= wanted)).await.is_ok_and(|reached| reached.is_ok())
-    }
-
-    async fn send(&self, asker: &mut dyn Asker, answer: Answer) -> Ended {
-        let Answer { status, mut headers, interim, body, status_of_cache, .. } = answer;
+    async fn send(&self, asker: &mut dyn Asker, answer: Answer, started: Instant) -> Ended {
+        let Answer { status, mut headers, interim, body, age, status_of_cache, .. } = answer;
         self.finish(&mut headers, &status_of_cache);
         interim::carry(&mut headers, &interim);
+        if let Some(age) = age {
+            Aged { age, took: started.elapsed() }.write(&mut headers);
+        }
         let Sent { bytes, end } = asker.answer(status, headers, &mut FromCache(body)).await;
         if let Err(Unsent::Body(_)) = end {
             self.figures.cut_off();

@@ -1,6 +1,7 @@
 //! What the shield does with what the control plane tells it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skerry_agent::Load;
 use skerry_agent::figures::Figures;
@@ -8,29 +9,23 @@ use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::near::Near;
 use skerry_transport::upstream::Client;
-use tokio::sync::watch;
 
 use crate::{Current, explain};
 
-/// Puts snapshots and purges in force, tells requests that wait for a purge, and says what is stored.
+/// Puts snapshots and purges in force, and tells what is stored.
 pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
     client: Arc<Client>,
-    caught_up: watch::Sender<u64>,
+    near: Arc<Near>,
 }
 
 impl Duties {
-    pub(crate) fn new(
-        current: Current,
-        exchange: Arc<Exchange>,
-        figures: Arc<Figures>,
-        client: Arc<Client>,
-        caught_up: watch::Sender<u64>,
-    ) -> Self {
-        Self { current, exchange, figures, client, caught_up }
+    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, client: Arc<Client>, near: Arc<Near>) -> Self {
+        Self { current, exchange, figures, client, near }
     }
 }
 
@@ -44,12 +39,10 @@ impl skerry_agent::Duties for Duties {
 
     fn purge(&self, purges: &[Purge]) {
         self.exchange.purge(purges, &self.current.load());
-        self.caught_up.send_replace(self.exchange.purge_seq());
     }
 
     fn purge_all_through(&self, seq: u64) {
         self.exchange.purge_all_through(seq);
-        self.caught_up.send_replace(self.exchange.purge_seq());
     }
 
     fn settle(&self) -> Result<(), String> {
@@ -62,6 +55,10 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn times_to_origins(&self) -> Vec<(String, Duration)> {
+        self.near.times()
     }
 
     fn explain(self: Arc<Self>, request: Explain) -> Answer {

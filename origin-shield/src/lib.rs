@@ -9,6 +9,7 @@ mod explain;
 mod fault;
 mod origin;
 mod passed;
+mod purged;
 mod request;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use skerry_config::process;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
 use skerry_transport::gate::Gate;
+use skerry_transport::near::Near;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
@@ -30,6 +32,7 @@ use crate::door::AtTheDoor;
 use crate::duties::Duties;
 use crate::origin::Origins;
 use crate::passed::Sessions;
+use crate::purged::Purged;
 use crate::request::Shield;
 
 /// Runs a shield until `stop` turns true and its requests have drained.
@@ -67,7 +70,6 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
     let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
-    let (caught_up, purge_seq) = watch::channel(exchange.purge_seq());
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
@@ -78,12 +80,17 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         origins,
         figures: Arc::clone(&figures),
         gate: gate.clone(),
-        purge_seq,
+        purged: Purged::new(agent.places()),
     });
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, caught_up);
+    let near = Near::new(Arc::clone(&client));
+    let measuring = {
+        let (near, current) = (Arc::clone(&near), Arc::clone(&current));
+        tokio::spawn(async move { near.measure(|| current.load_full()).await })
+    };
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, near);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });
@@ -92,6 +99,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     tracing::info!(name = settings.name, %addresses, "shield ready");
 
     front.drained().await;
+    measuring.abort();
     let _ = tokio::join!(following, admin);
     exchange.close().await;
     let _ = skerry_agent::ready::clear(&settings.data);

@@ -10,6 +10,7 @@ use http::header::HeaderMap;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::snapshot::Served;
+use skerry_transport::aged::AGE_MS;
 use skerry_transport::hygiene::Signature;
 use skerry_transport::upstream::{Client, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
 
@@ -61,12 +62,14 @@ impl Fetch for FromOrigin {
         let requested_at = Time::from(SystemTime::now());
         let (client, site) = (&self.origins.client, self.served.site());
         client.origins().goes_up(site);
-        let incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
+        let mut incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
+        incoming.headers.remove(AGE_MS);
         Ok(Fetched {
             status: incoming.status,
             headers: incoming.headers,
             interim: incoming.interim,
             body: Box::new(FromBody(incoming.body)),
+            age: None,
             requested_at,
             responded_at: Time::from(SystemTime::now()),
         })

@@ -15,11 +15,11 @@ use skerry_config::snapshot::Served;
 use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
-use tokio::sync::watch;
 
 use crate::Current;
 use crate::fault::Fault;
 use crate::origin::Origins;
+use crate::purged::Purged;
 
 /// What a shield answers with.
 pub(crate) struct Shield {
@@ -29,8 +29,7 @@ pub(crate) struct Shield {
     pub(crate) origins: Arc<Origins>,
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
-    /// The purge number in force.
-    pub(crate) purge_seq: watch::Receiver<u64>,
+    pub(crate) purged: Purged,
 }
 
 impl Shield {

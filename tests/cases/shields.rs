@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::house::cdn::SOON;
 use crate::house::{Cdn, Got, Reply, Scripted, curl, get, wait_until};
 
+/// How long it may take until a site has a leader: it is measured, reported, waited for and published.
+const LEADER_MAX: Duration = Duration::from_secs(40);
+
 /// A site of one host, under the name that keeps `skerry dev` from serving every other host, with these lines on its shields.
 fn site(name: &str, host: &str, origin: &Scripted, shields: &str) -> String {
     format!("name = \"{name}\"\nhosts = [\"{host}\"]\n[origin]\nurls = [\"{}\"]\n[shields]\n{shields}\n", origin.url())
@@ -79,4 +82,36 @@ fn a_site_without_its_shield_fails_by_name_where_its_origin_is_not_for_edges() {
     // Other sites go on: one by its origin, one by the other shield.
     assert_eq!(get(cdn.edge(1), "open.test", "/page").text(), "there");
     assert_eq!(get(cdn.edge(1), "any.test", "/page").text(), "there");
+}
+
+#[test]
+fn one_shield_leads_a_site_that_leaves_the_choice_and_another_one_takes_over() {
+    let origin = origin();
+    let cdn = Cdn::start(&["--origin", &origin.url(), "--shields", "3"]);
+    apply(&cdn, "led", "led.test", &origin, "lead = \"auto\"");
+    let mut number = 0;
+    // The shields that new paths go through, from both edges.
+    let mut through = || {
+        let mut seen: Vec<String> = (0..8)
+            .map(|index| {
+                number += 1;
+                shield(&get(cdn.edge(index % 2 + 1), "led.test", &format!("/{number}")))
+            })
+            .collect();
+        seen.sort();
+        seen.dedup();
+        seen
+    };
+    wait_until("a leader", LEADER_MAX, || through().len() == 1);
+    let leader = through().remove(0);
+    let asked = cdn.json(&["explain", "http://led.test/any"]);
+    assert!(asked.to_string().contains(&leader), "{asked}");
+    cdn.kill(&leader);
+    assert!(!through().contains(&leader), "the others take over at once");
+    wait_until("another leader", LEADER_MAX, || through().len() == 1);
+    let next = through().remove(0);
+    assert_ne!(next, leader);
+    // Known without the control plane.
+    cdn.kill("control");
+    assert_eq!(through(), [next]);
 }

@@ -22,7 +22,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) struct Cdn {
     place: TempDir,
     child: Option<Child>,
-    again: Vec<Child>,
+    /// What was started again, by name; the last of a name runs.
+    again: Vec<(String, Child)>,
     endpoints: Value,
 }
 
@@ -129,7 +130,8 @@ impl Cdn {
         let nodes = ["shields", "edges"].iter().filter_map(|kind| self.endpoints[kind].as_array()).flatten();
         let control = Some(&self.endpoints["control"]).filter(|_| name == "control");
         let found = control.or_else(|| nodes.into_iter().find(|node| node["name"] == name)).unwrap_or_else(|| panic!("no {name}"));
-        (found["pid"].as_u64().unwrap(), found["config"].as_str().unwrap().to_owned())
+        let again = self.again.iter().rev().find(|(again, _)| again == name).map(|(_, child)| u64::from(child.id()));
+        (again.unwrap_or_else(|| found["pid"].as_u64().unwrap()), found["config"].as_str().unwrap().to_owned())
     }
 
     /// Ends a process without a warning, and waits until it is gone.
@@ -167,7 +169,7 @@ impl Cdn {
             assert!(child.try_wait().unwrap().is_none(), "{name} ended: {}", logs(&self.place.path().join("data")));
             ready.exists()
         });
-        self.again.push(child);
+        self.again.push((name.to_owned(), child));
     }
 
     /// Stops it with a signal; its exit code and its directory, for another run.
@@ -182,7 +184,7 @@ impl Cdn {
 
 impl Drop for Cdn {
     fn drop(&mut self) {
-        for mut child in self.child.take().into_iter().chain(self.again.drain(..)) {
+        for mut child in self.child.take().into_iter().chain(self.again.drain(..).map(|(_, child)| child)) {
             drop(child.stdin.take());
             if std::thread::panicking() {
                 // The test has failed already; its processes end with their standard input, and must not hold the report up.

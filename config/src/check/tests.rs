@@ -248,12 +248,14 @@ fn a_document_is_checked_as_a_whole() {
         version: 1,
         sites: vec![site("a", "a.example.com"), site("b", "*.example.com"), site("c", "*")],
         shields: vec![shield("s1", "192.0.2.1:1")],
+        ..Document::default()
     };
     assert_eq!(document(&good), Ok(()));
     let bad = Document {
         version: 1,
         sites: vec![site("a", "*"), site("a", "*")],
         shields: vec![shield("s1", "192.0.2.1:1"), shield("s1", "0.0.0.0:1")],
+        ..Document::default()
     };
     assert_eq!(
         document(&bad).unwrap_err().to_string(),

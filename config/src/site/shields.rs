@@ -15,8 +15,21 @@ pub struct Shields {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub regions: Vec<String>,
+    /// Which of them is asked first: `key` has each host and path led by a shield of its own, so that they share the work; `auto` has the shield with the lowest measured time to the origin lead them all. The others follow, in an order that each host and path has for itself.
+    pub lead: Lead,
     /// What an edge does when none of these shields answers: `origin` has it ask the origin itself; `fail` has it answer 503 with `no-shield`, or with what is stored where `stale_if_error` allows that.
     pub fallback: Fallback,
+}
+
+/// Which shield is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lead {
+    /// Another one for each host and path.
+    #[default]
+    Key,
+    /// The one with the lowest measured time to the origin.
+    Auto,
 }
 
 /// What an edge does when no shield answers.

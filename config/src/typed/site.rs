@@ -4,8 +4,8 @@ use super::read::{FromText, Reader, Typed, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
-    AnswerTtl, Breaker, Cache, Cookies, Ejection, Fallback, ForwardedAs, Forwarding, Health, HttpVersion, Key, Match, Negative, Origin,
-    OriginLimits, OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Shields, Site,
+    AnswerTtl, Breaker, Cache, Cookies, Ejection, Fallback, ForwardedAs, Forwarding, Health, HttpVersion, Key, Lead, Match, Negative,
+    Origin, OriginLimits, OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Shields, Site,
     between_bytes_timeout, check_fall, check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one,
     tls_timeout, yes,
 };
@@ -124,6 +124,7 @@ record!(OriginLimits {
 record!(Shields {
     names = "names": or(Vec::new()),
     regions = "regions": or(Vec::new()),
+    lead = "lead": or(Lead::default()),
     fallback = "fallback": or(Fallback::default()),
 } else Self::default());
 
@@ -266,6 +267,23 @@ impl FromText for HttpVersion {
             "auto" => Ok(Self::Auto),
             "1.1" => Ok(Self::Http1),
             "2" => Ok(Self::Http2),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for Lead {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"key\" or \"auto\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "key" => Ok(Self::Key),
+            "auto" => Ok(Self::Auto),
             _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
         }
     }

@@ -315,8 +315,14 @@ fn rate_limit() -> impl Strategy<Value = RateLimit> {
 }
 
 fn shields() -> impl Strategy<Value = Shields> {
+    let lead = prop_oneof![Just(Lead::Key), Just(Lead::Auto)];
     let fallback = prop_oneof![Just(Fallback::Origin), Just(Fallback::Fail)];
-    (vec(text(), 0..3), vec(text(), 0..3), fallback).prop_map(|(names, regions, fallback)| Shields { names, regions, fallback })
+    (vec(text(), 0..3), vec(text(), 0..3), lead, fallback).prop_map(|(names, regions, lead, fallback)| Shields {
+        names,
+        regions,
+        lead,
+        fallback,
+    })
 }
 
 fn forwarding() -> impl Strategy<Value = Forwarding> {

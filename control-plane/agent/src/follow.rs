@@ -118,6 +118,7 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
         end = carry_out(inner, duties, orders, &reports, &moved) => end,
         end = confirm(inner, duties, &reports, &moved) => end,
         end = beat(duties, &reports) => end,
+        end = tell_times(duties, &reports) => end,
     }
 }
 
@@ -237,7 +238,7 @@ async fn confirm(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, reports: &mpsc::S
 }
 
 /// Brings what is in force to disk, and then the position that says so.
-async fn store_position(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Result<crate::keep::Place, String> {
+async fn store_position(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Result<crate::Place, String> {
     let duties = Arc::clone(duties);
     blocking(inner, move |inner| inner.position.store(|| duties.settle())).await
 }
@@ -250,6 +251,26 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
         tick.tick().await;
         let Load { requests, hits, bytes } = duties.load();
         if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes })).await {
+            return end;
+        }
+    }
+}
+
+/// Reports how far origins are, and once that there is no more to say of them.
+async fn tell_times(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
+    let mut tick = tokio::time::interval(wire::NEAR_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_told = false;
+    loop {
+        tick.tick().await;
+        let times = duties.times_to_origins();
+        if times.is_empty() && !is_told {
+            continue;
+        }
+        is_told = !times.is_empty();
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let times = times.into_iter().map(|(site, time)| wire::TimeTo { site, micros: micros(time) }).collect();
+        if let Err(end) = say(reports, report::What::Near(wire::Near { times })).await {
             return end;
         }
     }

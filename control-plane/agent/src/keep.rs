@@ -1,14 +1,15 @@
 //! What a node keeps of what it was told: `snapshot.json` and `purge.json` in its data directory.
 //!
-//! The lock in [`Position`] covers the position in force; a second one lets only one writer at its file.
+//! The lock in [`Position`] lets only one writer at its file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use skerry_config::snapshot::{Document, Snapshot};
+use tokio::sync::watch;
 
-use crate::disk;
+use crate::{Place, disk};
 
 const SNAPSHOT: &str = "snapshot.json";
 const POSITION: &str = "purge.json";
@@ -43,21 +44,11 @@ pub(crate) fn one_line(faults: &skerry_config::check::Faults) -> String {
     faults.to_string().replace('\n', "; ")
 }
 
-/// A place in a purge log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Place {
-    /// Which log: a control plane whose store was made anew has another one.
-    pub(crate) log: String,
-    /// The number of the last purge.
-    pub(crate) seq: u64,
-}
-
 /// How far the node is in the purge log: in force, and on disk.
 #[derive(Debug)]
 pub(crate) struct Position {
     path: PathBuf,
-    applied: Mutex<Place>,
+    applied: watch::Sender<Arc<Place>>,
     stored: Mutex<Option<Place>>,
 }
 
@@ -73,24 +64,29 @@ impl Position {
                 Err(error) => disk::set_aside(&path, &error.to_string()),
             }
         }
-        let applied = Mutex::new(stored.clone().unwrap_or_default());
+        let applied = watch::Sender::new(Arc::new(stored.clone().unwrap_or_default()));
         Ok(Self { path, applied, stored: Mutex::new(stored) })
     }
 
     /// The position in force.
-    pub(crate) fn applied(&self) -> Place {
-        self.applied.lock().clone()
+    pub(crate) fn applied(&self) -> Arc<Place> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    /// The position in force, and word of its changes.
+    pub(crate) fn places(&self) -> watch::Receiver<Arc<Place>> {
+        self.applied.subscribe()
     }
 
     /// Purges up to `place` are in force.
     pub(crate) fn advance(&self, place: Place) {
-        *self.applied.lock() = place;
+        self.applied.send_replace(Arc::new(place));
     }
 
     /// Brings the position in force to disk and returns it, once `settle` has brought there what is in force by then. Blocks.
     pub(crate) fn store(&self, settle: impl FnOnce() -> Result<(), String>) -> Result<Place, String> {
         let mut stored = self.stored.lock();
-        let place = self.applied();
+        let place = Place::clone(&self.applied());
         settle()?;
         if stored.as_ref() != Some(&place) {
             let json = serde_json::to_vec(&place).map_err(|error| error.to_string())?;
@@ -108,15 +104,16 @@ mod tests {
     #[test]
     fn a_damaged_position_is_set_aside_and_counts_as_none() {
         let data = tempfile::tempdir().unwrap();
+        let at = |seq| Place { log: "a".into(), seq, earlier: Vec::new() };
         std::fs::write(data.path().join(POSITION), b"{\"log\":\"a\",\"se").unwrap();
         let position = Position::load(data.path()).unwrap();
-        assert_eq!(position.applied(), Place::default());
+        assert_eq!(*position.applied(), Place::default());
         assert!(data.path().join("purge.json.damaged").exists());
-        position.advance(Place { log: "a".into(), seq: 7 });
+        position.advance(at(7));
         position.store(|| Ok(())).unwrap();
-        position.advance(Place { log: "a".into(), seq: 8 });
+        position.advance(at(8));
         assert!(position.store(|| Err("full".to_owned())).is_err());
-        assert_eq!(Position::load(data.path()).unwrap().applied(), Place { log: "a".into(), seq: 7 });
+        assert_eq!(*Position::load(data.path()).unwrap().applied(), at(7));
     }
 
     #[test]

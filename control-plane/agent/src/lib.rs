@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use skerry_config::process::ControlLink;
@@ -22,12 +23,14 @@ pub mod identity;
 mod join;
 mod keep;
 pub mod listen;
+pub mod place;
 pub mod question;
 pub mod ready;
 pub mod token;
 pub mod wire;
 
 pub use identity::Identity;
+pub use place::Place;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,11 @@ pub trait Duties: Send + Sync + 'static {
 
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
+
+    /// The time to the origins of the sites that want that known, as far as they can be reached, by the name of the site.
+    fn times_to_origins(&self) -> Vec<(String, Duration)> {
+        Vec::new()
+    }
 
     /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, and asks nobody but its own
     /// disk. Orders do not wait for it.
@@ -153,6 +161,12 @@ impl Agent {
     #[must_use]
     pub fn purge_seq(&self) -> u64 {
         self.inner.position.applied().seq
+    }
+
+    /// Where the node stands in the purges, and word of each change once what it says is in force.
+    #[must_use]
+    pub fn places(&self) -> watch::Receiver<Arc<Place>> {
+        self.inner.position.places()
     }
 
     /// Follows the control plane until `stop` says so, reconnecting (50 ms to 2 s apart) whenever the stream ends. To be called once.

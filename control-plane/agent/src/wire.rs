@@ -38,6 +38,9 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two load reports.
 pub const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Time between two reports of how far origins are.
+pub const NEAR_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The server name in the control plane's certificate that nodes verify, whatever address they reach it by. It holds a dot, so that no node can be called so.
 pub const CONTROL_NAME: &str = "control.skerry";
 

@@ -67,7 +67,11 @@ pub(super) async fn ask(mut asks: mpsc::Receiver<Ask>, orders: &mpsc::Sender<Res
 
 /// The next purges for a node that was told those up to `told`, with the number of the last.
 async fn next_purges(plane: &Plane, told: Option<u64>, through: u64) -> Result<Option<(order::What, u64)>, String> {
-    let all = || (order::What::PurgeAllThrough(PurgeAllThrough { seq: through, log: plane.purges.lineage.name().to_owned() }), through);
+    let all = || {
+        let lineage = &plane.purges.lineage;
+        let through = PurgeAllThrough { seq: through, log: lineage.name().to_owned(), earlier: lineage.earlier() };
+        (order::What::PurgeAllThrough(through.clone()), through.seq)
+    };
     let Some(told) = told else { return Ok(Some(all())) };
     if told >= through {
         return Ok(None);
@@ -82,7 +86,8 @@ async fn next_purges(plane: &Plane, told: Option<u64>, through: u64) -> Result<O
 }
 
 fn purges(plane: &Plane, purges: Vec<Purge>) -> order::What {
-    order::What::Purges(Purges { purges, log: plane.purges.lineage.name().to_owned() })
+    let lineage = &plane.purges.lineage;
+    order::What::Purges(Purges { purges, log: lineage.name().to_owned(), earlier: lineage.earlier() })
 }
 
 /// A snapshot on its way.

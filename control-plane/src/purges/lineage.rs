@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skerry_agent::place::EARLIER_MAX;
+use skerry_agent::wire::Earlier;
 
 use crate::auth;
 use crate::store::{Change, Store, Transaction};
@@ -58,6 +60,12 @@ impl Lineage {
         self.terms.last().map_or("", |term| &term.name)
     }
 
+    /// The terms before the present one that nodes are told of, the newest last.
+    pub(crate) fn earlier(&self) -> Vec<Earlier> {
+        let ends = self.terms.iter().zip(self.terms.iter().skip(1)).rev().take(EARLIER_MAX);
+        ends.map(|(term, next)| Earlier { log: term.name.clone(), through: next.purge_seq }).rev().collect()
+    }
+
     /// How far what was said in a term is of our history; `None` when we know nothing of it.
     pub(crate) fn reach(&self, name: &str) -> Option<Reach> {
         let index = self.terms.iter().position(|term| term.name == name)?;
@@ -80,11 +88,13 @@ mod tests {
         assert_eq!(second.reach(first.name()), Some(Reach { purge_seq: 5, snapshot: 2 }));
         assert_eq!(second.reach(second.name()), Some(Reach { purge_seq: u64::MAX, snapshot: u64::MAX }));
         assert_eq!(first.reach(second.name()), None);
+        assert_eq!(second.earlier(), [Earlier { log: first.name().to_owned(), through: 5 }]);
         assert_eq!(second.reach(""), None);
         let mut last = second;
         for _ in 0..TERMS_MAX {
             last = Lineage::begin(&store, 5, 2).unwrap();
         }
+        assert_eq!((last.earlier().len(), last.earlier().last().map(|term| term.through)), (EARLIER_MAX, Some(5)));
         assert_eq!((last.terms.len(), last.reach(first.name())), (TERMS_MAX, None));
     }
 }

@@ -318,7 +318,7 @@ async fn a_site_is_refused_that_names_shields_there_are_none_of() {
         assert_eq!(checked.json()["errors"], refused.json()["errors"]);
     }
     assert_eq!(put(json!({"names": ["shield-1"]})).await.status, StatusCode::CREATED);
-    assert_eq!(put(json!({"regions": ["north"], "fallback": "fail"})).await.status, StatusCode::OK);
+    assert_eq!(put(json!({"regions": ["north"], "lead": "auto", "fallback": "fail"})).await.status, StatusCode::OK);
     // A shield may go although a site names it: whoever takes it away means that.
     assert_eq!(put(json!({"names": ["shield-1"]})).await.status, StatusCode::OK);
     assert_eq!(house.call(Method::DELETE, "/v1/nodes/shield-1", &json!({})).await.status, StatusCode::NO_CONTENT);

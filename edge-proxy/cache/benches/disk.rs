@@ -49,7 +49,7 @@ impl Fetch for Origin {
         headers.insert("content-type", HeaderValue::from_static("application/octet-stream"));
         headers.insert("content-length", HeaderValue::from(bytes));
         let body = Box::new(Bytewise(bytes));
-        Ok(Fetched { status: StatusCode::OK, headers, interim: Vec::new(), body, requested_at: NOW, responded_at: NOW })
+        Ok(Fetched { status: StatusCode::OK, headers, interim: Vec::new(), body, age: None, requested_at: NOW, responded_at: NOW })
     }
 }
 

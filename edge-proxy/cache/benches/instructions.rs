@@ -89,7 +89,7 @@ fn freshness(times: usize) {
     let (headers, policy) = (answered(), Policy::default());
     for _ in 0..times {
         let headers = black_box(&headers);
-        let freshness = Freshness::of(StatusCode::OK, headers, &Control::of(headers), black_box(&policy), ASKED, ANSWERED);
+        let freshness = Freshness::of(StatusCode::OK, headers, &Control::of(headers), black_box(&policy), None, ASKED, ANSWERED);
         assert!(black_box(freshness).is_fresh(black_box(NOW)));
     }
 }
@@ -124,7 +124,7 @@ impl Fetch for Origin {
         let mut headers = answered();
         headers.insert("content-length", HeaderValue::from(BODY_BYTES));
         let body = Box::new(Whole(Some(Bytes::from(vec![7; BODY_BYTES]))));
-        Ok(Fetched { status: StatusCode::OK, headers, interim: Vec::new(), body, requested_at: ASKED, responded_at: ANSWERED })
+        Ok(Fetched { status: StatusCode::OK, headers, interim: Vec::new(), body, age: None, requested_at: ASKED, responded_at: ANSWERED })
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -20,6 +21,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Interim answers to send ahead of it; none but to the client whose request went upstream.
     pub interim: Vec<Interim>,
+    /// How old it is at this moment, when it is that of an object; what `Age` says to the second.
+    pub age: Option<Duration>,
     /// The body; empty for HEAD, 204 and 304.
     pub body: Reader,
     /// This tier's member of `Cache-Status`, without the cache's name.

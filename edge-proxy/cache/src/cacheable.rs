@@ -4,6 +4,8 @@
 //!
 //! One rule is stricter than the RFC: a response with `Set-Cookie` is stored only when somebody says that it is for everyone.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use skerry_config::site::SetCookie;
 use skerry_config::snapshot::Policy;
@@ -125,6 +127,8 @@ pub struct Response<'a> {
     pub status: StatusCode,
     /// Its header fields.
     pub headers: &'a HeaderMap,
+    /// How old it was when it arrived, where that is known outright.
+    pub age: Option<Duration>,
     /// `request_time`.
     pub requested_at: Time,
     /// `response_time`.
@@ -154,7 +158,7 @@ fn is_events(headers: &HeaderMap) -> bool {
 /// # Errors
 /// The first reason not to store it.
 pub fn judge(request: Question<'_>, response: Response<'_>, policy: &Policy) -> Result<Kept, Refusal> {
-    let Response { status, headers, requested_at, responded_at } = response;
+    let Response { status, headers, age, requested_at, responded_at } = response;
     if policy.bypass {
         return Err(Refusal::Bypass);
     }
@@ -179,7 +183,7 @@ pub fn judge(request: Question<'_>, response: Response<'_>, policy: &Policy) -> 
     }
     let omit = omitted(&control, policy);
     // A cookie handed to everyone may be somebody's session: a lifetime from a rule is no word about that, only the origin's is.
-    let freshness = Freshness::of(status, headers, &control, policy, requested_at, responded_at);
+    let freshness = Freshness::of(status, headers, &control, policy, age, requested_at, responded_at);
     let is_given = shared || (policy.cookies.set_cookie == SetCookie::Store && freshness.source.is_origins());
     if headers.contains_key(header::SET_COOKIE) && !is_given && !omit.contains(&header::SET_COOKIE) {
         return Err(Refusal::SetCookie);

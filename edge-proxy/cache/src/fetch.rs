@@ -1,5 +1,7 @@
 //! The one way through which the cache calls outwards.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -43,6 +45,8 @@ pub struct Fetched {
     pub interim: Vec<Interim>,
     /// The body.
     pub body: Box<dyn Body>,
+    /// How old the answer was when its head arrived, where the next tier measured that: it counts in place of `Age`, `Date` and the time the answer took.
+    pub age: Option<Duration>,
     /// When the request was sent (RFC 9111 section 4.2.3, `request_time`).
     pub requested_at: Time,
     /// When the head arrived (`response_time`).

@@ -73,9 +73,18 @@ impl Source {
 }
 
 impl Freshness {
-    /// What follows from a response that was asked for at `requested_at` and arrived at `responded_at`.
+    /// What follows from a response that was asked for at `requested_at` and arrived at `responded_at`. With an `age` it was as old as that then;
+    /// else its fields and the time that it took say how old.
     #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap, control: &Control, policy: &Policy, requested_at: Time, responded_at: Time) -> Self {
+    pub fn of(
+        status: StatusCode,
+        headers: &HeaderMap,
+        control: &Control,
+        policy: &Policy,
+        age: Option<Duration>,
+        requested_at: Time,
+        responded_at: Time,
+    ) -> Self {
         let (lifetime, source) = lifetime(status, headers, control, policy, responded_at);
         // Where the operator says how long, that counts from the origin's answer, whatever its clock says.
         let by_date = !matches!(source, Source::Ttls | Source::Negative | Source::Rule | Source::Default);
@@ -91,7 +100,7 @@ impl Freshness {
         };
         Self {
             lifetime,
-            initial_age: initial_age(headers, requested_at, responded_at, by_date),
+            initial_age: age.unwrap_or_else(|| initial_age(headers, requested_at, responded_at, by_date)),
             responded_at,
             source,
             no_cache: control.no_cache,

@@ -42,8 +42,13 @@ impl Case {
 
     fn ours(&self) -> Result<u64, Refusal> {
         let headers = self.headers();
-        let response =
-            Response { status: StatusCode::from_u16(self.status).unwrap(), headers: &headers, requested_at: START, responded_at: START };
+        let response = Response {
+            status: StatusCode::from_u16(self.status).unwrap(),
+            headers: &headers,
+            age: None,
+            requested_at: START,
+            responded_at: START,
+        };
         let policy = Policy { obey_request: true, ..policy() };
         let kept = judge(Question { path: "/", headers: &self.request(), ranged: false }, response, &policy)?;
         Ok(if kept.freshness.no_cache { 0 } else { kept.freshness.lifetime.as_secs() })
@@ -74,7 +79,7 @@ impl Case {
     fn source(&self) -> Option<Source> {
         let headers = self.headers();
         let status = StatusCode::from_u16(self.status).unwrap();
-        let freshness = crate::freshness::Freshness::of(status, &headers, &self.control(), &policy(), START, START);
+        let freshness = crate::freshness::Freshness::of(status, &headers, &self.control(), &policy(), None, START, START);
         Some(freshness.source)
     }
 

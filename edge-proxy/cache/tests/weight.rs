@@ -103,7 +103,15 @@ impl Fetch for Origin {
         }
         let piece = shape.body.div_ceil(shape.pieces).max(1);
         let pieces = vec![7_u8; shape.body].chunks(piece).map(Bytes::copy_from_slice).collect();
-        Ok(Fetched { status, headers, interim: Vec::new(), body: Box::new(Pieces(pieces)), requested_at: NOW, responded_at: NOW })
+        Ok(Fetched {
+            status,
+            headers,
+            interim: Vec::new(),
+            body: Box::new(Pieces(pieces)),
+            age: None,
+            requested_at: NOW,
+            responded_at: NOW,
+        })
     }
 }
 

@@ -14,7 +14,8 @@ fn site(lines: &str) -> Site {
     check::site_text(&text, Format::Toml, None).unwrap()
 }
 
-/// A configuration with shields of these names, in this order, every second one in the south.
+/// A configuration with shields of these names, in this order, every second one in the south, where `c` leads the site if that is left to the control
+/// plane.
 fn snapshot(names: &[&str]) -> Snapshot {
     let shield = |(index, name): (usize, &&str)| Shield {
         name: (*name).to_owned(),
@@ -22,7 +23,8 @@ fn snapshot(names: &[&str]) -> Snapshot {
         address: format!("192.0.2.{}:1", index + 1).parse().unwrap(),
     };
     let shields = names.iter().enumerate().map(shield).collect();
-    Snapshot::build(Document { version: 1, sites: vec![site("")], shields }).unwrap()
+    let leads = [("shop".to_owned(), "c".to_owned())].into();
+    Snapshot::build(Document { sites: vec![site("")], shields, leads, version: 1 }).unwrap()
 }
 
 /// The names of the shields of each resource, in order.
@@ -94,4 +96,17 @@ fn a_site_has_the_shields_that_it_names() {
             assert_eq!(order.join(" "), own, "{lines}");
         }
     }
+}
+
+#[test]
+fn the_leader_is_asked_first_and_the_others_stay_in_their_order() {
+    let snapshot = snapshot(&["a", "b", "c", "d"]);
+    let by_key = orders(&snapshot, &site(""));
+    for (led, by_key) in orders(&snapshot, &site("lead = \"auto\"")).iter().zip(&by_key) {
+        let rest: Vec<&String> = by_key.iter().filter(|name| *name != "c").collect();
+        assert_eq!((led[0].as_str(), led[1..].iter().collect::<Vec<_>>()), ("c", rest));
+    }
+    // One that is not the site's leads nothing.
+    let own = "names = [\"a\", \"b\"]";
+    assert_eq!(orders(&snapshot, &site(&format!("{own}\nlead = \"auto\""))), orders(&snapshot, &site(own)));
 }

@@ -38,8 +38,8 @@ impl ClientCertificate {
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
         let mut hasher = DefaultHasher::new();
         (&chain, key.secret_der()).hash(&mut hasher);
-        let pair = CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec());
-        Some(Arc::new(Self { chain, key, for_pass: Arc::new(pair), group: hasher.finish() }))
+        let for_pass = CertKey::new(chain.iter().map(|der| der.to_vec()).collect(), key.secret_der().to_vec());
+        Some(Arc::new(Self { chain, key, for_pass: Arc::new(for_pass), group: hasher.finish() }))
     }
 
     /// What tells it from others.
@@ -47,7 +47,7 @@ impl ClientCertificate {
         self.group
     }
 
-    /// The chain and the key.
+    /// The certificate with those between it and its authority, and its key.
     pub(crate) fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         (self.chain.clone(), self.key.clone_key())
     }

@@ -8,6 +8,8 @@ use skerry_config::fields::only_if_keyed;
 
 /// The purge number an edge has in force, sent to a shield.
 pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
+/// Which history of purges that number is of, sent to a shield.
+pub const PURGE_LOG: HeaderName = HeaderName::from_static("skerry-purge-log");
 /// The scheme of the client's request, sent to a shield.
 pub const SCHEME: HeaderName = HeaderName::from_static("skerry-scheme");
 /// Why a shield refuses a request or has no answer to it, sent to an edge, so that it does not take the shield's words for the origin's.

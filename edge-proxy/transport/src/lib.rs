@@ -13,6 +13,7 @@
 //! answer.
 
 pub mod accept;
+pub mod aged;
 mod alarm;
 pub mod allowed;
 pub mod asker;
@@ -31,6 +32,7 @@ pub mod head;
 pub mod hygiene;
 pub mod interim;
 pub mod listen;
+pub mod near;
 mod opening;
 pub mod origin;
 mod pace;

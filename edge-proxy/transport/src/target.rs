@@ -206,13 +206,10 @@ impl Endpoint {
 
     /// The kind of TLS.
     pub(crate) fn kind(&self, tls: &TlsTo) -> Kind {
-        Kind {
-            verify: tls.verify,
-            http_version: self.http_version,
-            trust: tls.trust.as_ref().map(|trust| trust.group()),
-            client: tls.client.as_ref().map(|client| client.group()),
-            private: tls.private.as_ref().map(|private| private.group),
-        }
+        let trust = tls.trust.as_ref().map(|trust| trust.group());
+        let client = tls.client.as_ref().map(|client| client.group());
+        let private = tls.private.as_ref().map(|private| private.group);
+        Kind { verify: tls.verify, http_version: self.http_version, trust, client, private }
     }
 
     /// The version of HTTP.

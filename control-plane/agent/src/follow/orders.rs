@@ -5,8 +5,9 @@ use std::sync::Arc;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 
-use crate::keep::{self, Place};
-use crate::wire::{Adopted, PurgeAllThrough, Purges, Refused, SNAPSHOT_BYTES_MAX, SnapshotPart, report};
+use crate::keep;
+use crate::place::{EARLIER_MAX, Earlier, Place};
+use crate::wire::{self, Adopted, PurgeAllThrough, Purges, Refused, SNAPSHOT_BYTES_MAX, SnapshotPart, report};
 use crate::{Duties, Inner};
 
 /// What one stream has ordered so far.
@@ -31,7 +32,7 @@ impl Desk {
     /// Puts purges in force, and takes the name of their log. Those in force already are left out; a gap is an error. None say that there are no
     /// more for now.
     pub(super) fn purges(&self, purges: Purges) -> Result<(), String> {
-        let Place { mut seq, .. } = self.inner.position.applied();
+        let mut seq = self.inner.position.applied().seq;
         let is_last = purges.purges.is_empty();
         let mut fresh = Vec::with_capacity(purges.purges.len());
         for purge in purges.purges {
@@ -48,7 +49,7 @@ impl Desk {
         if !fresh.is_empty() {
             self.duties.purge(&fresh);
         }
-        self.inner.position.advance(Place { log: purges.log, seq });
+        self.inner.position.advance(Place { log: purges.log, seq, earlier: earlier(purges.earlier) });
         if is_last {
             self.duties.caught_up();
         }
@@ -58,11 +59,11 @@ impl Desk {
     /// Drops everything and stands at another place.
     pub(super) fn purge_all_through(&self, through: PurgeAllThrough) {
         // A node that never stood anywhere has nothing to drop: it has just joined.
-        if self.inner.position.applied() != Place::default() {
+        if *self.inner.position.applied() != Place::default() {
             tracing::warn!(seq = through.seq, "the purge log does not reach back to where this node stood, dropping everything stored");
         }
         self.duties.purge_all_through(through.seq);
-        self.inner.position.advance(Place { log: through.log, seq: through.seq });
+        self.inner.position.advance(Place { log: through.log, seq: through.seq, earlier: earlier(through.earlier) });
     }
 
     /// Takes a piece of a snapshot; after the last one, what to report. An error means that the pieces do not fit.
@@ -103,6 +104,12 @@ impl Desk {
             }
         }
     }
+}
+
+/// The logs before this one, as far as they are kept.
+fn earlier(mut told: Vec<wire::Earlier>) -> Vec<Earlier> {
+    told.drain(..told.len().saturating_sub(EARLIER_MAX));
+    told.into_iter().map(|wire::Earlier { log, through }| Earlier { log, through }).collect()
 }
 
 fn adopt(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), String> {

@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
 
     let empty = http::HeaderMap::new();
     let question = Question { path: "/", headers: &empty, ranged: false };
-    let response = Response { status: StatusCode::OK, headers: &headers, requested_at: NOW, responded_at: NOW };
+    let response = Response { status: StatusCode::OK, headers: &headers, age: None, requested_at: NOW, responded_at: NOW };
     let policy = Policy::default();
     let verdict = cacheable::judge(question, response, &policy);
     assert_eq!(verdict, cacheable::judge(question, response, &policy));

@@ -18,14 +18,24 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn whole(path: &str, status: u16, response: &[(&'static str, &str)], policy: &Policy) -> Result<Kept, Refusal> {
-    let response =
-        Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers(response), requested_at: START, responded_at: START };
+    let response = Response {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: &headers(response),
+        age: None,
+        requested_at: START,
+        responded_at: START,
+    };
     judge(Question { path, headers: &HeaderMap::new(), ranged: true }, response, policy)
 }
 
 fn judged(status: u16, response: &[(&'static str, &str)], request: &[(&'static str, &str)], policy: &Policy) -> Option<Refusal> {
-    let response =
-        Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers(response), requested_at: START, responded_at: START };
+    let response = Response {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: &headers(response),
+        age: None,
+        requested_at: START,
+        responded_at: START,
+    };
     judge(Question { path: "/", headers: &headers(request), ranged: false }, response, policy).err()
 }
 
@@ -230,7 +240,7 @@ proptest! {
             fields.push(("set-cookie", "id=1"));
         }
         let fields = headers(&fields);
-        let response = Response { status: StatusCode::from_u16(status).unwrap(), headers: &fields, requested_at: START, responded_at: START };
+        let response = Response { status: StatusCode::from_u16(status).unwrap(), headers: &fields, age: None, requested_at: START, responded_at: START };
         let question = Question { path: &path, headers: &HeaderMap::new(), ranged };
         let policy = Policy { deception_guard: true, default_ttl: Period::from_secs(5), ..policy() };
         let verdict = judge(question, response, &policy);

@@ -211,6 +211,7 @@ impl Trip {
         let response = Response {
             status: fetched.status,
             headers: &fetched.headers,
+            age: fetched.age,
             requested_at: fetched.requested_at,
             responded_at: fetched.responded_at,
         };

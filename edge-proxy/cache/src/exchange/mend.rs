@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::lead::{is_gap, ranged};
 use super::ranges::Ranges;
 use super::serve::sound;
-use super::stored::can_be_mended;
 use super::{Exchange, Object};
 use crate::answer::{Answer, CacheStatus, Failed, Forwarded};
 use crate::conditional::{self, strong_etag};
@@ -31,7 +30,7 @@ struct Mender {
 impl Exchange {
     /// Lets an answer get what of the object's body is not on disk, if upstream can tell that it still has the very same.
     pub(super) fn with_mend(&self, mut answer: Answer, object: &Object, request: &Request, fetch: &Arc<dyn Fetch>) -> Answer {
-        if can_be_mended(object)
+        if self.is_or_goes_to_disk(object)
             && let Some(mend) = self.mender(&object.key, &object.headers, request, fetch)
         {
             answer.body.mend_with(&mend);

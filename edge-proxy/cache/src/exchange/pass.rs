@@ -22,7 +22,8 @@ impl Exchange {
         let path = split(&asked.request.path_and_query).0.to_owned();
         let (answer, times) = self.pass(asked.request, &asked.fetch, status).await?;
         if plain {
-            let response = Response { status: answer.status, headers: &answer.headers, requested_at: times.0, responded_at: times.1 };
+            let response =
+                Response { status: answer.status, headers: &answer.headers, age: None, requested_at: times.0, responded_at: times.1 };
             let fits = serve::content_length(&answer.headers).is_ok_and(|length| length.is_none_or(|length| length <= self.object_max()));
             let question = Question { path: &path, headers: &request_headers, ranged: false };
             if fits && cacheable::judge(question, response, asked.policy).is_ok() {

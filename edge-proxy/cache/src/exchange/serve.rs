@@ -44,11 +44,13 @@ pub(super) fn answer(object: &Object, request: &Request, now: Time, served: Serv
         Shape::NotModified => conditional::not_modified(&object.headers),
         _ => object.headers.clone(),
     };
+    let age = object.freshness.age(now);
     if !first || object.aged {
-        headers.insert(header::AGE, HeaderValue::from(object.freshness.age(now).as_secs()));
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
     }
     let (interim, body) = (Vec::new(), Reader::empty());
-    let mut answer = Answer { status: object.status, headers, interim, body, status_of_cache: status, upstream_cache_status };
+    let mut answer =
+        Answer { status: object.status, headers, interim, age: Some(age), body, status_of_cache: status, upstream_cache_status };
     let whole = object.length();
     let cursor = || cursor.or_else(|| object.body.cursor());
     match shape {
@@ -104,7 +106,7 @@ pub(super) fn direct(fetched: Fetched, request: &Request, status: CacheStatus) -
         // A length that is unsound was refused when the head came.
         Reader::of_upstream(body, content_length(&headers).unwrap_or(None))
     };
-    Answer { status: code, headers, interim, body, status_of_cache: status, upstream_cache_status }
+    Answer { status: code, headers, interim, age: None, body, status_of_cache: status, upstream_cache_status }
 }
 
 /// `Cache-Status` of the caches before this one, as one field value.

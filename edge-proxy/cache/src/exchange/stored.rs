@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use http::header;
 use parking_lot::{Mutex, MutexGuard};
 use skerry_config::process::{self, Memory, Shares};
 use skerry_config::snapshot::Policy;
@@ -412,6 +411,12 @@ impl Exchange {
         is_whole && self.disk.as_ref().is_some_and(|disk| length > disk.resident_max())
     }
 
+    /// Whether a body is on disk, or may be before its readers are through.
+    pub(super) fn is_or_goes_to_disk(&self, object: &Object) -> bool {
+        let goes = || !object.body.is_whole() && self.goes_to_disk(object, object.body_length().unwrap_or(u64::MAX));
+        object.body.slices().is_some() || goes()
+    }
+
     /// Begins to put a body on disk while it comes; whether the disk takes it.
     pub(super) fn put_on_disk(&self, object: &Object) -> bool {
         let slices = self.disk.as_ref().and_then(|disk| disk.slices(&object.key, object.body_length().unwrap_or(0), false));
@@ -444,9 +449,4 @@ fn around(entry: Option<Entry>, object: &Object) -> Option<Arc<Object>> {
         Entry::Object(there) if Arc::ptr_eq(&there.body, &object.body) => Some(there),
         _ => None,
     }
-}
-
-/// Whether what is lost of an object's body can be fetched again: it takes a strong validator.
-pub(super) fn can_be_mended(object: &Object) -> bool {
-    object.body.slices().is_some() && object.headers.contains_key(header::ETAG)
 }

@@ -20,4 +20,5 @@ mod shape;
 mod stale;
 mod status;
 mod targeted;
+mod tiers;
 mod windows;

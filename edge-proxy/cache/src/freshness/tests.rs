@@ -25,7 +25,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 
 fn of(status: u16, fields: &[(&'static str, &str)], policy: &Policy) -> Freshness {
     let headers = headers(fields);
-    Freshness::of(StatusCode::from_u16(status).unwrap(), &headers, &Control::of(&headers), policy, START, START)
+    Freshness::of(StatusCode::from_u16(status).unwrap(), &headers, &Control::of(&headers), policy, None, START, START)
 }
 
 fn lifetime(status: u16, fields: &[(&'static str, &str)], policy: &Policy) -> (u64, Source) {
@@ -106,7 +106,9 @@ fn rfc9111_4_2_3_age() {
     let age = |fields: &[(&'static str, &str)], requested: u64, responded: u64, now: u64| {
         let headers = headers(fields);
         let control = Control::of(&headers);
-        Freshness::of(StatusCode::OK, &headers, &control, &policy(), seconds(requested), seconds(responded)).age(seconds(now)).as_secs()
+        Freshness::of(StatusCode::OK, &headers, &control, &policy(), None, seconds(requested), seconds(responded))
+            .age(seconds(now))
+            .as_secs()
     };
     assert_eq!(age(&[DATE], 0, 0, 0), 0);
     assert_eq!(age(&[DATE], 0, 0, 10), 10);
@@ -249,8 +251,8 @@ proptest! {
     fn nothing_is_fresh_beyond_its_lifetime(headers in any_headers(), requested in 0..5_000_000_000_000_u64, took in 0..100_000_u64, steps in proptest::collection::vec(0..10_000_000_u64, 1..8)) {
         let control = Control::of(&headers);
         let responded = requested + took;
-        let freshness = Freshness::of(StatusCode::OK, &headers, &control, &policy(), Time(requested), Time(responded));
-        prop_assert_eq!(&freshness, &Freshness::of(StatusCode::OK, &headers, &control, &policy(), Time(requested), Time(responded)));
+        let freshness = Freshness::of(StatusCode::OK, &headers, &control, &policy(), None, Time(requested), Time(responded));
+        prop_assert_eq!(&freshness, &Freshness::of(StatusCode::OK, &headers, &control, &policy(), None, Time(requested), Time(responded)));
         let mut now = Time(responded);
         let (mut age, mut stale) = (Duration::ZERO, false);
         for step in steps {

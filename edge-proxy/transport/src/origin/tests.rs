@@ -12,7 +12,7 @@ pub(super) fn site(name: &str, origin: &str) -> Site {
 }
 
 fn snapshot(sites: Vec<Site>) -> Snapshot {
-    Snapshot::build(Document { version: 1, sites, shields: Vec::new() }).unwrap()
+    Snapshot::build(Document { version: 1, sites, ..Document::default() }).unwrap()
 }
 
 const TWO: &str = "urls = [\"http://192.0.2.1\", \"http://192.0.2.2\"]";
@@ -140,7 +140,7 @@ async fn servers_of_a_group_take_turns_by_weight_and_the_next_group_waits() {
 async fn a_shield_that_cannot_be_reached_is_left_alone_and_its_answers_say_nothing_of_it() {
     let shield = Shield { name: "shield-1".to_owned(), region: "r".to_owned(), address: "192.0.2.9:1".parse().unwrap() };
     let client = Client::new(&skerry_config::process::Origins::default());
-    client.configure(&Snapshot::build(Document { version: 1, sites: Vec::new(), shields: vec![shield] }).unwrap());
+    client.configure(&Snapshot::build(Document { version: 1, shields: vec![shield], ..Document::default() }).unwrap());
     let guard = client.origins().shield("shield-1").unwrap();
     for _ in 0..10 {
         let (status, headers) = told(503, "30");

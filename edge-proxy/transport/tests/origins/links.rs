@@ -77,7 +77,7 @@ fn named(name: &str, address: SocketAddr) -> Shield {
 }
 
 fn snapshot(shields: &[Shield]) -> Snapshot {
-    Snapshot::build(Document { version: 1, sites: Vec::new(), shields: shields.to_vec() }).unwrap()
+    Snapshot::build(Document { version: 1, shields: shields.to_vec(), ..Document::default() }).unwrap()
 }
 
 fn to(client: &Client, shield: &Shield) -> Target {

@@ -13,7 +13,8 @@ fn refused(path: &str, status: u16, fields: &[(&'static str, &str)], policy: &Po
     for (name, value) in fields {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
     }
-    let response = Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers, requested_at: START, responded_at: START };
+    let response =
+        Response { status: StatusCode::from_u16(status).unwrap(), headers: &headers, age: None, requested_at: START, responded_at: START };
     let verdict = judge(Question { path, headers: &HeaderMap::new(), ranged: false }, response, policy);
     verdict.err() == Some(Refusal::Deception)
 }
@@ -56,7 +57,7 @@ fn a_page_under_the_name_of_a_file_is_refused() {
 fn bytes_that_are_no_text_behind_a_media_type_do_not_hide_it() {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_bytes(b"text/html; name=\xe9").unwrap());
-    let response = Response { status: StatusCode::OK, headers: &headers, requested_at: START, responded_at: START };
+    let response = Response { status: StatusCode::OK, headers: &headers, age: None, requested_at: START, responded_at: START };
     let question = Question { path: "/account/x.css", headers: &HeaderMap::new(), ranged: false };
     assert_eq!(judge(question, response, &guarded()).err(), Some(Refusal::Deception));
 }

@@ -53,7 +53,7 @@ impl Trip {
         }
         plan.extend(gaps.into_iter().map(|(start, end)| Step::Gap(start, end)));
         let template = self.bytes_request(0, None, etag);
-        let Fetched { mut headers, interim, body, requested_at, responded_at, .. } = fetched;
+        let Fetched { mut headers, interim, body, age, requested_at, responded_at, .. } = fetched;
         headers.remove(header::CONTENT_RANGE);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         let body = Assembled {
@@ -67,7 +67,7 @@ impl Trip {
             purge_seq: self.lead.flight.began.seq,
         };
         self.exchange.counters.completed.inc();
-        Ok(Some(Fetched { status: StatusCode::OK, headers, interim, body: Box::new(body), requested_at, responded_at }))
+        Ok(Some(Fetched { status: StatusCode::OK, headers, interim, body: Box::new(body), age, requested_at, responded_at }))
     }
 }
 

@@ -62,8 +62,13 @@ impl Trip {
     fn refreshed(&self, stale: &Object, fetched: &Fetched) -> (Object, bool) {
         let mut merged: HeaderMap = conditional::updated(&stale.headers, &fetched.headers);
         let upstream_status = take_cache_status(&mut merged);
-        let response =
-            Response { status: stale.status, headers: &merged, requested_at: fetched.requested_at, responded_at: fetched.responded_at };
+        let response = Response {
+            status: stale.status,
+            headers: &merged,
+            age: fetched.age,
+            requested_at: fetched.requested_at,
+            responded_at: fetched.responded_at,
+        };
         let judged = self.judge(response);
         let may_be_stored = judged.is_ok();
         let (freshness, fields, omit) = match judged {

@@ -151,6 +151,7 @@ impl Fetch for Upstream {
                 .map(|status| http::Response::builder().status(*status).header("link", "</a>").body(()).unwrap())
                 .collect(),
             body: Box::new(body),
+            age: None,
             requested_at: reply.requested_at.unwrap_or(reply.responded_at),
             responded_at: reply.responded_at,
         })
@@ -227,7 +228,7 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
         rate_limits: Vec::new(),
         forwarding: Forwarding::default(),
     };
-    Snapshot::build(Document { version: 1, sites: vec![site], shields: Vec::new() }).unwrap()
+    Snapshot::build(Document { version: 1, sites: vec![site], ..Document::default() }).unwrap()
 }
 
 fn serde_origin() -> OriginSettings {
