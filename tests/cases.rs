@@ -26,6 +26,7 @@ mod guarded;
 mod handshakes;
 mod hits;
 mod hops;
+mod hosts;
 mod http2;
 mod http3;
 mod interim;

@@ -149,11 +149,8 @@ impl Fill {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield has too much to do; asking the next");
                 }
                 Ok(incoming) => return Some(word_of(shield, incoming).map(|incoming| fetched(incoming, requested_at))),
-                // Where nothing was sent nothing is repeated.
-                Err(error)
-                    if !matches!(error.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
-                        && (error.kind.is_unreachable() || self.may_repeat()) =>
-                {
+                // Where nothing was sent nothing is repeated. A shield that lives says itself that its origin is late, before the edge's time is over.
+                Err(error) if error.kind != UpstreamErrorKind::TooLong && (error.kind.is_unreachable() || self.may_repeat()) => {
                     tracing::warn!(error = error.detail, "the shield gives no answer; asking the next");
                 }
                 Err(error) => return Some(Err(error)),

@@ -87,7 +87,13 @@ impl Scripted {
     /// Starts it on a free port.
     #[track_caller]
     pub(crate) fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// Starts it at an address.
+    #[track_caller]
+    pub(crate) fn start_at(at: SocketAddr, script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (script, noted): (Arc<Script>, _) = (Arc::new(script), Arc::clone(&seen));

@@ -18,10 +18,10 @@ use crate::alarm::Timer;
 use crate::gather::Gathered;
 use crate::upstream::io::Io;
 
-/// How often a connection that is to be kept open is asked whether it lives.
-const PING_EVERY: Duration = Duration::from_secs(10);
+/// How often a connection that is to be kept open is asked whether it lives: requests wait for a side that is gone no longer than this and the next.
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// In how much time it has to say so.
-const PING_TIME_MAX: Duration = Duration::from_secs(5);
+const PING_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The bytes of a connection below the `h2` crate, which flushes after every frame: they leave when it has nothing more to write for the moment.
 /// Clones are the same one; the lock is held for one call.
