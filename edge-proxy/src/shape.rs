@@ -30,16 +30,9 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// Finishes the header fields of an answer: `Cache-Status` (RFC 9211) with the tiers before this one first, `Via`, and without what is not for clients.
 pub(crate) fn finish(headers: &mut HeaderMap, name: &str, own: &CacheStatus, upstream: Option<&HeaderValue>) {
     strip(headers);
-    headers.remove(&CACHE_STATUS);
-    if let Some(upstream) = upstream {
-        headers.append(CACHE_STATUS, upstream.clone());
-    }
     let member = own.render(name);
-    let joined = match headers.get(&CACHE_STATUS) {
-        Some(before) => HeaderValue::from_bytes(&[before.as_bytes(), b", ", member.as_bytes()].concat()).unwrap_or(member),
-        None => member,
-    };
-    headers.insert(CACHE_STATUS, joined);
+    let joined = upstream.map(|upstream| HeaderValue::from_bytes(&[upstream.as_bytes(), b", ", member.as_bytes()].concat()));
+    headers.insert(CACHE_STATUS, joined.and_then(Result::ok).unwrap_or(member));
     sign(headers, name);
 }
 
@@ -52,5 +45,5 @@ pub(crate) fn announce(headers: &mut HeaderMap, secured: bool, announced: &Annou
 
 /// Adds this node to `Via` (RFC 9110 section 7.6.3).
 pub(crate) fn sign(headers: &mut HeaderMap, name: &str) {
-    hygiene::append_member(headers, VIA, &format!("1.1 {name}"));
+    hygiene::append_member(headers, VIA, &["1.1 ", name].concat());
 }

@@ -51,7 +51,7 @@ impl<App> Clone for Front<App> {
 
 /// What every connection needs to be served.
 pub(crate) struct Door<App> {
-    /// Takes requests that need a session.
+    /// Passes requests through.
     pub(crate) proxy: Arc<HttpProxy<App>>,
     /// Answers the others.
     pub(crate) behind: door::Shared,
@@ -95,7 +95,7 @@ where
     App: ProxyHttp + Send + Sync + 'static,
     App::CTX: Send + Sync,
 {
-    /// A front for a tier: `behind` answers at once, `app` takes what needs a session, `gate`, or one made of limits, says how many come in.
+    /// A front for a tier: `behind` answers, `app` takes what is passed through, `gate`, or one made of limits, says how many come in.
     /// `stop` turns true when it is to drain.
     pub fn new(app: App, behind: door::Shared, gate: impl Into<Gate>, stop: watch::Receiver<bool>) -> Self {
         let settings =

@@ -113,9 +113,10 @@ impl Owed {
         self.0 == Some(0)
     }
 
-    /// Takes a piece, or the end, as it comes from the body. An end that comes too early, or not in time, is none.
+    /// Takes a piece, or the end, as it comes from the body. An end that comes too early, or not in time, is none; of a body that is all there it is no
+    /// matter how it ends.
     pub(crate) fn take(&mut self, piece: Result<Option<Bytes>, String>) -> Result<Option<Bytes>, String> {
-        let piece = piece?;
+        let piece = if self.is_paid() { piece.unwrap_or(None) } else { piece? };
         if let Some(owed) = &mut self.0 {
             let left = owed.checked_sub(piece.as_ref().map_or(0, |bytes| bytes.len() as u64));
             *owed = left.ok_or("the body is longer than its content-length")?;
@@ -164,7 +165,7 @@ mod tests {
         assert_eq!(owed.take(Ok(None)).unwrap_err(), "the body ended 2 bytes before its content-length");
         assert_eq!(owed.take(piece("def")).unwrap_err(), "the body is longer than its content-length");
         assert_eq!(owed.take(piece("de")), piece("de"));
-        assert!(owed.is_paid() && owed.take(Ok(None)) == Ok(None));
+        assert!(owed.is_paid() && owed.take(Ok(None)) == Ok(None) && owed.take(Err("upstream died".to_owned())) == Ok(None));
         assert_eq!(Owed(None).take(piece("abc")), piece("abc"));
     }
 }

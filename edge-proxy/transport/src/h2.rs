@@ -1,8 +1,8 @@
 //! HTTP/2 connections of clients ([why not Pingora's](../../../docs/decisions/0012-http2-bounds.md)).
 //!
 //! The `h2` crate speaks the protocol, above a [`wire`] that gathers what it writes and counts what passes by ([`frames`]). The [`driver`] takes the
-//! requests of a connection, has the tier answer them at once where it can, and hands the others to Pingora, each as a [`stream`](crate::stream) of its own;
-//! [`bodies`] sends what does not fit into a client's windows, by [`priority`](crate::priority). Whatever a client can make this side hold, do or wait for has a bound:
+//! requests of a connection and has the tier answer them, at once or in a task of their own; what is passed through it hands to Pingora, as a
+//! [`stream`](crate::stream). [`bodies`] sends what does not fit into a client's windows, by [`priority`](crate::priority). Whatever a client can make this side hold, do or wait for has a bound:
 //! those here, `config::process::Limits`, the bounds of the driver and the [`pace`](crate::pace) of bodies.
 
 use std::pin::pin;

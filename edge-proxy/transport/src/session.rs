@@ -1,4 +1,4 @@
-//! What is known of a session of Pingora's, and answers of the tier's own in one: to what it does not pass through.
+//! Sessions of Pingora's: what is known of one, and what a tier says in it itself where it cannot pass the request through.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -76,11 +76,12 @@ impl Waiting<'_> {
         head
     }
 
-    /// Draws the body into batches and writes them, until its end is written.
+    /// Draws the body into batches and writes them, until its end is written. Whoever has all that the head tells waits for the end all the same: a
+    /// request that is sent then finds the answer stored.
     async fn send(&mut self, batch: &mut Batch, frame: Frame, mut owed: Owed, body: &mut dyn Pieces) -> Sent {
         let mut bytes = 0;
         let end = loop {
-            if frame == Frame::Empty || (frame == Frame::Length && owed.is_paid()) {
+            if frame == Frame::Empty {
                 break Ok(());
             }
             let mut next = body.next();
@@ -88,7 +89,7 @@ impl Waiting<'_> {
                 Some(came) => came,
                 None => {
                     // A head waits for the first bytes of its body, and nothing else waits for more.
-                    if !batch.is_bodiless() && !self.write(batch, &mut bytes).await {
+                    if (owed.is_paid() || !batch.is_bodiless()) && !self.write(batch, &mut bytes).await {
                         break Err(Unsent::Client);
                     }
                     let raced = poll_fn(|cx| match next.as_mut().poll(cx) {
@@ -97,6 +98,8 @@ impl Waiting<'_> {
                     });
                     match raced.await {
                         Next::Came(came) => came,
+                        // It has all of it.
+                        Next::Left if owed.is_paid() => break Ok(()),
                         Next::Left => break Err(Unsent::Client),
                     }
                 }

@@ -7,8 +7,9 @@ use crate::connection::Socket;
 use crate::door::COPIED_BYTES_MAX;
 use crate::pace::Pace;
 
-/// Bytes of a body that are gathered before they leave. One piece more may come on top.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a body that are gathered before they leave, with their head the plaintext of one TLS record (RFC 8446 section 5.1). One piece more may come on
+/// top.
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// See the module.
 pub(super) struct Batch {

@@ -16,6 +16,9 @@ use crate::door;
 use crate::hygiene::strip_http1;
 use crate::interim::{INTERIM_MAX, Interim};
 
+/// A piece of a body that is smaller, in bytes, may be held to leave with the end behind it.
+const HELD_BYTES_MAX: usize = 16 * 1024;
+
 /// See the module.
 pub(crate) struct Waiting<G> {
     going: G,
@@ -30,12 +33,16 @@ impl<G: Going> Waiting<G> {
         Self { going, head_only, interim: 0 }
     }
 
-    /// Draws the body and sends it, head first, until its end is sent.
+    /// Draws the body and sends it, head first, until its end is sent. Whoever has all that the head tells waits for the end all the same: a request that
+    /// is sent then finds the answer stored.
     async fn send(&mut self, head: Head, mut owed: Owed, body: &mut dyn Pieces) -> Result<(), Unsent> {
         let mut head = Some(head);
-        // The piece that came last waits until it is known whether it is the last one.
+        // Where no length is told, a small piece waits until it is known whether it is the last one.
         let mut held: Option<Bytes> = None;
-        while !owed.is_paid() {
+        if owed.is_paid() {
+            self.give(&mut head, Bytes::new(), true).await?;
+        }
+        loop {
             let mut next = body.next();
             let came = match (&mut next).now_or_never() {
                 Some(came) => came,
@@ -49,25 +56,33 @@ impl<G: Going> Waiting<G> {
                         Poll::Ready(came) => Poll::Ready(Some(came)),
                         Poll::Pending => gone.as_mut().poll(cx).map(|()| None),
                     });
-                    raced.await.ok_or(Unsent::Client)?
+                    match raced.await {
+                        Some(came) => came,
+                        // It has all of it.
+                        None if owed.is_paid() => return Ok(()),
+                        None => return Err(Unsent::Client),
+                    }
                 }
             };
             match owed.take(came) {
                 Ok(Some(piece)) => {
-                    if let Some(before) = held.replace(piece) {
+                    if let Some(before) = held.take() {
                         self.give(&mut head, before, false).await?;
                     }
+                    if owed.is_told() || piece.len() >= HELD_BYTES_MAX {
+                        self.give(&mut head, piece, owed.is_paid()).await?;
+                    } else {
+                        held = Some(piece);
+                    }
                 }
-                Ok(None) => break,
+                Ok(None) if owed.is_told() => return Ok(()),
+                Ok(None) => return self.give(&mut head, held.unwrap_or_default(), true).await,
                 Err(why) => {
-                    let piece = held.take().unwrap_or_default();
-                    self.give(&mut head, piece, false).await?;
+                    self.give(&mut head, held.unwrap_or_default(), false).await?;
                     return Err(Unsent::Body(why));
                 }
             }
         }
-        let piece = held.take().unwrap_or_default();
-        self.give(&mut head, piece, true).await
     }
 
     /// Sends a piece, which may be empty, and the head before the first one; `end` says that nothing follows.

@@ -117,6 +117,7 @@ fn body_of(tier: &Arc<Tier>, path: &str) -> (Option<usize>, Body) {
         "/short" => (Some(10), body(vec!["half"], none)),
         "/long" => (Some(4), body(vec!["twice as long"], none)),
         "/stalled" => (None, body(vec!["half"], End::Never(Arc::clone(tier)))),
+        "/late" => (Some(4), body(vec!["late"], End::Late(Arc::clone(tier)))),
         "/headless" => (Some(4), body(vec![], End::Never(Arc::clone(tier)))),
         "/endless" => (None, body(vec![], End::Endless(Bytes::from(vec![b'x'; PIECE_BYTES])))),
         path => (Some(path.len()), body(vec![path], none)),
@@ -129,6 +130,8 @@ enum End {
     Broken,
     /// Nothing, and says so.
     Never(Arc<Tier>),
+    /// Ends when it may go, and says that it waits.
+    Late(Arc<Tier>),
     /// Goes on with these.
     Endless(Bytes),
 }
@@ -150,6 +153,11 @@ impl Pieces for Body {
             End::Never(tier) => {
                 tier.asked.notify_one();
                 std::future::pending().await
+            }
+            End::Late(tier) => {
+                tier.asked.notify_one();
+                tier.go.notified().await;
+                Ok(None)
             }
             End::Endless(piece) => Ok(Some(piece.clone())),
         }

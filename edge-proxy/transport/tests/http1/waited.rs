@@ -105,6 +105,26 @@ async fn a_client_that_leaves_is_noticed_whatever_it_waits_for() {
     assert!(sent.end == Err(Unsent::Client) && sent.bytes >= PIECE_BYTES as u64, "{sent:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_all_of_an_answer_waits_for_its_end_with_the_next_request() {
+    let house = House::start(Limits::default()).await;
+    let mut socket = house.connect().await;
+    socket.write_all(b"GET /late HTTP/1.1\r\nHost: a.test\r\n\r\nGET /hit/1 HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
+    tokio::time::timeout(SOON, house.tier.asked.notified()).await.expect("nobody waits for the end");
+    assert!(one(&mut socket).await.ends_with("late"), "it is kept from the client until the end");
+    assert!(house.tier.ended.lock().is_empty());
+    house.tier.go.notify_one();
+    assert!(one(&mut socket).await.ends_with("\r\n\r\n1"));
+    // Who leaves then has had it whole.
+    drop(socket);
+    house.tier.waited.lock().clear();
+    leave(&house, "GET /late HTTP/1.1\r\nHost: a.test\r\n\r\n", "late").await;
+    while house.tier.waited.lock().is_empty() {
+        tokio::time::timeout(SOON, house.tier.over.notified()).await.expect("nobody tells the tier");
+    }
+    assert_eq!(house.tier.waited.lock()[0], ("/late".to_owned(), Sent { bytes: 4, end: Ok(()) }));
+}
+
 #[tokio::test]
 async fn who_takes_too_little_of_what_it_waited_for_is_cut_off() {
     let house = House::start(Limits::default()).await;
