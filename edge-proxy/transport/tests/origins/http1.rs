@@ -211,7 +211,7 @@ async fn one_that_the_origin_has_closed_is_not_asked() {
     // Nothing may be sent twice, so that one that were asked would be the end of it.
     let site = "name = \"shop\"\nhosts = [\"shop.test\"]\n[origin]\nurls = [\"http://192.0.2.1\"]\nretries = { percent = 0, floor = 0 }\n";
     let site = check::site_text(site, Format::Toml, None).unwrap();
-    client.configure(&Snapshot::build(Document { version: 1, sites: vec![site.clone()], shields: Vec::new() }).unwrap());
+    client.configure(&Snapshot::build(Document { version: 1, sites: vec![site.clone()], ..Document::default() }).unwrap());
     let target = Target { site: client.origins().shared(&site), ..origin.target.clone() };
     assert!(target.site.is_some());
     let mut open = origin.open.clone();
