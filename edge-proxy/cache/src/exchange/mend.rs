@@ -66,6 +66,10 @@ impl Exchange {
 
 #[async_trait]
 impl Mend for Mender {
+    fn may_repeat(&self) -> bool {
+        self.fetch.may_repeat()
+    }
+
     async fn open(&self, start: u64, end: u64, length: u64) -> Result<Box<dyn Body>, Missed> {
         let request = ranged(&self.template, start, end).map_err(Missed::Failed)?;
         let forward = Forward { request, purge_seq: self.purge_seq };
@@ -76,9 +80,12 @@ impl Mend for Mender {
         }
         let status = fetched.status;
         let bytes = format!("bytes {start}-{}", end - 1);
-        if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) {
+        // What one client's fields bring about says nothing of what is there for others.
+        let is_refused = status.is_client_error() && !matches!(status.as_u16(), 404 | 410 | 416);
+        if is_refused || status.is_server_error() {
             let detail = format!("status {} where {bytes} were asked for", status.as_u16());
-            return Err(Missed::Failed(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None }));
+            let error = FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None };
+            return Err(if is_refused { Missed::Refused(error) } else { Missed::Failed(error) });
         }
         let is_same = strong_etag(&fetched.headers) == Some(&self.etag);
         if is_same && matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {

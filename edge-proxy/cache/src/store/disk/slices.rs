@@ -51,6 +51,9 @@ pub(crate) trait Mend: Send + Sync {
     /// # Errors
     /// When upstream does not have them any more, or gives no answer.
     async fn open(&self, start: u64, end: u64, length: u64) -> Result<Box<dyn Body>, Missed>;
+
+    /// Whether what failed may be asked for once more; each time this is said counts as one time.
+    fn may_repeat(&self) -> bool;
 }
 
 /// Why upstream did not send some bytes of a representation.
@@ -60,12 +63,14 @@ pub(crate) enum Missed {
     Gone(FetchError),
     /// It gave no answer this time.
     Failed(FetchError),
+    /// It does not answer a request like this one; another client's may be answered.
+    Refused(FetchError),
 }
 
 impl Missed {
     pub(crate) fn error(self) -> FetchError {
         match self {
-            Self::Gone(error) | Self::Failed(error) => error,
+            Self::Gone(error) | Self::Failed(error) | Self::Refused(error) => error,
         }
     }
 }

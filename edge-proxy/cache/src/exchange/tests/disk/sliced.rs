@@ -384,3 +384,20 @@ async fn a_few_bytes_of_the_beginning_are_asked_for_alone_and_keep_nothing_from_
     assert_eq!(lasting.house.ask(get("/large"), START).await.2, body(1, 4 * MIB));
     assert_eq!(upstream.calls(), 65);
 }
+
+#[tokio::test]
+async fn a_request_that_upstream_refuses_costs_nobody_else_what_is_there() {
+    for status in [400, 403, 431] {
+        let upstream = Upstream::new(move |_, call| match call.request.headers.contains_key("x-odd") {
+            true => Reply::new(status, &[], ""),
+            false => reply(call, 1, 4 * MIB),
+        });
+        let lasting = Lasting::new(&upstream).await;
+        let mut early = lasting.house.run(get("/large"), START).await.unwrap();
+        let first = early.body.chunk().await.unwrap().unwrap();
+        let odd = get_with("/large", &[("range", "bytes=3000000-3000009"), ("x-odd", "1")]);
+        assert!(lasting.house.run(odd, START).await.is_err(), "{status}");
+        assert!([first, read(early).await.unwrap()].concat() == body(1, 4 * MIB), "{status}");
+        assert_eq!(lasting.house.ask(get("/large"), START).await, (200, "c; hit; ttl=600".to_owned(), body(1, 4 * MIB)), "{status}");
+    }
+}

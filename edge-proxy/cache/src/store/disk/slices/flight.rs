@@ -29,8 +29,8 @@ const PLACE_MAX: Duration = Duration::from_secs(2);
 pub(super) enum Ended {
     /// Upstream did not send it.
     Failed(FetchError),
-    /// There was no room for it: who wants it reads it by himself.
-    Crowded,
+    /// There was no room for it, or the request that it was asked for by was refused: who wants it reads it by himself.
+    Alone,
 }
 
 /// One slice.
@@ -161,9 +161,9 @@ impl Flight {
                     Err(error) => error,
                 },
                 Err(Missed::Failed(error)) => error,
-                Err(gone) => return Err(gone),
+                Err(missed) => return Err(missed),
             };
-            if resumes == RESUMES_MAX {
+            if resumes == RESUMES_MAX || !mend.may_repeat() {
                 return Err(Missed::Failed(error));
             }
             resumes += 1;
@@ -267,7 +267,7 @@ pub(super) fn depart(slices: Slices, flight: Arc<Flight>, mend: Arc<dyn Mend>, o
         let Landing { slices, flight } = &landing;
         let waited = !flight.has_room();
         if waited && !flight.wait_for_room(slices).await {
-            return flight.end(Ended::Crowded);
+            return flight.end(Ended::Alone);
         }
         if waited && slices.disk.flights.call_off(slices.object, flight) {
             return;
@@ -283,6 +283,8 @@ pub(super) fn depart(slices: Slices, flight: Arc<Flight>, mend: Arc<dyn Mend>, o
                     slices.disk.dropped_slice();
                 }
             }
+            // Who else wants it asks by himself.
+            Err(Missed::Refused(_)) => flight.end(Ended::Alone),
             Err(missed) => {
                 if matches!(missed, Missed::Gone(_)) {
                     slices.give_up().await;

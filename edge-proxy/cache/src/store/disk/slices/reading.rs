@@ -121,7 +121,7 @@ impl Reading {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(Ended::Failed(error)) => return Err(error),
-            Err(Ended::Crowded) => {
+            Err(Ended::Alone) => {
                 self.held = None;
                 return self.next_through(at, stop.min(end), mend).await;
             }
@@ -211,6 +211,7 @@ impl Reading {
                         self.slices.give_up().await;
                         return Err(error);
                     }
+                    Err(Missed::Refused(error)) => return Err(error),
                     Err(Missed::Failed(error)) => Err(error),
                 },
             };
@@ -219,7 +220,7 @@ impl Reading {
                     self.through = rest;
                     return Ok(bytes);
                 }
-                Err(error) if resumes == RESUMES_MAX => return Err(error),
+                Err(error) if resumes == RESUMES_MAX || !mend.may_repeat() => return Err(error),
                 Err(_) => resumes += 1,
             }
         }
