@@ -46,7 +46,13 @@ struct Waiting(Option<(Need, Instant)>);
 impl Waiting {
     /// The next leader, when it is time for one. `times` are those of the shields that may lead, in microseconds.
     fn next<'a>(&mut self, leader: Option<&str>, times: &'a [(String, u64)], now: Instant) -> Option<&'a str> {
-        let (nearest, least) = times.iter().min_by_key(|(name, micros)| (*micros, name)).map(|(name, micros)| (name.as_str(), *micros))?;
+        let Some((nearest, least)) =
+            times.iter().min_by_key(|(name, micros)| (*micros, name)).map(|(name, micros)| (name.as_str(), *micros))
+        else {
+            // Where nobody has the origin, that the leader has not says nothing of the leader.
+            self.0 = None;
+            return None;
+        };
         let of_leader = leader.and_then(|leader| times.iter().find(|(name, _)| name == leader)).map(|(_, micros)| *micros);
         let is_nearer = |micros: u64| least * 100 <= micros * NEARER_PERCENT && least + NEARER_MICROS <= micros;
         let need = match of_leader {
@@ -161,6 +167,14 @@ mod tests {
             _ => vec![("a", 8_000), ("b", 9_000), ("c", 8_500)],
         };
         assert_eq!(run(Some("a"), 1_000, gone), [led(30, "c")]);
+        // The origin itself is gone for a while, and others notice its going and its coming at other moments.
+        let outage = |second: u64| match second {
+            20..22 => vec![("b", 9_000)],
+            22..80 => Vec::new(),
+            80..83 => vec![("b", 9_000)],
+            _ => vec![("a", 8_000), ("b", 9_000)],
+        };
+        assert_eq!(run(Some("a"), 1_000, outage), []);
         let blinks = |second: u64| if second % 11 < 9 { vec![("b", 1_000)] } else { vec![("a", 1_000), ("b", 1_000)] };
         assert_eq!(run(Some("a"), 1_000, blinks), []);
     }
