@@ -46,6 +46,8 @@ const FIELD_TABLE_BYTES: u32 = 4 * 1024;
 const HEAD_FACTOR: u64 = 2;
 /// Streams reset by the client before they were even looked at (RFC 9113 section 10.5, "rapid reset"); one more ends the connection.
 const PENDING_RESETS_MAX: usize = 32;
+/// So many streams that a client may have open account for one of those: an edge resets what its clients give up.
+const STREAMS_PER_PENDING_RESET: usize = 4;
 /// Streams reset by us that are remembered, so that what is still under way for them is no error; and for how long.
 const RESETS_KEPT_MAX: usize = 64;
 const RESETS_KEPT: Duration = Duration::from_secs(1);
@@ -106,7 +108,7 @@ fn builder(limits: &Limits) -> h2::server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(windows).min(i32::MAX as u32))
         .max_send_buffer_size(SEND_BUFFER)
-        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX.max(limits.streams as usize / STREAMS_PER_PENDING_RESET))
         .max_concurrent_reset_streams(RESETS_KEPT_MAX)
         .reset_stream_duration(RESETS_KEPT)
         .max_local_error_reset_streams(Some(STREAM_ERRORS_MAX))

@@ -18,8 +18,13 @@ use crate::trust::Trust;
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 /// Concurrent HTTP/2 streams of one connection.
 pub(crate) const H2_STREAMS_MAX: usize = 128;
-/// HTTP/2 windows, bytes: enough for a download at 1 Gbit/s over 16 ms, little enough for 256 MiB nodes.
-pub(crate) const H2_WINDOW_BYTES: u32 = 2 << 20;
+/// HTTP/2 window of what is passed through, in bytes: enough for a download at 1 Gbit/s over 16 ms, little enough for 256 MiB nodes.
+const H2_PASS_WINDOW_BYTES: u32 = 2 << 20;
+/// The window of a stream of what is fetched, in bytes: a quarter of that, because a connection has room for all its streams at once, so that those whose
+/// clients read slowly hold up no others. Large answers come over several streams.
+pub(crate) const H2_STREAM_WINDOW_BYTES: u32 = 512 << 10;
+/// The window of such a connection.
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: u32 = H2_STREAMS_MAX as u32 * H2_STREAM_WINDOW_BYTES;
 
 /// One server that a request may be sent to. What it is made of is shared, so that a clone costs little.
 #[derive(Clone, Debug)]
@@ -313,8 +318,8 @@ impl Target {
         peer.options.write_timeout = Some(self.times.between_bytes);
         peer.options.idle_timeout = Some(IDLE_TIME_MAX);
         peer.options.max_h2_streams = H2_STREAMS_MAX;
-        peer.options.h2_stream_window_size = Some(H2_WINDOW_BYTES);
-        peer.options.h2_connection_window_size = Some(4 * H2_WINDOW_BYTES);
+        peer.options.h2_stream_window_size = Some(H2_PASS_WINDOW_BYTES);
+        peer.options.h2_connection_window_size = Some(4 * H2_PASS_WINDOW_BYTES);
         peer
     }
 

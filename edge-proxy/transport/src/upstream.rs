@@ -242,7 +242,7 @@ impl Client {
             let address = taken.address();
             match taken.ask(target, request, began).await {
                 Ok(answered) => return Ok(self.incoming(answered, target, address, began)),
-                Err(failed) if failed.is_over() || !target.may_repeat() => return Err(failed.unanswered(target, address)),
+                Err(failed) if !failed.is_of_connection() || !target.may_repeat() => return Err(failed.unanswered(target, address)),
                 Err(_) => {}
             }
         }
@@ -284,6 +284,8 @@ impl Client {
                 Ok(Ok(Some(Err(error)))) => return Err(error),
                 Ok(Ok(_)) => match self.pool.take(endpoint, |ip| found.has(ip)) {
                     Some(taken) => return Ok(taken),
+                    // It has no room left: one more is opened for all of those.
+                    None if self.pool.is_shared(endpoint) => {}
                     None => return self.connect(endpoint, times, found).await,
                 },
                 // Who opened it gave up.

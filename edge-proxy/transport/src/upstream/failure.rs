@@ -136,9 +136,10 @@ impl Failed {
         Self::new(UpstreamErrorKind::Cut, error.to_string())
     }
 
-    /// Whether a time was over, so that asking again would take as long.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.kind, UpstreamErrorKind::Timeout | UpstreamErrorKind::TooLong)
+    /// Whether it may be of this connection alone: another one may have the answer. An answer that is wrong, or does not come in time, is as wrong over
+    /// another one, and takes as long.
+    pub(super) fn is_of_connection(&self) -> bool {
+        self.unseen || matches!(self.kind, UpstreamErrorKind::Cut | UpstreamErrorKind::Protocol)
     }
 
     /// There is no answer.

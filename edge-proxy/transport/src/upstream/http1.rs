@@ -62,7 +62,8 @@ impl Connection {
     /// Whether it can be used for another request, as far as this side knows: it is open, and nothing has come that nobody asked for.
     pub(super) fn is_fresh(&mut self) -> bool {
         let mut byte = [0];
-        let read = pin!(self.io.read(&mut byte)).poll(&mut Context::from_waker(Waker::noop()));
+        // Whatever the task has used up of its turn: what has come is to be seen.
+        let read = pin!(tokio::task::unconstrained(self.io.read(&mut byte))).poll(&mut Context::from_waker(Waker::noop()));
         read.is_pending() && Instant::now() < self.keep_until
     }
 

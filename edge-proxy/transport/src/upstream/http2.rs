@@ -27,7 +27,7 @@ use super::{Answered, Outgoing, Source, UpstreamErrorKind};
 use crate::alarm::Timer;
 use crate::interim::{Arrived, INTERIM_MAX};
 use crate::sound::{self, Answer, HEAD_BYTES_MAX};
-use crate::target::{H2_STREAMS_MAX, H2_WINDOW_BYTES, IDLE_TIME_MAX, Target};
+use crate::target::{H2_CONNECTION_WINDOW_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, IDLE_TIME_MAX, Target};
 
 /// A list of fields so large, in bytes with 32 for each field, ends its stream. What is above the bound for heads is told by its name up to here.
 const FIELD_LIST_BYTES_MAX: u32 = 4 * HEAD_BYTES_MAX as u32;
@@ -64,8 +64,8 @@ impl Connection {
         let wire = Wire::new(io);
         let begun = Builder::new()
             .enable_push(false)
-            .initial_window_size(H2_WINDOW_BYTES)
-            .initial_connection_window_size(4 * H2_WINDOW_BYTES)
+            .initial_window_size(H2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
             .max_header_list_size(FIELD_LIST_BYTES_MAX)
             .handshake(wire.clone());
         let (requests, connection) = begun.await.map_err(|error| failed(&error))?;
@@ -85,9 +85,14 @@ impl Connection {
         self.is_over.load(Ordering::Acquire)
     }
 
-    /// Whether nobody needs it.
+    /// Whether it stays open though nobody uses it.
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Whether nobody has used it for long.
     pub(super) fn is_spare(&self, now: Instant) -> bool {
-        !self.is_kept && self.streams.load(Ordering::Relaxed) == 0 && now.duration_since(*self.idle_since.lock()) > IDLE_TIME_MAX
+        self.streams.load(Ordering::Relaxed) == 0 && now.duration_since(*self.idle_since.lock()) > IDLE_TIME_MAX
     }
 
     /// The requests under way.

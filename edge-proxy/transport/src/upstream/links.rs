@@ -61,8 +61,11 @@ impl Links {
         });
         let kept: HashMap<String, Arc<Kept>> = kept.collect();
         let gone = before.values().filter(|old| kept.values().all(|kept| kept.endpoint != old.endpoint));
-        gone.for_each(|old| client.pool.forget(&old.endpoint));
-        self.kept.store(Arc::new(kept));
+        let gone: Vec<Arc<Endpoint>> = gone.map(|old| Arc::clone(&old.endpoint)).collect();
+        // Nobody opens them again from here on.
+        drop(self.kept.swap(Arc::new(kept)));
+        drop(before);
+        gone.iter().for_each(|endpoint| client.pool.forget(endpoint));
     }
 
     /// How a shield is reached.

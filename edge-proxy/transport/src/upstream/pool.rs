@@ -181,7 +181,12 @@ impl State {
         let mut gone = Vec::new();
         self.servers.retain(|_, open| {
             gone.extend(open.idle.extract_if(.., |connection| !connection.is_fresh()));
-            open.shared.retain(|connection| !connection.is_over() && !connection.is_spare(now));
+            // One link is kept; those that a crowd needed beside it are not.
+            let mut is_one_kept = false;
+            open.shared.retain(|connection| {
+                let mut stays = || connection.is_kept() && !std::mem::replace(&mut is_one_kept, true);
+                !connection.is_over() && (!connection.is_spare(now) || stays())
+            });
             let is_opened = open.opening.as_ref().is_some_and(|opening| opening.has_changed().is_ok());
             is_opened || !open.idle.is_empty() || !open.shared.is_empty()
         });

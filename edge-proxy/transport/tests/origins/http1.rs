@@ -279,3 +279,23 @@ async fn no_more_connections_wait_than_may() {
     }
     assert!(leaves.try_recv().is_err(), "more left than had to");
 }
+
+#[tokio::test]
+async fn sizes_of_chunks_may_be_padded() {
+    let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5  \r\nhello\r\n0 \r\n\r\n";
+    let origin = Origin::start(move |_, _| Does::says(text)).await;
+    assert_eq!(whole(&Client::new(&origins(&[])), &origin.target, &request()).await.unwrap(), (200, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_true_is_asked_for_once_on_a_kept_connection_too() {
+    let origin = Origin::start(|_, request| match request {
+        0 => Does::says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        _ => Does::says("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+    })
+    .await;
+    let client = Client::new(&origins(&[]));
+    assert!(whole(&client, &origin.target, &request()).await.is_ok());
+    assert_eq!(whole(&client, &origin.target, &request()).await.unwrap_err().kind, UpstreamErrorKind::BadLength);
+    assert_eq!(origin.opened(), 1);
+}

@@ -197,3 +197,35 @@ async fn answers_that_cannot_be_true_are_refused_as_those_of_http_1() {
         assert_eq!(error.kind, kind, "{status}: {error}");
     }
 }
+
+#[tokio::test]
+async fn bodies_that_nobody_reads_hold_up_no_other() {
+    let (target, opened) = origin(|_, mut connection| async move {
+        let mut asked = 0;
+        while let Some(Ok((_, mut answer))) = connection.accept().await {
+            asked += 1;
+            let bytes = if asked > 20 { Bytes::from_static(b"hello") } else { Bytes::from(vec![0; 4 << 20]) };
+            answer.send_response(Response::new(()), false).unwrap().send_data(bytes, true).unwrap();
+        }
+    })
+    .await;
+    let client = Client::new(&origins(&[]));
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        let mut incoming = client.request(std::slice::from_ref(&target), &request()).await.unwrap();
+        assert!(incoming.body.chunk().await.unwrap().is_some());
+        unread.push(incoming);
+    }
+    assert_eq!(whole(&client, &target, &request()).await, hello());
+    assert_eq!(opened.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_crowd_opens_no_more_connections_than_it_fills() {
+    let (target, opened) = origin(|_, connection| answer_all(connection)).await;
+    let client = Client::new(&origins(&[]));
+    let all = join_all((0..600).map(|_| async { whole(&client, &target, &request()).await })).await;
+    assert!(all.iter().all(|got| *got == hello()));
+    let opened = opened.load(Ordering::SeqCst);
+    assert!(opened <= 5, "{opened} connections for 600 requests, of which each takes 128");
+}

@@ -50,7 +50,10 @@ impl Coming {
             }
             self.again_at = buffer.len() * 2;
         }
-        let Some((head, bytes)) = read(buffer)? else { return Ok(None) };
+        let Some((head, bytes)) = read(buffer)? else {
+            // Empty lines in front of a head have an end each, and bring none nearer.
+            return if buffer.len() > HEAD_BYTES_MAX { Err(UpstreamErrorKind::HeadTooLarge) } else { Ok(None) };
+        };
         *self = Self::default();
         buffer.advance(bytes);
         Ok(Some(head))

@@ -102,3 +102,10 @@ fn a_connection_is_kept_when_both_sides_mean_it() {
         assert_eq!(head.keeps(most), kept.map(Duration::from_secs), "{text:?}");
     }
 }
+
+#[test]
+fn empty_lines_without_end_are_too_much() {
+    let lines = "\r\n".repeat(HEAD_BYTES_MAX);
+    assert_eq!(taken(lines.as_bytes(), lines.len()), Err(UpstreamErrorKind::HeadTooLarge));
+    assert!(taken(b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 3).is_ok_and(|head| head.is_some()));
+}
