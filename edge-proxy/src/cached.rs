@@ -3,8 +3,10 @@
 //! The steps: be admitted; have the cache answer, and send on what comes ahead of that; shape the answer and send it; count.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -134,24 +136,37 @@ impl To<'_> {
 /// The client has gone.
 struct Gone;
 
-/// Waits for an answer, and sends on what comes ahead of it.
+/// Waits for an answer, and sends on what comes ahead of it. Others may wait for the same answer, so that it goes on while the client takes its time
+/// with that.
 async fn ahead_of<T>(answering: impl Future<Output = T>, asker: &mut dyn Asker, early: &Early) -> Result<T, Gone> {
     let mut answering = pin!(answering);
-    loop {
+    let answered = loop {
         let interim = tokio::select! {
             biased;
             interim = early.next() => interim,
-            answered = &mut answering => {
-                // Some may have come together with it.
-                while let Some(interim) = early.take() {
-                    send_interim(asker, interim).await?;
-                }
-                return Ok(answered);
-            }
+            answered = &mut answering => break answered,
             () = asker.gone() => return Err(Gone),
         };
+        let mut answered = None;
+        let mut sending = pin!(send_interim(asker, interim));
+        poll_fn(|cx| {
+            if answered.is_none()
+                && let Poll::Ready(answer) = answering.as_mut().poll(cx)
+            {
+                answered = Some(answer);
+            }
+            sending.as_mut().poll(cx)
+        })
+        .await?;
+        if let Some(answered) = answered {
+            break answered;
+        }
+    };
+    // Some may have come together with it.
+    while let Some(interim) = early.take() {
         send_interim(asker, interim).await?;
     }
+    Ok(answered)
 }
 
 async fn send_interim(asker: &mut dyn Asker, mut interim: Interim) -> Result<(), Gone> {
