@@ -24,8 +24,13 @@ use crate::shields;
 
 /// The time to connect to a shield before the next one is tried.
 const SHIELD_CONNECT: Duration = Duration::from_secs(2);
-/// What a shield may need beyond its origin's own time: catching up with purges, trying further origins.
-pub(crate) const SHIELD_MARGIN: Duration = Duration::from_secs(5);
+/// What a shield may need beyond its origin's own times and its turn there: catching up with purges, 2 s, and the address of a name, 6 s.
+const SHIELD_MARGIN: Duration = Duration::from_secs(8);
+
+/// How much longer a shield may take than the origin of a site.
+pub(crate) fn shield_margin(site: &Site) -> Duration {
+    SHIELD_MARGIN + site.origin.limits.queue_time.0
+}
 
 /// The edge's way upstream.
 pub(crate) struct Upstreams {
@@ -52,13 +57,14 @@ impl Upstreams {
     /// The shields of a site in the order in which they serve a resource.
     pub(crate) fn shields(&self, snapshot: &Snapshot, host: &str, path: &str, site: &Site) -> Vec<Target> {
         let (origin, pass) = (&site.origin, &site.pass);
-        let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0 + SHIELD_MARGIN;
+        let margin = shield_margin(site);
+        let first_byte = origin.connect_timeout.0 + origin.tls_timeout.0 + origin.first_byte_timeout.0 + margin;
         let times = Times {
             connect: SHIELD_CONNECT,
             tls: SHIELD_CONNECT,
             first_byte,
             between_bytes: origin.between_bytes_timeout.0 + SHIELD_MARGIN,
-            total: origin.total_timeout.map(|total| total.0 + SHIELD_MARGIN),
+            total: origin.total_timeout.map(|total| total.0 + margin),
             events_idle: pass.events_idle_timeout.0 + SHIELD_MARGIN,
             events: pass.events_timeout.0 + SHIELD_MARGIN,
         };

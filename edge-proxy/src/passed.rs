@@ -132,7 +132,7 @@ impl Edge {
         let key = &served.policy(head.host(), head.path(), &head.headers).key;
         let host = shields::ranking_host(key, &head.authority);
         let shields = self.upstreams.shields(&self.current.load(), host, head.path(), site);
-        let margin = if shields.is_empty() { Duration::ZERO } else { fill::SHIELD_MARGIN };
+        let margin = if shields.is_empty() { Duration::ZERO } else { fill::shield_margin(site) };
         context.watch = Some(Watch::begin(session, head, site, margin, self.gate.limits().body.0).ok_or(Fault::TooLarge)?);
         agree(session.req_header_mut(), head.upgrade)?;
         context.shields = shields.len();

@@ -85,7 +85,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
-    let near = Near::new(Arc::clone(&client));
+    let near = Near::new(&settings.name, Arc::clone(&client));
     let measuring = {
         let (near, current) = (Arc::clone(&near), Arc::clone(&current));
         tokio::spawn(async move { near.measure(|| current.load_full()).await })

@@ -1,4 +1,4 @@
-//! Where the shield asks: the site's origins, in order.
+//! Where the shield asks: the site's servers, best first.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -27,7 +27,7 @@ use skerry_transport::session::{self, is_interim};
 use skerry_transport::sound;
 use skerry_transport::upstream::PassFailure;
 
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::purged;
 use crate::request::{Asked, Ended, Shield};
 
@@ -55,6 +55,8 @@ pub(crate) struct Context {
     status_of_cache: CacheStatus,
     outcome: Outcome,
     bytes: u64,
+    /// The status of an answer that could not be given: nobody was there.
+    untold: StatusCode,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -101,6 +103,7 @@ impl ProxyHttp for Sessions {
             status_of_cache: CacheStatus::default(),
             outcome: Outcome::Error,
             bytes: 0,
+            untold: StatusCode::BAD_GATEWAY,
             permit: None,
         }
     }
@@ -268,6 +271,7 @@ impl ProxyHttp for Sessions {
             session.set_keepalive(None);
             let _ = self.refuse(session, context, fault).await;
         }
+        context.untold = fault.map_or_else(fault::of_nobody, Fault::status);
         context.outcome = Outcome::Error;
         FailToProxy { error_code: code, can_reuse_downstream: false }
     }
@@ -280,7 +284,7 @@ impl ProxyHttp for Sessions {
         if let Some(watch) = &context.watch {
             watch.end();
         }
-        let status = session.response_written().map_or(StatusCode::BAD_GATEWAY, |head| head.status);
+        let status = session.response_written().map_or(context.untold, |head| head.status);
         let bytes = context.bytes.max(session.body_bytes_sent() as u64);
         let uri = session.req_header().uri.to_string();
         let asked = Asked { method: &session.req_header().method, uri: Some(&uri), started: context.started };

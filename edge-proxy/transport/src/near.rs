@@ -21,22 +21,31 @@ use crate::upstream::Client;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Sites that are measured at once.
 const AT_ONCE_MAX: usize = 8;
-/// How long each of these takes at least, so that no more than 32 connections are opened in a second.
+/// How long each of these takes at least, so that no more than 32 sites are measured in a second.
 const TURN: Duration = Duration::from_millis(250);
 /// Measurements of a site that count: the lowest of them is its time, because load makes them longer, and nothing makes them shorter.
 const SAMPLES: usize = 5;
 
 /// See the module.
 pub struct Near {
+    /// The name of this shield.
+    name: String,
     client: Arc<Client>,
     times: Mutex<HashMap<String, VecDeque<Duration>>>,
 }
 
 impl Near {
-    /// Knows nothing yet; `client` says where origins may be.
+    /// Of the shield of this name. Knows nothing yet; `client` says where origins may be.
     #[must_use]
-    pub fn new(client: Arc<Client>) -> Arc<Self> {
-        Arc::new(Self { client, times: Mutex::default() })
+    pub fn new(name: &str, client: Arc<Client>) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), client, times: Mutex::default() })
+    }
+
+    /// The sites that this shield may lead.
+    fn sites(&self, snapshot: &Snapshot) -> Vec<Arc<Served>> {
+        let Some(own) = snapshot.shields().iter().find(|shield| shield.name == self.name) else { return Vec::new() };
+        let may_lead = |site: &Site| site.shields.lead == Lead::Auto && site.shields.are(&own.name, &own.region);
+        snapshot.sites().filter(|served| may_lead(served.site())).map(Arc::clone).collect()
     }
 
     /// The time to the origin of each site that was measured and could be reached, in no order.
@@ -49,9 +58,7 @@ impl Near {
     /// Measures the sites of the configuration that is in force at each moment. Never ends by itself.
     pub async fn measure(&self, current: impl Fn() -> Arc<Snapshot>) {
         loop {
-            let snapshot = current();
-            let sites: Vec<Arc<Served>> =
-                snapshot.sites().filter(|served| served.site().shields.lead == Lead::Auto).map(Arc::clone).collect();
+            let sites = self.sites(&current());
             self.times.lock().retain(|name, _| sites.iter().any(|served| served.site().name == *name));
             let turns = futures_util::stream::iter(sites).map(|served| async move {
                 tokio::join!(self.measure_one(served.site()), tokio::time::sleep(TURN));
@@ -112,12 +119,12 @@ fn jittered(interval: Duration) -> Duration {
 mod tests {
     use skerry_config::check::{self, Format};
     use skerry_config::process::Origins;
-    use skerry_config::snapshot::Document;
+    use skerry_config::snapshot::{Document, Shield};
 
     use super::*;
 
-    fn site(name: &str, urls: &[String], lead: &str) -> Site {
-        let hosts = format!("hosts = [\"{name}.test\"]\n[origin]\nurls = {urls:?}\n[shields]\nlead = \"{lead}\"\n");
+    fn site(name: &str, urls: &[String], shields: &str) -> Site {
+        let hosts = format!("hosts = [\"{name}.test\"]\n[origin]\nurls = {urls:?}\n[shields]\n{shields}\n");
         check::site_text(&format!("name = \"{name}\"\n{hosts}"), Format::Toml, None).unwrap()
     }
 
@@ -127,15 +134,20 @@ mod tests {
         let there = format!("http://{}", here.local_addr().unwrap());
         let closed = format!("http://{}", tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap());
         let sites = vec![
-            site("near", &[closed.clone(), there.clone()], "auto"),
-            site("gone", &[closed], "auto"),
-            site("refused", &["http://169.254.169.254".to_owned()], "auto"),
-            site("other", &[there], "key"),
+            site("near", &[closed.clone(), there.clone()], "lead = \"auto\""),
+            site("gone", &[closed], "lead = \"auto\""),
+            site("refused", &["http://169.254.169.254".to_owned()], "lead = \"auto\""),
+            site("elsewhere", std::slice::from_ref(&there), "lead = \"auto\"\nregions = [\"south\"]"),
+            site("other", &[there], "lead = \"key\""),
         ];
-        let snapshot = |sites| Arc::new(Snapshot::build(Document { version: 1, sites, ..Document::default() }).unwrap());
+        let shields = vec![Shield { name: "shield-1".to_owned(), region: "north".to_owned(), address: "127.0.0.1:1".parse().unwrap() }];
+        let snapshot = |sites| {
+            let shields = shields.clone();
+            Arc::new(Snapshot::build(Document { version: 1, sites, shields, ..Document::default() }).unwrap())
+        };
         let current = arc_swap::ArcSwap::new(snapshot(sites.clone()));
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
-        let near = Near::new(Client::new(&Origins { allow, resolvers: Vec::new() }));
+        let near = Near::new("shield-1", Client::new(&Origins { allow, resolvers: Vec::new() }));
         let looking = async {
             let known = || near.times().into_iter().map(|(site, _)| site).collect::<Vec<_>>();
             while known().is_empty() {

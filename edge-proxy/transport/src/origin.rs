@@ -250,8 +250,13 @@ impl Guard {
 
     fn left_alone(&self, wait: Duration) -> UpstreamError {
         let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
-        let detail = format!("{} of {} is left alone for {seconds} s", self.url, self.site);
+        let detail = format!("{} is left alone for {seconds} s", self.label());
         UpstreamError { kind: UpstreamErrorKind::BreakerOpen, detail, retry_after: Some(seconds) }
+    }
+
+    /// What it is, for errors.
+    fn label(&self) -> String {
+        if self.is_shield { format!("shield {}", self.url) } else { format!("{} of {}", self.url, self.site) }
     }
 
     fn full(&self, full: Full) -> UpstreamError {
@@ -259,7 +264,7 @@ impl Guard {
             Full::Queue => (UpstreamErrorKind::QueueFull, "as many requests wait for it as may"),
             Full::Time => (UpstreamErrorKind::QueueTime, "no request to it ended in time"),
         };
-        let detail = format!("{} of {} is not asked: {why}", self.url, self.site);
+        let detail = format!("{} is not asked: {why}", self.label());
         UpstreamError { kind, detail, retry_after: Some(QUEUE_RETRY_AFTER) }
     }
 
@@ -273,11 +278,11 @@ impl Guard {
         }
         match self.breaker.heard(heard, is_try, now) {
             Some(Change::Opened(wait)) => {
-                tracing::warn!(site = self.site, origin = self.url, ?heard, seconds = wait.as_secs_f64(), "origin left alone");
+                tracing::warn!(server = self.label(), ?heard, seconds = wait.as_secs_f64(), "left alone");
                 self.counters.turned(Turn::LeftAlone);
             }
             Some(Change::Closed) => {
-                tracing::info!(site = self.site, origin = self.url, "origin asked again");
+                tracing::info!(server = self.label(), "asked again");
                 self.counters.turned(Turn::AskedAgain);
             }
             None => {}

@@ -25,13 +25,14 @@ struct State {
     /// Retries beyond the share that have been taken, and when that was last reckoned.
     taken: f64,
     reckoned: Instant,
+    made: u64,
     refused: u64,
 }
 
 impl Budget {
     /// One from which nothing has been taken.
     pub(crate) fn new(settings: Retries, now: Instant) -> Self {
-        Self(Mutex::new(State { settings, share: 0, taken: 0.0, reckoned: now, refused: 0 }))
+        Self(Mutex::new(State { settings, share: 0, taken: 0.0, reckoned: now, made: 0, refused: 0 }))
     }
 
     /// Puts other settings in force.
@@ -51,6 +52,7 @@ impl Budget {
         let mut state = self.0.lock();
         if state.share >= 100 {
             state.share -= 100;
+            state.made += 1;
             return true;
         }
         let floor = f64::from(state.settings.floor);
@@ -60,15 +62,17 @@ impl Budget {
         let may = state.taken + 1.0 <= floor;
         if may {
             state.taken += 1.0;
+            state.made += 1;
         } else {
             state.refused += 1;
         }
         may
     }
 
-    /// How many retries there might not be.
-    pub(crate) fn refused(&self) -> u64 {
-        self.0.lock().refused
+    /// How many retries there were, and how many there might not be.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let state = self.0.lock();
+        (state.made, state.refused)
     }
 }
 
@@ -94,7 +98,7 @@ mod tests {
             budget.deposit();
         }
         assert_eq!(all(&budget, now), 10);
-        assert_eq!(budget.refused(), 2);
+        assert_eq!(budget.counts().1, 2);
     }
 
     #[test]

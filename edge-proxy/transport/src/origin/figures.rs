@@ -81,7 +81,12 @@ struct Metrics {
     left_alone: IntGaugeVec,
     out: IntGaugeVec,
     sent: IntCounterVec,
+    retries: IntCounterVec,
     retries_refused: IntCounterVec,
+    link_requests: IntCounterVec,
+    link_bytes: IntCounterVec,
+    link_errors: IntCounterVec,
+    link_left_alone: IntGaugeVec,
 }
 
 impl Metrics {
@@ -93,6 +98,9 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(format!("skerry_origin_{name}"), help), &SERVER).expect("valid");
         let site = |name: &str, help: &str| IntCounterVec::new(Opts::new(format!("skerry_origin_{name}"), help), &["site"]).expect("valid");
+        let link = |name: &str, help: &str, more: &[&str]| {
+            IntCounterVec::new(Opts::new(format!("skerry_link_{name}"), help), &[&["shield"][..], more].concat()).expect("valid")
+        };
         Self {
             requests: counter("requests_total", "Requests that had leave to ask an origin server.", &[]),
             bytes: counter("body_bytes_total", "Bytes of the bodies of its answers that were fetched.", &[]),
@@ -107,6 +115,12 @@ impl Metrics {
             left_alone: gauge("left_alone", "1 while nothing is asked of it."),
             out: gauge("out", "1 while it is behind the other servers because it failed, or its checks do."),
             sent: site("site_fetches_total", "What a site's requests made this node fetch, from a shield or an origin."),
+            retries: site("retries_total", "Requests of a site that were repeated."),
+            link_requests: link("requests_total", "Requests that had leave to ask a shield.", &[]),
+            link_bytes: link("body_bytes_total", "Bytes of the bodies of its answers that were fetched.", &[]),
+            link_errors: link("errors_total", "Requests that it did not answer, by the kind.", &["kind"]),
+            link_left_alone: IntGaugeVec::new(Opts::new("skerry_link_left_alone", "1 while nothing is asked of the shield."), &["shield"])
+                .expect("valid"),
             retries_refused: site("retries_refused_total", "Requests of a site that were not repeated, because its retries were used up."),
         }
     }
@@ -134,7 +148,21 @@ impl Metrics {
         self.out.with_label_values(&labels).set((guard.health.is_out(now) || guard.health.is_down()).into());
     }
 
-    fn parts(&self) -> [&dyn Collector; 10] {
+    fn add_link(&self, guard: &Guard, now: Instant) {
+        let shield = guard.url.as_str();
+        let counters = &guard.counters;
+        self.link_requests.with_label_values(&[shield]).inc_by(counters.requests.load(Ordering::Relaxed));
+        self.link_bytes.with_label_values(&[shield]).inc_by(counters.bytes.load(Ordering::Relaxed));
+        for (kind, count) in UpstreamErrorKind::ALL.iter().zip(&counters.errors) {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                self.link_errors.with_label_values(&[shield, kind.as_str()]).inc_by(count);
+            }
+        }
+        self.link_left_alone.with_label_values(&[shield]).set(guard.breaker.waits(now).is_some().into());
+    }
+
+    fn parts(&self) -> [&dyn Collector; 15] {
         [
             &self.requests,
             &self.bytes,
@@ -145,7 +173,12 @@ impl Metrics {
             &self.left_alone,
             &self.out,
             &self.sent,
+            &self.retries,
             &self.retries_refused,
+            &self.link_requests,
+            &self.link_bytes,
+            &self.link_errors,
+            &self.link_left_alone,
         ]
     }
 }
@@ -159,10 +192,12 @@ impl Collector for Scrape {
         let (metrics, now) = (Metrics::new(), Instant::now());
         for (site, pool) in self.client.origins().pools.load().iter() {
             pool.guards().for_each(|guard| metrics.add(guard, now));
-            let (sent, refused) = pool.counts();
+            let (sent, (retries, refused)) = pool.counts();
             metrics.sent.with_label_values(&[site]).inc_by(sent);
+            metrics.retries.with_label_values(&[site]).inc_by(retries);
             metrics.retries_refused.with_label_values(&[site]).inc_by(refused);
         }
+        self.client.origins().shields.load().values().for_each(|guard| metrics.add_link(guard, now));
         metrics.parts().into_iter().flat_map(|part| part.collect()).collect()
     }
 }

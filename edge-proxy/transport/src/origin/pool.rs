@@ -106,8 +106,8 @@ impl Pool {
     }
 
     /// The fetches so far, and the requests that might not be repeated.
-    pub(super) fn counts(&self) -> (u64, u64) {
-        (self.fetches.load(Ordering::Relaxed), self.shared.budget.refused())
+    pub(super) fn counts(&self) -> (u64, (u64, u64)) {
+        (self.fetches.load(Ordering::Relaxed), self.shared.budget.counts())
     }
 
     /// The servers in the order in which to ask them.
