@@ -136,10 +136,11 @@ impl Failed {
         Self::new(UpstreamErrorKind::Cut, error.to_string())
     }
 
-    /// Whether it may be of this connection alone: another one may have the answer. An answer that is wrong, or does not come in time, is as wrong over
-    /// another one, and takes as long.
+    /// Whether it may be of this connection alone, which was used before: it has ended, or what came is no head but what was left of the answer before.
+    /// An answer that is wrong, or does not come in time, is as wrong over another one, and takes as long.
     pub(super) fn is_of_connection(&self) -> bool {
-        self.unseen || matches!(self.kind, UpstreamErrorKind::Cut | UpstreamErrorKind::Protocol)
+        use UpstreamErrorKind::{BadHead, Cut, HeadTooLarge, Protocol};
+        self.unseen || matches!(self.kind, Cut | Protocol | BadHead | HeadTooLarge)
     }
 
     /// There is no answer.
