@@ -1,8 +1,8 @@
 //! What a node knows of the origin servers it asks, from one configuration to the next: how much each is asked at this moment, and how it fared.
 //!
-//! [`Origins`] keeps a [`pool`] for each site of the configuration in force and nothing beyond: what is gone from it goes. A server that stays, by
-//! site and URL, keeps what is known of it. Of a server there is [`limit`], how much it is asked at once, [`breaker`], whether it is left alone,
-//! and [`health`], whether another one is better asked, by its requests and by [`check`]; of a site [`budget`], how often its requests may be repeated.
+//! [`Origins`] keeps a `pool` for each site of the configuration in force and nothing beyond: what is gone from it goes. A server that stays, by
+//! site and URL, keeps what is known of it. Of a server there is `limit`, how much it is asked at once, `breaker`, whether it is left alone,
+//! and `health`, whether another one is better asked, by its requests and by `check`; of a site `budget`, how often its requests may be repeated.
 //!
 //! The table is swapped whole. The lock covers its making.
 

@@ -1,7 +1,7 @@
 //! Asks upstream: one request, its head, then its body piece by piece ([why not over Pingora's connections](../../../docs/decisions/0022-own-upstream-client.md)).
 //!
-//! [`Client`] finds a connection and asks over it: [`pool`] has those that are open, [`secured`] does TLS, [`http1`] and [`http2`] speak the protocols,
-//! [`body`] reads what follows a head and [`failure`] says why there is none. [`links`] keeps those between the tiers open.
+//! [`Client`] finds a connection and asks over it: `pool` has those that are open, `secured` does TLS, `http1` and `http2` speak the protocols,
+//! `body` reads what follows a head and `failure` says why there is none. `links` keeps those between the tiers open.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ pub struct Incoming {
     pub status: StatusCode,
     /// End-to-end header fields.
     pub headers: HeaderMap,
-    /// The interim answers that came before and did not go ahead, at most [`INTERIM_MAX`].
+    /// The interim answers that came before and did not go ahead, at most [`crate::interim::INTERIM_MAX`].
     pub interim: Vec<Interim>,
     /// The body.
     pub body: IncomingBody,
