@@ -73,7 +73,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let registry = Registry::new();
     refuse_lost_store(data)?;
     let store = Arc::new(Redb::open(&data.join(STORE))?);
-    let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
     let tls = publish::tls(&plane.ca, &names)?;
     let addresses = json!({
         "pid": std::process::id(),
@@ -86,7 +86,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
-    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
+    parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
@@ -105,14 +106,15 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     closed.map_err(|error| format!("the store could not be closed: {error}"))
 }
 
-fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+    let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
     Ok(Plane {
         ca: Ca::load(data)?,
         tokens: Tokens::load(Arc::clone(&store), data)?,
         intent,
-        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
+        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         journal: Journal::open(&data.join("audit.log"), store)?,

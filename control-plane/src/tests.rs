@@ -4,4 +4,5 @@ mod api;
 mod explain;
 mod house;
 mod nodes;
+mod purges;
 mod start;

@@ -7,7 +7,7 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
     Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
+    Process, Proxied, Purges, Shield, ShieldListen, Tls, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -54,7 +54,20 @@ record!(Control {
     listen = "listen": required("the table of listeners: api, nodes, dns"),
     names = "names": or(Vec::new()),
     dns = "dns": required("the table of the zone, with zone and nameservers"),
-} else Self { data: PathBuf::new(), listen: ControlListen::stand_in(), names: Vec::new(), dns: Dns::stand_in() });
+    purges = "purges": or(Purges::default()),
+} else Self {
+    data: PathBuf::new(),
+    listen: ControlListen::stand_in(),
+    names: Vec::new(),
+    dns: Dns::stand_in(),
+    purges: Purges::default(),
+});
+
+record!(Purges {
+    rate = "rate": or(Self::default().rate),
+    burst = "burst": or(Self::default().burst),
+    keep = "keep": or(Self::default().keep),
+} else Self::default());
 
 record!(ControlListen {
     api = "api": required("an address for the REST API, such as \"127.0.0.1:8400\""),

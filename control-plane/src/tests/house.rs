@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
+use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver, Purges};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -45,7 +45,13 @@ pub(super) fn settings(data: &Path) -> Control {
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
     let dns =
         Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
-    Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns }
+    Control {
+        data: data.to_owned(),
+        listen: ControlListen { api: any, nodes: any, dns: any },
+        names: Vec::new(),
+        dns,
+        purges: Purges::default(),
+    }
 }
 
 /// A control plane.
@@ -75,8 +81,14 @@ impl Answer {
 
 impl House {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one whose settings differ.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Control)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let settings = settings(&directory.path().join("control"));
+        let mut settings = settings(&directory.path().join("control"));
+        change(&mut settings);
         Self::with(directory, settings).await
     }
 
