@@ -1,5 +1,6 @@
 //! The control plane with real sockets and real agents, all in one process.
 
+mod access;
 mod api;
 mod explain;
 mod figures;

@@ -61,6 +61,7 @@ impl From<Refusal> for Problem {
         let status = match &refusal {
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
             Refusal::Faulty(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Denied(_) => StatusCode::FORBIDDEN,
             Refusal::Missing(_) => StatusCode::NOT_FOUND,
             Refusal::Conflict(_) => StatusCode::CONFLICT,
             Refusal::Stale(_) => StatusCode::PRECONDITION_FAILED,
@@ -86,6 +87,10 @@ impl IntoResponse for Problem {
         match status {
             StatusCode::UNAUTHORIZED => {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            // RFC 6750 section 3.1.
+            StatusCode::FORBIDDEN => {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"insufficient_scope\""));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

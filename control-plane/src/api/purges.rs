@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::extract::{Author, Json, Params, Place};
 use super::problem::Problem;
+use crate::auth::{Grant, purging};
 use crate::events::Event;
 use crate::health::Confirmations;
 use crate::purges;
@@ -76,6 +77,7 @@ pub(crate) async fn make(
     State(api): State<Api>,
     Params(Wait { wait }): Params<Wait>,
     Extension(author): Extension<Author>,
+    Extension(grant): Extension<Grant>,
     Json(targets): Json<Targets>,
 ) -> Result<(StatusCode, Answer<Accepted>), Problem> {
     let wait = wait.map_or(Duration::ZERO, |wait| wait.0);
@@ -84,6 +86,7 @@ pub(crate) async fn make(
     }
     purges::check(&targets).map_err(|faults| Refusal::Faulty("the purge has faults".to_owned(), faults))?;
     let plane = &api.plane;
+    purging::demand(&grant, &targets, &plane.intent.state())?;
     let seq = plane.purges.append(targets, &author.0).await?;
     plane.figures.purges.inc();
     plane.events.tell(Event::Purge { seq });
@@ -94,11 +97,16 @@ pub(crate) async fn make(
 /// One purge, and who has confirmed it. The last 100000 are kept.
 #[utoipa::path(get, path = "/v1/purges/{seq}", tag = "purges", params(("seq" = u64, Path, description = "The purge's number")),
     responses((status = 200, body = PurgeView)))]
-pub(crate) async fn read(State(api): State<Api>, Place(seq): Place<u64>) -> Result<Answer<PurgeView>, Problem> {
+pub(crate) async fn read(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Place(seq): Place<u64>,
+) -> Result<Answer<PurgeView>, Problem> {
     let plane = &api.plane;
     let entry = plane.purges.get(seq).await?;
-    let targets =
-        serde_json::from_slice(&entry.targets).map_err(|error| Refusal::Broken(format!("purge {seq} cannot be read: {error}")))?;
+    let unreadable = |error| Refusal::Broken(format!("purge {seq} cannot be read: {error}"));
+    purging::demand(&grant, &serde_json::from_slice(&entry.targets).map_err(unreadable)?, &plane.intent.state())?;
+    let targets = serde_json::from_slice(&entry.targets).map_err(unreadable)?;
     let nodes = plane.health.confirmations(&plane.intent.state(), seq).into();
     Ok(Answer(PurgeView { seq, at: entry.at.clone(), author: entry.author.clone(), targets, nodes }))
 }
