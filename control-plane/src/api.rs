@@ -11,6 +11,7 @@ mod nodes;
 mod openapi;
 mod problem;
 mod purges;
+mod rights;
 mod sites;
 mod tokens;
 
@@ -75,7 +76,8 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::resume))
         .routes(routes!(explain::explain))
-        .routes(routes!(tokens::make))
+        .routes(routes!(tokens::list, tokens::make))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
 }
 

@@ -15,7 +15,7 @@ use crate::questions::Questions;
 /// The parts.
 pub(crate) struct Plane {
     pub(crate) ca: Ca,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,

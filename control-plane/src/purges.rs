@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Lost, Store, Subject};
+use crate::store::{self, Follow, Heard, Store, Subject};
 
 pub(crate) use acks::{Acks, Spread, Standing};
 pub(crate) use lineage::Lineage;
@@ -206,29 +206,19 @@ impl Purges {
 /// Follows what is appended to the store's log by others than this process, until `stop` says so.
 pub(crate) async fn follow(purges: Arc<Purges>, stop: watch::Receiver<bool>) {
     let followed = async {
-        let mut after = store::blocking(&purges.store, |store| store.revision()).await?;
-        loop {
-            // What was appended before the watch begins.
-            purges.heard(purges.bounds().await?.1).await;
-            let mut watch = purges.store.watch(Subject::Purges, after);
-            let lost = loop {
-                match watch.next().await {
-                    Ok(step) => purges.heard(step.purges.unwrap_or(0)).await,
-                    Err(lost) => break lost,
-                }
+        let mut log = Follow::new(&purges.store, Subject::Purges);
+        while let Some(heard) = log.next().await? {
+            let newest = match heard {
+                Heard::ReadAnew => purges.bounds().await?.1,
+                Heard::Step(step) => step.purges.unwrap_or(0),
             };
-            if lost == Lost::Closed {
-                return Ok(());
-            }
-            after = store::blocking(&purges.store, |store| store.revision()).await?;
+            purges.heard(newest).await;
         }
+        Ok::<_, String>(())
     };
     tokio::select! {
         () = skerry_agent::stopped(stop) => {}
-        ended = followed => {
-            let ended: Result<(), String> = ended;
-            ended.unwrap_or_else(|why| tracing::error!(why, "purges that others append are not seen any more"));
-        }
+        ended = followed => ended.unwrap_or_else(|why| tracing::error!(why, "purges that others append are not seen any more")),
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Refusal {
     Malformed(String),
     /// What was sent has faults.
     Faulty(String, Faults),
+    /// The token that the request came with is not for that.
+    Denied(String),
     /// There is no such thing.
     Missing(String),
     /// It contradicts what is there.
@@ -42,6 +44,7 @@ impl Refusal {
         match self {
             Self::Malformed(says)
             | Self::Faulty(says, _)
+            | Self::Denied(says)
             | Self::Missing(says)
             | Self::Conflict(says)
             | Self::Stale(says)

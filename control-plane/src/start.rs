@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::Tokens;
+use crate::auth::{self, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -88,6 +88,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
+    parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
@@ -106,13 +107,14 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     closed.map_err(|error| format!("the store could not be closed: {error}"))
 }
 
-fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+/// All parts over an open store, none of them running yet.
+pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
     let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
     Ok(Plane {
         ca: Ca::load(data)?,
-        tokens: Tokens::load(Arc::clone(&store), data)?,
+        tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
         intent,
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),

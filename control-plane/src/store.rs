@@ -4,11 +4,13 @@
 
 #[cfg(test)]
 mod conformance;
+mod follow;
 mod history;
 mod redb;
 
 use std::sync::Arc;
 
+pub(crate) use follow::{Follow, Heard};
 pub(crate) use history::Watch;
 pub(crate) use redb::Redb;
 

@@ -1,7 +1,9 @@
 //! The control plane with real sockets and real agents, all in one process.
 
+mod access;
 mod api;
 mod explain;
+mod figures;
 mod house;
 mod nodes;
 mod purges;

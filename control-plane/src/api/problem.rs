@@ -69,6 +69,7 @@ impl From<Refusal> for Problem {
         let status = match &refusal {
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
             Refusal::Faulty(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Denied(_) => StatusCode::FORBIDDEN,
             Refusal::Missing(_) => StatusCode::NOT_FOUND,
             Refusal::Conflict(_) => StatusCode::CONFLICT,
             Refusal::Stale(_) => StatusCode::PRECONDITION_FAILED,
@@ -94,8 +95,14 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], json).into_response();
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = match status {
+            StatusCode::UNAUTHORIZED => Some("Bearer"),
+            // RFC 6750 section 3.1.
+            StatusCode::FORBIDDEN => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(again_in) = self.again_in {
             // Whole seconds (RFC 9110 section 10.2.3), and never none: that would be at once.

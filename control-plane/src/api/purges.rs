@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::extract::{Author, Json, Params, Place};
 use super::problem::Problem;
+use crate::auth::{Grant, purging};
 use crate::clock;
 use crate::events::Event;
 use crate::purges::{self, Standing};
@@ -128,6 +129,7 @@ pub(crate) async fn make(
     State(api): State<Api>,
     Params(Wait { wait }): Params<Wait>,
     Extension(author): Extension<Author>,
+    Extension(grant): Extension<Grant>,
     Json(targets): Json<Targets>,
 ) -> Result<(StatusCode, Answer<Accepted>), Problem> {
     let wait = wait.map_or(Duration::ZERO, |wait| wait.0);
@@ -136,6 +138,7 @@ pub(crate) async fn make(
     }
     purges::check(&targets).map_err(|faults| Refusal::Faulty("the purge has faults".to_owned(), faults))?;
     let plane = &api.plane;
+    purging::demand(&grant, &targets, &plane.intent.state())?;
     let seq = plane.purges.append(targets, &author.0).await?;
     plane.figures.purges.inc();
     plane.events.tell(Event::Purge { seq });
@@ -159,11 +162,16 @@ pub(crate) async fn log(State(api): State<Api>) -> Result<Answer<LogView>, Probl
 /// One purge, and who has confirmed it. The last ones are kept: `purges.keep` of the control plane's settings says how many.
 #[utoipa::path(get, path = "/v1/purges/{seq}", tag = "purges", params(("seq" = u64, Path, description = "The purge's number")),
     responses((status = 200, body = PurgeView)))]
-pub(crate) async fn read(State(api): State<Api>, Place(seq): Place<u64>) -> Result<Answer<PurgeView>, Problem> {
+pub(crate) async fn read(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Place(seq): Place<u64>,
+) -> Result<Answer<PurgeView>, Problem> {
     let plane = &api.plane;
     let entry = plane.purges.get(seq).await?;
-    let targets =
-        serde_json::from_slice(&entry.targets).map_err(|error| Refusal::Broken(format!("purge {seq} cannot be read: {error}")))?;
+    let unreadable = |error| Refusal::Broken(format!("purge {seq} cannot be read: {error}"));
+    purging::demand(&grant, &serde_json::from_slice(&entry.targets).map_err(unreadable)?, &plane.intent.state())?;
+    let targets = serde_json::from_slice(&entry.targets).map_err(unreadable)?;
     let (nodes, since) = confirmations(&api, seq);
     let view = |at: Instant| AckView {
         at: clock::text(SystemTime::now().checked_sub(at.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH)),
