@@ -81,6 +81,8 @@ pub struct Served {
     default: Arc<Policy>,
     rates: Vec<Rate>,
     digest: OnceLock<SiteDigest>,
+    /// Under which the node that runs it counts.
+    slot: OnceLock<u32>,
 }
 
 /// A rule, ready to be compared with a request.
@@ -248,7 +250,7 @@ impl Served {
         };
         let rules = cache.rules.iter().enumerate().map(|(index, rule)| Compiled::new(index, rule, &default)).collect();
         let rates = site.rate_limits.iter().enumerate().map(|(index, limit)| Rate::new(index, limit)).collect();
-        Self { rules, default: Arc::new(default), rates, site, digest: OnceLock::new() }
+        Self { rules, default: Arc::new(default), rates, site, digest: OnceLock::new(), slot: OnceLock::new() }
     }
 
     /// The site as written.
@@ -261,6 +263,17 @@ impl Served {
     #[must_use]
     pub fn digest(&self) -> &SiteDigest {
         self.digest.get_or_init(|| SiteDigest::of(&self.site))
+    }
+
+    /// The number by which the node that runs the site counts what it does for it, once [`Self::give_slot`] gave one.
+    #[must_use]
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.get().copied()
+    }
+
+    /// Gives the site its number on this node; the first one stays.
+    pub fn give_slot(&self, slot: u32) {
+        let _ = self.slot.set(slot);
     }
 
     /// The rate limits, in order.

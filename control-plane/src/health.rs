@@ -2,14 +2,14 @@
 //!
 //! The lock covers the table of nodes. Word of changes goes out after it is let go.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use skerry_agent::wire::Near;
-use skerry_agent::{Load, Role};
+use skerry_agent::wire::{self, Near, SITES_WATCHED_MAX};
+use skerry_agent::{Load, Role, SiteFigures};
 use skerry_config::limits::SITES_MAX;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,8 @@ struct Entry {
     session: u64,
     /// The time to the origin by site, in microseconds (shields).
     near: HashMap<String, u64>,
+    /// What it did for the sites that are watched, since its process began.
+    sites: HashMap<String, SiteFigures>,
     /// Ends the stream.
     end: CancellationToken,
 }
@@ -62,6 +64,8 @@ pub(crate) struct Health {
     changes: watch::Sender<u64>,
     /// Rises when a node connects, disconnects or confirms purges.
     moves: watch::Sender<u64>,
+    /// The sites whose figures nodes report.
+    watched: watch::Sender<Arc<BTreeSet<String>>>,
 }
 
 /// A node's stream, as long as it stands. Dropping it says that the node is gone.
@@ -81,7 +85,30 @@ impl Health {
             start: Instant::now(),
             changes: watch::Sender::new(0),
             moves: watch::Sender::new(0),
+            watched: watch::Sender::default(),
         }
+    }
+
+    /// Has all nodes report the figures of these sites every second, and of no others; of more than 1,000 the first by name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
+    pub(crate) fn watch(&self, sites: BTreeSet<String>) {
+        let sites: BTreeSet<_> = sites.into_iter().take(SITES_WATCHED_MAX).collect();
+        // Before the nodes hear of it: what they then report is of the new ones.
+        self.nodes.lock().values_mut().for_each(|entry| entry.sites.retain(|site, _| sites.contains(site)));
+        self.watched.send_replace(Arc::new(sites));
+    }
+
+    /// The sites that are watched, and word of each change.
+    pub(crate) fn watched(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.watched.subscribe()
+    }
+
+    /// What a connected node did for a watched site since its process began, as it said last; `None` when it has said nothing of it, as for a site
+    /// that it never served. Counts that are lower than before mean that the process is another.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
+    pub(crate) fn figures(&self, node: &str, site: &str) -> Option<SiteFigures> {
+        let nodes = self.nodes.lock();
+        nodes.get(node).filter(|entry| entry.live.connected)?.sites.get(site).cloned()
     }
 
     /// Word of nodes that connect, disconnect or put a snapshot in force.
@@ -100,7 +127,8 @@ impl Health {
         let live = Live { connected: true, snapshot, purge_seq, software, last_seen: Some(SystemTime::now()), ..Live::default() };
         let mut nodes = self.nodes.lock();
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry { live, role, heard: Instant::now(), session: number, near: HashMap::new(), end: end.clone() };
+        let entry =
+            Entry { live, role, heard: Instant::now(), session: number, near: HashMap::new(), sites: HashMap::new(), end: end.clone() };
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
@@ -225,6 +253,14 @@ impl Session {
     pub(crate) fn near(&self, near: Near) {
         let times = near.times.into_iter().take(SITES_MAX).map(|time| (time.site, time.micros));
         self.said(|entry| entry.near = times.collect());
+    }
+
+    /// The node is alive, and this is what it did for the sites that are watched.
+    pub(crate) fn site_figures(&self, told: wire::SiteFigures) {
+        let watched = self.health.watched.borrow().clone();
+        let sites = told.sites.into_iter().filter(|counts| watched.contains(&counts.site));
+        let sites = sites.map(|counts| (counts.site.clone(), counts.into())).collect();
+        self.said(|entry| entry.sites = sites);
     }
 
     /// The node is alive and has this load.

@@ -208,6 +208,7 @@ impl Door {
         let why = tokio::select! {
             why = self.listen(&peer, &session, &line, reports) => why,
             why = orders::ask(asks, &orders) => why,
+            why = orders::watch(plane, &orders) => why,
             why = orders::tell(plane, peer.role, standing, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
@@ -261,6 +262,7 @@ impl Door {
                 }
                 Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
                 Some(report::What::Near(near)) => session.near(near),
+                Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 Some(report::What::Hello(_)) | None => {}
             }

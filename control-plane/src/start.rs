@@ -105,7 +105,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     closed.map_err(|error| format!("the store could not be closed: {error}"))
 }
 
-fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+/// All parts over an open store, none of them running yet.
+pub(crate) fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
     Ok(Plane {

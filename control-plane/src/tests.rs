@@ -2,6 +2,7 @@
 
 mod api;
 mod explain;
+mod figures;
 mod house;
 mod nodes;
 mod start;

@@ -1,5 +1,6 @@
 //! A control plane on free ports, nodes beside it, and a client for the API.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
-use skerry_agent::{Agent, Duties, Load, Role, Settings};
+use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
 use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -195,6 +196,8 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// What it says it did, by site.
+    pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
 
 impl Duties for Told {
@@ -216,6 +219,10 @@ impl Duties for Told {
 
     fn load(&self) -> Load {
         Load { requests: 3, hits: 2, bytes: 1 }
+    }
+
+    fn site_figures(&self, site: &str) -> Option<SiteFigures> {
+        self.sites.lock().get(site).cloned()
     }
 
     fn explain(self: Arc<Self>, request: Explain) -> question::Answer {
