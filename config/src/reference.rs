@@ -124,6 +124,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "Control" => Control::FIELDS,
         "ControlListen" => ControlListen::FIELDS,
         "Dns" => Dns::FIELDS,
+        "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
         "Edge" => Edge::FIELDS,

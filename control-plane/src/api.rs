@@ -11,6 +11,7 @@ mod nodes;
 mod openapi;
 mod problem;
 mod purges;
+mod rollouts;
 mod sites;
 mod tokens;
 
@@ -67,6 +68,10 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::versions))
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
+        .routes(routes!(rollouts::list))
+        .routes(routes!(rollouts::read))
+        .routes(routes!(rollouts::abort))
+        .routes(routes!(rollouts::proceed))
         .routes(routes!(check::check))
         .routes(routes!(purges::make))
         .routes(routes!(purges::read))

@@ -5,4 +5,6 @@ mod explain;
 mod figures;
 mod house;
 mod nodes;
+mod rollouts;
+mod scale;
 mod start;

@@ -11,7 +11,7 @@ use skerry_config::process::ControlLink;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::house::{TestNode, eventually};
+use super::house::{TestNode, eventually, settings};
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::start;
@@ -31,7 +31,7 @@ struct Behind {
 impl Behind {
     async fn start(data: &Path) -> Self {
         let store: Arc<dyn Store> = Arc::new(Redb::open(&data.join("store.redb")).unwrap());
-        let plane = Arc::new(start::plane(data, store, &Registry::new()).unwrap());
+        let plane = Arc::new(start::plane(&settings(data), store, &Registry::new()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let tls = publish::tls(&plane.ca, &["127.0.0.1".to_owned()]).unwrap();
