@@ -13,6 +13,7 @@ mod rollout;
 mod show;
 mod site;
 mod status;
+mod token;
 
 use std::fmt;
 use std::path::Path;
@@ -60,6 +61,8 @@ enum Command {
     Explain(explain::Options),
     /// Add, drain and remove nodes
     Node(node::Options),
+    /// Make, list and revoke tokens of the control API
+    Token(token::Options),
     /// Nodes, versions, hit ratio and lag
     Status(status::Options),
 }
@@ -112,6 +115,7 @@ impl Cli {
             Command::Purge(options) => brief(purge::run(options)),
             Command::Explain(options) => brief(explain::run(options)),
             Command::Node(options) => brief(node::run(options)),
+            Command::Token(options) => brief(token::run(options)),
             Command::Status(options) => brief(status::run(options)),
         }
     }

@@ -39,6 +39,9 @@ pub struct Control {
     /// How changes of sites reach the nodes.
     #[serde(default)]
     pub rollout: Rollout,
+    /// How many purges are taken and kept.
+    #[serde(default)]
+    pub purges: Purges,
 }
 
 /// How changes of sites reach the nodes: one node, one region, all. A stage is held for a while, and a site that fares worse on the nodes that have its change than on those that do not is rolled back.
@@ -60,6 +63,24 @@ pub struct Rollout {
 impl Default for Rollout {
     fn default() -> Self {
         Self { hold: Period::from_secs(10), requests_min: 50, errors_percent: 5, hits_percent: 30, slower_percent: 100 }
+    }
+}
+
+/// How many purges the control plane takes and keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purges {
+    /// The entries that each API token may purge in a second over time: every URL, prefix, tag, host and site is one, and everything is one. Further ones are refused with 429 and `Retry-After`.
+    pub rate: u32,
+    /// The entries that a token may purge at once after a pause; at least as many as one purge may have.
+    pub burst: u32,
+    /// The purges kept for nodes that are away; a node that missed more drops everything it has stored.
+    pub keep: u32,
+}
+
+impl Default for Purges {
+    fn default() -> Self {
+        Self { rate: 10_000, burst: 50_000, keep: 100_000 }
     }
 }
 

@@ -11,6 +11,7 @@ mod nodes;
 mod openapi;
 mod problem;
 mod purges;
+mod rights;
 mod rollouts;
 mod sites;
 mod tokens;
@@ -73,14 +74,15 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(rollouts::abort))
         .routes(routes!(rollouts::proceed))
         .routes(routes!(check::check))
-        .routes(routes!(purges::make))
+        .routes(routes!(purges::make, purges::log))
         .routes(routes!(purges::read))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::read, nodes::remove))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::resume))
         .routes(routes!(explain::explain))
-        .routes(routes!(tokens::make))
+        .routes(routes!(tokens::list, tokens::make))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
 }
 

@@ -1,189 +1,233 @@
 //! Tokens: bearer tokens of the API, one-time tokens to join with. Only SHA-256 hashes of their 256-bit random secrets are kept.
 //!
-//! The lock covers the table of tokens. Because a secret is found by its hash, the time a look-up takes says nothing about it;
-//! the hashes themselves are compared in constant time.
+//! The lock covers the table of tokens; `writing` orders changes of it. Because a secret is found by its hash, the time a look-up takes says nothing
+//! about it; the hashes themselves are compared in constant time.
 
-use std::collections::HashMap;
+mod elsewhere;
+mod grant;
+mod join;
+pub(crate) mod purging;
+mod secret;
+
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
-use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
-use skerry_agent::token::{DIGEST_BYTES, JoinToken, SECRET_BYTES};
-use skerry_agent::{Role, disk};
+use skerry_agent::disk;
+use tokio::sync::watch;
 
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Change, Condition, Store, Transaction};
+use crate::store::{self, Change, Store, Transaction};
+
+pub(crate) use elsewhere::follow;
+pub(crate) use grant::{Grant, Rank};
+use join::JoinRecord;
+pub(crate) use join::{JOIN_TTL, JOIN_TTL_MAX, NAME_PREFIX};
+use secret::{Hash, for_api, of_api, same, unhex};
+pub(crate) use secret::{hash, hex, random};
 
 const PREFIX: &str = "token/";
-const API_PREFIX: &str = "ska1.";
 const ADMIN: &str = "admin";
 const ADMIN_FILE: &str = "admin.token";
 
 /// Tokens at most; expired ones do not count.
 const TOKENS_MAX: usize = 10_000;
 
-/// How long a join token is valid unless its maker says otherwise.
-pub(crate) const JOIN_TTL: Duration = Duration::from_secs(3_600);
-
-/// The longest a join token may be valid.
-pub(crate) const JOIN_TTL_MAX: Duration = Duration::from_secs(30 * 86_400);
-
-type Hash = [u8; DIGEST_BYTES];
-
 /// What a token is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum Token {
     /// The API.
-    Api {
-        /// The author of what is done with it.
-        name: String,
-    },
+    Api(ApiRecord),
     /// Joining.
-    Join {
-        /// What may join.
-        role: String,
-        /// Where.
-        region: String,
-        /// Until when, seconds since 1970.
-        expires: u64,
-        /// Who did.
-        used: Option<Use>,
-    },
+    Join(JoinRecord),
 }
 
-/// Who used a join token. The same node may ask again with the same key: its first answer may have been lost.
+/// An API token, as it is kept. Those of a time when there were no roles may do everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Use {
-    node: String,
-    /// The SHA-256 of its public key, in hexadecimal.
-    key: String,
+struct ApiRecord {
+    /// The author of what is done with it.
+    name: String,
+    #[serde(default = "admin")]
+    role: Rank,
+    /// The sites it is for; without them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sites: Option<BTreeSet<String>>,
+    /// Until when, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made: Option<Made>,
 }
 
-/// A node that may join.
-pub(crate) struct Admission {
-    /// Its region.
-    pub(crate) region: String,
-    /// What its record knows the token by.
-    pub(crate) token: String,
-    /// Marks the token used, if it still is as it was looked at.
-    pub(crate) mark: Transaction,
-    /// Whether the node has used the token before: it was let in and asks again.
-    pub(crate) again: bool,
-    hash: Hash,
-    used: Token,
+fn admin() -> Rank {
+    Rank::Admin
+}
+
+/// Who made a token, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// The name of the token it was made with.
+    pub(crate) by: String,
+    /// RFC 3339.
+    pub(crate) at: String,
+}
+
+/// The API token wanted.
+pub(crate) struct ApiWish {
+    /// Its name; one is chosen when none is given.
+    pub(crate) name: Option<String>,
+    /// What it may do.
+    pub(crate) rank: Rank,
+    /// For which sites; all when none are named.
+    pub(crate) sites: Option<BTreeSet<String>>,
+    /// For how long; without it for ever.
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// A token as it is listed: everything but its secret.
+pub(crate) struct Listed {
+    /// What it is revoked by.
+    pub(crate) name: String,
+    /// Until when, seconds since 1970.
+    pub(crate) expires: Option<u64>,
+    /// Who made it; tokens of a time when that was not kept have none.
+    pub(crate) made: Option<Made>,
+    /// What it is for.
+    pub(crate) is_for: For,
+}
+
+/// What a listed token is for.
+pub(crate) enum For {
+    /// The API.
+    Api { rank: Rank, sites: Option<BTreeSet<String>> },
+    /// Joining.
+    Join { role: String, region: String, used_by: Option<String> },
 }
 
 /// The tokens.
 pub(crate) struct Tokens {
     store: Arc<dyn Store>,
     table: RwLock<HashMap<Hash, Token>>,
+    writing: tokio::sync::Mutex<()>,
+    revoked: watch::Sender<u64>,
 }
 
 impl Tokens {
-    /// Reads the tokens; in a store without an admin token makes one and writes it to `admin.token`. Blocks.
+    /// Reads the tokens; in a store without a valid admin token makes one and writes it to `admin.token`. Blocks.
     pub(crate) fn load(store: Arc<dyn Store>, data: &Path) -> Result<Self, String> {
         let mut table = HashMap::new();
         for (key, value) in store.list(PREFIX)? {
-            let hash = key.strip_prefix(PREFIX).and_then(unhex).ok_or_else(|| format!("the store holds a token at {key}"))?;
-            let token =
-                serde_json::from_slice(&value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
+            let (hash, token) = parse(&key, &value)?;
             table.insert(hash, token);
         }
-        let has_admin = table.values().any(|token| matches!(token, Token::Api { name } if name == ADMIN));
-        let tokens = Self { store, table: RwLock::new(table) };
-        if !has_admin {
-            let path = data.join(ADMIN_FILE);
-            let (secret, text) = api_secret()?;
-            // The file first: a token nobody can read would lock the operator out.
-            disk::write(&path, format!("{text}\n").as_bytes(), 0o600)
-                .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-            let token = Token::Api { name: ADMIN.to_owned() };
-            let change = put(&hash(&secret), &token)?;
-            tokens.store.transact(&Transaction { then: vec![change], ..Transaction::default() })?;
-            tokens.table.write().insert(hash(&secret), token);
+        let tokens = Self { store, table: RwLock::new(table), writing: tokio::sync::Mutex::default(), revoked: watch::Sender::new(0) };
+        if !tokens.has_admin_beside(None) {
+            tokens.make_first(data)?;
         }
         Ok(tokens)
     }
 
-    /// The name of the API token, when it is one.
-    pub(crate) fn author(&self, text: &str) -> Option<String> {
-        let secret = URL_SAFE_NO_PAD.decode(text.strip_prefix(API_PREFIX)?).ok()?;
-        let hash = hash(&secret);
+    fn make_first(&self, data: &Path) -> Result<(), String> {
+        let path = data.join(ADMIN_FILE);
+        let (secret, text) = for_api()?;
+        // The file first: a token nobody can read would lock the operator out.
+        disk::write(&path, format!("{text}\n").as_bytes(), 0o600)
+            .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        let mut name = ADMIN.to_owned();
+        if self.named(&name).is_some() {
+            name = format!("{ADMIN}-{}", &hex(&hash(&secret))[..8]);
+        }
+        let made = Some(Made { by: "skerry".to_owned(), at: clock::now() });
+        let token = Token::Api(ApiRecord { name, role: Rank::Admin, sites: None, expires: None, made });
+        let change = put(&hash(&secret), &token)?;
+        self.store.transact(&Transaction { then: vec![change], ..Transaction::default() })?;
+        self.table.write().insert(hash(&secret), token);
+        Ok(())
+    }
+
+    /// What the bearer of an API token may do, when it is one that is valid.
+    pub(crate) fn grant(&self, text: &str) -> Option<Grant> {
+        let hash = of_api(text)?;
         let table = self.table.read();
-        let (known, token) = table.get_key_value(&hash)?;
-        match token {
-            Token::Api { name } if same(known, &hash) => Some(name.clone()),
-            _ => None,
+        let (known, Token::Api(token)) = table.get_key_value(&hash)? else { return None };
+        let valid = same(known, &hash) && token.expires.is_none_or(|expires| expires > clock::unix_seconds());
+        valid.then(|| Grant { name: token.name.clone(), rank: token.role, sites: token.sites.clone(), expires: token.expires, hash })
+    }
+
+    /// Returns when a grant holds no longer: its token has expired or was revoked.
+    pub(crate) async fn withdrawn(&self, grant: &Grant) {
+        let mut revoked = self.revoked.subscribe();
+        loop {
+            revoked.mark_unchanged();
+            let left = grant.expires.map(|expires| expires.saturating_sub(clock::unix_seconds()));
+            if left == Some(0) || !self.table.read().contains_key(&grant.hash) {
+                return;
+            }
+            // Without an end it is the change that is waited for.
+            let left = Duration::from_secs(left.unwrap_or(u64::from(u32::MAX)));
+            tokio::select! {
+                changed = revoked.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(left) => {}
+            }
         }
     }
 
-    /// Makes an API token; its text and its name.
-    pub(crate) async fn make_api(&self, name: Option<String>) -> Result<(String, String), Refusal> {
-        let (secret, text) = api_secret().map_err(Refusal::Broken)?;
-        let name = name.unwrap_or_else(|| format!("api-{}", &hex(&hash(&secret))[..8]));
-        if self.table.read().values().any(|token| matches!(token, Token::Api { name: known } if *known == name)) {
+    /// Makes an API token; its text and how it is listed.
+    pub(crate) async fn make_api(&self, wish: ApiWish, by: &str) -> Result<(String, Listed), Refusal> {
+        let (secret, text) = for_api().map_err(Refusal::Broken)?;
+        let name = wish.name.unwrap_or_else(|| format!("api-{}", &hex(&hash(&secret))[..8]));
+        let _writing = self.writing.lock().await;
+        if self.named(&name).is_some() {
             return Err(Refusal::Conflict(format!("there is an API token {name:?} already; choose another name")));
         }
-        self.add(hash(&secret), Token::Api { name: name.clone() }).await?;
-        Ok((text, name))
+        let expires = wish.ttl.map(|ttl| clock::unix_seconds() + ttl.as_secs());
+        let made = Some(Made { by: by.to_owned(), at: clock::now() });
+        let token = Token::Api(ApiRecord { name, role: wish.rank, sites: wish.sites, expires, made });
+        let listed = Listed::of(&hash(&secret), &token);
+        self.add(hash(&secret), token).await?;
+        Ok((text, listed))
     }
 
-    /// Makes a join token; its text and when it expires, in seconds since 1970.
-    pub(crate) async fn make_join(&self, role: Role, region: String, ttl: Duration, ca: &[u8]) -> Result<(String, u64), Refusal> {
-        let secret = random().map_err(Refusal::Broken)?;
-        let expires = clock::unix_seconds() + ttl.as_secs();
-        self.add(hash(&secret), Token::Join { role: role.word().to_owned(), region, expires, used: None }).await?;
-        Ok((JoinToken { secret, ca_digest: hash(ca) }.encode(), expires))
-    }
-
-    /// Whether a node may join with a token. Nothing is used up until [`Tokens::used`].
-    pub(crate) fn admit(&self, text: &str, role: Role, node: &str, key: &[u8]) -> Result<Admission, Refusal> {
-        let unknown =
-            || Refusal::Malformed("the join token is not known here or has expired; make one with \"skerry node token create\"".to_owned());
-        let token = JoinToken::decode(text).map_err(Refusal::Malformed)?;
-        let hash = hash(&token.secret);
-        let wanted = Use { node: node.to_owned(), key: hex(&self::hash(key)) };
+    /// All tokens that are valid, by name.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        let now = clock::unix_seconds();
         let table = self.table.read();
-        let Some((known, Token::Join { role: allowed, region, expires, used })) = table.get_key_value(&hash) else { return Err(unknown()) };
-        if !same(known, &hash) || *expires <= clock::unix_seconds() {
-            return Err(unknown());
-        }
-        if allowed != role.word() {
-            return Err(Refusal::Malformed(format!("the join token is for a {allowed}, not for a {}", role.word())));
-        }
-        if used.as_ref().is_some_and(|used| *used != wanted) {
-            return Err(Refusal::Malformed(
-                "the join token was used already; make another one with \"skerry node token create\"".to_owned(),
-            ));
-        }
-        let again = used.is_some();
-        let Change::Put(at, before) = put(&hash, &table[&hash]).map_err(Refusal::Broken)? else { return Err(unknown()) };
-        let used = Token::Join { role: allowed.clone(), region: region.clone(), expires: *expires, used: Some(wanted) };
-        let mark = Transaction {
-            when: vec![Condition { key: at, holds: Some(before) }],
-            then: vec![put(&hash, &used).map_err(Refusal::Broken)?],
-            may_be_lost: false,
-        };
-        Ok(Admission { region: region.clone(), token: hex(&hash), mark, again, hash, used })
+        let mut listed: Vec<_> =
+            table.iter().filter(|(_, token)| !token.is_over(now)).map(|(hash, token)| Listed::of(hash, token)).collect();
+        listed.sort_by(|one, other| one.name.cmp(&other.name));
+        listed
     }
 
-    /// The node was let in.
-    pub(crate) fn used(&self, admission: Admission) {
-        self.table.write().insert(admission.hash, admission.used);
+    /// Revokes a token. The last one with which tokens can be made stays.
+    pub(crate) async fn revoke(&self, name: &str) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let hash = self.named(name).ok_or_else(|| Refusal::Missing(format!("there is no token {name:?}; GET /v1/tokens lists them")))?;
+        let is_admin = matches!(self.table.read().get(&hash), Some(Token::Api(token)) if token.role == Rank::Admin);
+        if is_admin && !self.has_admin_beside(Some(&hash)) {
+            return Err(Refusal::Conflict(format!("{name:?} is the last admin token that does not expire; make another one first")));
+        }
+        let transaction = Transaction { then: vec![Change::Delete(key(&hash))], ..Transaction::default() };
+        store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
+        self.table.write().remove(&hash);
+        self.tell();
+        Ok(())
     }
 
+    /// Tells that tokens may be gone.
+    fn tell(&self) {
+        self.revoked.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps a token. The caller holds the write lock.
     async fn add(&self, hash: Hash, token: Token) -> Result<(), Refusal> {
         let mut then = self.expired().into_iter().map(|hash| Change::Delete(key(&hash))).collect::<Vec<_>>();
         if self.table.read().len() >= TOKENS_MAX {
-            return Err(Refusal::Conflict(format!("there are {TOKENS_MAX} tokens already; wait until join tokens expire")));
+            return Err(Refusal::Conflict(format!("there are {TOKENS_MAX} tokens already; revoke some, or wait until some expire")));
         }
         then.push(put(&hash, &token).map_err(Refusal::Broken)?);
         let transaction = Transaction { then, ..Transaction::default() };
@@ -192,59 +236,81 @@ impl Tokens {
         Ok(())
     }
 
-    /// Takes expired join tokens out of the table.
+    /// Takes expired tokens out of the table.
     fn expired(&self) -> Vec<Hash> {
         let now = clock::unix_seconds();
         let mut gone = Vec::new();
         self.table.write().retain(|hash, token| {
-            let stays = !matches!(token, Token::Join { expires, .. } if *expires <= now);
-            if !stays {
+            let is_over = token.is_over(now);
+            if is_over {
                 gone.push(*hash);
             }
-            stays
+            !is_over
         });
         gone
     }
-}
 
-/// The SHA-256 of something.
-pub(crate) fn hash(bytes: &[u8]) -> Hash {
-    let mut hash = [0; DIGEST_BYTES];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
-}
-
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 256 random bits.
-pub(crate) fn random() -> Result<[u8; SECRET_BYTES], String> {
-    let mut secret = [0; SECRET_BYTES];
-    SystemRandom::new().fill(&mut secret).map_err(|_| "the system has no random numbers".to_owned())?;
-    Ok(secret)
-}
-
-fn unhex(text: &str) -> Option<Hash> {
-    let mut hash = [0; DIGEST_BYTES];
-    if text.len() != 2 * DIGEST_BYTES || !text.is_ascii() {
-        return None;
+    /// Whether there is a token, other than one, that always lets an operator in.
+    fn has_admin_beside(&self, one: Option<&Hash>) -> bool {
+        let lasts = |token: &Token| matches!(token, Token::Api(token) if token.role == Rank::Admin && token.expires.is_none());
+        self.table.read().iter().any(|(hash, token)| Some(hash) != one && lasts(token))
     }
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+
+    fn named(&self, name: &str) -> Option<Hash> {
+        let now = clock::unix_seconds();
+        let table = self.table.read();
+        table.iter().find(|(hash, token)| !token.is_over(now) && token.name(hash) == name).map(|(hash, _)| *hash)
     }
-    Some(hash)
 }
 
-fn api_secret() -> Result<([u8; SECRET_BYTES], String), String> {
-    let secret = random()?;
-    Ok((secret, format!("{API_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret))))
+impl Token {
+    /// What it is listed and revoked by.
+    fn name(&self, hash: &Hash) -> String {
+        match self {
+            Self::Api(token) => token.name.clone(),
+            Self::Join(_) => join::name(hash),
+        }
+    }
+
+    fn expires(&self) -> Option<u64> {
+        match self {
+            Self::Api(token) => token.expires,
+            Self::Join(token) => Some(token.expires),
+        }
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.expires().is_some_and(|expires| expires <= now)
+    }
 }
 
-/// Compares without telling by its time where a difference is.
-fn same(one: &Hash, other: &Hash) -> bool {
-    one.iter().zip(other).fold(0, |differences, (one, other)| differences | (one ^ other)) == 0
+impl Listed {
+    fn of(hash: &Hash, token: &Token) -> Self {
+        let (made, is_for) = match token {
+            Token::Api(token) => (token.made.clone(), For::Api { rank: token.role, sites: token.sites.clone() }),
+            Token::Join(token) => {
+                let used_by = token.used.as_ref().map(|used| used.node.clone());
+                (token.made.clone(), For::Join { role: token.role.clone(), region: token.region.clone(), used_by })
+            }
+        };
+        Self { name: token.name(hash), expires: token.expires(), made, is_for }
+    }
+
+    /// Until when it is valid, RFC 3339.
+    pub(crate) fn expires_at(&self) -> Option<String> {
+        self.expires.map(|expires| clock::text(UNIX_EPOCH + Duration::from_secs(expires)))
+    }
+}
+
+/// The token at a key of the store.
+fn parse(key: &str, value: &[u8]) -> Result<(Hash, Token), String> {
+    let hash = hash_of(key).ok_or_else(|| format!("the store holds a token at {key}"))?;
+    let token = serde_json::from_slice(value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
+    Ok((hash, token))
+}
+
+fn hash_of(key: &str) -> Option<Hash> {
+    key.strip_prefix(PREFIX).and_then(unhex)
 }
 
 fn key(hash: &Hash) -> String {

@@ -6,6 +6,8 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
+use crate::auth::Grant;
+
 /// Events kept for a slow watcher.
 const EVENTS_MAX: usize = 1024;
 
@@ -68,6 +70,16 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    /// Whether a token may be told: one for some sites hears of those.
+    pub(crate) fn is_for(&self, grant: &Grant) -> bool {
+        match self {
+            Self::Site { name, .. } => grant.covers(name),
+            Self::Rollout { site: Some(name), .. } => grant.covers(name),
+            Self::Lagged { .. } => true,
+            Self::Purge { .. } | Self::Node { .. } | Self::Rollout { .. } => grant.is_whole(),
+        }
+    }
+
     /// The event's name on the wire.
     pub(crate) fn name(&self) -> &'static str {
         match self {

@@ -145,6 +145,24 @@ impl Intent {
     }
 }
 
+impl Default for State {
+    fn default() -> Self {
+        let nothing = Numbered::new(FIRST_SNAPSHOT, content::Content::default());
+        Self {
+            sites: RedBlackTreeMapSync::new_sync(),
+            nodes: RedBlackTreeMapSync::new_sync(),
+            leads: RedBlackTreeMapSync::new_sync(),
+            snapshot: FIRST_SNAPSHOT,
+            tracks: Arc::new(Tracks { settled: Arc::clone(&nothing), rolling: None, newest: nothing }),
+            waiting: RedBlackTreeSetSync::new_sync(),
+            lingering: RedBlackTreeMapSync::new_sync(),
+            rollouts: RedBlackTreeMapSync::new_sync(),
+            numbers: Numbers::default(),
+            numbers_stored: None,
+        }
+    }
+}
+
 impl State {
     /// The shields that are not drained.
     fn shields(&self) -> Arc<[Shield]> {

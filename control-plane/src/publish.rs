@@ -290,8 +290,7 @@ impl Door {
                 }
                 Some(report::What::Purged(purged)) => {
                     let seq = purged.seq.min(plane.purges.head());
-                    let before = session.confirmed(seq);
-                    for age in plane.purges.ages(before, seq, AGES_MAX) {
+                    for age in session.confirmed(seq, |before| plane.purges.ages(before, seq, AGES_MAX)) {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }

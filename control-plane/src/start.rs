@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::Tokens;
+use crate::auth::{self, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -90,7 +90,9 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
-    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
+    parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
+    parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
     parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
@@ -117,9 +119,9 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
     let snapshot = intent.state().snapshot;
     Ok(Plane {
         ca: Ca::load(data)?,
-        tokens: Tokens::load(Arc::clone(&store), data)?,
+        tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
         intent,
-        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
+        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         rollouts: Rollouts::new(settings.rollout.clone()),

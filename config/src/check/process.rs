@@ -11,9 +11,12 @@ use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
     HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX,
-    ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX,
+    SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Rollout, Shield, Tls};
+use crate::process::{
+    Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
+};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -43,6 +46,7 @@ fn control_plane(control: &Control, findings: &mut Findings) {
     }
     dns(&control.dns, findings);
     rollout(&control.rollout, findings);
+    purges(&control.purges, findings);
 }
 
 fn rollout(rollout: &Rollout, findings: &mut Findings) {
@@ -61,6 +65,18 @@ fn rollout(rollout: &Rollout, findings: &mut Findings) {
                 format!("rollout.{path}"),
                 format!("{percent} is more than all requests; write at most 100, with which it is not compared"),
             );
+        }
+    }
+}
+
+fn purges(purges: &Purges, findings: &mut Findings) {
+    for (name, value, least, most) in [
+        ("rate", purges.rate, 1, PURGE_ENTRIES_RATE_MAX),
+        ("burst", purges.burst, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX),
+        ("keep", purges.keep, 1, PURGES_KEPT_MAX),
+    ] {
+        if value < least || value > most {
+            findings.add(format!("purges.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
         }
     }
 }

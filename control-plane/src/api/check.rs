@@ -1,5 +1,6 @@
 //! `/v1/check`.
 
+use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::Json;
 use super::problem::Problem;
+use crate::auth::Grant;
 use crate::intent;
 use crate::reading;
 use crate::refusal::Refusal;
@@ -34,10 +36,15 @@ pub(crate) struct Sound {
 
 /// Says all faults of a site or of a whole configuration, and changes nothing.
 #[utoipa::path(post, path = "/v1/check", tag = "sites", request_body = Question, responses((status = 200, body = Sound)))]
-pub(crate) async fn check(State(api): State<Api>, Json(question): Json<Question>) -> Result<Answer<Sound>, Problem> {
+pub(crate) async fn check(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Json(question): Json<Question>,
+) -> Result<Answer<Sound>, Problem> {
     match question {
         Question { site: Some(site), document: None } => {
             let mut site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
+            grant.demand_site(&site.name)?;
             let state = api.plane.intent.state();
             intent::recall(&state, &mut site);
             intent::check(&site)?;

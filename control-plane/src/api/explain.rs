@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Uri};
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::Params;
 use super::problem::Problem;
+use crate::auth::{Grant, purging};
 use crate::intent::Node;
 use crate::questions::Unanswered;
 use crate::refusal::Refusal;
@@ -68,10 +70,15 @@ pub(crate) struct NodeAnswer {
         ("header" = Option<Vec<String>>, Query, description = "A header field of the request, `Name: value`; may be repeated, at most 64 times and 16 KiB together")
     ),
     responses((status = 200, body = Explained)))]
-pub(crate) async fn explain(State(api): State<Api>, Params(params): Params<Vec<(String, String)>>) -> Result<Answer<Explained>, Problem> {
+pub(crate) async fn explain(
+    State(api): State<Api>,
+    Extension(grant): Extension<Grant>,
+    Params(params): Params<Vec<(String, String)>>,
+) -> Result<Answer<Explained>, Problem> {
     let Asked { request, node: named } = Asked::read(params)?;
     let url = request.url.clone();
     let plane = &api.plane;
+    purging::demand_url(&grant, &url, &plane.intent.state())?;
     let nodes = match &named {
         Some(name) => vec![plane.intent.node(name)?],
         None => plane.intent.state().nodes.values().cloned().collect(),

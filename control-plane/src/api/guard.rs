@@ -1,6 +1,7 @@
 //! What happens around every request: tokens are demanded, writes are recorded, requests are counted.
 
-use axum::extract::{Request, State};
+use axum::RequestExt as _;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
@@ -9,29 +10,42 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::extract::Author;
 use super::problem::Problem;
+use super::rights::{self, Reach};
+use crate::auth::Grant;
 use crate::clock;
 use crate::journal::Line;
 
 /// The one POST that changes nothing.
 const CHECK: &str = "/v1/check";
 
-/// Lets requests with an API token through. A write runs to its end and is recorded even when its client leaves.
+/// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let Some(author) = bearer(request.headers()).and_then(|token| api.plane.tokens.author(token)) else {
+    let Some(grant) = bearer(request.headers()).and_then(|token| api.plane.tokens.grant(token)) else {
         let says = match request.headers().contains_key(AUTHORIZATION) {
-            true => "the token is not known here; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it",
+            true => {
+                "the token is not known here or has expired; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it"
+            }
             false => "a token is needed; send \"Authorization: Bearer TOKEN\"",
         };
         return Problem::new(StatusCode::UNAUTHORIZED, says).into_response();
     };
-    request.extensions_mut().insert(Author(author.clone()));
+    let author = grant.name.clone();
+    let refused = demand_right(&grant, &mut request).await.err();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || request.uri().path() == CHECK;
-    if reads {
-        return next.run(request).await;
-    }
     let (method, path) = (request.method().to_string(), request.uri().to_string());
+    request.extensions_mut().insert(Author(author.clone()));
+    request.extensions_mut().insert(grant);
+    let answer = async move {
+        match refused {
+            Some(refused) => refused.into_response(),
+            None => next.run(request).await,
+        }
+    };
+    if reads {
+        return answer.await;
+    }
     let write = tokio::spawn(async move {
-        let response = next.run(request).await;
+        let response = answer.await;
         let outcome = response.status().as_u16();
         api.plane.journal.write(Line { time: clock::now(), author, method, path, outcome }).await;
         response
@@ -40,6 +54,25 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
         tracing::error!(%error, "a write failed");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log of the control plane says why").into_response()
     })
+}
+
+/// Demands of a token what its request needs.
+async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Problem> {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let right = rights::of(request.method(), &route);
+    let what = format!("{} {route}", request.method());
+    grant.demand(right.least, &what)?;
+    match right.reach {
+        Reach::Own => {}
+        Reach::Whole => grant.demand_whole(&what)?,
+        Reach::Site => {
+            let parts = request.extract_parts::<RawPathParams>().await;
+            let parts = parts.map_err(|why| Problem::new(StatusCode::BAD_REQUEST, format!("the path names nothing: {why}")))?;
+            let site = parts.iter().find(|(name, _)| *name == "name").map_or("", |(_, site)| site);
+            grant.demand_site(site)?;
+        }
+    }
+    Ok(())
 }
 
 /// Counts requests by route and status.

@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::extract::{Author, Json, Pace, Params, Place, SiteText, wish};
 use super::problem::Problem;
+use crate::auth::Grant;
 use crate::events::Event;
 use crate::intent::{SiteVersion, Written};
 use crate::reading;
@@ -109,11 +110,12 @@ pub(crate) struct Rollback {
     rollout: Option<Pace>,
 }
 
-/// All sites.
+/// All sites, or those of the token.
 #[utoipa::path(get, path = "/v1/sites", tag = "sites", responses((status = 200, body = SiteList)))]
-pub(crate) async fn list(State(api): State<Api>) -> Answer<SiteList> {
+pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Answer<SiteList> {
     let state = api.plane.intent.state();
-    let sites = state.sites.values().filter_map(|version| Some(view(version, version.site.as_ref()?)));
+    let sites = state.sites.values().filter(|version| grant.covers(&version.name));
+    let sites = sites.filter_map(|version| Some(view(version, version.site.as_ref()?)));
     Answer(SiteList { sites: sites.collect(), snapshot: state.snapshot })
 }
 

@@ -32,7 +32,6 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
     let nothing = Content::default();
     let waiting: RedBlackTreeSetSync<String> = settled.iter().map(|(name, _)| name.clone()).collect();
     let mut state = State {
-        tracks: Arc::new(Tracks { settled: Numbered::new(0, nothing.clone()), rolling: None, newest: Numbered::new(0, nothing.clone()) }),
         nodes: all(store, nodes::PREFIX)?.into_iter().collect(),
         snapshot: numbers.newest,
         numbers_stored: numbers_stored.map(Into::into),
@@ -42,6 +41,7 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         rollouts,
         waiting,
         numbers,
+        ..State::default()
     };
     let newest = nothing.edited(&kept, &state.leads).with_shields(state.shields(), &state.leads);
     let settled = if settled.is_empty() { newest.clone() } else { newest.edited(&sealed(settled)?, &state.leads) };

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver, Rollout};
+use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -47,7 +47,14 @@ pub(super) fn settings(data: &Path) -> Control {
     let dns =
         Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
     let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
-    Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns, rollout }
+    Control {
+        data: data.to_owned(),
+        listen: ControlListen { api: any, nodes: any, dns: any },
+        names: Vec::new(),
+        dns,
+        rollout,
+        purges: Purges::default(),
+    }
 }
 
 /// A control plane.
@@ -80,7 +87,7 @@ impl House {
         Self::start_with(|_| {}).await
     }
 
-    /// With other settings.
+    /// Starts one whose settings differ.
     pub(super) async fn start_with(change: impl FnOnce(&mut Control)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = settings(&directory.path().join("control"));
