@@ -125,6 +125,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "ControlListen" => ControlListen::FIELDS,
         "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
+        "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
         "Edge" => Edge::FIELDS,

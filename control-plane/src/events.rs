@@ -44,6 +44,24 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A rollout went on.
+    Rollout {
+        /// Its number.
+        id: u64,
+        /// `began`, `stage`, `adopted`, `rolled_back` (one site), `done`, `ended` (nothing is left of it) or `aborted`.
+        what: String,
+        /// The configuration that it brings.
+        snapshot: u64,
+        /// Its stage.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// The site it is about, when it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        site: Option<String>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The watcher was too slow.
     Lagged {
         /// Events it missed.
@@ -56,8 +74,9 @@ impl Event {
     pub(crate) fn is_for(&self, grant: &Grant) -> bool {
         match self {
             Self::Site { name, .. } => grant.covers(name),
+            Self::Rollout { site: Some(name), .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Rollout { .. } => grant.is_whole(),
         }
     }
 
@@ -67,6 +86,7 @@ impl Event {
             Self::Site { .. } => "site",
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
+            Self::Rollout { .. } => "rollout",
             Self::Lagged { .. } => "lagged",
         }
     }

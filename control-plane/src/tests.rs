@@ -7,4 +7,6 @@ mod figures;
 mod house;
 mod nodes;
 mod purges;
+mod rollouts;
+mod scale;
 mod start;

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
     Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Purges, Shield, ShieldListen, Tls,
+    Process, Purges, Rollout, Shield, ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -152,6 +152,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             region_order: regions.map(region).collect(),
             coverage,
         },
+        // Who tries something out wants to see it at once.
+        rollout: Rollout { hold: Period::default(), ..Rollout::default() },
         purges: Purges::default(),
     })
 }
