@@ -3,6 +3,7 @@
 //! Standard output is the answer, standard error the reason there is none. Exit code 0: done; 1: refused; 2: bad usage.
 
 mod api;
+mod audit;
 mod check;
 mod diff;
 mod explain;
@@ -60,6 +61,8 @@ enum Command {
     Node(node::Options),
     /// Make, list and revoke tokens of the control API
     Token(token::Options),
+    /// Who changed what
+    Audit(audit::Options),
     /// Nodes, versions, hit ratio and lag
     Status(status::Options),
 }
@@ -112,6 +115,7 @@ impl Cli {
             Command::Explain(options) => brief(explain::run(options)),
             Command::Node(options) => brief(node::run(options)),
             Command::Token(options) => brief(token::run(options)),
+            Command::Audit(options) => brief(audit::run(options)),
             Command::Status(options) => brief(status::run(options)),
         }
     }

@@ -1,5 +1,6 @@
 //! One file a theme, one test a sentence.
 
+mod access;
 mod access_log;
 mod addresses;
 mod ages;

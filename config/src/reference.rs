@@ -123,6 +123,9 @@ fn order(name: &str) -> &'static [&'static str] {
         "Query" => Query::FIELDS,
         "Control" => Control::FIELDS,
         "ControlListen" => ControlListen::FIELDS,
+        "ControlApi" => ControlApi::FIELDS,
+        "ApiTls" => ApiTls::FIELDS,
+        "Webhooks" => Webhooks::FIELDS,
         "Dns" => Dns::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
@@ -286,6 +289,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "nameservers": [{ "name": "ns1.cdn.example.net", "addresses": ["192.0.2.10"] }],
             "coverage": [{ "region": "north", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
         },
+        "api": { "tls": { "cert": "/etc/skerry/tls/api.pem", "key": "/etc/skerry/tls/api.key" } },
+        "webhooks": { "allow": ["10.20.0.0/16"] },
     });
     let live = ["names", "dns.nameservers.addresses", "dns.coverage"];
     example("control-reference.toml", &Kind::of::<Control>("Control"), &control, &live, "Every setting of the control plane.");

@@ -2,6 +2,7 @@
 //!
 //! Decides nothing but statuses: every error is a problem document (RFC 9457).
 
+mod audit;
 mod check;
 mod events;
 mod explain;
@@ -79,6 +80,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
+        .routes(routes!(audit::read))
 }
 
 /// The API's description, as `/openapi.json` serves it.

@@ -5,6 +5,7 @@
 
 mod grant;
 mod join;
+mod logins;
 pub(crate) mod purging;
 mod secret;
 
@@ -25,6 +26,7 @@ use crate::store::{self, Change, Store, Transaction};
 pub(crate) use grant::{Grant, Rank};
 use join::JoinRecord;
 pub(crate) use join::{JOIN_TTL, JOIN_TTL_MAX, NAME_PREFIX};
+pub(crate) use logins::Logins;
 use secret::{Hash, for_api, of_api, same, unhex};
 pub(crate) use secret::{hash, hex, random};
 

@@ -17,6 +17,8 @@ pub(crate) struct Figures {
     pub(crate) purge_applied: Histogram,
     /// Requests of the API, by route and status.
     pub(crate) api_requests: IntCounterVec,
+    /// Requests with a token that is none, by what came of them.
+    pub(crate) logins_failed: IntCounterVec,
     /// The number of the configuration.
     pub(crate) snapshot_version: IntGauge,
     /// Snapshots that nodes refused.
@@ -29,12 +31,13 @@ impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 8] = [
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
             Box::new(figures.purge_applied.clone()),
             Box::new(figures.api_requests.clone()),
+            Box::new(figures.logins_failed.clone()),
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
@@ -56,6 +59,10 @@ impl Figures {
             purge_seq: IntGauge::new("skerry_control_purge_seq", "Number of the newest purge.")?,
             purge_applied: Histogram::with_opts(applied.buckets(APPLIED_BUCKETS.to_vec()))?,
             api_requests: IntCounterVec::new(Opts::new("skerry_control_api_requests_total", "Requests of the API."), &["route", "status"])?,
+            logins_failed: IntCounterVec::new(
+                Opts::new("skerry_control_logins_failed_total", "Requests of the API with a token that is not known."),
+                &["outcome"],
+            )?,
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Tokens;
+use crate::auth::{Logins, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -16,6 +16,7 @@ use crate::questions::Questions;
 pub(crate) struct Plane {
     pub(crate) ca: Ca,
     pub(crate) tokens: Tokens,
+    pub(crate) logins: Logins,
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,

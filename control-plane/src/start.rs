@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::Tokens;
+use crate::auth::{Logins, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -26,6 +26,7 @@ use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
+use crate::secured::Secured;
 use crate::store::{Redb, Store};
 use crate::zone::Zone;
 
@@ -75,9 +76,15 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let store = Arc::new(Redb::open(&data.join(STORE))?);
     let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
     let tls = publish::tls(&plane.ca, &names)?;
+    let api_address = address(&sockets.api)?;
+    let secured = settings.api.tls.as_ref().map(|tls| Secured::new(tls, &names, &[api_address, nodes_address], &plane)).transpose()?;
+    if secured.is_none() && !api_address.ip().to_canonical().is_loopback() {
+        tracing::warn!(api = %api_address, "tokens cross the network in the clear: the API listens outside loopback without TLS; set api.tls");
+    }
     let addresses = json!({
         "pid": std::process::id(),
-        "api": address(&sockets.api)?.to_string(),
+        "api": api_address.to_string(),
+        "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
         "dns": address(&sockets.dns_tcp)?.to_string(),
     });
@@ -91,7 +98,13 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());
-    parts.push(listen::serve(sockets.api, router, stop.clone()));
+    match secured {
+        Some(secured) => {
+            parts.push(listen::serve_over_tls(sockets.api, router, Arc::clone(&secured.config), stop.clone()));
+            parts.push(tokio::spawn(secured.keep(stop.clone())));
+        }
+        None => parts.push(listen::serve(sockets.api, router, stop.clone())),
+    }
     drop(plane);
 
     ready::write(data, &addresses).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
@@ -111,6 +124,7 @@ fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plan
     Ok(Plane {
         ca: Ca::load(data)?,
         tokens: Tokens::load(Arc::clone(&store), data)?,
+        logins: Logins::default(),
         intent,
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
         health: Arc::new(Health::new()),

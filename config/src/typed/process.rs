@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
+    ApiTls, Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
+    Nameserver, Origins, Process, Proxied, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -54,7 +54,29 @@ record!(Control {
     listen = "listen": required("the table of listeners: api, nodes, dns"),
     names = "names": or(Vec::new()),
     dns = "dns": required("the table of the zone, with zone and nameservers"),
-} else Self { data: PathBuf::new(), listen: ControlListen::stand_in(), names: Vec::new(), dns: Dns::stand_in() });
+    api = "api": or(ControlApi::default()),
+    webhooks = "webhooks": or(Webhooks::default()),
+} else Self {
+    data: PathBuf::new(),
+    listen: ControlListen::stand_in(),
+    names: Vec::new(),
+    dns: Dns::stand_in(),
+    api: ControlApi::default(),
+    webhooks: Webhooks::default(),
+});
+
+record!(ControlApi {
+    tls = "tls": optional,
+} else Self::default());
+
+record!(Webhooks {
+    allow = "allow": or(Vec::new()),
+} else Self::default());
+
+record!(ApiTls {
+    cert = "cert": optional,
+    key = "key": optional,
+} else Self::default());
 
 record!(ControlListen {
     api = "api": required("an address for the REST API, such as \"127.0.0.1:8400\""),

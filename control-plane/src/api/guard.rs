@@ -1,11 +1,15 @@
 //! What happens around every request: tokens are demanded, writes are recorded, requests are counted.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
 use axum::RequestExt as _;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use skerry_agent::listen::Peer;
 
 use super::Api;
 use super::extract::Author;
@@ -21,18 +25,13 @@ const CHECK: &str = "/v1/check";
 /// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let Some(grant) = bearer(request.headers()).and_then(|token| api.plane.tokens.grant(token)) else {
-        let says = match request.headers().contains_key(AUTHORIZATION) {
-            true => {
-                "the token is not known here or has expired; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it"
-            }
-            false => "a token is needed; send \"Authorization: Bearer TOKEN\"",
-        };
-        return Problem::new(StatusCode::UNAUTHORIZED, says).into_response();
+        return no_token(&api, &request).into_response();
     };
     let author = grant.name.clone();
     let refused = demand_right(&grant, &mut request).await.err();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || request.uri().path() == CHECK;
-    let (method, path) = (request.method().to_string(), request.uri().to_string());
+    let what = (request.method().to_string(), request.uri().path().to_owned());
+    let address = client(&request).to_string();
     request.extensions_mut().insert(Author(author.clone()));
     request.extensions_mut().insert(grant);
     let answer = async move {
@@ -47,13 +46,38 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     let write = tokio::spawn(async move {
         let response = answer.await;
         let outcome = response.status().as_u16();
-        api.plane.journal.write(Line { time: clock::now(), author, method, path, outcome }).await;
+        let (method, path) = what;
+        api.plane.journal.write(Line { number: 0, time: clock::now(), author, address, method, path, outcome }).await;
         response
     });
     write.await.unwrap_or_else(|error| {
         tracing::error!(%error, "a write failed");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log of the control plane says why").into_response()
     })
+}
+
+/// The answer to a request without a valid token. Requests without any are no attempt, and cost nobody anything.
+fn no_token(api: &Api, request: &Request) -> Problem {
+    if !request.headers().contains_key(AUTHORIZATION) {
+        return Problem::new(StatusCode::UNAUTHORIZED, "a token is needed; send \"Authorization: Bearer TOKEN\"");
+    }
+    let limited = api.plane.logins.failed(client(request), Instant::now());
+    api.plane.figures.logins_failed.with_label_values(&[if limited.is_some() { "limited" } else { "unknown" }]).inc();
+    match limited {
+        Some(wait) => {
+            let says = "too many tokens from this address were not known here; a valid one is let in at any time";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, says).retry_after(wait)
+        }
+        None => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the token is not known here or has expired; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it",
+        ),
+    }
+}
+
+/// Where a request comes from.
+fn client(request: &Request) -> IpAddr {
+    request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical())
 }
 
 /// Demands of a token what its request needs.
@@ -98,6 +122,7 @@ fn route(path: &str) -> &'static str {
         "/v1/explain",
         "/v1/tokens",
         "/v1/events",
+        "/v1/audit",
         "/healthz",
         "/metrics",
         "/openapi.json",

@@ -1,5 +1,7 @@
 //! Problem details (RFC 9457): the one shape of every error.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -29,6 +31,9 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<ProblemFault>>)]
     errors: Option<Faults>,
+    /// Seconds until the same may be asked again, where that is known.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 /// One fault of what was sent.
@@ -47,7 +52,13 @@ pub(crate) struct ProblemFault {
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), errors: None }
+        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), errors: None, retry_after: None }
+    }
+
+    /// Says when to ask again, in whole seconds, at least one.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        self
     }
 
     pub(crate) fn with_faults(mut self, faults: Faults) -> Self {
@@ -92,8 +103,8 @@ impl IntoResponse for Problem {
             StatusCode::FORBIDDEN => {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"insufficient_scope\""));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.retry_after.unwrap_or(1)));
             }
             _ => {}
         }

@@ -51,6 +51,7 @@ const RIGHTS: &[Right] = &[
     right("DELETE", "/v1/nodes/{name}", Admin, Reach::Whole),
     right("POST", "/v1/nodes/{name}/drain", Admin, Reach::Whole),
     right("POST", "/v1/nodes/{name}/resume", Admin, Reach::Whole),
+    right("GET", "/v1/audit", Admin, Reach::Whole),
     right("GET", "/v1/tokens", Admin, Reach::Whole),
     right("POST", "/v1/tokens", Admin, Reach::Whole),
     right("DELETE", "/v1/tokens/{name}", Admin, Reach::Whole),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
+use skerry_config::process::{Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Webhooks};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -45,7 +45,14 @@ pub(super) fn settings(data: &Path) -> Control {
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
     let dns =
         Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
-    Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns }
+    Control {
+        data: data.to_owned(),
+        listen: ControlListen { api: any, nodes: any, dns: any },
+        names: Vec::new(),
+        dns,
+        api: ControlApi::default(),
+        webhooks: Webhooks { allow: vec!["127.0.0.0/8".parse().unwrap()] },
+    }
 }
 
 /// A control plane.
