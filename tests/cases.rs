@@ -52,4 +52,5 @@ mod streamed;
 mod tiers;
 mod unsafe_methods;
 mod uploads;
+mod webhooks;
 mod websockets;

@@ -15,6 +15,7 @@ mod purges;
 mod rights;
 mod sites;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -80,6 +81,8 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::put, webhooks::read, webhooks::delete))
         .routes(routes!(audit::read))
 }
 

@@ -21,6 +21,7 @@ mod refusal;
 mod secured;
 mod start;
 mod store;
+mod webhooks;
 mod zone;
 
 pub use api::openapi_document;

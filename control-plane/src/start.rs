@@ -28,6 +28,7 @@ use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
 use crate::secured::Secured;
 use crate::store::{Redb, Store};
+use crate::webhooks::{Patience, Webhooks};
 use crate::zone::Zone;
 
 /// Tries to find a port that is free for both UDP and TCP.
@@ -74,7 +75,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let registry = Registry::new();
     refuse_lost_store(data)?;
     let store = Arc::new(Redb::open(&data.join(STORE))?);
-    let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
     let tls = publish::tls(&plane.ca, &names)?;
     let api_address = address(&sockets.api)?;
     let secured = settings.api.tls.as_ref().map(|tls| Secured::new(tls, &names, &[api_address, nodes_address], &plane)).transpose()?;
@@ -95,6 +96,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
+    parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
+    parts.push(tokio::spawn(Arc::clone(&plane.webhooks).dispatch(stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());
@@ -118,9 +121,14 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     closed.map_err(|error| format!("the store could not be closed: {error}"))
 }
 
-fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+    let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
+    let figures = Figures::new(registry)?;
+    let events = Arc::new(Events::open(Arc::clone(&store))?);
+    let allow = &settings.webhooks.allow;
+    let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
     Ok(Plane {
         ca: Ca::load(data)?,
         tokens: Tokens::load(Arc::clone(&store), data)?,
@@ -130,8 +138,9 @@ fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plan
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         journal: Journal::open(&data.join("audit.log"), store)?,
-        events: Events::new(),
-        figures: Figures::new(registry)?,
+        events,
+        webhooks: Arc::new(webhooks),
+        figures,
     })
 }
 

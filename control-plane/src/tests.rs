@@ -2,7 +2,10 @@
 
 mod access;
 mod api;
+mod events;
 mod explain;
 mod house;
 mod nodes;
 mod start;
+
+pub(crate) use house::eventually;

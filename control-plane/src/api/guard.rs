@@ -123,6 +123,7 @@ fn route(path: &str) -> &'static str {
         "/v1/tokens",
         "/v1/events",
         "/v1/audit",
+        "/v1/webhooks",
         "/healthz",
         "/metrics",
         "/openapi.json",
