@@ -20,6 +20,7 @@ mod dns;
 mod drain;
 mod events;
 mod explain;
+mod figures;
 mod files;
 mod front_door;
 mod grpc;

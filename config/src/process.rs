@@ -36,12 +36,33 @@ pub struct Control {
     pub names: Vec<String>,
     /// The DNS it answers.
     pub dns: Dns,
+    /// How many purges are taken and kept.
+    #[serde(default)]
+    pub purges: Purges,
     /// How the REST API is served.
     #[serde(default, skip_serializing_if = "ControlApi::is_default")]
     pub api: ControlApi,
     /// Where webhooks may be sent.
     #[serde(default, skip_serializing_if = "Webhooks::is_default")]
     pub webhooks: Webhooks,
+}
+
+/// How many purges the control plane takes and keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purges {
+    /// The entries that each API token may purge in a second over time: every URL, prefix, tag, host and site is one, and everything is one. Further ones are refused with 429 and `Retry-After`.
+    pub rate: u32,
+    /// The entries that a token may purge at once after a pause; at least as many as one purge may have.
+    pub burst: u32,
+    /// The purges kept for nodes that are away; a node that missed more drops everything it has stored.
+    pub keep: u32,
+}
+
+impl Default for Purges {
+    fn default() -> Self {
+        Self { rate: 10_000, burst: 50_000, keep: 100_000 }
+    }
 }
 
 /// Where webhooks may be sent.

@@ -126,6 +126,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "ControlApi" => ControlApi::FIELDS,
         "ApiTls" => ApiTls::FIELDS,
         "Webhooks" => Webhooks::FIELDS,
+        "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
@@ -291,6 +292,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         },
         "api": { "tls": { "cert": "/etc/skerry/tls/api.pem", "key": "/etc/skerry/tls/api.key" } },
         "webhooks": { "allow": ["10.20.0.0/16"] },
+        "purges": {},
     });
     let live = ["names", "dns.nameservers.addresses", "dns.coverage"];
     example("control-reference.toml", &Kind::of::<Control>("Control"), &control, &live, "Every setting of the control plane.");

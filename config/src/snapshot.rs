@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderName};
@@ -71,6 +71,8 @@ pub struct Served {
     /// What applies when no rule matches.
     default: Arc<Policy>,
     rates: Vec<Rate>,
+    /// Under which the node that runs it counts.
+    slot: OnceLock<u32>,
 }
 
 /// A rule, ready to be compared with a request.
@@ -237,13 +239,24 @@ impl Served {
         };
         let rules = cache.rules.iter().enumerate().map(|(index, rule)| Compiled::new(index, rule, &default)).collect();
         let rates = site.rate_limits.iter().enumerate().map(|(index, limit)| Rate::new(index, limit)).collect();
-        Self { rules, default: Arc::new(default), rates, site }
+        Self { rules, default: Arc::new(default), rates, site, slot: OnceLock::new() }
     }
 
     /// The site as written.
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// The number by which the node that runs the site counts what it does for it, once [`Self::give_slot`] gave one.
+    #[must_use]
+    pub fn slot(&self) -> Option<u32> {
+        self.slot.get().copied()
+    }
+
+    /// Gives the site its number on this node; the first one stays.
+    pub fn give_slot(&self, slot: u32) {
+        let _ = self.slot.set(slot);
     }
 
     /// The rate limits, in order.

@@ -71,7 +71,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
         .routes(routes!(check::check))
-        .routes(routes!(purges::make))
+        .routes(routes!(purges::make, purges::log))
         .routes(routes!(purges::read))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::read, nodes::remove))

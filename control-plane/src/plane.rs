@@ -16,7 +16,7 @@ use crate::webhooks::Webhooks;
 /// The parts.
 pub(crate) struct Plane {
     pub(crate) ca: Ca,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) logins: Logins,
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,

@@ -208,6 +208,7 @@ impl Door {
         let why = tokio::select! {
             why = self.listen(&peer, &session, &line, reports) => why,
             why = orders::ask(asks, &orders) => why,
+            why = orders::watch(plane, &orders) => why,
             why = orders::tell(plane, peer.role, standing, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
@@ -254,13 +255,13 @@ impl Door {
                 }
                 Some(report::What::Purged(purged)) => {
                     let seq = purged.seq.min(plane.purges.head());
-                    let before = session.confirmed(seq);
-                    for age in plane.purges.ages(before, seq, AGES_MAX) {
+                    for age in session.confirmed(seq, |before| plane.purges.ages(before, seq, AGES_MAX)) {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
                 Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
                 Some(report::What::Near(near)) => session.near(near),
+                Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 Some(report::What::Hello(_)) | None => {}
             }

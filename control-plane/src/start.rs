@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::{Logins, Tokens};
+use crate::auth::{self, Logins, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -94,7 +94,9 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
-    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
+    parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
+    parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.webhooks).dispatch(stop.clone())));
@@ -121,7 +123,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     closed.map_err(|error| format!("the store could not be closed: {error}"))
 }
 
-fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+/// All parts over an open store, none of them running yet.
+pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
     let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
@@ -131,10 +134,10 @@ fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry
     let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
     Ok(Plane {
         ca: Ca::load(data)?,
-        tokens: Tokens::load(Arc::clone(&store), data)?,
+        tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
         logins: Logins::default(),
         intent,
-        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
+        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         journal: Journal::open(&data.join("audit.log"), store)?,

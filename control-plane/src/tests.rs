@@ -4,8 +4,10 @@ mod access;
 mod api;
 mod events;
 mod explain;
+mod figures;
 mod house;
 mod nodes;
+mod purges;
 mod start;
 
 pub(crate) use house::eventually;

@@ -56,7 +56,8 @@ pub(crate) struct Wanted {
 impl Later for Cached {
     async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
         let Self { edge, client, started, method, uri, wanted } = *self;
-        let to = To { edge: &edge, client: &client };
+        let to = To { edge: &edge, client: &client, started };
+        let slot = wanted.as_ref().ok().and_then(|wanted| wanted.served.slot());
         // Counts the request among those that run.
         let permit = edge.gate.request();
         let ended = match (&permit, wanted) {
@@ -64,7 +65,7 @@ impl Later for Cached {
             (Some(_), Err(fault)) => to.refuse(asker, &fault, CacheStatus::default()).await,
             (Some(_), Ok(wanted)) => to.answer(asker, wanted).await,
         };
-        edge.count(&Asked { client: Some(&client), method: &method, uri: uri.as_deref(), started }, &ended);
+        edge.count(&Asked { client: Some(&client), method: &method, uri: uri.as_deref(), started }, slot, &ended);
     }
 }
 
@@ -72,6 +73,8 @@ impl Later for Cached {
 struct To<'a> {
     edge: &'a Arc<Edge>,
     client: &'a Client,
+    /// When the request's head had been read.
+    started: Instant,
 }
 
 impl To<'_> {
@@ -100,7 +103,7 @@ impl To<'_> {
                 tracing::warn!(site = served.site().name, error = error.detail, "no answer from upstream");
                 self.refuse(asker, &Fault::upstream(error.kind, error.retry_after), status_of_cache).await
             }
-            Err(Gone) => left(),
+            Err(Gone) => self.left(),
         }
     }
 
@@ -110,26 +113,33 @@ impl To<'_> {
         shape::announce(&mut headers, self.client.secured.is_some(), &self.edge.announced);
         for interim in interim {
             if send_interim(asker, interim).await.is_err() {
-                return left();
+                return self.left();
             }
         }
+        let head = Some(self.started.elapsed());
         let Sent { bytes, end } = asker.answer(status, headers, &mut FromCache(body)).await;
-        if let Err(Unsent::Body(_)) = end {
-            self.edge.figures.cut_off();
-        }
+        let is_cut = matches!(end, Err(Unsent::Body(_)));
         let outcome = match end {
             Err(_) => Outcome::Error,
             Ok(()) if status_of_cache.hit => Outcome::Hit,
             Ok(()) => Outcome::Miss,
         };
-        Ended { status, outcome, bytes, reason: None, error: end.err().map(why) }
+        Ended { status, outcome, bytes, head, is_cut, reason: None, error: end.err().map(why) }
     }
 
     async fn refuse(&self, asker: &mut dyn Asker, fault: &Fault, mut status_of_cache: CacheStatus) -> Ended {
         status_of_cache.detail = Some(fault.detail());
         let (headers, text) = self.edge.refusal(&status_of_cache, fault, self.client.secured.is_some());
+        let head = Some(self.started.elapsed());
         let Sent { bytes, end } = asker.answer(fault.status(), headers, &mut Whole(Some(text))).await;
-        Ended { status: fault.status(), outcome: Outcome::Error, bytes, reason: Some(fault.detail()), error: end.err().map(why) }
+        let (status, reason, error) = (fault.status(), Some(fault.detail()), end.err().map(why));
+        Ended { status, outcome: Outcome::Error, bytes, head, is_cut: false, reason, error }
+    }
+
+    /// What is counted of a request whose client did not wait for the answer.
+    fn left(&self) -> Ended {
+        let (head, error) = (Some(self.started.elapsed()), Some(why(Unsent::Client)));
+        Ended { status: fault::of_nobody(), outcome: Outcome::Error, bytes: 0, head, is_cut: false, reason: None, error }
     }
 }
 
@@ -172,11 +182,6 @@ async fn ahead_of<T>(answering: impl Future<Output = T>, asker: &mut dyn Asker, 
 async fn send_interim(asker: &mut dyn Asker, mut interim: Interim) -> Result<(), Gone> {
     shape::strip(interim.headers_mut());
     asker.interim(interim).await.map_err(|_| Gone)
-}
-
-/// What is counted of a request whose client did not wait for the answer.
-fn left() -> Ended {
-    Ended { status: fault::of_nobody(), outcome: Outcome::Error, bytes: 0, reason: None, error: Some(why(Unsent::Client)) }
 }
 
 fn why(unsent: Unsent) -> Cow<'static, str> {

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
-use skerry_agent::figures::Outcome;
+use skerry_agent::figures::{Answered, Outcome};
 use skerry_cache::exchange::Hit;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
@@ -58,7 +58,7 @@ impl Behind for AtTheDoor {
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let mut request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };
         if let Some(hit) = self.hit(&mut request, (served, policy), sent.as_ref(), &came) {
-            return Reply::Ready(self.ready(&hit, request, method, started, client));
+            return Reply::Ready(self.ready(&hit, request, method, served.slot(), started, client));
         }
         later(method, uri, Ok(Wanted { request, served: Arc::clone(served), policy: Arc::clone(policy), came, sent }))
     }
@@ -67,14 +67,24 @@ impl Behind for AtTheDoor {
         let uri = is_logged().then(|| [&*entry.authority, &entry.path_and_query].concat());
         let asked = Asked { client: Some(client), method: &entry.method, uri: uri.as_deref(), started: entry.started };
         let outcome = if whole { Outcome::Hit } else { Outcome::Error };
-        self.count(&asked, &Ended { status: entry.status, outcome, bytes, reason: None, error: None });
+        let ended = Ended { status: entry.status, outcome, bytes, head: None, is_cut: false, reason: None, error: None };
+        self.count(&asked, entry.slot, &ended);
     }
 
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let fault = Fault::Head(refusal);
         let status = fault.status();
         self.figures.refused(refusal);
-        self.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
+        let outcome = Outcome::Error;
+        self.figures.answered(&Answered {
+            slot: None,
+            status: status.as_u16(),
+            outcome,
+            is_cut: false,
+            bytes: 0,
+            head: None,
+            seconds: 0.0,
+        });
         tracing::debug!(
             target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), protocol = client.protocol.as_str(),
             "refused"
@@ -102,13 +112,13 @@ impl Edge {
         Some(hit)
     }
 
-    fn ready(&self, hit: &Hit, request: Request, method: Method, started: Instant, client: &Client) -> Ready {
+    fn ready(&self, hit: &Hit, request: Request, method: Method, slot: Option<u32>, started: Instant, client: &Client) -> Ready {
         let announced = client.secured.as_ref().and_then(|_| self.announced.load_full());
         let own = Own { age: hit.age, cache_status: hit.status_of_cache.text(&self.name), alt_svc: announced.as_deref() };
         let (status, body) = (hit.status(), hit.body());
         let head = own.finish(client.protocol, status, &Common { edge: self, hit }, &body);
         let Request { authority, path_and_query, .. } = request;
-        Ready { head, body, entry: Entry { started, method, authority, path_and_query, status } }
+        Ready { head, body, entry: Entry { started, method, authority, path_and_query, status, slot } }
     }
 }
 

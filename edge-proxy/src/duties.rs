@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skerry_agent::Load;
-use skerry_agent::figures::Figures;
+use skerry_agent::figures::{Figures, SiteFigures};
 use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
@@ -36,7 +36,7 @@ impl Duties {
 
 impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
-        self.figures.adopted(snapshot.version());
+        self.figures.adopt(&snapshot);
         self.client.configure(&snapshot);
         shields::warn_of_missing(&snapshot);
         self.current.store(snapshot);
@@ -61,6 +61,10 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn site_figures(&self, site: &str) -> Option<SiteFigures> {
+        self.figures.site(site)
     }
 
     fn explain(self: Arc<Self>, request: Explain) -> Answer {

@@ -72,6 +72,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
 
     let registry = Registry::new();
     let figures = Arc::new(Figures::new(Role::Edge, &registry));
+    figures.adopt(&snapshot.load());
     let exchange = Exchange::open(&settings.cache, settings.disk.as_ref(), settings.memory_limit, &settings.data, agent.purge_seq())?;
     skerry_cache::collect::register(&exchange, &registry);
 

@@ -66,6 +66,10 @@ pub(crate) struct Context {
     target: Option<String>,
     /// The status of an answer that could not be given: nobody was there, or the stream was reset.
     untold: StatusCode,
+    /// From its head to that of the answer.
+    to_head: Option<Duration>,
+    /// Whether the answer was cut off because upstream ended early.
+    is_cut: bool,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -89,6 +93,7 @@ impl Edge {
         let mut head = Head::read(session.req_header(), session::is_tls(session)).map_err(Fault::Head)?;
         context.target = Some([&*head.authority, &head.path_and_query].concat());
         let served = Arc::clone(self.route(&self.current.load(), &mut head)?);
+        context.served = Some(Arc::clone(&served));
         context.came = self.came(&mut head, &served, session::client_ip(session));
         match self.admit(&served, head.path(), &head.headers, &context.came) {
             Ok(()) => Ok((head, served)),
@@ -164,6 +169,8 @@ impl ProxyHttp for Sessions {
             bytes: 0,
             target: None,
             untold: StatusCode::BAD_GATEWAY,
+            to_head: None,
+            is_cut: false,
             permit: None,
         }
     }
@@ -195,7 +202,6 @@ impl ProxyHttp for Sessions {
         }
         let kind = Kind::of(&head);
         context.head = Some(head);
-        context.served = Some(served);
         pass::both_ways(kind, self, self.upstreams.client(), session, context).await
     }
 
@@ -279,6 +285,7 @@ impl ProxyHttp for Sessions {
             }
             return Ok(());
         }
+        context.to_head = Some(context.started.elapsed());
         let mut headers = answer.headers.clone();
         if context.is_at_shield() {
             self.send_interim(session, interim::take(&mut headers)).await.map_err(|_| left())?;
@@ -340,6 +347,7 @@ impl ProxyHttp for Sessions {
         let fault = session::refusal(session).map(Fault::Head).or_else(|| context.without_shield()).or_else(|| Fault::of(failure));
         if let PassFailure::Upstream(kind) = failure {
             context.way.failed(kind);
+            context.is_cut = context.to_head.is_some();
         }
         let code = fault.as_ref().map_or(0, |fault| fault.status().as_u16());
         context.untold = fault.as_ref().map_or_else(fault::of_nobody, Fault::status);
@@ -368,8 +376,11 @@ impl ProxyHttp for Sessions {
         let uri = context.target.take().unwrap_or_else(|| session.req_header().uri.to_string());
         let method = &session.req_header().method;
         let asked = Asked { client: client.as_deref(), method, uri: Some(&uri), started: context.started };
-        let (outcome, reason) = (context.outcome, context.status_of_cache.detail);
-        self.count(&asked, &Ended { status, outcome, bytes, reason, error: error.map(|error| error.to_string().into()) });
+        let (outcome, is_cut, reason) = (context.outcome, context.is_cut, context.status_of_cache.detail);
+        let head = context.to_head.or_else(|| Some(context.started.elapsed()));
+        let error = error.map(|error| error.to_string().into());
+        let slot = context.served.as_ref().and_then(|served| served.slot());
+        self.count(&asked, slot, &Ended { status, outcome, bytes, head, is_cut, reason, error });
     }
 }
 

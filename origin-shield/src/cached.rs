@@ -40,11 +40,12 @@ impl Later for Cached {
         // Counts the request among those that run.
         let permit = shield.gate.request();
         let site = if permit.is_some() { shield.route(&head) } else { Err(Fault::Busy) };
+        let slot = site.as_ref().ok().and_then(|served| served.slot());
         let ended = match site {
             Ok(served) => shield.answer(asker, head, &served, started).await,
-            Err(fault) => shield.tell(asker, fault, CacheStatus::default()).await,
+            Err(fault) => shield.tell(asker, fault, CacheStatus::default(), started).await,
         };
-        shield.count(&Asked { method: &method, uri: uri.as_deref(), started }, &ended);
+        shield.count(&Asked { method: &method, uri: uri.as_deref(), started }, slot, &ended);
     }
 }
 
@@ -63,13 +64,13 @@ impl Shield {
         let answered = tokio::select! {
             biased;
             answered = self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fetch)) => answered,
-            () = asker.gone() => return left(),
+            () = asker.gone() => return left(started),
         };
         match answered {
             Ok(answer) => self.send(asker, answer, started).await,
             Err(Failed { error, status_of_cache }) => {
                 tracing::warn!(site = served.site().name, error = error.detail, "no answer from the origin");
-                self.tell(asker, Fault::origin(error.kind, error.retry_after), status_of_cache).await
+                self.tell(asker, Fault::origin(error.kind, error.retry_after), status_of_cache, started).await
             }
         }
     }
@@ -81,30 +82,31 @@ impl Shield {
         if let Some(age) = age {
             Aged { age, took: started.elapsed() }.write(&mut headers);
         }
+        let head = started.elapsed();
         let Sent { bytes, end } = asker.answer(status, headers, &mut FromCache(body)).await;
-        if let Err(Unsent::Body(_)) = end {
-            self.figures.cut_off();
-        }
+        let is_cut = matches!(end, Err(Unsent::Body(_)));
         let outcome = match end {
             Err(_) => Outcome::Error,
             Ok(()) if status_of_cache.hit => Outcome::Hit,
             Ok(()) => Outcome::Miss,
         };
-        Ended { status, outcome, bytes, error: end.err().map(why) }
+        Ended { status, outcome, bytes, head, is_cut, error: end.err().map(why) }
     }
 
     /// Tells an edge why there is no answer.
-    async fn tell(&self, asker: &mut dyn Asker, fault: Fault, mut status_of_cache: CacheStatus) -> Ended {
+    async fn tell(&self, asker: &mut dyn Asker, fault: Fault, mut status_of_cache: CacheStatus, started: Instant) -> Ended {
         status_of_cache.detail = Some(fault.detail());
         let (headers, text) = self.refusal(&status_of_cache, fault);
+        let head = started.elapsed();
         let Sent { bytes, end } = asker.answer(fault.status(), headers, &mut Whole(Some(text))).await;
-        Ended { status: fault.status(), outcome: Outcome::Error, bytes, error: end.err().map(why) }
+        Ended { status: fault.status(), outcome: Outcome::Error, bytes, head, is_cut: false, error: end.err().map(why) }
     }
 }
 
 /// What is counted of a request whose edge did not wait for the answer.
-fn left() -> Ended {
-    Ended { status: fault::of_nobody(), outcome: Outcome::Error, bytes: 0, error: Some(why(Unsent::Client)) }
+fn left(started: Instant) -> Ended {
+    let (status, outcome, error) = (fault::of_nobody(), Outcome::Error, Some(why(Unsent::Client)));
+    Ended { status, outcome, bytes: 0, head: started.elapsed(), is_cut: false, error }
 }
 
 fn why(unsent: Unsent) -> Cow<'static, str> {

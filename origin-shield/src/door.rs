@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
-use skerry_agent::figures::Outcome;
+use skerry_agent::figures::{Answered, Outcome};
 use skerry_transport::client::Client;
 use skerry_transport::door::{Behind, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
@@ -35,7 +35,16 @@ impl Behind for AtTheDoor {
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {
         let status = Fault::Head.status();
         self.0.figures.refused(refusal);
-        self.0.figures.answered(status.as_u16(), Outcome::Error, 0, 0.0);
+        let outcome = Outcome::Error;
+        self.0.figures.answered(&Answered {
+            slot: None,
+            status: status.as_u16(),
+            outcome,
+            is_cut: false,
+            bytes: 0,
+            head: None,
+            seconds: 0.0,
+        });
         tracing::debug!(target: "skerry::access", client = %client.ip(), status = status.as_u16(), reason = refusal.as_str(), "refused");
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(0_u16))]);
         Told { status, headers, body: Bytes::new() }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::Load;
-use skerry_agent::figures::Figures;
+use skerry_agent::figures::{Figures, SiteFigures};
 use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
@@ -31,7 +31,7 @@ impl Duties {
 
 impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
-        self.figures.adopted(snapshot.version());
+        self.figures.adopt(&snapshot);
         self.client.configure(&snapshot);
         self.current.store(snapshot);
         Ok(())
@@ -55,6 +55,10 @@ impl skerry_agent::Duties for Duties {
 
     fn load(&self) -> Load {
         self.figures.load()
+    }
+
+    fn site_figures(&self, site: &str) -> Option<SiteFigures> {
+        self.figures.site(site)
     }
 
     fn times_to_origins(&self) -> Vec<(String, Duration)> {

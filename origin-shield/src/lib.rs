@@ -61,6 +61,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
 
     let registry = Registry::new();
     let figures = Arc::new(Figures::new(Role::Shield, &registry));
+    figures.adopt(&current.load());
     let exchange = Exchange::open(&settings.cache, settings.disk.as_ref(), settings.memory_limit, &settings.data, agent.purge_seq())?;
     skerry_cache::collect::register(&exchange, &registry);
 

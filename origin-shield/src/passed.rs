@@ -57,6 +57,10 @@ pub(crate) struct Context {
     bytes: u64,
     /// The status of an answer that could not be given: nobody was there.
     untold: StatusCode,
+    /// From its head to that of the answer.
+    to_head: Option<Duration>,
+    /// Whether the answer was cut off because the origin ended early.
+    is_cut: bool,
     /// Counts the request among those that run.
     permit: Option<Permit>,
 }
@@ -104,6 +108,8 @@ impl ProxyHttp for Sessions {
             outcome: Outcome::Error,
             bytes: 0,
             untold: StatusCode::BAD_GATEWAY,
+            to_head: None,
+            is_cut: false,
             permit: None,
         }
     }
@@ -222,6 +228,7 @@ impl ProxyHttp for Sessions {
             }
             return Ok(());
         }
+        context.to_head = Some(context.started.elapsed());
         context.status_of_cache.fwd_status = Some(answer.status.as_u16());
         answer.insert_header(CACHE_STATUS, context.status_of_cache.render(&self.name))?;
         answer.append_header(VIA, format!("1.1 {}", self.name))?;
@@ -262,6 +269,7 @@ impl ProxyHttp for Sessions {
         let fault = session::refusal(session).map(|_| Fault::Head).or_else(|| Fault::of(failure));
         if let PassFailure::Upstream(kind) = failure {
             context.way.failed(kind);
+            context.is_cut = context.to_head.is_some();
         }
         let code = fault.map_or(0, |fault| fault.status().as_u16());
         if let Some(fault) = fault
@@ -289,6 +297,8 @@ impl ProxyHttp for Sessions {
         let uri = session.req_header().uri.to_string();
         let asked = Asked { method: &session.req_header().method, uri: Some(&uri), started: context.started };
         let error = error.map(|error| error.to_string().into());
-        self.count(&asked, &Ended { status, outcome: context.outcome, bytes, error });
+        let head = context.to_head.unwrap_or_else(|| context.started.elapsed());
+        let slot = context.served.as_ref().and_then(|served| served.slot());
+        self.count(&asked, slot, &Ended { status, outcome: context.outcome, bytes, head, is_cut: context.is_cut, error });
     }
 }

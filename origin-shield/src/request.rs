@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue, VIA};
 use http::{Method, StatusCode};
-use skerry_agent::figures::{Figures, Outcome};
+use skerry_agent::figures::{Answered, Figures, Outcome};
 use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
 use skerry_config::snapshot::Served;
@@ -62,10 +62,11 @@ impl Shield {
         (headers, text)
     }
 
-    /// Counts and logs a request that has ended.
-    pub(crate) fn count(&self, asked: &Asked<'_>, ended: &Ended) {
+    /// Counts and logs a request that has ended. `slot` is its site's, where there is one.
+    pub(crate) fn count(&self, asked: &Asked<'_>, slot: Option<u32>, ended: &Ended) {
         let seconds = asked.started.elapsed().as_secs_f64();
-        self.figures.answered(ended.status.as_u16(), ended.outcome, ended.bytes, seconds);
+        let &Ended { status, outcome, bytes, head, is_cut, .. } = ended;
+        self.figures.answered(&Answered { slot, status: status.as_u16(), outcome, is_cut, bytes, head: Some(head), seconds });
         tracing::debug!(
             target: "skerry::access",
             method = %asked.method,
@@ -95,6 +96,10 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// Bytes of the body sent.
     pub(crate) bytes: u64,
+    /// From the request's head to that of the answer, or to when it was clear that there is none.
+    pub(crate) head: Duration,
+    /// Whether the answer was cut off because the origin ended early.
+    pub(crate) is_cut: bool,
     /// Why the answer was not sent to its end.
     pub(crate) error: Option<Cow<'static, str>>,
 }

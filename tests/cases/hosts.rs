@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::house::cdn::SOON;
 use crate::house::clients::fetch_and_compare;
 use crate::house::hosts::Hosts;
-use crate::house::{Reply, Scripted, get, wait_until};
+use crate::house::{Nginx, Reply, Scripted, get, wait_until};
 
 /// Clients of each site, one request each at a time.
 const CLIENTS: usize = 3;
@@ -20,6 +20,8 @@ const TAKE_OVER_MAX: Duration = Duration::from_secs(10);
 const UNHARMED_MAX: Duration = Duration::from_secs(3);
 /// The length of an answer, bytes.
 const LENGTH: usize = 20_000;
+/// The paths of a site; then they begin again.
+const PATHS: u32 = 2_000;
 
 /// What the origin has under a path: bytes that no other path has.
 fn content(path: &str) -> String {
@@ -34,11 +36,15 @@ fn whole(seen: &crate::house::scripted::Seen) -> Reply {
 
 /// A site with short times of its own.
 fn site(name: &str, origin: &Scripted, shields: &str) -> String {
+    site_of(name, &[origin.url()], shields)
+}
+
+/// The same with several origin servers.
+fn site_of(name: &str, origins: &[String], shields: &str) -> String {
     format!(
-        "name = \"{name}\"\nhosts = [\"{name}.test\"]\n[origin]\nurls = [\"{}\"]\nconnect_timeout = \"1s\"\nfirst_byte_timeout = \"2s\"\n\
+        "name = \"{name}\"\nhosts = [\"{name}.test\"]\n[origin]\nurls = {origins:?}\nconnect_timeout = \"1s\"\nfirst_byte_timeout = \"2s\"\n\
          between_bytes_timeout = \"2s\"\nbreaker = {{ errors = 0 }}\nejection = {{ errors = 0, percent = 0 }}\n\
-         retries = {{ percent = 100, floor = 1000 }}\n[shields]\n{shields}\n",
-        origin.url()
+         retries = {{ percent = 100, floor = 1000 }}\n[shields]\n{shields}\n"
     )
 }
 
@@ -71,7 +77,8 @@ impl Tally {
     }
 }
 
-/// Has clients ask for sites at both edges while `what` goes on: mostly what was never asked for, each path once at each edge.
+/// Has clients ask for sites at both edges while `what` goes on: mostly what was never asked for, each path once at each edge
+/// until [`PATHS`] are through.
 fn under_load(hosts: &Hosts, sites: &[&str], what: impl FnOnce(&[Tally])) -> Vec<Tally> {
     let tallies: Vec<Tally> = sites.iter().map(|_| Tally::default()).collect();
     let (stop, paths) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -95,7 +102,7 @@ fn under_load(hosts: &Hosts, sites: &[&str], what: impl FnOnce(&[Tally])) -> Vec
 fn ask_on(hosts: &Hosts, site: &str, tally: &Tally, stop: &AtomicBool, paths: &AtomicU32) {
     while !stop.load(Ordering::Relaxed) {
         let number = paths.fetch_add(1, Ordering::Relaxed);
-        let (path, edge) = (format!("/{site}/{}", number / 2), number as usize % 2 + 1);
+        let (path, edge) = (format!("/{site}/{}", number / 2 % PATHS), number as usize % 2 + 1);
         let began = Instant::now();
         let got = fetch_and_compare(&hosts.edge(edge), &format!("{site}.test"), &path, content(&path).as_bytes());
         let took = began.elapsed();
@@ -211,4 +218,49 @@ fn an_origin_that_is_lost_has_its_site_fail_by_name_and_no_other() {
         wait_until("the origin to be asked again", 2 * SOON, || ask("/new/back").status == 200);
     });
     tallies[0].is_fine("other", UNHARMED_MAX);
+}
+
+#[test]
+fn a_site_whose_origin_is_not_for_edges_fails_by_name_without_its_shield_and_no_other_does() {
+    let Some(hosts) = Hosts::start() else { return };
+    let origin = hosts.origin(whole);
+    let second = hosts.second_origin(whole);
+    hosts.apply(&[site("bound", &origin, "names = [\"shield-1\"]\nfallback = \"fail\""), site("other", &second, "")]);
+    let ask = |path: &str| hosts.net.on("client", || get(&hosts.edge(1), "bound.test", path));
+    assert_eq!(ask("/kept").text(), content("/kept"));
+    let tallies = under_load(&hosts, &["other"], |tallies| {
+        tallies[0].goes_on(50);
+        hosts.net.plug("shield-1", false);
+        let asked = origin.all();
+        for path in ["/new/1", "/new/2"] {
+            let got = ask(path);
+            assert!(got.status == 503 && got.field("cache-status").contains("no-shield"), "{got:?}");
+        }
+        assert_eq!(ask("/kept").text(), content("/kept"));
+        assert_eq!(origin.all(), asked, "an edge went to the origin itself");
+        tallies[0].goes_on(50);
+        hosts.net.plug("shield-1", true);
+        wait_until("the shield to be asked again", 2 * SOON, || ask("/new/back").status == 200);
+    });
+    tallies[0].is_fine("other", TAKE_OVER_MAX);
+}
+
+#[test]
+fn an_origin_that_is_killed_under_load_costs_no_client_an_answer_where_there_is_another() {
+    let Some(hosts) = Hosts::start() else { return };
+    let mut origins = ["origin", "second"].map(|host| {
+        let address = hosts.net.address(host);
+        hosts.net.on(host, || Nginx::start_at(address.into()))
+    });
+    let made = std::time::SystemTime::now();
+    for path in (0..PATHS).map(|number| format!("/both/{number}")) {
+        origins.iter().for_each(|origin| origin.put_as_of(&path, content(&path).as_bytes(), made));
+    }
+    hosts.apply(&[site_of("both", &origins.each_ref().map(Nginx::url), "")]);
+    let tallies = under_load(&hosts, &["both"], |tallies| {
+        tallies[0].goes_on(100);
+        origins[0].kill();
+        tallies[0].goes_on(300);
+    });
+    tallies[0].is_fine("both", UNHARMED_MAX);
 }

@@ -1,7 +1,7 @@
 //! Origins that nobody here wrote: Debian's nginx and Python's http.server, on free ports, counting by their own access logs.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,11 +12,13 @@ use super::wait::{wait_for, wait_until};
 
 /// How long an origin may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
+/// Where they answer, unless a host of their own is meant.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// nginx over a directory. Everything it sends is fresh for ten minutes; below `/tagged/` it carries the tags `red` and `blue`.
 pub(crate) struct Nginx {
     place: TempDir,
-    port: u16,
+    address: SocketAddr,
     child: Child,
     scheme: &'static str,
 }
@@ -25,30 +27,39 @@ impl Nginx {
     /// Starts it, empty.
     #[track_caller]
     pub(crate) fn start() -> Self {
-        Self::start_with("")
+        Self::start_with(LOOPBACK, "")
+    }
+
+    /// Starts it, empty, at an address of the host this is called on.
+    #[track_caller]
+    pub(crate) fn start_at(host: IpAddr) -> Self {
+        Self::start_with(host, "")
     }
 
     /// Starts it, empty, with HTTP/2 over TLS.
     #[track_caller]
     pub(crate) fn start_tls(cert: &str, key: &str) -> Self {
-        Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
+        Self::start_with(LOOPBACK, &format!("ssl_certificate {cert}; ssl_certificate_key {key};"))
     }
 
     /// Starts it, empty, so that it also wants a certificate of `ca` from who asks.
     #[track_caller]
     pub(crate) fn start_asking(cert: &str, key: &str, ca: &str) -> Self {
-        Self::start_with(&format!("ssl_certificate {cert}; ssl_certificate_key {key}; ssl_client_certificate {ca}; ssl_verify_client on;"))
+        Self::start_with(
+            LOOPBACK,
+            &format!("ssl_certificate {cert}; ssl_certificate_key {key}; ssl_client_certificate {ca}; ssl_verify_client on;"),
+        )
     }
 
     #[track_caller]
-    fn start_with(tls: &str) -> Self {
+    fn start_with(host: IpAddr, tls: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(place.path().join("root/tagged")).unwrap();
         // nginx cannot choose a port itself, and somebody may take the one we found before it does.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let address = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap();
             let config = place.path().join("nginx.conf");
-            std::fs::write(&config, configuration(place.path(), port, tls)).unwrap();
+            std::fs::write(&config, configuration(place.path(), address, tls)).unwrap();
             let mut child = Command::new(program())
                 .arg("-p")
                 .arg(place.path())
@@ -65,10 +76,10 @@ impl Nginx {
                 if child.try_wait().unwrap().is_some() {
                     return Ok(false);
                 }
-                TcpStream::connect(("127.0.0.1", port)).map(|_| true).map_err(|error| error.to_string())
+                TcpStream::connect(address).map(|_| true).map_err(|error| error.to_string())
             });
             if up {
-                return Self { place, port, child, scheme: if tls.is_empty() { "http" } else { "https" } };
+                return Self { place, address, child, scheme: if tls.is_empty() { "http" } else { "https" } };
             }
         }
         panic!("nginx ends: {}", std::fs::read_to_string(place.path().join("error.log")).unwrap_or_default());
@@ -76,7 +87,13 @@ impl Nginx {
 
     /// Its URL.
     pub(crate) fn url(&self) -> String {
-        format!("{}://127.0.0.1:{}", self.scheme, self.port)
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// Ends it without a warning.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Puts a file where it is served, whole.
@@ -120,7 +137,7 @@ fn program() -> PathBuf {
 }
 
 /// One process in the foreground, everything it writes below `place`.
-fn configuration(place: &Path, port: u16, tls: &str) -> String {
+fn configuration(place: &Path, address: SocketAddr, tls: &str) -> String {
     let ssl = if tls.is_empty() { "" } else { " ssl http2" };
     let place = place.display();
     format!(
@@ -132,7 +149,7 @@ fn configuration(place: &Path, port: u16, tls: &str) -> String {
          client_body_temp_path {place}/body;\nproxy_temp_path {place}/proxy;\nfastcgi_temp_path {place}/fastcgi;\n\
          uwsgi_temp_path {place}/uwsgi;\nscgi_temp_path {place}/scgi;\n\
          server {{\n\
-         listen 127.0.0.1:{port}{ssl};\n{tls}\nroot {place}/root;\n\
+         listen {address}{ssl};\n{tls}\nroot {place}/root;\n\
          location / {{ add_header Cache-Control 'public, max-age=600'; }}\n\
          location /tagged/ {{ add_header Cache-Control 'public, max-age=600'; add_header Cache-Tag 'red, blue'; }}\n\
          }}\n}}\n"

@@ -11,9 +11,12 @@ use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
     HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX,
-    PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN,
+    STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Shield, Tls};
+use crate::process::{
+    ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Shield, Tls,
+};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -42,10 +45,23 @@ fn control_plane(control: &Control, findings: &mut Findings) {
         findings.add_because("names", &["listen.nodes"], says);
     }
     dns(&control.dns, findings);
+    purges(&control.purges, findings);
     if let Some(tls) = &control.api.tls {
         api_tls(tls, findings);
     }
     allowed(&control.webhooks.allow, "webhooks.allow", findings);
+}
+
+fn purges(purges: &Purges, findings: &mut Findings) {
+    for (name, value, least, most) in [
+        ("rate", purges.rate, 1, PURGE_ENTRIES_RATE_MAX),
+        ("burst", purges.burst, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX),
+        ("keep", purges.keep, 1, PURGES_KEPT_MAX),
+    ] {
+        if value < least || value > most {
+            findings.add(format!("purges.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
+        }
+    }
 }
 
 fn api_tls(tls: &ApiTls, findings: &mut Findings) {

@@ -7,7 +7,7 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
     ApiTls, Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
-    Nameserver, Origins, Process, Proxied, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
+    Nameserver, Origins, Process, Proxied, Purges, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -56,14 +56,22 @@ record!(Control {
     dns = "dns": required("the table of the zone, with zone and nameservers"),
     api = "api": or(ControlApi::default()),
     webhooks = "webhooks": or(Webhooks::default()),
+    purges = "purges": or(Purges::default()),
 } else Self {
     data: PathBuf::new(),
     listen: ControlListen::stand_in(),
     names: Vec::new(),
     dns: Dns::stand_in(),
+    purges: Purges::default(),
     api: ControlApi::default(),
     webhooks: Webhooks::default(),
 });
+
+record!(Purges {
+    rate = "rate": or(Self::default().rate),
+    burst = "burst": or(Self::default().burst),
+    keep = "keep": or(Self::default().keep),
+} else Self::default());
 
 record!(ControlApi {
     tls = "tls": optional,

@@ -1,7 +1,16 @@
 //! What a node counts about the requests it answers, the same for every role.
 
+mod collect;
+mod sites;
+
+use std::sync::Arc;
+use std::time::Duration;
+
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use skerry_config::snapshot::Snapshot;
 use skerry_transport::head::Refusal;
+
+pub use sites::{HEAD_CLASSES, HEAD_MILLIS, SiteFigures};
 
 use crate::{Load, Role};
 
@@ -17,6 +26,26 @@ pub struct Figures {
     refused: Vec<IntCounter>,
     seconds: Histogram,
     snapshot: IntGauge,
+    sites: Arc<sites::Sites>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// The slot of its site; `None` where no site was found.
+    pub slot: Option<u32>,
+    /// The status of the answer, whether or not somebody was there to be told.
+    pub status: u16,
+    /// How it was answered.
+    pub outcome: Outcome,
+    /// Whether the answer was cut off because upstream ended early.
+    pub is_cut: bool,
+    /// Bytes of the body sent.
+    pub bytes: u64,
+    /// From the head of the request to the head of the answer; `None` for an answer in memory, which is there at once.
+    pub head: Option<Duration>,
+    /// From the head of the request to the end of the answer, in seconds.
+    pub seconds: f64,
 }
 
 /// How a request was answered, for the `cache` label.
@@ -73,7 +102,9 @@ impl Figures {
             )
             .expect("valid"),
             snapshot: IntGauge::new(name("snapshot_version"), "The configuration in force.").expect("valid"),
+            sites: Arc::default(),
         };
+        collect::register(Arc::clone(&figures.sites), role, registry);
         let all: [Box<dyn prometheus::core::Collector>; 6] = [
             Box::new(figures.requests.clone()),
             Box::new(figures.bytes.clone()),
@@ -88,20 +119,21 @@ impl Figures {
         figures
     }
 
-    /// A request was answered, with so many bytes of body, in so many seconds.
-    pub fn answered(&self, status: u16, outcome: Outcome, bytes: u64, seconds: f64) {
-        if status == 200 && outcome == Outcome::Hit {
+    /// A request was answered.
+    pub fn answered(&self, answered: &Answered) {
+        if answered.status == 200 && answered.outcome == Outcome::Hit {
             self.hits_ok.inc();
         } else {
-            self.requests.with_label_values(&[status_label(status), outcome.as_str()]).inc();
+            self.requests.with_label_values(&[status_label(answered.status), answered.outcome.as_str()]).inc();
         }
-        self.bytes.inc_by(bytes);
-        self.seconds.observe(seconds);
-    }
-
-    /// An answer was cut off because upstream ended early.
-    pub fn cut_off(&self) {
-        self.cut.inc();
+        self.bytes.inc_by(answered.bytes);
+        self.seconds.observe(answered.seconds);
+        if answered.is_cut {
+            self.cut.inc();
+        }
+        if let Some(slot) = answered.slot {
+            self.sites.answered(slot, answered);
+        }
     }
 
     /// A request was refused.
@@ -111,9 +143,16 @@ impl Figures {
         }
     }
 
-    /// A snapshot is in force.
-    pub fn adopted(&self, version: u64) {
-        self.snapshot.set(i64::try_from(version).unwrap_or(i64::MAX));
+    /// A snapshot is about to be in force. Its sites have their slots afterwards.
+    pub fn adopt(&self, snapshot: &Snapshot) {
+        self.sites.adopt(snapshot);
+        self.snapshot.set(i64::try_from(snapshot.version()).unwrap_or(i64::MAX));
+    }
+
+    /// What was done for a site since the process began; `None` for one that was never served here.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Option<SiteFigures> {
+        self.sites.read(name)
     }
 
     /// The sums that the node reports.

@@ -12,12 +12,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::{Code, Request, Status, Streaming};
 
+use self::watched::Watched;
 use crate::connect::{self, Failure};
 use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
 use crate::{Duties, Inner, Load, question};
 
 mod orders;
+mod watched;
 
 /// Reports waiting to be sent; whoever reports waits when it is full.
 const REPORTS_MAX: usize = 64;
@@ -113,12 +115,13 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
         Err(end) => return end,
     };
     tracing::info!(control = inner.settings.control.address, "connected to the control plane");
-    let moved = Notify::new();
+    let (moved, watched) = (Notify::new(), Watched::default());
     tokio::select! {
-        end = carry_out(inner, duties, orders, &reports, &moved) => end,
+        end = carry_out(inner, duties, orders, &reports, (&moved, &watched)) => end,
         end = confirm(inner, duties, &reports, &moved) => end,
         end = beat(duties, &reports) => end,
         end = tell_times(duties, &reports) => end,
+        end = watched::tell(duties, &watched, &reports) => end,
     }
 }
 
@@ -159,7 +162,7 @@ async fn carry_out(
     duties: &Arc<dyn Duties>,
     mut orders: Streaming<Order>,
     reports: &mpsc::Sender<Report>,
-    moved: &Notify,
+    (moved, watched): (&Notify, &Watched),
 ) -> End {
     // They end with the stream.
     let mut questions = JoinSet::new();
@@ -194,6 +197,10 @@ async fn carry_out(
                     let why = format!("{QUESTIONS_MAX} other questions are being answered, ask again");
                     tell(reports, Answered { id: ask.id, outcome: Some(answered::Outcome::Error(why)) });
                 }
+                Ok(())
+            }
+            order::What::Watch(watch) => {
+                watched::take(watched, watch);
                 Ok(())
             }
             order::What::Removed(_) => return End::Refused("this node was removed from the CDN".to_owned()),

@@ -30,6 +30,7 @@ pub mod reload;
 pub mod token;
 pub mod wire;
 
+pub use figures::SiteFigures;
 pub use identity::Identity;
 pub use place::Place;
 
@@ -87,6 +88,12 @@ pub trait Duties: Send + Sync + 'static {
 
     /// What the node has done since it started, for `skerry status`.
     fn load(&self) -> Load;
+
+    /// What the node has done for a site since it started; `None` for one that it never served.
+    fn site_figures(&self, site: &str) -> Option<SiteFigures> {
+        let _ = site;
+        None
+    }
 
     /// The time to the origins of the sites that want that known, as far as they can be reached, by the name of the site.
     fn times_to_origins(&self) -> Vec<(String, Duration)> {

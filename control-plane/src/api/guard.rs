@@ -18,6 +18,7 @@ use super::rights::{self, Reach};
 use crate::auth::Grant;
 use crate::clock;
 use crate::journal::Line;
+use crate::refusal::Refusal;
 
 /// The one POST that changes nothing.
 const CHECK: &str = "/v1/check";
@@ -64,9 +65,9 @@ fn no_token(api: &Api, request: &Request) -> Problem {
     let limited = api.plane.logins.failed(client(request), Instant::now());
     api.plane.figures.logins_failed.with_label_values(&[if limited.is_some() { "limited" } else { "unknown" }]).inc();
     match limited {
-        Some(wait) => {
+        Some(again_in) => {
             let says = "too many tokens from this address were not known here; a valid one is let in at any time";
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, says).retry_after(wait)
+            Refusal::Limited { says: says.to_owned(), again_in }.into()
         }
         None => Problem::new(
             StatusCode::UNAUTHORIZED,

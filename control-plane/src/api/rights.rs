@@ -43,6 +43,7 @@ const RIGHTS: &[Right] = &[
     right("POST", "/v1/sites/{name}/rollback", Editor, Reach::Site),
     right("POST", "/v1/check", Viewer, Reach::Own),
     right("POST", "/v1/purges", Purger, Reach::Own),
+    right("GET", "/v1/purges", Viewer, Reach::Whole),
     right("GET", "/v1/purges/{seq}", Viewer, Reach::Own),
     right("GET", "/v1/explain", Viewer, Reach::Own),
     right("GET", "/v1/events", Viewer, Reach::Own),

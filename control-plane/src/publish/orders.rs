@@ -4,7 +4,7 @@ use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
     Ask, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotPart,
-    order,
+    Watch, order,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -63,6 +63,24 @@ pub(super) async fn ask(mut asks: mpsc::Receiver<Ask>, orders: &mpsc::Sender<Res
         }
     }
     "connected anew".to_owned()
+}
+
+/// Tells a node which sites are watched, until the stream ends; why it did.
+pub(super) async fn watch(plane: &Plane, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
+    let mut watched = plane.health.watched();
+    // A stream begins with none.
+    if watched.borrow().is_empty() && watched.changed().await.is_err() {
+        return "the control plane stops".to_owned();
+    }
+    loop {
+        let sites = watched.borrow_and_update().iter().cloned().collect();
+        if orders.send(Ok(Order { what: Some(order::What::Watch(Watch { sites })) })).await.is_err() {
+            return "the connection ended".to_owned();
+        }
+        if watched.changed().await.is_err() {
+            return "the control plane stops".to_owned();
+        }
+    }
 }
 
 /// The next purges for a node that was told those up to `told`, with the number of the last.

@@ -1,5 +1,6 @@
 //! A control plane on free ports, nodes beside it, and a client for the API.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
-use skerry_agent::{Agent, Duties, Load, Role, Settings};
-use skerry_config::process::{Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Webhooks};
+use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
+use skerry_config::process::{Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Webhooks};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -52,6 +53,7 @@ pub(super) fn settings(data: &Path) -> Control {
         dns,
         api: ControlApi::default(),
         webhooks: Webhooks { allow: vec!["127.0.0.0/8".parse().unwrap()] },
+        purges: Purges::default(),
     }
 }
 
@@ -82,8 +84,14 @@ impl Answer {
 
 impl House {
     pub(super) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts one whose settings differ.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Control)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let settings = settings(&directory.path().join("control"));
+        let mut settings = settings(&directory.path().join("control"));
+        change(&mut settings);
         Self::with(directory, settings).await
     }
 
@@ -202,6 +210,8 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// What it says it did, by site.
+    pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
 
 impl Duties for Told {
@@ -223,6 +233,10 @@ impl Duties for Told {
 
     fn load(&self) -> Load {
         Load { requests: 3, hits: 2, bytes: 1 }
+    }
+
+    fn site_figures(&self, site: &str) -> Option<SiteFigures> {
+        self.sites.lock().get(site).cloned()
     }
 
     fn explain(self: Arc<Self>, request: Explain) -> question::Answer {

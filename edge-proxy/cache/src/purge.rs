@@ -31,7 +31,7 @@ pub(crate) use tags::Tags;
 use journal::{Change, Journal, Of};
 use local::Local;
 use prefixes::Prefixes;
-use url::{Location, named};
+use url::{Location, hashed};
 
 /// The most names of one kind. When they are more, the older half is folded into the epoch of everything.
 const NAMES_MAX: usize = 100_000;
@@ -349,11 +349,11 @@ fn of(targets: &Targets, seq: u64, snapshot: &Snapshot, mut each: impl FnMut(Of)
     if targets.all {
         each(Of::All);
     }
-    targets.sites.iter().for_each(|site| each(Of::Site(named("site", site))));
+    targets.sites.iter().for_each(|site| each(Of::Site(hashed("site", &[site.as_bytes()]))));
     for host in targets.hosts.iter().flat_map(|host| url::with_aliases(host, snapshot)) {
-        each(Of::Host(named("host", &host)));
+        each(Of::Host(hashed("host", &[host.as_bytes()])));
     }
-    targets.tags.iter().for_each(|tag| each(Of::Tag(named("tag", tag))));
+    targets.tags.iter().for_each(|tag| each(Of::Tag(hashed("tag", &[tag.as_bytes()]))));
     for text in &targets.urls {
         match Location::of(text) {
             Some(location) => location.names(snapshot).into_iter().for_each(|name| each(Of::Url(name))),

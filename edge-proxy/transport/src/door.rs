@@ -91,6 +91,8 @@ pub struct Entry {
     pub path_and_query: String,
     /// The status of the answer.
     pub status: StatusCode,
+    /// A number of the tier's own, handed back as it is.
+    pub slot: Option<u32>,
 }
 
 /// The answer to a request that goes no further.

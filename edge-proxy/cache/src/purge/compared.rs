@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::tags::each;
-use super::url::named_bytes;
+use super::url::hashed;
 use super::{Identity, Mark, Named, Table, Verdict, judged};
 
 /// A purge number that an object was compared with.
@@ -32,7 +32,7 @@ impl Table {
                 Named::Host(host) => ("host", Some(host.to_owned())),
                 Named::Url => ("url", None),
                 Named::Prefix(host, prefix) => ("prefix", Some(format!("{host}{prefix}"))),
-                Named::Tag(hash) => ("tag", each(headers).find(|tag| named_bytes("tag", tag) == hash).map(text)),
+                Named::Tag(hash) => ("tag", each(headers).find(|tag| hashed("tag", &[tag]) == hash).map(text)),
                 Named::AnyTag => ("tag", Some("any, as not all tags are kept".to_owned())),
             };
             if epoch.newest() > 0 {

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use skerry_config::site::Key as Rules;
 
-use super::url::{host, named, without_port};
+use super::url::{hashed, host, without_port};
 use crate::codec::{Reader, Writer};
 use crate::key::{canonical, split};
 use crate::object::ALLOCATION_COST;
@@ -42,8 +42,8 @@ impl Identity {
             }
         }
         let mut identity = Self {
-            site: named("site", site),
-            hosts: hosts.into_iter().map(|host| (named("host", &host), host.into_boxed_str())).collect(),
+            site: hashed("site", &[site.as_bytes()]),
+            hosts: hosts.into_iter().map(|host| (hashed("host", &[host.as_bytes()]), host.into_boxed_str())).collect(),
             urls,
             resources: Vec::with_capacity(2),
             path_and_query: request.path_and_query.as_str().into(),
@@ -77,8 +77,9 @@ impl Identity {
     /// Reads it back.
     pub(crate) fn read(from: &mut Reader) -> Option<Self> {
         let site = from.name()?;
-        let hosts =
-            (0..from.word()?).map(|_| from.text().map(|host| (named("host", &host), host.into_boxed_str()))).collect::<Option<_>>()?;
+        let hosts = (0..from.word()?)
+            .map(|_| from.text().map(|host| (hashed("host", &[host.as_bytes()]), host.into_boxed_str())))
+            .collect::<Option<_>>()?;
         Some(Self { site, hosts, urls: from.names()?, resources: from.names()?, path_and_query: from.text()?.into() })
     }
 
@@ -99,17 +100,17 @@ fn origin(request: &Request, rules: &Rules) -> String {
 
 /// The name of a cache group, which only answers of one origin share (RFC 9875 section 2).
 pub(crate) fn group_name(request: &Request, rules: &Rules, group: &str) -> u128 {
-    named("group", &format!("{}\0{group}", origin(request, rules)))
+    hashed("group", &[origin(request, rules).as_bytes(), b"\0", group.as_bytes()])
 }
 
 /// The name of a URL, without its scheme.
 pub(super) fn url_name(host: &str, path_and_query: &str) -> u128 {
-    named("url", &format!("{host}{path_and_query}"))
+    hashed("url", &[host.as_bytes(), path_and_query.as_bytes()])
 }
 
 /// The name of a path with any query, which no URL has.
 pub(super) fn any_query(host: &str, path: &str) -> u128 {
-    named("path", &format!("{host}{path}"))
+    hashed("path", &[host.as_bytes(), path.as_bytes()])
 }
 
 /// All values of a field.

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 
 use super::identity::values;
-use super::url::named_bytes;
+use super::url::hashed;
 use crate::codec::{Reader, Writer};
 
 /// The most tags of one answer that are told apart.
@@ -27,7 +27,7 @@ impl Tags {
                 overflowed = true;
                 continue;
             }
-            names.push(named_bytes("tag", tag));
+            names.push(hashed("tag", &[tag]));
         }
         Self { names: names.into(), overflowed }
     }

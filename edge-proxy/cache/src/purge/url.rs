@@ -1,21 +1,21 @@
 //! URLs as purges write them, and the names made of them.
 
 use skerry_config::snapshot::Snapshot;
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::identity::{any_query, url_name};
 use crate::key::{canonical, split};
 
-/// A name of one kind as a hash.
-pub(super) fn named(kind: &str, text: &str) -> u128 {
-    named_bytes(kind, text.as_bytes())
-}
+/// The bytes of a name up to which making its hash takes no allocation.
+const SHORT_NAME_BYTES: usize = 256;
 
-pub(super) fn named_bytes(kind: &str, text: &[u8]) -> u128 {
-    let mut name = Vec::with_capacity(kind.len() + 1 + text.len());
+/// A name of one kind, given in pieces, as a hash.
+pub(super) fn hashed(kind: &str, pieces: &[&[u8]]) -> u128 {
+    let mut name: SmallVec<[u8; SHORT_NAME_BYTES]> = SmallVec::new();
     name.extend_from_slice(kind.as_bytes());
     name.push(0);
-    name.extend_from_slice(text);
+    pieces.iter().for_each(|piece| name.extend_from_slice(piece));
     xxh3_128(&name)
 }
 

@@ -188,7 +188,7 @@ impl Behind for Counting {
         headers.insert("x-name", HeaderValue::from(name.len()));
         let body = if head.method == Method::HEAD { Vec::new() } else { HIT.split_inclusive(' ').map(Bytes::from).collect() };
         let Head { method, authority, path_and_query, .. } = head;
-        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK, slot: None };
         Reply::Ready(Ready { head: ReadyHead::Section(door::section(StatusCode::OK, headers)), body, entry })
     }
 

@@ -57,7 +57,7 @@ impl Behind for AtTheDoor {
         let length: usize = body.iter().map(Bytes::len).sum();
         let headers = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, length.into())]);
         let Head { method, authority, path_and_query, .. } = head;
-        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK, slot: None };
         let body = if entry.method == Method::HEAD { Vec::new() } else { body };
         let text = [&door::text(StatusCode::OK, &headers)[..], b"X-At: door\r\n"].concat();
         Reply::Ready(Ready { head: ReadyHead::Text(text), body, entry })

@@ -57,7 +57,7 @@ impl Behind for Tier {
         };
         let fields = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(body.len()))]);
         let Head { method, authority, path_and_query, .. } = head;
-        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK };
+        let entry = Entry { started: Instant::now(), method, authority, path_and_query, status: StatusCode::OK, slot: None };
         let body = if entry.method == Method::HEAD { Vec::new() } else { vec![body.slice(..100), body.slice(100..)] };
         Reply::Ready(Ready { head: ReadyHead::Fields(StatusCode::OK, fields), body, entry })
     }
