@@ -4,6 +4,7 @@ mod access;
 mod access_log;
 mod addresses;
 mod ages;
+mod api_fuzz;
 mod away;
 mod bad_input;
 mod behind;

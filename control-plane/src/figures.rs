@@ -52,6 +52,10 @@ impl Figures {
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
         }
+        // So that they are there, as 0, before the first one.
+        for outcome in ["unknown", "limited"] {
+            figures.logins_failed.with_label_values(&[outcome]);
+        }
         Ok(figures)
     }
 

@@ -42,6 +42,10 @@ pub(crate) async fn read(State(api): State<Api>, Params(which): Params<Which>) -
     if !(1..=LINES_READ_MAX).contains(&limit) {
         return Err(Refusal::Malformed(format!("limit is {limit}; ask for 1 to {LINES_READ_MAX} lines")).into());
     }
+    // The description says int64, which is what most clients have.
+    if which.after.is_some_and(|after| i64::try_from(after).is_err()) {
+        return Err(Refusal::Malformed("after is not the number of a line; ask for lines after one that was read".to_owned()).into());
+    }
     let lines = api.plane.journal.read(which.after, limit).await?;
     Ok(Answer(AuditPage { lines, newest: api.plane.journal.newest() }))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
         return no_token(&api, &request).into_response();
     };
     let author = grant.name.clone();
-    let refused = demand_right(&grant, &mut request).await.err();
+    let refused = demand_right(&api, &grant, &mut request).await.err();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || request.uri().path() == CHECK;
     let what = (request.method().to_string(), request.uri().path().to_owned());
     let address = client(&request).to_string();
@@ -82,7 +82,7 @@ fn client(request: &Request) -> IpAddr {
 }
 
 /// Demands of a token what its request needs.
-async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Problem> {
+async fn demand_right(api: &Api, grant: &Grant, request: &mut Request) -> Result<(), Problem> {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let right = rights::of(request.method(), &route);
     let what = format!("{} {route}", request.method());
@@ -96,6 +96,10 @@ async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Proble
             let site = parts.iter().find(|(name, _)| *name == "name").map_or("", |(_, site)| site);
             grant.demand_site(site)?;
         }
+    }
+    let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && !api.queried.contains(&(method.to_owned(), route)) {
+        return Err(Refusal::Malformed(format!("{what} takes no query; leave out what follows the question mark")).into());
     }
     Ok(())
 }

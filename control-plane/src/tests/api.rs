@@ -176,6 +176,9 @@ async fn everything_wrong_is_a_problem_document() {
         (422, "POST", "/v1/tokens", r#"{"kind":"join","role":"edge"}"#),
         (422, "POST", "/v1/tokens", r#"{"kind":"join","role":"edge","region":"north","ttl":"31d"}"#),
         (409, "POST", "/v1/tokens", r#"{"kind":"api","name":"admin"}"#),
+        (400, "GET", "/v1/sites?colour=1", ""),
+        (400, "POST", "/v1/check?colour=1", "{}"),
+        (400, "DELETE", "/v1/nodes/none?colour=1", ""),
         (404, "GET", "/v2/sites", ""),
         (404, "GET", "/", ""),
     ];

@@ -122,8 +122,13 @@ impl Hook {
     }
 
     fn with(shared: &Arc<Shared>, record: Record, waiting: VecDeque<Waiting>) -> Self {
+        for outcome in ["delivered", "failed", "dropped"] {
+            shared.figures.webhooks.with_label_values(&[record.name.as_str(), outcome]);
+        }
         let state = State { record, waiting, counts: Counts::default(), failures_in_a_row: 0 };
-        Self { shared: Arc::clone(shared), state: Mutex::new(state), changed: Notify::new() }
+        let hook = Self { shared: Arc::clone(shared), state: Mutex::new(state), changed: Notify::new() };
+        hook.gauge(&hook.state.lock());
+        hook
     }
 
     pub(super) fn record(&self) -> Record {
