@@ -108,6 +108,8 @@ pub const DNS_NAME_BYTES_MAX: usize = 253;
 pub const LABEL_BYTES_MAX: usize = 63;
 /// Lifetime of a DNS answer; the shortest is one second.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
+/// How long a stage of a rollout may be held.
+pub const HOLD_MAX: Duration = Duration::from_secs(3_600);
 /// Name servers of the zone.
 pub const NAMESERVERS_MAX: usize = 16;
 /// Regions in the order, and regions with coverage.

@@ -36,6 +36,9 @@ pub struct Control {
     pub names: Vec<String>,
     /// The DNS it answers.
     pub dns: Dns,
+    /// How changes of sites reach the nodes.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// How many purges are taken and kept.
     #[serde(default)]
     pub purges: Purges,
@@ -45,6 +48,28 @@ pub struct Control {
     /// Where webhooks may be sent.
     #[serde(default, skip_serializing_if = "Webhooks::is_default")]
     pub webhooks: Webhooks,
+}
+
+/// How changes of sites reach the nodes: one node, one region, all. A stage is held for a while, and a site that fares worse on the nodes that have its change than on those that do not is rolled back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollout {
+    /// For how long the figures of a stage are looked at once all of its nodes have the change in force, at most an hour. With `0s` nothing is compared, and the stages follow each other at once.
+    pub hold: Period,
+    /// The requests for a site in the hold of a stage below which it is not judged.
+    pub requests_min: u32,
+    /// By how many percent of the requests more may fail (5xx or cut off) than on the nodes without the change.
+    pub errors_percent: u32,
+    /// By how many percent of the requests fewer may be hits.
+    pub hits_percent: u32,
+    /// By how many percent the time to the head of the answer, at the slowest tenth of the requests, may be longer; what is below 50ms is not compared.
+    pub slower_percent: u32,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { hold: Period::from_secs(10), requests_min: 50, errors_percent: 5, hits_percent: 30, slower_percent: 100 }
+    }
 }
 
 /// How many purges the control plane takes and keeps.

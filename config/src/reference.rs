@@ -128,6 +128,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "Webhooks" => Webhooks::FIELDS,
         "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
+        "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
         "Edge" => Edge::FIELDS,

@@ -13,6 +13,7 @@ mod openapi;
 mod problem;
 mod purges;
 mod rights;
+mod rollouts;
 mod sites;
 mod tokens;
 mod webhooks;
@@ -72,6 +73,10 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::versions))
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
+        .routes(routes!(rollouts::list))
+        .routes(routes!(rollouts::read))
+        .routes(routes!(rollouts::abort))
+        .routes(routes!(rollouts::proceed))
         .routes(routes!(check::check))
         .routes(routes!(purges::make, purges::log))
         .routes(routes!(purges::read))

@@ -68,6 +68,24 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A rollout went on.
+    Rollout {
+        /// Its number.
+        id: u64,
+        /// `began`, `stage`, `adopted`, `rolled_back` (one site), `done`, `ended` (nothing is left of it) or `aborted`.
+        what: String,
+        /// The configuration that it brings.
+        snapshot: u64,
+        /// Its stage.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// The site it is about, when it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        site: Option<String>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The watcher was too slow, or was away for too long. It has no number.
     Lagged {
         /// Events it missed.
@@ -77,7 +95,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// The kinds that can be asked for.
-    const KINDS: &[&str] = &["site", "purge", "node", "webhook"];
+    const KINDS: &[&str] = &["site", "purge", "node", "rollout", "webhook"];
 
     /// Whether there are such kinds, and at least one.
     pub(crate) fn check_kinds(kinds: &BTreeSet<String>) -> Result<(), String> {
@@ -97,9 +115,9 @@ impl Event {
     /// Whether a token may be told: one for some sites hears of those.
     pub(crate) fn is_for(&self, grant: &Grant) -> bool {
         match self {
-            Self::Site { name, .. } => grant.covers(name),
+            Self::Site { name, .. } | Self::Rollout { site: Some(name), .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } | Self::Webhook { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Webhook { .. } | Self::Rollout { .. } => grant.is_whole(),
         }
     }
 
@@ -110,6 +128,7 @@ impl Event {
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
             Self::Webhook { .. } => "webhook",
+            Self::Rollout { .. } => "rollout",
             Self::Lagged { .. } => "lagged",
         }
     }

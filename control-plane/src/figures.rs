@@ -30,13 +30,19 @@ pub(crate) struct Figures {
     pub(crate) snapshots_refused: IntCounter,
     /// Joins, by outcome.
     pub(crate) joins: IntCounterVec,
+    /// Rollouts that ended, by how.
+    pub(crate) rollouts: IntCounterVec,
+    /// Whether one is under way.
+    pub(crate) rollout_running: IntGauge,
+    /// Sites that were rolled back.
+    pub(crate) sites_rolled_back: IntCounter,
 }
 
 impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: Vec<Box<dyn prometheus::core::Collector>> = vec![
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
@@ -48,6 +54,9 @@ impl Figures {
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
+            Box::new(figures.rollouts.clone()),
+            Box::new(figures.rollout_running.clone()),
+            Box::new(figures.sites_rolled_back.clone()),
         ];
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
@@ -85,6 +94,9 @@ impl Figures {
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,
+            rollouts: IntCounterVec::new(Opts::new("skerry_control_rollouts_total", "Rollouts that ended, by how."), &["state"])?,
+            rollout_running: IntGauge::new("skerry_control_rollout_running", "Whether a rollout is under way.")?,
+            sites_rolled_back: IntCounter::new("skerry_control_sites_rolled_back_total", "Sites that a rollout took back by itself.")?,
         })
     }
 }

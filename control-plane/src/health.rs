@@ -91,7 +91,6 @@ impl Health {
     }
 
     /// Has all nodes report the figures of these sites every second, and of no others; of more than 1,000 the first by name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
     pub(crate) fn watch(&self, sites: BTreeSet<String>) {
         let sites: BTreeSet<_> = sites.into_iter().take(SITES_WATCHED_MAX).collect();
         // Before the nodes hear of it: what they then report is of the new ones.
@@ -106,7 +105,6 @@ impl Health {
 
     /// What a connected node did for a watched site since its process began, as it said last; `None` when it has said nothing of it, as for a site
     /// that it never served. Counts that are lower than before mean that the process is another.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
     pub(crate) fn figures(&self, node: &str, site: &str) -> Option<SiteFigures> {
         let nodes = self.nodes.lock();
         nodes.get(node).filter(|entry| entry.live.connected)?.sites.get(site).cloned()

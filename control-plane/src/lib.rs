@@ -18,6 +18,7 @@ mod purges;
 mod questions;
 mod reading;
 mod refusal;
+mod rollout;
 mod secured;
 mod start;
 mod store;

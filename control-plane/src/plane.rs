@@ -11,6 +11,7 @@ use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
+use crate::rollout::Rollouts;
 use crate::webhooks::Webhooks;
 
 /// The parts.
@@ -22,6 +23,7 @@ pub(crate) struct Plane {
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,
     pub(crate) questions: Arc<Questions>,
+    pub(crate) rollouts: Rollouts,
     pub(crate) journal: Journal,
     pub(crate) events: Arc<Events>,
     pub(crate) webhooks: Arc<Webhooks>,

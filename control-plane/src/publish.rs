@@ -26,6 +26,8 @@ use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
 
+use orders::Answered;
+
 pub(crate) use listen::{serve, tls};
 
 /// Time a node has for its hello.
@@ -128,7 +130,7 @@ impl Door {
         let reach = purges.lineage.reach(&hello.log);
         let head = purges.head();
         let standing = Standing {
-            snapshot: hello.snapshot.filter(|version| reach.is_some_and(|reach| *version <= reach.snapshot)),
+            snapshot: self.standing_snapshot(peer, hello).await?,
             purge_seq: Some(hello.purge_seq).filter(|seq| reach.is_some_and(|reach| *seq <= reach.purge_seq.min(head))),
         };
         let ahead = standing.purge_seq.is_none() && !hello.log.is_empty() && hello.purge_seq >= head;
@@ -144,6 +146,27 @@ impl Door {
             self.plane.events.tell(Event::Purge { seq });
         }
         Ok(standing)
+    }
+
+    /// The configuration that a node has, when it is one of ours. One of another history has to be followed by a higher number, because the number on
+    /// a node never falls.
+    async fn standing_snapshot(&self, peer: &Peer, hello: &Hello) -> Result<Option<u64>, Status> {
+        let Some(version) = hello.snapshot else { return Ok(None) };
+        let intent = &self.plane.intent;
+        if intent.known(version).is_some_and(|known| known.digest().as_bytes() == hello.digest) {
+            return Ok(Some(version));
+        }
+        let settled = intent.state().tracks.settled.version;
+        if version >= settled && version - settled <= LIFT_MAX {
+            tracing::warn!(
+                node = peer.name,
+                its = version,
+                settled,
+                "a node has a configuration that this store does not know; ours get higher numbers"
+            );
+            intent.lift(version).await.map_err(|refusal| refused(&refusal))?;
+        }
+        Ok(None)
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
@@ -205,11 +228,12 @@ impl Door {
         let role = peer.role.word();
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
+        let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, reports) => why,
+            why = self.listen(&peer, &session, &line, &answers, reports) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
-            why = orders::tell(plane, peer.role, standing, &orders) => why,
+            why = orders::tell(plane, &peer, standing, answered, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -229,7 +253,14 @@ impl Door {
     }
 
     /// Hears reports until the stream ends.
-    async fn listen(&self, peer: &Peer, session: &Session, line: &Line, mut reports: Streaming<Report>) -> String {
+    async fn listen(
+        &self,
+        peer: &Peer,
+        session: &Session,
+        line: &Line,
+        answers: &watch::Sender<Answered>,
+        mut reports: Streaming<Report>,
+    ) -> String {
         let plane = &self.plane;
         loop {
             let what = match reports.message().await {
@@ -239,6 +270,8 @@ impl Door {
             };
             match what {
                 Some(report::What::Adopted(adopted)) => {
+                    let version = Some(adopted.version);
+                    answers.send_replace(Answered { has: version, last: version });
                     session.adopted(adopted.version);
                     self.tell_about(peer, "adopted", adopted.version, None);
                 }
@@ -250,6 +283,8 @@ impl Door {
                         "node refused the configuration"
                     );
                     plane.figures.snapshots_refused.inc();
+                    answers.send_modify(|answered| answered.last = Some(refused.version));
+                    plane.rollouts.refused(&peer.name, &refused);
                     session.refused(refused.reason.clone());
                     self.tell_about(peer, "refused", refused.version, Some(refused.reason));
                 }

@@ -26,6 +26,7 @@ use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
+use crate::rollout::{self, Rollouts};
 use crate::secured::Secured;
 use crate::store::{Redb, Store};
 use crate::webhooks::{Patience, Webhooks};
@@ -36,6 +37,9 @@ const PORT_TRIES: usize = 32;
 
 /// Time the parts have to end when the control plane stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest time for which nodes keep a site that was deleted; by default the lifetime of an answer of DNS.
+const LINGER_MAX: Duration = Duration::from_secs(300);
 
 /// The store's file in the data directory.
 const STORE: &str = "store.redb";
@@ -97,6 +101,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
+    parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.webhooks).dispatch(stop.clone())));
@@ -126,7 +131,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 /// All parts over an open store, none of them running yet.
 pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
     let data = &settings.data;
-    let intent = Arc::new(Intent::load(Arc::clone(&store))?);
+    let intent = Arc::new(Intent::load(Arc::clone(&store), settings.dns.ttl.0.min(LINGER_MAX))?);
     let snapshot = intent.state().snapshot;
     let figures = Figures::new(registry)?;
     let events = Arc::new(Events::open(Arc::clone(&store))?);
@@ -140,6 +145,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
+        rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
         events,
         webhooks: Arc::new(webhooks),
@@ -181,7 +187,7 @@ async fn gauge(plane: Arc<Plane>, stop: watch::Receiver<bool>) {
     let mut published = plane.intent.published();
     loop {
         plane.figures.purge_seq.set(i64::try_from(*heads.borrow_and_update()).unwrap_or(i64::MAX));
-        plane.figures.snapshot_version.set(i64::try_from(published.borrow_and_update().version).unwrap_or(i64::MAX));
+        plane.figures.snapshot_version.set(i64::try_from(published.borrow_and_update().newest.version).unwrap_or(i64::MAX));
         tokio::select! {
             () = skerry_agent::stopped(stop.clone()) => return,
             _ = heads.changed() => {}

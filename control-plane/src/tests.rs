@@ -8,6 +8,8 @@ mod figures;
 mod house;
 mod nodes;
 mod purges;
+mod rollouts;
+mod scale;
 mod start;
 
 pub(crate) use house::eventually;

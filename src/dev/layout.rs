@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
     Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver,
-    Origins, Process, Purges, Shield, ShieldListen, Tls, Webhooks,
+    Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -154,6 +154,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
         },
         api: ControlApi::default(),
         webhooks: Webhooks { allow: loopback() },
+        // Who tries something out wants to see it at once.
+        rollout: Rollout { hold: Period::default(), ..Rollout::default() },
         purges: Purges::default(),
     })
 }

@@ -10,12 +10,12 @@ use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
-    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX,
-    PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN,
-    STREAMS_MAX, TOKEN_BYTES_MAX,
+    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX,
+    ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX,
+    SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
 use crate::process::{
-    ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Shield, Tls,
+    ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
 };
 use crate::units::{Period, Size};
 
@@ -45,11 +45,32 @@ fn control_plane(control: &Control, findings: &mut Findings) {
         findings.add_because("names", &["listen.nodes"], says);
     }
     dns(&control.dns, findings);
+    rollout(&control.rollout, findings);
     purges(&control.purges, findings);
     if let Some(tls) = &control.api.tls {
         api_tls(tls, findings);
     }
     allowed(&control.webhooks.allow, "webhooks.allow", findings);
+}
+
+fn rollout(rollout: &Rollout, findings: &mut Findings) {
+    if rollout.hold.0 > HOLD_MAX {
+        findings.add(
+            "rollout.hold",
+            format!("\"{}\" is longer than a stage may be held; write at most \"{}\"", rollout.hold, Period(HOLD_MAX)),
+        );
+    }
+    if rollout.requests_min == 0 {
+        findings.add("rollout.requests_min", "0 requests say nothing; write at least 1");
+    }
+    for (path, percent) in [("errors_percent", rollout.errors_percent), ("hits_percent", rollout.hits_percent)] {
+        if percent > 100 {
+            findings.add(
+                format!("rollout.{path}"),
+                format!("{percent} is more than all requests; write at most 100, with which it is not compared"),
+            );
+        }
+    }
 }
 
 fn purges(purges: &Purges, findings: &mut Findings) {

@@ -7,7 +7,7 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
     ApiTls, Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
-    Nameserver, Origins, Process, Proxied, Purges, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
+    Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -56,16 +56,26 @@ record!(Control {
     dns = "dns": required("the table of the zone, with zone and nameservers"),
     api = "api": or(ControlApi::default()),
     webhooks = "webhooks": or(Webhooks::default()),
+    rollout = "rollout": or(Rollout::default()),
     purges = "purges": or(Purges::default()),
 } else Self {
     data: PathBuf::new(),
     listen: ControlListen::stand_in(),
     names: Vec::new(),
     dns: Dns::stand_in(),
+    rollout: Rollout::default(),
     purges: Purges::default(),
     api: ControlApi::default(),
     webhooks: Webhooks::default(),
 });
+
+record!(Rollout {
+    hold = "hold": or(Self::default().hold),
+    requests_min = "requests_min": or(Self::default().requests_min),
+    errors_percent = "errors_percent": or(Self::default().errors_percent),
+    hits_percent = "hits_percent": or(Self::default().hits_percent),
+    slower_percent = "slower_percent": or(Self::default().slower_percent),
+} else Self::default());
 
 record!(Purges {
     rate = "rate": or(Self::default().rate),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -130,6 +131,8 @@ struct Inner {
     settings: Settings,
     identity: Identity,
     snapshot: ArcSwapOption<Snapshot>,
+    /// The snapshot on disk.
+    snapshots: Mutex<keep::Snapshots>,
     position: keep::Position,
     /// Read-locked while something is being written to disk.
     busy: Arc<RwLock<()>>,
@@ -148,9 +151,10 @@ impl Agent {
             Some(identity) => identity,
             None => join::join(&settings).await?,
         };
-        let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
+        let (snapshots, snapshot) = keep::Snapshots::load(&settings.data)?;
+        let (snapshots, snapshot) = (Mutex::new(snapshots), ArcSwapOption::new(snapshot.map(Arc::new)));
         let position = keep::Position::load(&settings.data)?;
-        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, position, busy: Arc::default(), _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, snapshots, position, busy: Arc::default(), _lock: lock }) })
     }
 
     /// The node's credentials.
