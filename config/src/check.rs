@@ -24,6 +24,7 @@ pub use fault::{Fault, Faults};
 
 use crate::limits::{FILE_BYTES_MAX, SHIELDS_MAX, SITES_MAX};
 use crate::process::Process;
+use crate::secret::Reference;
 use crate::site::Site;
 use crate::snapshot::{Change, Document, Shield};
 use crate::typed::{self, Kind, Node, Reader, Typed};
@@ -112,7 +113,9 @@ fn secrets(site: &Site, findings: &mut Findings) {
     let says = match key.reference() {
         None => return,
         Some(Reference::Mark(_)) => format!("{shown} stands for a key that the site does not have; write the PEM text of the key itself"),
-        Some(Reference::Named { .. }) => format!("{shown} names a secret that is not there; write it first with skerry secret put, or the PEM text of the key itself"),
+        Some(Reference::Named { .. }) => {
+            format!("{shown} names a secret that is not there; write it first with skerry secret put, or the PEM text of the key itself")
+        }
     };
     findings.add("origin.client_key", says);
 }

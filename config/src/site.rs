@@ -60,6 +60,11 @@ impl Site {
     }
 
     /// The secrets of the site, or what stands for them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.origin.client_key.iter()
+    }
+
+    /// The same, to put others in their places.
     pub fn secrets_mut(&mut self) -> impl Iterator<Item = &mut Secret> {
         self.origin.client_key.iter_mut()
     }

@@ -14,6 +14,7 @@ mod problem;
 mod purges;
 mod rights;
 mod rollouts;
+mod secrets;
 mod sites;
 mod tokens;
 mod webhooks;
@@ -88,6 +89,8 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::put, secrets::delete))
         .routes(routes!(webhooks::list))
         .routes(routes!(webhooks::put, webhooks::read, webhooks::delete))
         .routes(routes!(audit::read))

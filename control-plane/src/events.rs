@@ -265,15 +265,23 @@ impl Reader {
     pub(crate) async fn next(&mut self, limit: usize) -> Reading {
         loop {
             self.news.mark_unchanged();
-            let reading = self.events.after(self.position, limit);
+            let reading = self.ready(limit);
             if reading.missed > 0 || !reading.events.is_empty() {
-                self.position = reading.events.last().map_or_else(|| self.events.newest(), |told| told.number);
                 return reading;
             }
             if self.news.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn ready(&mut self, limit: usize) -> Reading {
+        let reading = self.events.after(self.position, limit);
+        if reading.missed > 0 || !reading.events.is_empty() {
+            self.position = reading.events.last().map_or_else(|| self.events.newest(), |told| told.number);
+        }
+        reading
     }
 }
 

@@ -10,6 +10,7 @@ mod nodes;
 mod purges;
 mod rollouts;
 mod scale;
+mod secrets;
 mod start;
 
 pub(crate) use house::eventually;

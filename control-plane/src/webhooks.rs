@@ -15,7 +15,7 @@ use skerry_config::secret::Secret;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::events::{EVENTS_KEPT_MAX, Event, Events};
+use crate::events::{EVENTS_KEPT_MAX, Event, Events, Reading};
 use crate::figures::Figures;
 use crate::refusal::Refusal;
 use crate::store::{self, Change, Store, Transaction};
@@ -108,27 +108,38 @@ impl Webhooks {
     pub(crate) async fn dispatch(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut reader = self.shared.events.read(None);
         loop {
-            let told = tokio::select! {
-                told = reader.next(EVENTS_AT_ONCE_MAX) => told,
-                () = skerry_agent::stopped(stop.clone()) => return,
-            };
-            if told.missed > 0 {
-                let missed = told.missed;
-                tracing::error!(missed, "events were lost to webhooks: they came faster than {EVENTS_KEPT_MAX} could be kept");
+            tokio::select! {
+                told = reader.next(EVENTS_AT_ONCE_MAX) => self.give(told).await,
+                () = skerry_agent::stopped(stop.clone()) => break,
             }
-            let hooks: Vec<_> = self.hooks.read().values().map(|running| Arc::clone(&running.hook)).collect();
-            let then: Vec<Change> = told.events.iter().flat_map(|event| hooks.iter().flat_map(|hook| hook.takes(event))).collect();
-            if then.is_empty() {
-                continue;
-            }
-            // Purges come by the thousand, and each of them brings its own commit to disk, which takes these along.
-            let may_be_lost = told.events.iter().all(|told| matches!(told.event, Event::Purge { .. }));
-            let transaction = Transaction { when: Vec::new(), then, may_be_lost };
-            if let Err(why) = store::blocking(&self.shared.store, move |store| store.transact(&transaction)).await {
-                tracing::error!(why, "what waits for webhooks is not in the store");
-            }
-            hooks.iter().for_each(|hook| hook.wake());
         }
+        // What happened until now waits for the next start.
+        loop {
+            let told = reader.ready(EVENTS_AT_ONCE_MAX);
+            if told.events.is_empty() {
+                return;
+            }
+            self.give(told).await;
+        }
+    }
+
+    async fn give(&self, told: Reading) {
+        if told.missed > 0 {
+            let missed = told.missed;
+            tracing::error!(missed, "events were lost to webhooks: they came faster than {EVENTS_KEPT_MAX} could be kept");
+        }
+        let hooks: Vec<_> = self.hooks.read().values().map(|running| Arc::clone(&running.hook)).collect();
+        let then: Vec<Change> = told.events.iter().flat_map(|event| hooks.iter().flat_map(|hook| hook.takes(event))).collect();
+        if then.is_empty() {
+            return;
+        }
+        // Purges come by the thousand, and each of them brings its own commit to disk, which takes these along.
+        let may_be_lost = told.events.iter().all(|told| matches!(told.event, Event::Purge { .. }));
+        let transaction = Transaction { when: Vec::new(), then, may_be_lost };
+        if let Err(why) = store::blocking(&self.shared.store, move |store| store.transact(&transaction)).await {
+            tracing::error!(why, "what waits for webhooks is not in the store");
+        }
+        hooks.iter().for_each(|hook| hook.wake());
     }
 
     /// Makes a webhook, or another one of it, which is enabled again; whether there was none.

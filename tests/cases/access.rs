@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::house::cdn::SOON;
 use crate::house::control::Control;
-use crate::house::wait_until;
+use crate::house::{skerry, wait_until};
 
 /// A certificate of itself for these names, and its key, written to two files.
 fn certificate(place: &Path, names: &[&str]) {
@@ -92,4 +92,33 @@ fn the_audit_log_survives_a_kill() {
     assert!(lines.iter().all(|line| line["path"] == "/v1/purges" && line["outcome"] == 202), "{page}");
     let table = control.ask(&url, &control.token(), None, &["audit", "--limit", "1"]).fine().stdout;
     assert!(table.lines().count() == 2 && table.contains("127.0.0.1"), "{table}");
+}
+
+#[test]
+fn secrets_are_kept_listed_and_deleted_on_the_command_line() {
+    let control = Control::start(tempfile::tempdir().unwrap(), "", "127.0.0.1:0");
+    let (url, token) = (format!("http://{}", control.api()), control.token());
+    certificate(control.place(), &["edge.test"]);
+    let (chain, key) = (control.place().join("api.pem"), control.place().join("api.key"));
+    let ask = |words: &[&str]| control.ask(&url, &token, None, words);
+    ask(&["secret", "put", "shop-key", key.to_str().unwrap(), "--site", "shop"]).fine();
+    let site = control.place().join("shop.toml");
+    let text = format!(
+        "name = \"shop\"\nhosts = [\"a.test\"]\n[origin]\nurls = [\"https://127.0.0.1:9\"]\nclient_key = \"secret:shop-key\"\nclient_certificate = '''\n{}'''\n",
+        std::fs::read_to_string(chain).unwrap()
+    );
+    std::fs::write(&site, text).unwrap();
+    skerry(&["check", site.to_str().unwrap()]).fine();
+    ask(&["site", "apply", site.to_str().unwrap()]).fine();
+    assert_eq!(
+        ask(&["site", "diff", "shop", site.to_str().unwrap()]).fine().stdout.lines().filter(|line| line.starts_with(['+', '-'])).count(),
+        0
+    );
+    let listed = ask(&["secret", "list"]).fine().stdout;
+    let line = std::fs::read_to_string(&key).unwrap().lines().nth(1).unwrap().to_owned();
+    assert!(listed.contains("shop-key") && !listed.contains(&line), "{listed}");
+    assert!(ask(&["secret", "delete", "shop-key"]).refused(1).contains("in use by shop"));
+    ask(&["site", "delete", "shop", "--now"]).fine();
+    wait_until("nodes would have it no more", SOON, || ask(&["secret", "delete", "shop-key"]).code == 0);
+    assert!(!control.log().contains(&line), "{}", control.log());
 }

@@ -130,6 +130,7 @@ fn route(path: &str) -> &'static str {
         "/v1/events",
         "/v1/audit",
         "/v1/webhooks",
+        "/v1/secrets",
         "/healthz",
         "/metrics",
         "/openapi.json",
