@@ -1,6 +1,6 @@
 //! Rollouts with real agents: stages, holds, what is taken back and what goes on, restarts in the middle.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use skerry_config::process::Control;
 use skerry_config::units::Period;
 
 use super::house::{House, TestNode, eventually, site};
+use super::start::answers;
 
 /// An origin that nobody answers at; the site's content passes every check.
 const BROKEN: &str = "http://127.0.0.1:1";
@@ -321,6 +322,51 @@ async fn a_node_that_holds_the_first_stage_up_by_going_away_before_it_has_it_is_
     assert_eq!(host(&back, "shop").as_deref(), Some("b.test"));
     nodes.push(back);
     stop(house, nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_are_first_and_dns_after_and_the_other_way_round_when_a_site_goes() {
+    let house = House::start_with(|settings| settings.dns.ttl = Period::from_secs(2)).await;
+    let nodes = [house.node(Role::Edge, "edge-1").await];
+    put(&house, &site("shop", "a.test")).await;
+    house.settled().await;
+    let answered = async |name: &str| answers(house.address("dns"), &format!("{name}.cdn.test")).await;
+    let one = Some(vec![[127, 0, 0, 9]]);
+    eventually("the edge is answered", async || (answered("shop").await == one).then_some(())).await;
+
+    // No node has the new site, and so none is an answer for it; the one that all have goes on.
+    *nodes[0].told.refuses.lock() = true;
+    let id = put(&house, &site("news", "n.test")).await;
+    over(&house, id).await;
+    assert_eq!((answered("news").await, answered("shop").await), (None, one.clone()), "taken back");
+    let (told, asked) = (&nodes[0].told, Instant::now());
+    put(&house, &site("news", "n.test")).await;
+    eventually("it is in the zone, without an answer", async || {
+        let answer = answered("news").await;
+        assert_ne!(answer, one, "a node that does not have a site was an answer for it");
+        (answer == Some(Vec::new()) || asked.elapsed() > Duration::from_secs(1)).then_some(())
+    })
+    .await;
+    *told.refuses.lock() = false;
+    put(&house, &site("news", "m.test")).await;
+    eventually("its node is answered", async || (answered("news").await == one).then_some(())).await;
+    assert!(host(&nodes[0], "news").is_some());
+
+    house.settled().await;
+    assert_eq!(house.call(Method::DELETE, "/v1/sites/news", &json!({})).await.status, StatusCode::NO_CONTENT);
+    eventually("DNS forgets it", async || answered("news").await.is_none().then_some(())).await;
+    assert!(host(&nodes[0], "news").is_some(), "the node has it still");
+    // It outlives a restart.
+    let house = house.restart(|_| {}).await;
+    house.connected("edge-1").await;
+    assert!(host(&nodes[0], "news").is_some());
+    eventually("the node forgets it too", async || host(&nodes[0], "news").is_none().then_some(())).await;
+    // Another site takes the host of one that was deleted at once.
+    house.call(Method::DELETE, "/v1/sites/shop", &json!({})).await;
+    put(&house, &site("heir", "a.test")).await;
+    house.settled().await;
+    assert_eq!((host(&nodes[0], "shop"), host(&nodes[0], "heir").as_deref()), (None, Some("a.test")));
+    stop(house, nodes.into()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
