@@ -165,8 +165,13 @@ impl Webhooks {
         }
         let record = Record { name: wish.name, url: wish.url, kinds: wish.kinds, secret, disabled: None };
         let change = hook::put(&record).ok_or_else(|| Refusal::Broken("cannot write JSON".to_owned()))?;
-        self.transact(vec![change]).await?;
         let created = before.is_none();
+        let mut then = vec![change];
+        if created {
+            // What came for one of that name while it was deleted.
+            then.extend(self.forget_waiting(&record.name).await?);
+        }
+        self.transact(then).await?;
         let hook = if created {
             let running = Running::start(Hook::new(&self.shared, record.clone()));
             let hook = Arc::clone(&running.hook);
@@ -196,16 +201,21 @@ impl Webhooks {
         self.hook(name)?;
         let gone = self.hooks.write().remove(name);
         drop(gone);
-        let prefix = hook::queue_prefix(name);
-        let waiting = store::blocking(&self.shared.store, move |store| store.list(&prefix)).await.map_err(Refusal::Broken)?;
         let mut then = vec![Change::Delete(format!("{PREFIX}{name}"))];
-        then.extend(waiting.into_iter().map(|(key, _)| Change::Delete(key)));
+        then.extend(self.forget_waiting(name).await?);
         self.transact(then).await?;
         for outcome in ["delivered", "failed", "dropped"] {
             let _ = self.shared.figures.webhooks.remove_label_values(&[name, outcome]);
         }
         let _ = self.shared.figures.webhooks_waiting.remove_label_values(&[name]);
         Ok(())
+    }
+
+    /// Takes what waits for a webhook out of the store.
+    async fn forget_waiting(&self, name: &str) -> Result<Vec<Change>, Refusal> {
+        let prefix = hook::queue_prefix(name);
+        let waiting = store::blocking(&self.shared.store, move |store| store.list(&prefix)).await.map_err(Refusal::Broken)?;
+        Ok(waiting.into_iter().map(|(key, _)| Change::Delete(key)).collect())
     }
 
     async fn transact(&self, then: Vec<Change>) -> Result<(), Refusal> {

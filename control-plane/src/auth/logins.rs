@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use skerry_transport::gate::Prefix;
 
 /// Failed logins that one address (one /64 in IPv6) may have at once.
-const BURST: u32 = 10;
+const BURST: u32 = 30;
 
 /// The time after which it may have one more.
-const INTERVAL: Duration = Duration::from_secs(6);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Addresses known at most. Beyond it those that are new count as one.
 const ADDRESSES_MAX: usize = 4_096;

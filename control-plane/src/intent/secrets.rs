@@ -3,12 +3,13 @@
 //! A version says `redacted:FINGERPRINT` where a secret was written into its site, and `secret:NAME#FINGERPRINT` where the site names one: the fingerprint
 //! pins the value, so that an old version means what it meant, and a new value is a new version of each site that names it.
 
+mod apart;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use skerry_config::secret::{Reference, Secret};
 use skerry_config::site::Site;
 
@@ -19,14 +20,10 @@ use super::{Intent, State, parse};
 use crate::auth::Grant;
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{Change, Store, Transaction};
+use crate::store::Store;
 
 const VALUES: &str = "secret/value/";
 const NAMES: &str = "secret/name/";
-/// There once no version holds a secret any more.
-const APART_KEY: &str = "meta/secrets";
-/// What may hold versions.
-const VERSIONED: &[&str] = &["site/", "version/", "settled/", "rolling/", "lingering/"];
 
 /// Values at most, those of old versions among them.
 const VALUES_MAX: usize = 20_000;
@@ -39,9 +36,6 @@ pub(crate) const VALUE_BYTES_MAX: usize = 64 << 10;
 
 /// Earlier values of a name that are kept for versions that pin them.
 const BEFORE_MAX: usize = 16;
-
-/// Changes in one transaction of the move of secrets out of versions.
-const MOVED_AT_ONCE_MAX: usize = 256;
 
 /// A named secret, without its value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +95,7 @@ pub(crate) struct SecretWritten {
 impl Secrets {
     /// Reads them, after moving those out of versions that an earlier version of this program put there. Blocks.
     pub(super) fn load(store: &dyn Store) -> Result<Self, String> {
-        move_apart(store)?;
+        apart::moved(store)?;
         let mut secrets = Self::default();
         for (key, value) in store.list(VALUES)? {
             secrets.values.insert_mut(key[VALUES.len()..].to_owned(), parse(&key, &value)?);
@@ -374,58 +368,4 @@ fn names_in(site: &Site) -> impl Iterator<Item = &str> {
         Some(Reference::Named { name, .. }) => Some(name),
         _ => None,
     })
-}
-
-/// Moves the secrets out of versions into their own part of the store, a few at a time: cut off in the middle it goes on at the next start.
-fn move_apart(store: &dyn Store) -> Result<(), String> {
-    if store.get(APART_KEY)?.is_some() {
-        return Ok(());
-    }
-    for prefix in VERSIONED {
-        let mut then = Vec::new();
-        for (key, value) in store.list(prefix)? {
-            let mut version: Value = parse(&key, &value)?;
-            let mut found = Vec::new();
-            take_out(&mut version, &mut found);
-            if found.is_empty() {
-                continue;
-            }
-            for secret in found {
-                then.push(Change::Put(format!("{VALUES}{}", secret.fingerprint()), bytes(&secret)?));
-            }
-            then.push(Change::Put(key, bytes(&version)?));
-            if then.len() >= MOVED_AT_ONCE_MAX {
-                store.transact(&Transaction { then: std::mem::take(&mut then), ..Transaction::default() })?;
-            }
-        }
-        store.transact(&Transaction { then, ..Transaction::default() })?;
-    }
-    store.transact(&Transaction { then: vec![Change::Put(APART_KEY.to_owned(), b"true".to_vec())], ..Transaction::default() })?;
-    Ok(())
-}
-
-/// Puts marks in place of the keys in what is stored of sites.
-fn take_out(value: &mut Value, found: &mut Vec<Secret>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields.iter_mut() {
-                match field {
-                    Value::String(text) if name == "client_key" => {
-                        let secret = Secret::new(std::mem::take(text));
-                        *text = secret.mark().reveal().to_owned();
-                        if secret.reference().is_none() {
-                            found.push(secret);
-                        }
-                    }
-                    other => take_out(other, found),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| take_out(item, found)),
-        _ => {}
-    }
-}
-
-fn bytes(value: &impl Serialize) -> Result<Vec<u8>, String> {
-    serde_json::to_vec(value).map_err(|error| error.to_string())
 }

@@ -208,20 +208,22 @@ async fn who_tries_tokens_is_held_up_and_who_has_one_is_not() {
         assert_eq!(house.send(request, "").await.status, StatusCode::UNAUTHORIZED, "no token is no attempt");
     }
     let mut outcomes = Vec::new();
-    for number in 0..15 {
+    for number in 0..60 {
         outcomes.push(house.ask_with(&format!("ska1.guess{number}"), "GET", "/v1/sites", json!(null)).await);
     }
-    let (first, later) = outcomes.split_at(10);
+    let (first, later) = outcomes.split_at(30);
     assert!(first.iter().all(|answer| answer.status == StatusCode::UNAUTHORIZED), "{first:?}");
-    for answer in later {
-        assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{answer:?}");
+    let held_up: Vec<_> = later.iter().filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert!(!held_up.is_empty(), "{later:?}");
+    for answer in &held_up {
         let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-        assert!((1..=6).contains(&wait), "{answer:?}");
+        assert!((1..=2).contains(&wait), "{answer:?}");
         assert_eq!(answer.headers["content-type"], "application/problem+json");
     }
     assert_eq!(house.get("/v1/sites").await.status, StatusCode::OK, "a valid token is let in");
     let metrics = house.get("/metrics").await.text;
-    assert!(metrics.contains("skerry_control_logins_failed_total{outcome=\"limited\"} 5"), "{metrics}");
+    let counted = format!("skerry_control_logins_failed_total{{outcome=\"limited\"}} {}\n", held_up.len());
+    assert!(metrics.contains(&counted), "{metrics}");
     house.token = String::new();
     house.stop().await;
 }
