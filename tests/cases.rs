@@ -40,6 +40,7 @@ mod proxied;
 mod purge;
 mod ranges;
 mod reference;
+mod removed;
 mod sample;
 mod scripted;
 mod semantics;

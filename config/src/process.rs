@@ -36,6 +36,40 @@ pub struct Control {
     pub names: Vec<String>,
     /// The DNS it answers.
     pub dns: Dns,
+    /// The certificates of the nodes.
+    #[serde(default)]
+    pub certificates: Certificates,
+    /// What is told of nodes that are not as they should be.
+    #[serde(default)]
+    pub alarm: Alarm,
+}
+
+/// The certificates of the nodes, which the control plane issues.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificates {
+    /// How long one is valid: from `10s`, which is for tests, to `3650d`. A node renews its own at two thirds of that. Who could not goes on as long again, and at most 30 days, and has to join anew after that.
+    pub life: Period,
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self { life: Period::from_secs(90 * 86_400) }
+    }
+}
+
+/// What is told of nodes that are not as they should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alarm {
+    /// How long a node may be away, or have a configuration or purges in force that are older than those it should have, until that is told: from `1s` to `1d`.
+    pub behind: Period,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { behind: Period::from_secs(60) }
+    }
 }
 
 /// Where the control plane listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.

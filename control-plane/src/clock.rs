@@ -16,6 +16,11 @@ pub(crate) fn text(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
+/// A second since 1970 as text.
+pub(crate) fn of_seconds(seconds: u64) -> String {
+    text(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 /// The Gregorian date of a day after 1970-01-01. Years begin in March here, so that the leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_PER_ERA: u64 = 146_097;

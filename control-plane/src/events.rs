@@ -35,7 +35,7 @@ pub(crate) enum Event {
     Node {
         /// Its name.
         name: String,
-        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed` or `removed`.
+        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `removed` or `renewed`.
         what: String,
         /// The configuration it is about, when it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,6 +43,13 @@ pub(crate) enum Event {
         /// Why, when something was refused.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// A certificate ends, and nothing has renewed it.
+    Certificate {
+        /// `ca`, `control`, or `node` with the node's name.
+        name: String,
+        /// When, RFC 3339.
+        ends_at: String,
     },
     /// The watcher was too slow.
     Lagged {
@@ -57,7 +64,7 @@ impl Event {
         match self {
             Self::Site { name, .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Certificate { .. } => grant.is_whole(),
         }
     }
 
@@ -67,6 +74,7 @@ impl Event {
             Self::Site { .. } => "site",
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
+            Self::Certificate { .. } => "certificate",
             Self::Lagged { .. } => "lagged",
         }
     }

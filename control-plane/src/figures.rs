@@ -23,13 +23,15 @@ pub(crate) struct Figures {
     pub(crate) snapshots_refused: IntCounter,
     /// Joins, by outcome.
     pub(crate) joins: IntCounterVec,
+    /// When certificates end, by whose.
+    pub(crate) certificate_end: IntGaugeVec,
 }
 
 impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 8] = [
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
@@ -38,6 +40,7 @@ impl Figures {
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
+            Box::new(figures.certificate_end.clone()),
         ];
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
@@ -59,6 +62,13 @@ impl Figures {
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,
+            certificate_end: IntGaugeVec::new(
+                Opts::new(
+                    "skerry_control_certificate_end_timestamp_seconds",
+                    "When a certificate ends, in seconds since 1970: the authority's (ca), the control plane's (control), the first of the nodes' (nodes).",
+                ),
+                &["certificate"],
+            )?,
         })
     }
 }

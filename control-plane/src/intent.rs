@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::refusal::Refusal;
 use crate::store::{self, Change, Condition, Store, Transaction};
 
-pub(crate) use nodes::Node;
+pub(crate) use nodes::{Issued, Node};
 pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, recall, shields};
 
 const SNAPSHOT_KEY: &str = "meta/snapshot";

@@ -5,6 +5,7 @@
 mod api;
 mod auth;
 mod ca;
+mod certificates;
 mod clock;
 mod events;
 mod figures;
@@ -18,6 +19,7 @@ mod purges;
 mod questions;
 mod reading;
 mod refusal;
+mod revoked;
 mod start;
 mod store;
 mod zone;

@@ -11,6 +11,7 @@ use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
+use crate::revoked::Revoked;
 
 /// The parts.
 pub(crate) struct Plane {
@@ -22,5 +23,6 @@ pub(crate) struct Plane {
     pub(crate) questions: Arc<Questions>,
     pub(crate) journal: Journal,
     pub(crate) events: Events,
+    pub(crate) revoked: Revoked,
     pub(crate) figures: Figures,
 }

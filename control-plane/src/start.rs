@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::api;
 use crate::auth::Tokens;
 use crate::ca::Ca;
+use crate::certificates;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
@@ -26,6 +27,7 @@ use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
+use crate::revoked::Revoked;
 use crate::store::{Redb, Store};
 use crate::zone::Zone;
 
@@ -73,8 +75,10 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let registry = Registry::new();
     refuse_lost_store(data)?;
     let store = Arc::new(Redb::open(&data.join(STORE))?);
-    let plane = Arc::new(plane(data, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
-    let tls = publish::tls(&plane.ca, &names)?;
+    let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    let (chain, key) = plane.ca.own(&names)?;
+    let own = chain.first().map(|own| own.to_vec()).unwrap_or_default();
+    let tls = publish::tls(&plane.ca, chain, key)?;
     let addresses = json!({
         "pid": std::process::id(),
         "api": address(&sockets.api)?.to_string(),
@@ -89,6 +93,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
+    parts.push(tokio::spawn(certificates::watch(Arc::clone(&plane), own, stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());
     parts.push(listen::serve(sockets.api, router, stop.clone()));
@@ -106,16 +111,18 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 }
 
 /// All parts over an open store, none of them running yet.
-pub(crate) fn plane(data: &Path, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
+    let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store))?);
     let snapshot = intent.state().snapshot;
     Ok(Plane {
-        ca: Ca::load(data)?,
+        ca: Ca::load(data, settings.certificates.life.0)?,
         tokens: Tokens::load(Arc::clone(&store), data)?,
         intent,
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
+        revoked: Revoked::load(&*store)?,
         journal: Journal::open(&data.join("audit.log"), store)?,
         events: Events::new(),
         figures: Figures::new(registry)?,

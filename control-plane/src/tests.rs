@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod certificates;
 mod explain;
 mod figures;
 mod house;

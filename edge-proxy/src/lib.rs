@@ -34,7 +34,6 @@ use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
 use skerry_transport::gate::Gate;
-use skerry_transport::target::Private;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
@@ -85,8 +84,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         Arc::new(Certificates::load(&settings.tls, own, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
     };
     let identity = agent.identity();
-    let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let client = Client::with_links(&settings.origins, private);
+    let client = Client::with_links(&settings.origins, agent.private());
     client.configure(&snapshot.load());
     skerry_transport::origin::register(&client, &registry);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), agent.places()));

@@ -14,6 +14,7 @@ use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::aged::Aged;
 use skerry_transport::asker::{Asker, Later, Pieces, Sent, Unsent, Whole};
+use skerry_transport::client::Client;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::SCHEME;
 use skerry_transport::interim;
@@ -26,6 +27,7 @@ use crate::request::{Asked, Ended, Shield};
 /// A request whose answer has to be waited for.
 pub(crate) struct Cached {
     pub(crate) shield: Arc<Shield>,
+    pub(crate) edge: Arc<Client>,
     pub(crate) started: Instant,
     /// Authority, path and query, where requests are logged.
     pub(crate) uri: Option<String>,
@@ -35,11 +37,11 @@ pub(crate) struct Cached {
 #[async_trait]
 impl Later for Cached {
     async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
-        let Self { shield, started, uri, head } = *self;
+        let Self { shield, edge, started, uri, head } = *self;
         let method = head.method.clone();
         // Counts the request among those that run.
         let permit = shield.gate.request();
-        let site = if permit.is_some() { shield.route(&head) } else { Err(Fault::Busy) };
+        let site = if permit.is_some() { shield.route(&head, Some(&edge)) } else { Err(Fault::Busy) };
         let slot = site.as_ref().ok().and_then(|served| served.slot());
         let ended = match site {
             Ok(served) => shield.answer(asker, head, &served, started).await,

@@ -70,7 +70,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     client.configure(&current.load());
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
-    let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
+    let secured = tls::for_nodes(agent.private(), "edge")?;
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
@@ -82,6 +82,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         figures: Arc::clone(&figures),
         gate: gate.clone(),
         purged: Purged::new(agent.places()),
+        private: agent.private(),
     });
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));

@@ -70,7 +70,7 @@ impl Shield {
     fn route_session(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let https = session.get_header(&SCHEME).is_some_and(|scheme| scheme == "https");
         let head = Head::read(session.req_header(), https).map_err(|_| Fault::Head)?;
-        let served = self.route(&head)?;
+        let served = self.route(&head, session::client(session).as_deref())?;
         Ok((head, served))
     }
 

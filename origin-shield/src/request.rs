@@ -12,9 +12,11 @@ use skerry_agent::figures::{Answered, Figures, Outcome};
 use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
 use skerry_config::snapshot::Served;
+use skerry_transport::client::Client;
 use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
+use skerry_transport::private::Private;
 
 use crate::Current;
 use crate::fault::Fault;
@@ -30,11 +32,16 @@ pub(crate) struct Shield {
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
     pub(crate) purged: Purged,
+    pub(crate) private: Arc<Private>,
 }
 
 impl Shield {
-    /// The site of a valid request, or why there is none.
-    pub(crate) fn route(&self, head: &Head) -> Result<Arc<Served>, Fault> {
+    /// The site of a valid request of an edge, or why there is none. A removed edge may have come before it was.
+    pub(crate) fn route(&self, head: &Head, edge: Option<&Client>) -> Result<Arc<Served>, Fault> {
+        let certificate = edge.and_then(|edge| edge.secured.as_ref()?.certificate);
+        if certificate.is_none_or(|certificate| self.private.is_revoked(&certificate)) {
+            return Err(Fault::Removed);
+        }
         if self.origins.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }

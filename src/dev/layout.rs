@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Shield, ShieldListen, Tls,
+    Alarm, Certificate, Certificates, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
+    Nameserver, Origins, Process, Shield, ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -152,6 +152,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             region_order: regions.map(region).collect(),
             coverage,
         },
+        certificates: Certificates::default(),
+        alarm: Alarm::default(),
     })
 }
 

@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
+    Alarm, Certificate, Certificates, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
+    Nameserver, Origins, Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -54,7 +54,24 @@ record!(Control {
     listen = "listen": required("the table of listeners: api, nodes, dns"),
     names = "names": or(Vec::new()),
     dns = "dns": required("the table of the zone, with zone and nameservers"),
-} else Self { data: PathBuf::new(), listen: ControlListen::stand_in(), names: Vec::new(), dns: Dns::stand_in() });
+    certificates = "certificates": or(Certificates::default()),
+    alarm = "alarm": or(Alarm::default()),
+} else Self {
+    data: PathBuf::new(),
+    listen: ControlListen::stand_in(),
+    names: Vec::new(),
+    dns: Dns::stand_in(),
+    certificates: Certificates::default(),
+    alarm: Alarm::default(),
+});
+
+record!(Certificates {
+    life = "life": or(Certificates::default().life),
+} else Self::default());
+
+record!(Alarm {
+    behind = "behind": or(Alarm::default().behind),
+} else Self::default());
 
 record!(ControlListen {
     api = "api": required("an address for the REST API, such as \"127.0.0.1:8400\""),

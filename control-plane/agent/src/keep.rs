@@ -1,18 +1,20 @@
-//! What a node keeps of what it was told: `snapshot.json` and `purge.json` in its data directory.
+//! What a node keeps of what it was told: `snapshot.json`, `purge.json` and `revoked.json` in its data directory.
 //!
-//! The lock in [`Position`] lets only one writer at its file.
+//! The locks in [`Position`] and [`Revoked`] let only one writer at each file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use skerry_config::snapshot::{Document, Snapshot};
+use skerry_transport::private::Fingerprint;
 use tokio::sync::watch;
 
 use crate::{Place, disk};
 
 const SNAPSHOT: &str = "snapshot.json";
 const POSITION: &str = "purge.json";
+const REVOKED: &str = "revoked.json";
 
 /// The snapshot on disk. A damaged one is set aside and counts as none.
 pub(crate) fn load_snapshot(data: &Path) -> Result<Option<Snapshot>, String> {
@@ -94,6 +96,45 @@ impl Position {
             *stored = Some(place.clone());
         }
         Ok(place)
+    }
+}
+
+/// The certificates that are revoked, so that they are so after a restart without the control plane too.
+#[derive(Debug)]
+pub(crate) struct Revoked {
+    path: PathBuf,
+    stored: Mutex<Vec<Fingerprint>>,
+}
+
+impl Revoked {
+    /// Reads them. A damaged file is set aside and counts as none: the control plane tells them with every stream.
+    pub(crate) fn load(data: &Path) -> Result<Self, String> {
+        let path = data.join(REVOKED);
+        let json = disk::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let mut stored = Vec::new();
+        if let Some(json) = json {
+            match serde_json::from_slice(&json) {
+                Ok(list) => stored = list,
+                Err(error) => disk::set_aside(&path, &error.to_string()),
+            }
+        }
+        Ok(Self { path, stored: Mutex::new(stored) })
+    }
+
+    /// Those that are kept.
+    pub(crate) fn certificates(&self) -> Vec<Fingerprint> {
+        self.stored.lock().clone()
+    }
+
+    /// Keeps these in place of those before. Blocks.
+    pub(crate) fn store(&self, certificates: Vec<Fingerprint>) -> Result<(), String> {
+        let mut stored = self.stored.lock();
+        if *stored != certificates {
+            let json = serde_json::to_vec(&certificates).map_err(|error| error.to_string())?;
+            disk::write(&self.path, &json, 0o600).map_err(|error| format!("{} cannot be written: {error}", self.path.display()))?;
+            *stored = certificates;
+        }
+        Ok(())
     }
 }
 

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::private::Private;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 
@@ -127,7 +128,9 @@ pub struct Agent {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    identity: Identity,
+    identity: ArcSwap<Identity>,
+    private: Arc<Private>,
+    revoked: keep::Revoked,
     snapshot: ArcSwapOption<Snapshot>,
     position: keep::Position,
     /// Read-locked while something is being written to disk.
@@ -147,15 +150,25 @@ impl Agent {
             Some(identity) => identity,
             None => join::join(&settings).await?,
         };
+        let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
+        let revoked = keep::Revoked::load(&settings.data)?;
+        private.revoke(revoked.certificates());
+        let identity = ArcSwap::from_pointee(identity);
         let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
         let position = keep::Position::load(&settings.data)?;
-        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, position, busy: Arc::default(), _lock: lock }) })
+        Ok(Self { inner: Arc::new(Inner { settings, identity, private, revoked, snapshot, position, busy: Arc::default(), _lock: lock }) })
     }
 
-    /// The node's credentials.
+    /// The node's credentials at this moment; they are renewed at two thirds of their life.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.inner.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        self.inner.identity.load_full()
+    }
+
+    /// Who the node is to the others of its CDN, kept at what is renewed and revoked.
+    #[must_use]
+    pub fn private(&self) -> Arc<Private> {
+        Arc::clone(&self.inner.private)
     }
 
     /// The snapshot on disk: the last one the node adopted.

@@ -38,6 +38,9 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two load reports.
 pub const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most certificates that are revoked at once.
+pub const REVOKED_MAX: usize = 20_000;
+
 /// The most sites that are watched at once.
 pub const SITES_WATCHED_MAX: usize = 1_000;
 

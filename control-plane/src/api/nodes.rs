@@ -46,6 +46,21 @@ pub(crate) struct NodeView {
     last_seen: Option<String>,
     /// When it joined.
     joined_at: String,
+    /// The certificate by which it follows.
+    certificate: CertificateView,
+}
+
+/// The certificate of a node.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CertificateView {
+    /// Its SHA-256, in hexadecimal.
+    sha256: String,
+    /// When it ends; null when the node joined before that was noted.
+    ends_at: Option<String>,
+    /// Until when it lets the node in nevertheless, for another one.
+    counts_until: Option<String>,
+    /// Whether another one was issued that the node has not used yet.
+    renewing: bool,
 }
 
 /// All nodes.
@@ -92,14 +107,28 @@ pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -
     read(State(api), Place(name)).await
 }
 
-/// Removes a node: its stream is closed and its certificate counts for nothing.
+/// Removes a node: its stream is closed, and no node serves it by its certificates any more.
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
-    api.plane.intent.remove_node(&name).await?;
+    let removed = api.plane.intent.remove_node(&name, |node| api.plane.revoked.changes(node)).await?;
+    api.plane.revoked.add(&removed);
     api.plane.health.forget(&name);
     api.plane.events.node(&name, "removed");
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl CertificateView {
+    fn of(node: &Node) -> Self {
+        let issued = &node.issued;
+        let time = |seconds: u64| (seconds > 0).then(|| clock::of_seconds(seconds));
+        Self {
+            sha256: issued.certificate.clone(),
+            ends_at: time(issued.ends),
+            counts_until: time(issued.counts_until),
+            renewing: node.next.is_some(),
+        }
+    }
 }
 
 fn view(api: &Api, node: &Node) -> NodeView {
@@ -121,5 +150,6 @@ fn view(api: &Api, node: &Node) -> NodeView {
         software: live.software,
         last_seen: live.last_seen.map(clock::text),
         joined_at: node.joined_at.clone(),
+        certificate: CertificateView::of(node),
     }
 }

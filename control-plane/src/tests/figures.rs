@@ -11,7 +11,7 @@ use skerry_config::process::ControlLink;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::house::{TestNode, eventually};
+use super::house::{TestNode, eventually, settings};
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::start;
@@ -31,10 +31,13 @@ struct Behind {
 impl Behind {
     async fn start(data: &Path) -> Self {
         let store: Arc<dyn Store> = Arc::new(Redb::open(&data.join("store.redb")).unwrap());
-        let plane = Arc::new(start::plane(data, store, &Registry::new()).unwrap());
+        let plane = Arc::new(start::plane(&settings(data), store, &Registry::new()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let tls = publish::tls(&plane.ca, &["127.0.0.1".to_owned()]).unwrap();
+        let tls = {
+            let (chain, key) = plane.ca.own(&["127.0.0.1".to_owned()]).unwrap();
+            publish::tls(&plane.ca, chain, key).unwrap()
+        };
         let (stop, stopped) = watch::channel(false);
         let serving = publish::serve(listener, tls, Door::new(Arc::clone(&plane), stopped.clone()), stopped);
         Self { plane, address, stop, serving }
@@ -42,7 +45,7 @@ impl Behind {
 
     async fn node(&self, data: &Path, name: &str) -> TestNode {
         let certificate = self.plane.ca.certificate();
-        let (token, _) = self.plane.tokens.make_join(Role::Edge, "north".to_owned(), TOKEN_LIFE, certificate).await.unwrap();
+        let (token, _) = self.plane.tokens.make_join(Role::Edge, "north".to_owned(), TOKEN_LIFE, certificate, "test").await.unwrap();
         TestNode::start(Settings {
             role: Role::Edge,
             name: name.to_owned(),

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver};
+use skerry_config::process::{Alarm, Certificates, Control, ControlLink, ControlListen, Dns, Nameserver};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -46,7 +46,14 @@ pub(super) fn settings(data: &Path) -> Control {
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
     let dns =
         Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
-    Control { data: data.to_owned(), listen: ControlListen { api: any, nodes: any, dns: any }, names: Vec::new(), dns }
+    Control {
+        data: data.to_owned(),
+        listen: ControlListen { api: any, nodes: any, dns: any },
+        names: Vec::new(),
+        dns,
+        certificates: Certificates::default(),
+        alarm: Alarm::default(),
+    }
 }
 
 /// A control plane.
@@ -78,6 +85,14 @@ impl House {
     pub(super) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings = settings(&directory.path().join("control"));
+        Self::with(directory, settings).await
+    }
+
+    /// With other settings.
+    pub(super) async fn start_with(change: impl FnOnce(&mut Control)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = settings(&directory.path().join("control"));
+        change(&mut settings);
         Self::with(directory, settings).await
     }
 
