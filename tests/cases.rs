@@ -25,6 +25,7 @@ mod front_door;
 mod grpc;
 mod guarded;
 mod handshakes;
+mod history;
 mod hits;
 mod hops;
 mod hosts;

@@ -35,12 +35,12 @@ pub(crate) enum Event {
     Node {
         /// Its name.
         name: String,
-        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `removed` or `renewed`.
+        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `removed`, `renewed`, `behind` or `caught up`.
         what: String,
         /// The configuration it is about, when it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         snapshot: Option<u64>,
-        /// Why, when something was refused.
+        /// Why, when something was refused or the node is behind.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

@@ -23,6 +23,10 @@ pub(crate) struct Figures {
     pub(crate) snapshots_refused: IntCounter,
     /// Joins, by outcome.
     pub(crate) joins: IntCounterVec,
+    /// Nodes that are away or behind for too long.
+    pub(crate) nodes_behind: IntGauge,
+    /// For how long they are, by node.
+    pub(crate) node_behind: IntGaugeVec,
     /// When certificates end, by whose.
     pub(crate) certificate_end: IntGaugeVec,
 }
@@ -31,7 +35,7 @@ impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+        let all: [Box<dyn prometheus::core::Collector>; 11] = [
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
@@ -40,6 +44,8 @@ impl Figures {
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
+            Box::new(figures.nodes_behind.clone()),
+            Box::new(figures.node_behind.clone()),
             Box::new(figures.certificate_end.clone()),
         ];
         for collector in all {
@@ -62,6 +68,14 @@ impl Figures {
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,
+            nodes_behind: IntGauge::new("skerry_control_nodes_behind", "Nodes that are away or behind for longer than alarm.behind.")?,
+            node_behind: IntGaugeVec::new(
+                Opts::new(
+                    "skerry_control_node_behind_seconds",
+                    "For how long a node is away or behind, of those that are so for longer than alarm.behind.",
+                ),
+                &["node"],
+            )?,
             certificate_end: IntGaugeVec::new(
                 Opts::new(
                     "skerry_control_certificate_end_timestamp_seconds",

@@ -4,12 +4,14 @@
 
 mod api;
 mod auth;
+mod behind;
 mod ca;
 mod certificates;
 mod clock;
 mod events;
 mod figures;
 mod health;
+mod history;
 mod intent;
 mod journal;
 mod leads;

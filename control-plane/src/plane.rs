@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::auth::Tokens;
+use crate::behind::Behind;
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
+use crate::history::History;
 use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
@@ -24,5 +26,7 @@ pub(crate) struct Plane {
     pub(crate) journal: Journal,
     pub(crate) events: Events,
     pub(crate) revoked: Revoked,
+    pub(crate) behind: Behind,
+    pub(crate) history: History,
     pub(crate) figures: Figures,
 }

@@ -275,7 +275,18 @@ impl Door {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
-                Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
+                Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
+                    session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
+                }
+                Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
+                    Ok(taken) => {
+                        if orders.send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) })).await.is_err() {
+                            return "the connection ended".to_owned();
+                        }
+                    }
+                    // The node sends it again.
+                    Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
+                },
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;

@@ -16,11 +16,13 @@ use tokio::task::JoinHandle;
 
 use crate::api;
 use crate::auth::Tokens;
+use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
+use crate::history::History;
 use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::leads;
@@ -93,6 +95,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
+    parts.push(tokio::spawn(behind::watch(Arc::clone(&plane), settings.alarm.behind.0, stop.clone())));
     parts.push(tokio::spawn(certificates::watch(Arc::clone(&plane), own, stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());
@@ -123,6 +126,8 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
+        behind: Behind::default(),
+        history: History::new(Arc::clone(&store)),
         journal: Journal::open(&data.join("audit.log"), store)?,
         events: Events::new(),
         figures: Figures::new(registry)?,

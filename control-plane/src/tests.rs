@@ -8,3 +8,4 @@ mod figures;
 mod house;
 mod nodes;
 mod start;
+mod state;

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 
 use crate::country::Countries;
 use crate::door::AtTheDoor;
-use crate::duties::Duties;
+use crate::duties::{Duties, Node};
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
@@ -109,10 +109,11 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let listeners = Listeners::open(front.clone(), secured, bound)?;
     let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;
     let admin_address = admin.local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
+    let node = Node { gate: gate.clone(), registry: registry.clone() };
     let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
-    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, client, Arc::clone(&countries));
+    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, node, client, Arc::clone(&countries));
     let following = agent.follow(Arc::new(duties), stop.clone());
     let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
     let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));

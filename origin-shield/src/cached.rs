@@ -42,12 +42,14 @@ impl Later for Cached {
         // Counts the request among those that run.
         let permit = shield.gate.request();
         let site = if permit.is_some() { shield.route(&head, Some(&edge)) } else { Err(Fault::Busy) };
-        let slot = site.as_ref().ok().and_then(|served| served.slot());
+        let of = site.as_ref().ok().cloned();
+        // What goes wrong is remembered with it.
+        let uri = uri.or_else(|| Some([&*head.authority, &head.path_and_query].concat()));
         let ended = match site {
             Ok(served) => shield.answer(asker, head, &served, started).await,
             Err(fault) => shield.tell(asker, fault, CacheStatus::default(), started).await,
         };
-        shield.count(&Asked { method: &method, uri: uri.as_deref(), started }, slot, &ended);
+        shield.close(&Asked { method: &method, uri: uri.as_deref(), started }, of.as_deref(), &ended);
     }
 }
 
@@ -92,7 +94,7 @@ impl Shield {
             Ok(()) if status_of_cache.hit => Outcome::Hit,
             Ok(()) => Outcome::Miss,
         };
-        Ended { status, outcome, bytes, head, is_cut, error: end.err().map(why) }
+        Ended { status, outcome, bytes, head, is_cut, reason: None, error: end.err().map(why) }
     }
 
     /// Tells an edge why there is no answer.
@@ -101,14 +103,15 @@ impl Shield {
         let (headers, text) = self.refusal(&status_of_cache, fault);
         let head = started.elapsed();
         let Sent { bytes, end } = asker.answer(fault.status(), headers, &mut Whole(Some(text))).await;
-        Ended { status: fault.status(), outcome: Outcome::Error, bytes, head, is_cut: false, error: end.err().map(why) }
+        let (status, reason, error) = (fault.status(), Some(fault.detail()), end.err().map(why));
+        Ended { status, outcome: Outcome::Error, bytes, head, is_cut: false, reason, error }
     }
 }
 
 /// What is counted of a request whose edge did not wait for the answer.
 fn left(started: Instant) -> Ended {
     let (status, outcome, error) = (fault::of_nobody(), Outcome::Error, Some(why(Unsent::Client)));
-    Ended { status, outcome, bytes: 0, head: started.elapsed(), is_cut: false, error }
+    Ended { status, outcome, bytes: 0, head: started.elapsed(), is_cut: false, reason: None, error }
 }
 
 fn why(unsent: Unsent) -> Cow<'static, str> {

@@ -29,7 +29,7 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::door::AtTheDoor;
-use crate::duties::Duties;
+use crate::duties::{Duties, Node};
 use crate::origin::Origins;
 use crate::passed::Sessions;
 use crate::purged::Purged;
@@ -84,6 +84,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         purged: Purged::new(agent.places()),
         private: agent.private(),
     });
+    let node = Node { gate: gate.clone(), registry: registry.clone() };
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
@@ -92,7 +93,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         let (near, current) = (Arc::clone(&near), Arc::clone(&current));
         tokio::spawn(async move { near.measure(|| current.load_full()).await })
     };
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, near);
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, node, client, near);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });

@@ -298,7 +298,7 @@ impl ProxyHttp for Sessions {
         let asked = Asked { method: &session.req_header().method, uri: Some(&uri), started: context.started };
         let error = error.map(|error| error.to_string().into());
         let head = context.to_head.unwrap_or_else(|| context.started.elapsed());
-        let slot = context.served.as_ref().and_then(|served| served.slot());
-        self.count(&asked, slot, &Ended { status, outcome: context.outcome, bytes, head, is_cut: context.is_cut, error });
+        let (outcome, is_cut, reason) = (context.outcome, context.is_cut, context.status_of_cache.detail);
+        self.close(&asked, context.served.as_deref(), &Ended { status, outcome, bytes, head, is_cut, reason, error });
     }
 }

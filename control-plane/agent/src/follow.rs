@@ -19,6 +19,7 @@ use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
 use crate::{Duties, Inner, Load, question};
 
+mod history;
 mod orders;
 mod renewal;
 mod watched;
@@ -82,6 +83,10 @@ pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch:
         biased;
         () = crate::stopped(stop) => {}
         never = follow(&inner, &duties) => match never {},
+        () = history::keep(&inner, &duties) => {}
+    }
+    if tokio::time::timeout(STOP_TIMEOUT, history::store(&inner, &duties, false)).await.is_err() {
+        tracing::warn!("the node's history was not written when it stopped");
     }
     if tokio::time::timeout(STOP_TIMEOUT, inner.busy.write()).await.is_err() {
         tracing::warn!("the node was still writing when it stopped");
@@ -134,6 +139,7 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, before: &mut Opti
         end = beat(duties, &reports) => end,
         end = tell_times(duties, &reports) => end,
         end = watched::tell(duties, watched, &reports) => end,
+        end = history::tell(inner, duties, &told.taken, &reports) => end,
         end = renewal::ask(inner, &told.renewing, &reports) => end,
     };
     if matches!(end, End::Renewed) {
@@ -147,6 +153,8 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, before: &mut Opti
 struct ToldOf {
     /// Purges were put in force.
     moved: Notify,
+    /// The control plane has taken buckets of the history.
+    taken: Notify,
     watched: Watched,
     renewing: renewal::Renewing,
 }
@@ -188,7 +196,7 @@ async fn carry_out(
     duties: &Arc<dyn Duties>,
     orders: &mut Streaming<Order>,
     reports: &mpsc::Sender<Report>,
-    ToldOf { moved, watched, renewing }: &ToldOf,
+    ToldOf { moved, taken, watched, renewing }: &ToldOf,
 ) -> End {
     // They end with the stream.
     let mut questions = JoinSet::new();
@@ -227,6 +235,11 @@ async fn carry_out(
             }
             order::What::Watch(watch) => {
                 watched::take(watched, watch);
+                Ok(())
+            }
+            order::What::HistoryTaken(through) => {
+                inner.history.taken(&through);
+                taken.notify_one();
                 Ok(())
             }
             order::What::Renewed(renewed) => match renewal::take(inner, renewing, renewed).await {
@@ -302,8 +315,8 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let Load { requests, hits, bytes } = duties.load();
-        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes })).await {
+        let Load { requests, hits, bytes, errors, memory, connections } = duties.load();
+        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes, errors, memory, connections })).await {
             return end;
         }
     }

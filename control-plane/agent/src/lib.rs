@@ -20,6 +20,7 @@ mod connect;
 pub mod disk;
 pub mod figures;
 mod follow;
+mod history;
 pub mod identity;
 mod join;
 mod keep;
@@ -31,6 +32,7 @@ pub mod token;
 pub mod wire;
 
 pub use figures::SiteFigures;
+pub use history::BUCKET_SECONDS;
 pub use identity::Identity;
 pub use place::Place;
 
@@ -95,6 +97,25 @@ pub trait Duties: Send + Sync + 'static {
         None
     }
 
+    /// What the node has done for every site that it was asked for since it started.
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        Vec::new()
+    }
+
+    /// The metrics whose names begin with one of `names`, as [`figures::metrics`] makes them.
+    ///
+    /// # Errors
+    /// One sentence, when there are none.
+    fn metrics(&self, names: &[String]) -> Result<serde_json::Value, String> {
+        let _ = names;
+        Err("this node has no metrics".to_owned())
+    }
+
+    /// The last requests that were answered with an error or cut off, as [`figures::Figures::failures`] makes them.
+    fn failures(&self) -> serde_json::Value {
+        serde_json::json!({ "errors": [] })
+    }
+
     /// The time to the origins of the sites that want that known, as far as they can be reached, by the name of the site.
     fn times_to_origins(&self) -> Vec<(String, Duration)> {
         Vec::new()
@@ -117,6 +138,12 @@ pub struct Load {
     pub hits: u64,
     /// Bytes of bodies sent.
     pub bytes: u64,
+    /// Answers of status 500 to 599, and answers cut off because upstream ended early.
+    pub errors: u64,
+    /// Not a count: the memory that the process has, in bytes.
+    pub memory: u64,
+    /// Not a count: open connections of clients.
+    pub connections: u64,
 }
 
 /// The agent of one node. Clones are the same agent; the data directory is locked while one lives.
@@ -133,6 +160,7 @@ struct Inner {
     revoked: keep::Revoked,
     snapshot: ArcSwapOption<Snapshot>,
     position: keep::Position,
+    history: history::History,
     /// Read-locked while something is being written to disk.
     busy: Arc<RwLock<()>>,
     _lock: disk::Lock,
@@ -156,7 +184,10 @@ impl Agent {
         let identity = ArcSwap::from_pointee(identity);
         let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
         let position = keep::Position::load(&settings.data)?;
-        Ok(Self { inner: Arc::new(Inner { settings, identity, private, revoked, snapshot, position, busy: Arc::default(), _lock: lock }) })
+        let history = history::History::load(&settings.data)?;
+        Ok(Self {
+            inner: Arc::new(Inner { settings, identity, private, revoked, snapshot, position, history, busy: Arc::default(), _lock: lock }),
+        })
     }
 
     /// The node's credentials at this moment; they are renewed at two thirds of their life.

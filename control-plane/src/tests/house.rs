@@ -233,7 +233,19 @@ impl Duties for Told {
     }
 
     fn load(&self) -> Load {
-        Load { requests: 3, hits: 2, bytes: 1 }
+        Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7 }
+    }
+
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        self.sites.lock().iter().map(|(name, figures)| (name.clone(), figures.clone())).collect()
+    }
+
+    fn metrics(&self, names: &[String]) -> Result<Value, String> {
+        Ok(json!({"text": format!("{}\n", names.join(" ")), "cut": names.is_empty()}))
+    }
+
+    fn failures(&self) -> Value {
+        json!({"errors": [{"at_ms": 951_782_399_500_u64, "site": "shop", "method": "GET", "url": "shop.test/a", "status": 502, "reason": "connect"}]})
     }
 
     fn site_figures(&self, site: &str) -> Option<SiteFigures> {
