@@ -9,6 +9,7 @@ mod explain;
 mod node;
 mod purge;
 mod role;
+mod rollout;
 mod show;
 mod site;
 mod status;
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Options),
     /// Apply, show and roll back sites
     Site(site::Options),
+    /// How changes of sites reach the nodes, stage by stage
+    Rollout(rollout::Options),
     /// Remove answers from every cache
     Purge(purge::Options),
     /// Why the next GET of a URL will be a hit, or will not, on each node
@@ -108,6 +111,7 @@ impl Cli {
             Command::Edge(options) => role::run(role::Role::Edge, &options, self.log),
             Command::Check(options) => check::run(&options),
             Command::Site(options) => brief(site::run(options)),
+            Command::Rollout(options) => brief(rollout::run(options)),
             Command::Purge(options) => brief(purge::run(options)),
             Command::Explain(options) => brief(explain::run(options)),
             Command::Node(options) => brief(node::run(options)),

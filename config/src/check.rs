@@ -25,7 +25,7 @@ pub use fault::{Fault, Faults};
 use crate::limits::{FILE_BYTES_MAX, SHIELDS_MAX, SITES_MAX};
 use crate::process::Process;
 use crate::site::Site;
-use crate::snapshot::Document;
+use crate::snapshot::{Change, Document, Shield};
 use crate::typed::{self, Kind, Node, Reader, Typed};
 use fault::{Finding, Findings, quoted};
 
@@ -135,9 +135,7 @@ pub fn document(document: &Document) -> Result<(), Faults> {
     let mut sites = HashMap::new();
     let mut hosts: HashMap<String, (usize, &str)> = HashMap::new();
     for (index, each) in document.sites.iter().enumerate().take(SITES_MAX) {
-        findings.prefix = format!("sites[{index}].");
-        site::check(each, &mut findings);
-        secrets(each, &mut findings);
+        site_of_many(index, each, &mut findings);
         if let Some(first) = sites.insert(each.name.as_str(), index) {
             findings.add("name", format!("{} is sites[{first}] already; a name belongs to one site", quoted(&each.name)));
         }
@@ -145,15 +143,7 @@ pub fn document(document: &Document) -> Result<(), Faults> {
             match hosts.get(&host.to_ascii_lowercase()) {
                 // A host twice in one site is said by the check of that site.
                 Some((owner, _)) if *owner == index => {}
-                Some((_, owner)) => {
-                    let says = format!(
-                        "{} of site {} belongs to site {} already; a host belongs to one site",
-                        quoted(host),
-                        quoted(&each.name),
-                        quoted(owner)
-                    );
-                    findings.add(format!("hosts[{nth}]"), says);
-                }
+                Some((_, owner)) => owned_already(nth, host, each, owner, &mut findings),
                 None => {
                     hosts.insert(host.to_ascii_lowercase(), (index, &each.name));
                 }
@@ -161,16 +151,53 @@ pub fn document(document: &Document) -> Result<(), Faults> {
         }
     }
     findings.prefix.clear();
-    document_shields(document, &mut findings);
+    document_shields(&document.shields, &mut findings);
     Faults::from_findings(findings.list, "", None)
 }
 
-fn document_shields(document: &Document, findings: &mut Findings) {
-    if document.shields.len() > SHIELDS_MAX {
-        findings.add("shields", format!("{} shields; a configuration has at most {SHIELDS_MAX}", document.shields.len()));
+/// Checks what a change brings: its sites, and its shields where it has any. `owner` knows whose a host in lower case is among the sites that stay.
+///
+/// # Errors
+/// All faults, without line and column; paths begin with `sites[N]` or `shields[N]` of the change.
+pub(crate) fn change<'a>(change: &'a Change, owner: impl Fn(&str) -> Option<&'a str>) -> Result<(), Faults> {
+    let mut findings = Findings::default();
+    let mut hosts: HashMap<String, &str> = HashMap::new();
+    for (index, each) in change.sites.iter().enumerate() {
+        site_of_many(index, each, &mut findings);
+        for (nth, host) in each.hosts.iter().enumerate() {
+            let lower = host.to_ascii_lowercase();
+            match hosts.get(&lower).copied().or_else(|| owner(&lower)) {
+                Some(owner) if owner == each.name => {}
+                Some(owner) => owned_already(nth, host, each, owner, &mut findings),
+                None => {
+                    hosts.insert(lower, &each.name);
+                }
+            }
+        }
+    }
+    findings.prefix.clear();
+    document_shields(change.shields.as_deref().unwrap_or_default(), &mut findings);
+    Faults::from_findings(findings.list, "", None)
+}
+
+fn site_of_many(index: usize, site: &Site, findings: &mut Findings) {
+    findings.prefix = format!("sites[{index}].");
+    site::check(site, findings);
+    secrets(site, findings);
+}
+
+fn owned_already(nth: usize, host: &str, site: &Site, owner: &str, findings: &mut Findings) {
+    let says =
+        format!("{} of site {} belongs to site {} already; a host belongs to one site", quoted(host), quoted(&site.name), quoted(owner));
+    findings.add(format!("hosts[{nth}]"), says);
+}
+
+fn document_shields(shields: &[Shield], findings: &mut Findings) {
+    if shields.len() > SHIELDS_MAX {
+        findings.add("shields", format!("{} shields; a configuration has at most {SHIELDS_MAX}", shields.len()));
     }
     let mut seen = HashMap::new();
-    for (index, shield) in document.shields.iter().enumerate().take(SHIELDS_MAX) {
+    for (index, shield) in shields.iter().enumerate().take(SHIELDS_MAX) {
         let path = format!("shields[{index}]");
         if let Err(why) = names::label(&shield.name) {
             findings.add(format!("{path}.name"), format!("{} is not the name of a node; {why}", quoted(&shield.name)));

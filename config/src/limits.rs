@@ -13,6 +13,13 @@ pub const YAML_EXPANDED_BYTES_MAX: usize = 8 << 20;
 /// Faults told at once; the rest is counted.
 pub const FAULTS_MAX: usize = 100;
 
+/// Entries of one purge: URLs, prefixes, tags, hosts and sites together.
+pub const PURGE_ENTRIES_MAX: u32 = 1_000;
+/// Entries that one API token may purge in a second, or at once.
+pub const PURGE_ENTRIES_RATE_MAX: u32 = 1_000_000;
+/// Purges kept in the log.
+pub const PURGES_KEPT_MAX: u32 = 1_000_000;
+
 /// Sites in a document.
 pub const SITES_MAX: usize = 10_000;
 /// Shields in a document.
@@ -101,6 +108,8 @@ pub const DNS_NAME_BYTES_MAX: usize = 253;
 pub const LABEL_BYTES_MAX: usize = 63;
 /// Lifetime of a DNS answer; the shortest is one second.
 pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
+/// How long a stage of a rollout may be held.
+pub const HOLD_MAX: Duration = Duration::from_secs(3_600);
 /// Name servers of the zone.
 pub const NAMESERVERS_MAX: usize = 16;
 /// Regions in the order, and regions with coverage.

@@ -42,6 +42,12 @@ pub struct Control {
     /// What is told of nodes that are not as they should be.
     #[serde(default)]
     pub alarm: Alarm,
+    /// How changes of sites reach the nodes.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// How many purges are taken and kept.
+    #[serde(default)]
+    pub purges: Purges,
 }
 
 /// The certificates of the nodes, which the control plane issues.
@@ -69,6 +75,46 @@ pub struct Alarm {
 impl Default for Alarm {
     fn default() -> Self {
         Self { behind: Period::from_secs(60) }
+    }
+}
+
+/// How changes of sites reach the nodes: one node, one region, all. A stage is held for a while, and a site that fares worse on the nodes that have its change than on those that do not is rolled back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollout {
+    /// For how long the figures of a stage are looked at once all of its nodes have the change in force, at most an hour. With `0s` nothing is compared, and the stages follow each other at once.
+    pub hold: Period,
+    /// The requests for a site in the hold of a stage below which it is not judged.
+    pub requests_min: u32,
+    /// By how many percent of the requests more may fail (5xx or cut off) than on the nodes without the change.
+    pub errors_percent: u32,
+    /// By how many percent of the requests fewer may be hits.
+    pub hits_percent: u32,
+    /// By how many percent the time to the head of the answer, at the slowest tenth of the requests, may be longer; what is below 50ms is not compared.
+    pub slower_percent: u32,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { hold: Period::from_secs(10), requests_min: 50, errors_percent: 5, hits_percent: 30, slower_percent: 100 }
+    }
+}
+
+/// How many purges the control plane takes and keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Purges {
+    /// The entries that each API token may purge in a second over time: every URL, prefix, tag, host and site is one, and everything is one. Further ones are refused with 429 and `Retry-After`.
+    pub rate: u32,
+    /// The entries that a token may purge at once after a pause; at least as many as one purge may have.
+    pub burst: u32,
+    /// The purges kept for nodes that are away; a node that missed more drops everything it has stored.
+    pub keep: u32,
+}
+
+impl Default for Purges {
+    fn default() -> Self {
+        Self { rate: 10_000, burst: 50_000, keep: 100_000 }
     }
 }
 

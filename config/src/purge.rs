@@ -23,6 +23,15 @@ pub struct Targets {
     pub soft: bool,
 }
 
+impl Targets {
+    /// How much is named: the entries of all lists together, and one more for everything.
+    #[must_use]
+    pub fn entries(&self) -> usize {
+        let lists = [&self.urls, &self.prefixes, &self.tags, &self.hosts, &self.sites];
+        lists.iter().map(|list| list.len()).sum::<usize>() + usize::from(self.all)
+    }
+}
+
 /// A numbered purge. Numbers start at 1 and rise by one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purge {

@@ -123,7 +123,9 @@ fn order(name: &str) -> &'static [&'static str] {
         "Query" => Query::FIELDS,
         "Control" => Control::FIELDS,
         "ControlListen" => ControlListen::FIELDS,
+        "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
+        "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
         "Edge" => Edge::FIELDS,
@@ -288,6 +290,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "nameservers": [{ "name": "ns1.cdn.example.net", "addresses": ["192.0.2.10"] }],
             "coverage": [{ "region": "north", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
         },
+        "purges": {},
     });
     let live = ["names", "dns.nameservers.addresses", "dns.coverage"];
     example("control-reference.toml", &Kind::of::<Control>("Control"), &control, &live, "Every setting of the control plane.");

@@ -1,12 +1,13 @@
 //! The configuration in force on a node: built once from a document, then read by every request without a lock.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use http::header::{HeaderMap, HeaderName};
+use rpds::HashTrieMapSync;
 use serde::{Deserialize, Serialize};
 
 use crate::check::Faults;
@@ -16,9 +17,13 @@ use crate::limits::DNS_NAME_BYTES_MAX;
 use crate::site::{AnswerTtl, Cookies, Key, Negative, RequestDirectives, Rule, Site};
 use crate::units::Period;
 
+mod change;
+mod digest;
 mod locate;
 mod rate;
 
+pub use change::{Change, Whole};
+pub use digest::{DIGEST_BYTES, Digest, Site as SiteDigest};
 pub use locate::{Located, MatchedRule};
 pub use rate::Rate;
 
@@ -49,18 +54,22 @@ pub struct Shield {
     pub address: SocketAddr,
 }
 
-/// The compiled configuration.
-#[derive(Debug, Default)]
+/// The compiled configuration. One that a [`Change`] makes of another shares with it everything that the change does not name.
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     version: u64,
-    shields: Vec<Shield>,
-    leads: BTreeMap<String, String>,
-    sites: HashMap<String, Arc<Served>, RandomState>,
-    exact: HashMap<String, Arc<Served>, RandomState>,
+    shields: Arc<[Shield]>,
+    leads: Table<String>,
+    sites: Table<Arc<Served>>,
+    exact: Table<Arc<Served>>,
     /// By the suffix after `*.`.
-    wildcard: HashMap<String, Arc<Served>, RandomState>,
+    wildcard: Table<Arc<Served>>,
     any: Option<Arc<Served>>,
+    made: Option<change::Made>,
 }
+
+/// By a name. A copy costs nothing.
+type Table<V> = HashTrieMapSync<String, V, RandomState>;
 
 /// A site with its policies compiled.
 #[derive(Debug)]
@@ -71,6 +80,7 @@ pub struct Served {
     /// What applies when no rule matches.
     default: Arc<Policy>,
     rates: Vec<Rate>,
+    digest: OnceLock<SiteDigest>,
     /// Under which the node that runs it counts.
     slot: OnceLock<u32>,
 }
@@ -134,7 +144,8 @@ impl Snapshot {
     /// All faults of all sites, hosts owned twice among them.
     pub fn build(document: Document) -> Result<Self, Faults> {
         crate::check::document(&document)?;
-        let mut snapshot = Self { version: document.version, shields: document.shields, leads: document.leads, ..Self::default() };
+        let leads = document.leads.into_iter().collect();
+        let mut snapshot = Self { version: document.version, shields: document.shields.into(), leads, ..Self::default() };
         for site in document.sites {
             snapshot.add(Arc::new(Served::new(site)));
         }
@@ -147,12 +158,12 @@ impl Snapshot {
             if host == "*" {
                 self.any = Some(Arc::clone(&served));
             } else if let Some(suffix) = host.strip_prefix("*.") {
-                self.wildcard.insert(suffix.to_owned(), Arc::clone(&served));
+                self.wildcard.insert_mut(suffix.to_owned(), Arc::clone(&served));
             } else {
-                self.exact.insert(host, Arc::clone(&served));
+                self.exact.insert_mut(host, Arc::clone(&served));
             }
         }
-        self.sites.insert(served.site.name.clone(), served);
+        self.sites.insert_mut(served.site.name.clone(), served);
     }
 
     /// The number of this configuration.
@@ -239,13 +250,19 @@ impl Served {
         };
         let rules = cache.rules.iter().enumerate().map(|(index, rule)| Compiled::new(index, rule, &default)).collect();
         let rates = site.rate_limits.iter().enumerate().map(|(index, limit)| Rate::new(index, limit)).collect();
-        Self { rules, default: Arc::new(default), rates, site, slot: OnceLock::new() }
+        Self { rules, default: Arc::new(default), rates, site, digest: OnceLock::new(), slot: OnceLock::new() }
     }
 
     /// The site as written.
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// What tells the site from another content of it.
+    #[must_use]
+    pub fn digest(&self) -> &SiteDigest {
+        self.digest.get_or_init(|| SiteDigest::of(&self.site))
     }
 
     /// The number by which the node that runs the site counts what it does for it, once [`Self::give_slot`] gave one.

@@ -14,6 +14,7 @@ mod problem;
 mod purges;
 mod questions;
 mod rights;
+mod rollouts;
 mod sites;
 mod tokens;
 
@@ -70,8 +71,12 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::versions))
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
+        .routes(routes!(rollouts::list))
+        .routes(routes!(rollouts::read))
+        .routes(routes!(rollouts::abort))
+        .routes(routes!(rollouts::proceed))
         .routes(routes!(check::check))
-        .routes(routes!(purges::make))
+        .routes(routes!(purges::make, purges::log))
         .routes(routes!(purges::read))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::read, nodes::remove))

@@ -3,6 +3,7 @@
 //! The lock covers the table of tokens; `writing` orders changes of it. Because a secret is found by its hash, the time a look-up takes says nothing
 //! about it; the hashes themselves are compared in constant time.
 
+mod elsewhere;
 mod grant;
 mod join;
 pub(crate) mod purging;
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::refusal::Refusal;
 use crate::store::{self, Change, Store, Transaction};
 
+pub(crate) use elsewhere::follow;
 pub(crate) use grant::{Grant, Rank};
 use join::JoinRecord;
 pub(crate) use join::{JOIN_TTL, JOIN_TTL_MAX, NAME_PREFIX};
@@ -120,9 +122,7 @@ impl Tokens {
     pub(crate) fn load(store: Arc<dyn Store>, data: &Path) -> Result<Self, String> {
         let mut table = HashMap::new();
         for (key, value) in store.list(PREFIX)? {
-            let hash = key.strip_prefix(PREFIX).and_then(unhex).ok_or_else(|| format!("the store holds a token at {key}"))?;
-            let token =
-                serde_json::from_slice(&value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
+            let (hash, token) = parse(&key, &value)?;
             table.insert(hash, token);
         }
         let tokens = Self { store, table: RwLock::new(table), writing: tokio::sync::Mutex::default(), revoked: watch::Sender::new(0) };
@@ -214,8 +214,13 @@ impl Tokens {
         let transaction = Transaction { then: vec![Change::Delete(key(&hash))], ..Transaction::default() };
         store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
         self.table.write().remove(&hash);
-        self.revoked.send_modify(|count| *count += 1);
+        self.tell();
         Ok(())
+    }
+
+    /// Tells that tokens may be gone.
+    fn tell(&self) {
+        self.revoked.send_modify(|count| *count += 1);
     }
 
     /// Keeps a token. The caller holds the write lock.
@@ -295,6 +300,17 @@ impl Listed {
     pub(crate) fn expires_at(&self) -> Option<String> {
         self.expires.map(|expires| clock::text(UNIX_EPOCH + Duration::from_secs(expires)))
     }
+}
+
+/// The token at a key of the store.
+fn parse(key: &str, value: &[u8]) -> Result<(Hash, Token), String> {
+    let hash = hash_of(key).ok_or_else(|| format!("the store holds a token at {key}"))?;
+    let token = serde_json::from_slice(value).map_err(|error| format!("the store holds something else than a token at {key}: {error}"))?;
+    Ok((hash, token))
+}
+
+fn hash_of(key: &str) -> Option<Hash> {
+    key.strip_prefix(PREFIX).and_then(unhex)
 }
 
 fn key(hash: &Hash) -> String {

@@ -95,11 +95,13 @@ fn look_at_all(plane: &Plane, bound: Duration, now: Instant) {
     let mut told = Vec::new();
     plane.figures.node_behind.reset();
     let mut nodes = plane.behind.nodes.lock();
-    nodes.retain(|name, _| state.nodes.contains_key(name));
+    nodes.retain(|name, _| state.nodes.get(name).is_some());
     let mut count = 0;
     for name in state.nodes.keys() {
         let late = nodes.entry(name.clone()).or_default();
-        late.look(&plane.health.live(name), (state.snapshot, purge_seq), now);
+        let live = plane.health.live(name);
+        let wanted = state.tracks.target(name, live.snapshot).version;
+        late.look(&live, (wanted, purge_seq), now);
         let time = late.time();
         let is_behind = time.is_some_and(|time| time >= bound);
         if is_behind {

@@ -52,10 +52,10 @@ pub(crate) async fn watch(plane: Arc<Plane>, own: Vec<u8>, stop: watch::Receiver
 /// Warns of nodes whose certificate should have been renewed long ago: less is left than a third of the time that it counts beyond its end.
 fn nodes(plane: &Plane, now: u64, warned: &mut BTreeSet<String>) {
     let state = plane.intent.state();
-    let known = state.nodes.values().filter(|node| node.issued.ends > 0);
-    let first = known.clone().map(|node| node.issued.ends).min();
+    let known = || state.nodes.values().filter(|node| node.issued.ends > 0);
+    let first = known().map(|node| node.issued.ends).min();
     gauge(plane, "nodes", first.unwrap_or(0));
-    for node in known {
+    for node in known() {
         let issued = &node.issued;
         let near = issued.counts_until.saturating_sub(issued.ends) / 3;
         if issued.ends.saturating_sub(now) <= near && warned.insert(format!("node {}", node.name)) {

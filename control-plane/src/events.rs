@@ -51,6 +51,24 @@ pub(crate) enum Event {
         /// When, RFC 3339.
         ends_at: String,
     },
+    /// A rollout went on.
+    Rollout {
+        /// Its number.
+        id: u64,
+        /// `began`, `stage`, `adopted`, `rolled_back` (one site), `done`, `ended` (nothing is left of it) or `aborted`.
+        what: String,
+        /// The configuration that it brings.
+        snapshot: u64,
+        /// Its stage.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<String>,
+        /// The site it is about, when it is about one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        site: Option<String>,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// The watcher was too slow.
     Lagged {
         /// Events it missed.
@@ -63,8 +81,9 @@ impl Event {
     pub(crate) fn is_for(&self, grant: &Grant) -> bool {
         match self {
             Self::Site { name, .. } => grant.covers(name),
+            Self::Rollout { site: Some(name), .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } | Self::Certificate { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Rollout { .. } | Self::Certificate { .. } => grant.is_whole(),
         }
     }
 
@@ -75,6 +94,7 @@ impl Event {
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
             Self::Certificate { .. } => "certificate",
+            Self::Rollout { .. } => "rollout",
             Self::Lagged { .. } => "lagged",
         }
     }

@@ -29,13 +29,19 @@ pub(crate) struct Figures {
     pub(crate) node_behind: IntGaugeVec,
     /// When certificates end, by whose.
     pub(crate) certificate_end: IntGaugeVec,
+    /// Rollouts that ended, by how.
+    pub(crate) rollouts: IntCounterVec,
+    /// Whether one is under way.
+    pub(crate) rollout_running: IntGauge,
+    /// Sites that were rolled back.
+    pub(crate) sites_rolled_back: IntCounter,
 }
 
 impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
@@ -47,6 +53,9 @@ impl Figures {
             Box::new(figures.nodes_behind.clone()),
             Box::new(figures.node_behind.clone()),
             Box::new(figures.certificate_end.clone()),
+            Box::new(figures.rollouts.clone()),
+            Box::new(figures.rollout_running.clone()),
+            Box::new(figures.sites_rolled_back.clone()),
         ];
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
@@ -83,6 +92,9 @@ impl Figures {
                 ),
                 &["certificate"],
             )?,
+            rollouts: IntCounterVec::new(Opts::new("skerry_control_rollouts_total", "Rollouts that ended, by how."), &["state"])?,
+            rollout_running: IntGauge::new("skerry_control_rollout_running", "Whether a rollout is under way.")?,
+            sites_rolled_back: IntCounter::new("skerry_control_sites_rolled_back_total", "Sites that a rollout took back by itself.")?,
         })
     }
 }

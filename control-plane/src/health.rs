@@ -14,7 +14,8 @@ use skerry_config::limits::SITES_MAX;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::intent::{Node, State};
+use crate::intent::Node;
+use crate::purges::Acks;
 
 /// A node that has said nothing for so long is down although its stream stands.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -71,8 +72,8 @@ pub(crate) struct Health {
     start: Instant,
     /// Rises when a node connects, disconnects or puts a snapshot in force.
     changes: watch::Sender<u64>,
-    /// Rises when a node connects, disconnects or confirms purges.
-    moves: watch::Sender<u64>,
+    /// Who has confirmed which purges.
+    pub(crate) acks: Arc<Acks>,
     /// The sites whose figures nodes report.
     watched: watch::Sender<Arc<BTreeSet<String>>>,
 }
@@ -93,13 +94,12 @@ impl Health {
             sessions: AtomicU64::new(0),
             start: Instant::now(),
             changes: watch::Sender::new(0),
-            moves: watch::Sender::new(0),
+            acks: Arc::new(Acks::new()),
             watched: watch::Sender::default(),
         }
     }
 
     /// Has all nodes report the figures of these sites every second, and of no others; of more than 1,000 the first by name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
     pub(crate) fn watch(&self, sites: BTreeSet<String>) {
         let sites: BTreeSet<_> = sites.into_iter().take(SITES_WATCHED_MAX).collect();
         // Before the nodes hear of it: what they then report is of the new ones.
@@ -114,7 +114,6 @@ impl Health {
 
     /// What a connected node did for a watched site since its process began, as it said last; `None` when it has said nothing of it, as for a site
     /// that it never served. Counts that are lower than before mean that the process is another.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for rollouts, which compare nodes by it"))]
     pub(crate) fn figures(&self, node: &str, site: &str) -> Option<SiteFigures> {
         let nodes = self.nodes.lock();
         nodes.get(node).filter(|entry| entry.live.connected)?.sites.get(site).cloned()
@@ -125,15 +124,10 @@ impl Health {
         self.changes.subscribe()
     }
 
-    /// Word of nodes that connect, disconnect or confirm purges.
-    pub(crate) fn moves(&self) -> watch::Receiver<u64> {
-        self.moves.subscribe()
-    }
-
     /// A node's stream begins. One that stood before is ended: there is one node of a name.
     pub(crate) fn connect(self: &Arc<Self>, name: &str, role: Role, snapshot: Option<u64>, purge_seq: u64, software: String) -> Session {
         let end = CancellationToken::new();
-        let live = Live { connected: true, snapshot, purge_seq, software, last_seen: Some(SystemTime::now()), ..Live::default() };
+        let live = Live { connected: true, snapshot, software, last_seen: Some(SystemTime::now()), ..Live::default() };
         let mut nodes = self.nodes.lock();
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
@@ -149,6 +143,7 @@ impl Health {
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
+        self.acks.connect(name, role, number, purge_seq);
         drop(nodes);
         self.tell();
         Session { health: Arc::clone(self), name: name.to_owned(), number, end }
@@ -160,12 +155,14 @@ impl Health {
         if let Some(entry) = entry {
             entry.end.cancel();
         }
+        self.acks.forget(name);
         self.tell();
     }
 
     /// How a node does.
     pub(crate) fn live(&self, name: &str) -> Live {
-        self.nodes.lock().get(name).map(|entry| entry.live.clone()).unwrap_or_default()
+        let live = self.nodes.lock().get(name).map(|entry| entry.live.clone()).unwrap_or_default();
+        Live { purge_seq: self.acks.seq(name), ..live }
     }
 
     /// Whether an edge may get clients.
@@ -191,44 +188,9 @@ impl Health {
         self.nodes.lock().values().filter(|entry| entry.live.connected && entry.role == role).count()
     }
 
-    /// The number up to which every connected shield has confirmed; `head` when none is connected.
-    pub(crate) fn shields_through(&self, head: u64) -> u64 {
-        let nodes = self.nodes.lock();
-        let shields = nodes.values().filter(|entry| entry.live.connected && entry.role == Role::Shield);
-        shields.map(|entry| entry.live.purge_seq).min().unwrap_or(head).min(head)
-    }
-
-    /// Who has confirmed purge `seq`, which connected nodes have not, and which nodes are away and have not.
-    pub(crate) fn confirmations(&self, state: &State, seq: u64) -> Confirmations {
-        let nodes = self.nodes.lock();
-        let mut found = Confirmations::default();
-        for name in state.nodes.keys() {
-            let live = nodes.get(name).map(|entry| &entry.live);
-            let list = match live {
-                Some(live) if live.purge_seq >= seq => &mut found.acked,
-                Some(live) if live.connected => &mut found.pending,
-                _ => &mut found.away,
-            };
-            list.push(name.clone());
-        }
-        found
-    }
-
     fn tell(&self) {
         self.changes.send_modify(|count| *count += 1);
-        self.moves.send_modify(|count| *count += 1);
     }
-}
-
-/// Who has confirmed a purge.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Confirmations {
-    /// Nodes that have.
-    pub(crate) acked: Vec<String>,
-    /// Connected nodes that have not yet.
-    pub(crate) pending: Vec<String>,
-    /// Nodes that are not connected and have not.
-    pub(crate) away: Vec<String>,
 }
 
 impl Session {
@@ -259,11 +221,10 @@ impl Session {
         self.heard(|live| live.refused = Some(reason));
     }
 
-    /// Purges are confirmed up to `seq`; the number before.
-    pub(crate) fn confirmed(&self, seq: u64) -> u64 {
-        let before = self.heard(|live| std::mem::replace(&mut live.purge_seq, seq));
-        self.health.moves.send_modify(|count| *count += 1);
-        before.unwrap_or(seq)
+    /// Purges are confirmed up to `seq`; `ages` and what comes back are as with [`Acks::confirmed`].
+    pub(crate) fn confirmed(&self, seq: u64, ages: impl FnOnce(u64) -> Vec<Duration>) -> Vec<Duration> {
+        self.heard(|_| {});
+        self.health.acks.confirmed(&self.name, self.number, seq, ages)
     }
 
     /// The node is alive, and this is how far origins are.
@@ -300,6 +261,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.health.acks.disconnect(&self.name, self.number);
         if self.heard(|live| live.connected = false).is_some() {
             self.health.tell();
         }
@@ -318,10 +280,10 @@ mod tests {
         assert!(first.end.is_cancelled() && !second.end.is_cancelled());
         drop(first);
         assert!(health.live("a").connected);
-        assert_eq!(health.shields_through(9), 4);
+        assert_eq!(*health.acks.lowest_shield().borrow(), 4);
         drop(second);
         assert!(!health.live("a").connected);
-        assert_eq!(health.shields_through(9), 9);
+        assert_eq!(health.live("a").purge_seq, 4);
     }
 
     #[test]

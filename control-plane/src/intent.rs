@@ -1,54 +1,84 @@
-//! What operators want: sites with their versions, and the nodes that were let in; and the numbered configuration made of both.
+//! What operators want: sites with their versions, and the nodes that were let in; and the numbered configurations made of both.
 //!
 //! Every change is one transaction in the store before it is seen here. The write lock orders changes; the read lock covers the
-//! present state, which is swapped whole and never held across an await.
+//! present state, which is swapped whole and never held across an await. When a change reaches which node is a rollout's: [`crate::rollout`].
 
+mod content;
+mod deltas;
+mod draft;
 mod leads;
+mod load;
 mod nodes;
+mod numbered;
+mod rollouts;
 mod sites;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::RwLock;
-use serde::Serialize;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::de::DeserializeOwned;
-use skerry_agent::{Role, wire};
-use skerry_config::snapshot::{Document, Shield};
+use serde::{Deserialize, Serialize};
+use skerry_agent::Role;
+use skerry_config::snapshot::Shield;
 use tokio::sync::watch;
 
 use crate::refusal::Refusal;
-use crate::store::{self, Change, Condition, Store, Transaction};
+use crate::rollout::Rollout;
+use crate::store::Store;
+use deltas::Deltas;
+use numbered::Numbers;
 
+pub(crate) use content::Sealed;
+pub(crate) use deltas::Encoded;
 pub(crate) use nodes::{Issued, Node};
+pub(crate) use numbered::{Numbered, Reach, Tracks};
 pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, recall, shields};
 
+/// The numbers of the configurations.
 const SNAPSHOT_KEY: &str = "meta/snapshot";
+/// What is settled of sites whose newest content is another, by name.
+const SETTLED: &str = "settled/";
+/// What is rolling out, by the name of the site.
+const ROLLING: &str = "rolling/";
+/// Sites that were deleted and are on the nodes still, by name.
+const LINGERING: &str = "lingering/";
 
 /// The number of the configuration of a store that is still empty. 0 stays what a node says that has none.
 const FIRST_SNAPSHOT: u64 = 1;
 
-/// A numbered configuration, as it is sent to nodes.
-#[derive(Debug)]
-pub(crate) struct Published {
-    /// Its number.
-    pub(crate) version: u64,
-    /// The document in JSON.
-    pub(crate) json: Bytes,
-}
-
-/// The present state.
-#[derive(Clone, Debug, Default)]
+/// The present state. Copies share everything.
+#[derive(Clone)]
 pub(crate) struct State {
     /// The newest version of every site that ever was; those deleted among them.
-    pub(crate) sites: BTreeMap<String, Arc<SiteVersion>>,
+    pub(crate) sites: RedBlackTreeMapSync<String, Arc<SiteVersion>>,
     /// The nodes.
-    pub(crate) nodes: BTreeMap<String, Arc<Node>>,
+    pub(crate) nodes: RedBlackTreeMapSync<String, Arc<Node>>,
     /// The leading shields of sites that leave the choice to us, by site.
-    pub(crate) leads: BTreeMap<String, String>,
-    /// The number of the configuration.
+    pub(crate) leads: RedBlackTreeMapSync<String, String>,
+    /// The number of the newest configuration.
     pub(crate) snapshot: u64,
+    /// The numbered configurations.
+    pub(crate) tracks: Arc<Tracks>,
+    /// The sites that differ between the settled and the newest configuration.
+    pub(crate) waiting: RedBlackTreeSetSync<String>,
+    /// Sites that were deleted, whose names DNS gave out not long ago.
+    pub(crate) lingering: RedBlackTreeMapSync<String, Arc<Lingering>>,
+    /// The last rollouts, by number.
+    pub(crate) rollouts: RedBlackTreeMapSync<u64, Arc<Rollout>>,
+    numbers: Numbers,
+    /// The numbers as they lie in the store.
+    numbers_stored: Option<Arc<[u8]>>,
+}
+
+/// A site that was deleted: the nodes keep it until clients have forgotten where DNS sent them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Lingering {
+    /// Until when, in seconds since 1970.
+    pub(crate) until: u64,
+    /// What the nodes keep.
+    pub(crate) version: Arc<SiteVersion>,
 }
 
 /// What operators want.
@@ -56,35 +86,27 @@ pub(crate) struct Intent {
     store: Arc<dyn Store>,
     state: RwLock<Arc<State>>,
     writing: tokio::sync::Mutex<()>,
-    published: watch::Sender<Arc<Published>>,
+    published: watch::Sender<Arc<Tracks>>,
+    deltas: Deltas,
+    /// How long a deleted site stays on the nodes.
+    linger: Duration,
     /// Rises with every change of the state, those that change no document among them.
     changes: watch::Sender<u64>,
 }
 
 impl Intent {
-    /// Reads everything from the store. Blocks.
-    pub(crate) fn load(store: Arc<dyn Store>) -> Result<Self, String> {
-        let mut state = State { snapshot: FIRST_SNAPSHOT, ..State::default() };
-        if let Some(number) = store.get(SNAPSHOT_KEY)? {
-            state.snapshot = parse(SNAPSHOT_KEY, &number)?;
-        }
-        for (key, value) in store.list(sites::PREFIX)? {
-            let version: SiteVersion = parse(&key, &value)?;
-            state.sites.insert(version.name.clone(), Arc::new(version));
-        }
-        for (key, value) in store.list(nodes::PREFIX)? {
-            let node: Node = parse(&key, &value)?;
-            state.nodes.insert(node.name.clone(), Arc::new(node));
-        }
-        for (key, value) in store.list(leads::PREFIX)? {
-            state.leads.insert(key[leads::PREFIX.len()..].to_owned(), parse(&key, &value)?);
-        }
-        let published = state.publish().map_err(|refusal| refusal.says().to_owned())?;
+    /// Reads everything from the store. Nodes keep a deleted site for `linger`. Blocks.
+    pub(crate) fn load(store: Arc<dyn Store>, linger: Duration) -> Result<Self, String> {
+        let state = load::state(&*store)?;
+        let deltas = Deltas::default();
+        state.tracks.all().for_each(|numbered| deltas.know(numbered));
         Ok(Self {
             store,
+            published: watch::Sender::new(Arc::clone(&state.tracks)),
             state: RwLock::new(Arc::new(state)),
             writing: tokio::sync::Mutex::new(()),
-            published: watch::Sender::new(Arc::new(published)),
+            deltas,
+            linger,
             changes: watch::Sender::new(0),
         })
     }
@@ -94,8 +116,8 @@ impl Intent {
         Arc::clone(&self.state.read())
     }
 
-    /// The configuration in force, and word of the next ones.
-    pub(crate) fn published(&self) -> watch::Receiver<Arc<Published>> {
+    /// The configurations of this moment, and word of the next ones.
+    pub(crate) fn published(&self) -> watch::Receiver<Arc<Tracks>> {
         self.published.subscribe()
     }
 
@@ -104,59 +126,69 @@ impl Intent {
         self.changes.subscribe()
     }
 
-    /// Makes `next` the present state once `transaction` is done in the store. The caller holds the write lock.
-    async fn commit(&self, mut next: State, mut transaction: Transaction) -> Result<Arc<State>, Refusal> {
-        let now = self.state();
-        let mut published = None;
-        if next.document() != now.document() {
-            next.snapshot = now.snapshot + 1;
-            published = Some(next.publish()?);
-            let before = self.stored(SNAPSHOT_KEY).await?;
-            transaction.when.push(Condition { key: SNAPSHOT_KEY.to_owned(), holds: before });
-            transaction.then.push(Change::Put(SNAPSHOT_KEY.to_owned(), json(&next.snapshot)?));
-        }
-        let done = store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
-        if !done {
-            return Err(Refusal::Busy("somebody else changed the same thing at the same time; try again".to_owned()));
-        }
-        let next = Arc::new(next);
-        *self.state.write() = Arc::clone(&next);
-        if let Some(published) = published {
-            self.published.send_replace(Arc::new(published));
-        }
-        self.changes.send_modify(|count| *count += 1);
-        Ok(next)
+    /// A configuration of the last few.
+    pub(crate) fn known(&self, version: u64) -> Option<Arc<Numbered>> {
+        self.deltas.get(version)
     }
 
-    async fn stored(&self, key: &'static str) -> Result<Option<Vec<u8>>, Refusal> {
-        store::blocking(&self.store, move |store| store.get(key)).await.map_err(Refusal::Broken)
+    /// What a node is sent that has the configuration `has`.
+    pub(crate) async fn encoded(&self, has: Option<u64>, to: &Arc<Numbered>) -> Result<Encoded, String> {
+        self.deltas.encoded(has, to).await
+    }
+
+    /// Gives every configuration a number above `last`, which a node has of another history.
+    pub(crate) async fn lift(&self, last: u64) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut draft = draft::Draft::new(&self.state());
+        draft.renumber(last);
+        self.commit(draft).await.map(drop)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let nothing = Numbered::new(FIRST_SNAPSHOT, content::Content::default());
+        Self {
+            sites: RedBlackTreeMapSync::new_sync(),
+            nodes: RedBlackTreeMapSync::new_sync(),
+            leads: RedBlackTreeMapSync::new_sync(),
+            snapshot: FIRST_SNAPSHOT,
+            tracks: Arc::new(Tracks { settled: Arc::clone(&nothing), rolling: None, newest: nothing }),
+            waiting: RedBlackTreeSetSync::new_sync(),
+            lingering: RedBlackTreeMapSync::new_sync(),
+            rollouts: RedBlackTreeMapSync::new_sync(),
+            numbers: Numbers::default(),
+            numbers_stored: None,
+        }
     }
 }
 
 impl State {
-    /// The configuration that this state means.
-    pub(crate) fn document(&self) -> Document {
-        let sites = self.sites.values().filter_map(|version| version.site.as_deref().cloned()).collect();
+    /// The shields that are not drained.
+    fn shields(&self) -> Arc<[Shield]> {
         let shields = self.nodes.values().filter(|node| node.role() == Some(Role::Shield) && !node.drained);
         let shields = shields.filter_map(|node| {
             let address = node.tier_address?;
             Some(Shield { name: node.name.clone(), region: node.region.clone(), address })
         });
-        let shields: Vec<Shield> = shields.collect();
-        Document { version: self.snapshot, leads: self.leads(&shields), shields, sites }
+        shields.collect()
     }
 
-    /// The checked configuration in the form it is sent in.
-    fn publish(&self) -> Result<Published, Refusal> {
-        let document = self.document();
-        skerry_config::check::document(&document)
-            .map_err(|faults| Refusal::Faulty("the configuration would have faults".to_owned(), faults))?;
-        let json = json(&document)?;
-        if json.len() > wire::SNAPSHOT_BYTES_MAX {
-            let says = format!("the configuration would have {} bytes, at most {} are allowed", json.len(), wire::SNAPSHOT_BYTES_MAX);
-            return Err(Refusal::Conflict(says));
+    /// The rollout that is under way.
+    pub(crate) fn rollout(&self) -> Option<&Arc<Rollout>> {
+        self.rollouts.values().rev().find(|rollout| rollout.is_under_way())
+    }
+
+    /// The rollout that brings the newest content of a site to all nodes, when that is not there yet.
+    pub(crate) fn rollout_of(&self, site: &str) -> Option<u64> {
+        if !self.waiting.contains(site) {
+            return None;
         }
-        Ok(Published { version: self.snapshot, json: json.into() })
+        let newest = self.tracks.newest.content.digest(site);
+        match (&self.tracks.rolling, self.rollout()) {
+            (Some((rolling, _)), Some(rollout)) if rolling.content.digest(site) == newest => Some(rollout.id),
+            _ => self.numbers.next_rollout,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod questions;
 mod reading;
 mod refusal;
 mod revoked;
+mod rollout;
 mod start;
 mod store;
 mod zone;

@@ -14,15 +14,17 @@ use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
 use crate::revoked::Revoked;
+use crate::rollout::Rollouts;
 
 /// The parts.
 pub(crate) struct Plane {
     pub(crate) ca: Ca,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,
     pub(crate) questions: Arc<Questions>,
+    pub(crate) rollouts: Rollouts,
     pub(crate) journal: Journal,
     pub(crate) events: Events,
     pub(crate) revoked: Revoked,

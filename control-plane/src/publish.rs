@@ -25,6 +25,8 @@ use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
 
+use orders::Answered;
+
 pub(crate) use listen::{serve, tls};
 
 /// Time a node has for its hello.
@@ -134,7 +136,7 @@ impl Door {
         let reach = purges.lineage.reach(&hello.log);
         let head = purges.head();
         let standing = Standing {
-            snapshot: hello.snapshot.filter(|version| reach.is_some_and(|reach| *version <= reach.snapshot)),
+            snapshot: self.standing_snapshot(peer, hello).await?,
             purge_seq: Some(hello.purge_seq).filter(|seq| reach.is_some_and(|reach| *seq <= reach.purge_seq.min(head))),
         };
         let ahead = standing.purge_seq.is_none() && !hello.log.is_empty() && hello.purge_seq >= head;
@@ -150,6 +152,27 @@ impl Door {
             self.plane.events.tell(Event::Purge { seq });
         }
         Ok(standing)
+    }
+
+    /// The configuration that a node has, when it is one of ours. One of another history has to be followed by a higher number, because the number on
+    /// a node never falls.
+    async fn standing_snapshot(&self, peer: &Peer, hello: &Hello) -> Result<Option<u64>, Status> {
+        let Some(version) = hello.snapshot else { return Ok(None) };
+        let intent = &self.plane.intent;
+        if intent.known(version).is_some_and(|known| known.digest().as_bytes() == hello.digest) {
+            return Ok(Some(version));
+        }
+        let settled = intent.state().tracks.settled.version;
+        if version >= settled && version - settled <= LIFT_MAX {
+            tracing::warn!(
+                node = peer.name,
+                its = version,
+                settled,
+                "a node has a configuration that this store does not know; ours get higher numbers"
+            );
+            intent.lift(version).await.map_err(|refusal| refused(&refusal))?;
+        }
+        Ok(None)
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
@@ -209,12 +232,13 @@ impl Door {
         let role = peer.role.word();
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
+        let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, &answers, reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,
-            why = orders::tell(plane, peer.role, standing, &orders) => why,
+            why = orders::tell(plane, &peer, standing, answered, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -242,6 +266,7 @@ impl Door {
         peer: &Peer,
         session: &Session,
         line: &Line,
+        answers: &watch::Sender<Answered>,
         mut reports: Streaming<Report>,
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
@@ -254,6 +279,8 @@ impl Door {
             };
             match what {
                 Some(report::What::Adopted(adopted)) => {
+                    let version = Some(adopted.version);
+                    answers.send_replace(Answered { has: version, last: version });
                     session.adopted(adopted.version);
                     self.tell_about(peer, "adopted", adopted.version, None);
                 }
@@ -265,13 +292,14 @@ impl Door {
                         "node refused the configuration"
                     );
                     plane.figures.snapshots_refused.inc();
+                    answers.send_modify(|answered| answered.last = Some(refused.version));
+                    plane.rollouts.refused(&peer.name, &refused);
                     session.refused(refused.reason.clone());
                     self.tell_about(peer, "refused", refused.version, Some(refused.reason));
                 }
                 Some(report::What::Purged(purged)) => {
                     let seq = purged.seq.min(plane.purges.head());
-                    let before = session.confirmed(seq);
-                    for age in plane.purges.ages(before, seq, AGES_MAX) {
+                    for age in session.confirmed(seq, |before| plane.purges.ages(before, seq, AGES_MAX)) {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
@@ -279,20 +307,15 @@ impl Door {
                     session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
                 }
                 Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
-                    Ok(taken) => {
-                        if orders.send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) })).await.is_err() {
-                            return "the connection ended".to_owned();
-                        }
-                    }
-                    // The node sends it again.
+                    // Whoever waits here for room would leave reports unread. The node sends it again.
+                    Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
                     Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
                 },
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;
-                    if orders.send(Ok(Order { what: Some(order::What::Renewed(renewed)) })).await.is_err() {
-                        return "the connection ended".to_owned();
-                    }
+                    // As above: the node asks again.
+                    drop(orders.try_send(Ok(Order { what: Some(order::What::Renewed(renewed)) })));
                 }
                 Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),

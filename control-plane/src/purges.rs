@@ -1,44 +1,41 @@
 //! Purges: numbered from 1, on disk before they are answered for, sent in order, shields before edges.
 //!
-//! One thread appends, so that purges which arrive during one write share the next. The lock covers the tail of the log that is
-//! kept in memory. Who has confirmed what is `health`'s.
+//! One thread appends ([`writer`]), so that purges which arrive during one write share the next. What others append to the store's log is
+//! followed and sent to nodes as well.
 
+mod acks;
+mod budget;
 mod lineage;
 mod release;
 mod targets;
+mod writer;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use skerry_config::process;
 use skerry_config::purge::Targets;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Store};
+use crate::store::{self, Follow, Heard, Store, Subject};
 
+pub(crate) use acks::{Acks, Spread, Standing};
 pub(crate) use lineage::Lineage;
 pub(crate) use release::release;
 pub(crate) use targets::check;
 
-/// Purges kept in the log; a node that is further back drops everything.
-pub(crate) const LOG_MAX: u64 = 100_000;
+use budget::Budget;
+use writer::{Job, Shared, Waiting};
 
 /// Purges waiting to be written; further ones are refused.
 const WAITING_MAX: usize = 1024;
 
-/// Purges written at once.
-const AT_ONCE_MAX: usize = 512;
-
 /// Who is said to have made the purges of [`Purges::lift`].
 const LIFT_AUTHOR: &str = "control-plane";
-
-/// Bytes of purges kept in memory for connected nodes; older ones are read from the store.
-const TAIL_BYTES_MAX: usize = 16 << 20;
 
 /// A purge in the log.
 #[derive(Debug)]
@@ -63,20 +60,6 @@ struct Stored {
     targets: Targets,
 }
 
-struct Waiting {
-    /// Its number is to be above this one.
-    above: u64,
-    stored: Vec<u8>,
-    entry: Entry,
-    done: oneshot::Sender<Result<u64, String>>,
-}
-
-#[derive(Default)]
-struct Tail {
-    entries: VecDeque<Arc<Entry>>,
-    bytes: usize,
-}
-
 /// What comes after a place in the log.
 pub(crate) enum Next {
     /// These purges.
@@ -90,30 +73,27 @@ pub(crate) struct Purges {
     /// Which history the numbers are of.
     pub(crate) lineage: Lineage,
     store: Arc<dyn Store>,
-    waiting: mpsc::Sender<Waiting>,
+    budget: Budget,
+    jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
     /// What edges may be sent.
     released: watch::Sender<u64>,
 }
 
-struct Shared {
-    tail: Mutex<Tail>,
-    head: watch::Sender<u64>,
-}
-
 impl Purges {
     /// Opens the log and starts its writer, which ends when the log is dropped. `snapshot` is the configuration in force. Blocks.
-    pub(crate) fn open(store: Arc<dyn Store>, snapshot: u64) -> Result<Self, String> {
+    pub(crate) fn open(store: Arc<dyn Store>, snapshot: u64, settings: &process::Purges) -> Result<Self, String> {
         let (_, newest) = store.purge_bounds()?;
         let lineage = Lineage::begin(&store, newest, snapshot)?;
-        let shared = Arc::new(Shared { tail: Mutex::default(), head: watch::Sender::new(newest) });
-        let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        let shared = Arc::new(Shared::new(newest, settings.keep.into()));
+        let (jobs, queue) = mpsc::channel(WAITING_MAX);
         let writer = (Arc::clone(&store), Arc::clone(&shared));
         std::thread::Builder::new()
             .name("purge log".to_owned())
-            .spawn(move || write(queue, &*writer.0, &writer.1))
+            .spawn(move || writer::run(queue, &*writer.0, &writer.1))
             .map_err(|error| format!("cannot start the writer of the purge log: {error}"))?;
-        Ok(Self { lineage, store, waiting, shared, released: watch::Sender::new(newest) })
+        let budget = Budget::new(settings.rate, settings.burst);
+        Ok(Self { lineage, store, budget, jobs, shared, released: watch::Sender::new(newest) })
     }
 
     /// The number of the newest purge.
@@ -131,8 +111,13 @@ impl Purges {
         self.released.subscribe()
     }
 
-    /// Appends checked targets; their number, once they are on disk.
+    /// Appends checked targets; their number, once they are on disk. `author` is the name of the token, which may purge so much and no more.
     pub(crate) async fn append(&self, targets: Targets, author: &str) -> Result<u64, Refusal> {
+        let entries = targets.entries();
+        self.budget.take(author, entries, Instant::now()).map_err(|again_in| {
+            let says = format!("{entries} entries are more than token {author:?} may purge now ({}); try again later", self.budget);
+            Refusal::Limited { says, again_in }
+        })?;
         self.append_above(0, targets, author).await
     }
 
@@ -151,7 +136,7 @@ impl Purges {
         let entry = Entry { seq: 0, targets, at, author, accepted: Some(Instant::now()) };
         let (done, answer) = oneshot::channel();
         let full = |_| Refusal::Busy(format!("{WAITING_MAX} purges are waiting to be written already; try again in a moment"));
-        self.waiting.try_send(Waiting { above, stored, entry, done }).map_err(full)?;
+        self.jobs.try_send(Job::Append(Waiting { above, stored, entry, done })).map_err(full)?;
         match answer.await {
             Ok(Ok(seq)) => Ok(seq),
             Ok(Err(why)) => Err(Refusal::Broken(why)),
@@ -159,9 +144,14 @@ impl Purges {
         }
     }
 
+    /// The numbers of the oldest and the newest purge in the log; `(1, 0)` when there never was one.
+    pub(crate) async fn bounds(&self) -> Result<(u64, u64), String> {
+        store::blocking(&self.store, |store| store.purge_bounds()).await
+    }
+
     /// What comes after `after`, up to `through`, at most `limit` and at most about `bytes` of it.
     pub(crate) async fn next(&self, after: u64, through: u64, limit: usize, bytes: usize) -> Result<Next, String> {
-        let found = match self.tail_after(after, limit) {
+        let found = match self.shared.after(after, limit) {
             Some(found) => found,
             None => {
                 let read = store::blocking(&self.store, move |store| store.purges(after, limit)).await?;
@@ -188,7 +178,7 @@ impl Purges {
     pub(crate) async fn get(&self, seq: u64) -> Result<Arc<Entry>, Refusal> {
         let head = self.head();
         let gone = || match seq <= head && seq > 0 {
-            true => Refusal::Missing(format!("purge {seq} is no longer in the log, which keeps the last {LOG_MAX}")),
+            true => Refusal::Missing(format!("purge {seq} is no longer in the log, which keeps the last {}", self.shared.keep)),
             false => Refusal::Missing(format!("there is no purge {seq}; the newest is {head}")),
         };
         let after = seq.checked_sub(1).ok_or_else(gone)?;
@@ -198,18 +188,37 @@ impl Purges {
         }
     }
 
-    /// How long each purge in `(after, through]` that was accepted by this process has been on its way, at most `limit` of them.
-    pub(crate) fn ages(&self, after: u64, through: u64, limit: usize) -> Vec<std::time::Duration> {
-        let entries = self.tail_after(after, limit).unwrap_or_default();
-        entries.iter().take_while(|entry| entry.seq <= through).filter_map(|entry| Some(entry.accepted?.elapsed())).collect()
+    /// The store's log goes up to `seq`.
+    async fn heard(&self, seq: u64) {
+        if seq > self.head() {
+            // An error means that the log is closed.
+            let _ = self.jobs.send(Job::Heard(seq)).await;
+        }
     }
 
-    /// Entries after `after` from memory; `None` when it does not reach back so far.
-    fn tail_after(&self, after: u64, limit: usize) -> Option<Vec<Arc<Entry>>> {
-        let tail = self.shared.tail.lock();
-        let first = tail.entries.front()?.seq;
-        let skip = usize::try_from((after + 1).checked_sub(first)?).ok()?;
-        Some(tail.entries.iter().skip(skip).take(limit).map(Arc::clone).collect())
+    /// How long each purge in `(after, through]` that was accepted by this process has been on its way, at most `limit` of them.
+    pub(crate) fn ages(&self, after: u64, through: u64, limit: usize) -> Vec<std::time::Duration> {
+        let entries = self.shared.after(after, limit).unwrap_or_default();
+        entries.iter().take_while(|entry| entry.seq <= through).filter_map(|entry| Some(entry.accepted?.elapsed())).collect()
+    }
+}
+
+/// Follows what is appended to the store's log by others than this process, until `stop` says so.
+pub(crate) async fn follow(purges: Arc<Purges>, stop: watch::Receiver<bool>) {
+    let followed = async {
+        let mut log = Follow::new(&purges.store, Subject::Purges);
+        while let Some(heard) = log.next().await? {
+            let newest = match heard {
+                Heard::ReadAnew => purges.bounds().await?.1,
+                Heard::Step(step) => step.purges.unwrap_or(0),
+            };
+            purges.heard(newest).await;
+        }
+        Ok::<_, String>(())
+    };
+    tokio::select! {
+        () = skerry_agent::stopped(stop) => {}
+        ended = followed => ended.unwrap_or_else(|why| tracing::error!(why, "purges that others append are not seen any more")),
     }
 }
 
@@ -218,44 +227,4 @@ fn parse(seq: u64, value: &[u8]) -> Result<Entry, String> {
     let stored: Stored = serde_json::from_slice(value).map_err(wrong)?;
     let targets = serde_json::to_vec(&stored.targets).map_err(wrong)?.into();
     Ok(Entry { seq, targets, at: stored.at, author: stored.author, accepted: None })
-}
-
-fn write(mut queue: mpsc::Receiver<Waiting>, store: &dyn Store, shared: &Shared) {
-    let mut batch = Vec::new();
-    while queue.blocking_recv_many(&mut batch, AT_ONCE_MAX) > 0 {
-        let values: Vec<_> = batch.iter_mut().map(|waiting| std::mem::take(&mut waiting.stored)).collect();
-        let above = batch.iter().map(|waiting| waiting.above).max().unwrap_or(0);
-        match store.append_purges(&values, above, LOG_MAX) {
-            Ok(first) => {
-                let mut seq = first;
-                let mut answers = Vec::new();
-                let mut tail = shared.tail.lock();
-                for Waiting { mut entry, done, .. } in batch.drain(..) {
-                    entry.seq = seq;
-                    tail.push(entry);
-                    answers.push((done, seq));
-                    seq += 1;
-                }
-                drop(tail);
-                shared.head.send_replace(seq - 1);
-                answers.into_iter().for_each(|(done, seq)| drop(done.send(Ok(seq))));
-            }
-            Err(why) => batch.drain(..).for_each(|waiting| drop(waiting.done.send(Err(why.clone())))),
-        }
-    }
-}
-
-impl Tail {
-    /// Adds an entry and forgets the oldest beyond the bound, but never the newest. Numbers in the tail rise by one: what is before a gap goes.
-    fn push(&mut self, entry: Entry) {
-        if self.entries.back().is_some_and(|last| last.seq + 1 != entry.seq) {
-            *self = Self::default();
-        }
-        self.bytes += entry.targets.len() + size_of::<Entry>();
-        self.entries.push_back(Arc::new(entry));
-        while self.bytes > TAIL_BYTES_MAX && self.entries.len() > 1 {
-            let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= oldest.targets.len() + size_of::<Entry>();
-        }
-    }
 }

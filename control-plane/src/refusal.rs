@@ -1,5 +1,7 @@
 //! Why a request is not done: one type for every module below the API, so that only the API knows statuses.
 
+use std::time::Duration;
+
 use skerry_config::check::{Fault, Faults};
 
 /// A refusal.
@@ -19,6 +21,13 @@ pub(crate) enum Refusal {
     Stale(String),
     /// A bound is reached, or who could do it is away; later it may work.
     Busy(String),
+    /// Who asks has had as much as it may for now.
+    Limited {
+        /// The sentence.
+        says: String,
+        /// When it may have this.
+        again_in: Duration,
+    },
     /// The store or the machine failed.
     Broken(String),
 }
@@ -40,6 +49,7 @@ impl Refusal {
             | Self::Conflict(says)
             | Self::Stale(says)
             | Self::Busy(says)
+            | Self::Limited { says, .. }
             | Self::Broken(says) => says,
         }
     }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::Tokens;
+use crate::auth::{self, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
@@ -30,6 +30,7 @@ use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
 use crate::revoked::Revoked;
+use crate::rollout::{self, Rollouts};
 use crate::store::{Redb, Store};
 use crate::zone::Zone;
 
@@ -38,6 +39,9 @@ const PORT_TRIES: usize = 32;
 
 /// Time the parts have to end when the control plane stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest time for which nodes keep a site that was deleted; by default the lifetime of an answer of DNS.
+const LINGER_MAX: Duration = Duration::from_secs(300);
 
 /// The store's file in the data directory.
 const STORE: &str = "store.redb";
@@ -92,7 +96,10 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
-    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health), stop.clone())));
+    parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
+    parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
+    parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
+    parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(behind::watch(Arc::clone(&plane), settings.alarm.behind.0, stop.clone())));
@@ -116,18 +123,19 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 /// All parts over an open store, none of them running yet.
 pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry: &Registry) -> Result<Plane, String> {
     let data = &settings.data;
-    let intent = Arc::new(Intent::load(Arc::clone(&store))?);
+    let intent = Arc::new(Intent::load(Arc::clone(&store), settings.dns.ttl.0.min(LINGER_MAX))?);
     let snapshot = intent.state().snapshot;
     Ok(Plane {
         ca: Ca::load(data, settings.certificates.life.0)?,
-        tokens: Tokens::load(Arc::clone(&store), data)?,
+        tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
         intent,
-        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot)?),
+        purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
         behind: Behind::default(),
         history: History::new(Arc::clone(&store)),
+        rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
         events: Events::new(),
         figures: Figures::new(registry)?,
@@ -168,7 +176,7 @@ async fn gauge(plane: Arc<Plane>, stop: watch::Receiver<bool>) {
     let mut published = plane.intent.published();
     loop {
         plane.figures.purge_seq.set(i64::try_from(*heads.borrow_and_update()).unwrap_or(i64::MAX));
-        plane.figures.snapshot_version.set(i64::try_from(published.borrow_and_update().version).unwrap_or(i64::MAX));
+        plane.figures.snapshot_version.set(i64::try_from(published.borrow_and_update().newest.version).unwrap_or(i64::MAX));
         tokio::select! {
             () = skerry_agent::stopped(stop.clone()) => return,
             _ = heads.changed() => {}

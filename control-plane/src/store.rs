@@ -1,11 +1,17 @@
-//! What the control plane must not forget, behind one trait: keys with values, transactions that compare, and the purge log.
+//! What the control plane must not forget, behind one trait: keys with values, transactions that compare, the purge log, and word of changes.
 //!
-//! Nothing above this module knows how it is kept. Keys are text, values are JSON. Calls block.
+//! Nothing above this module knows how it is kept; only `start` names an implementation. Keys are text, values are JSON. Calls block.
 
+#[cfg(test)]
+mod conformance;
+mod follow;
+mod history;
 mod redb;
 
 use std::sync::Arc;
 
+pub(crate) use follow::{Follow, Heard};
+pub(crate) use history::Watch;
 pub(crate) use redb::Redb;
 
 /// A fault of the store, as a sentence.
@@ -29,6 +35,15 @@ pub(crate) enum Change {
     Delete(String),
 }
 
+impl Change {
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
 /// Changes that happen all or not at all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transaction {
@@ -38,6 +53,35 @@ pub(crate) struct Transaction {
     pub(crate) then: Vec<Change>,
     /// Whether a crash right afterwards may still lose it.
     pub(crate) may_be_lost: bool,
+}
+
+/// What happened at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    /// Its number.
+    pub(crate) revision: u64,
+    /// The changes of keys.
+    pub(crate) keys: Vec<Change>,
+    /// The newest number of the purge log, when something was appended.
+    pub(crate) purges: Option<u64>,
+}
+
+/// What is watched.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    /// The keys with a prefix.
+    Keys(String),
+    /// The purge log.
+    Purges,
+}
+
+/// Why a watch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// What changed after the revision it stands at is not known any more: ask for the revision, read anew, and watch from there.
+    Behind,
+    /// The store is closed.
+    Closed,
 }
 
 /// A store.
@@ -60,7 +104,14 @@ pub(crate) trait Store: Send + Sync {
     /// The numbers of the oldest and the newest entry kept; `(1, 0)` when there never was one.
     fn purge_bounds(&self) -> Result<(u64, u64), Fault>;
 
-    /// Lets go of the files; later calls are faults.
+    /// The number of the last change. Every transaction that happened and every append is one change, and the next number.
+    fn revision(&self) -> Result<u64, Fault>;
+
+    /// Watches from the change after a revision on. Who asks for the revision, reads, and watches from it misses nothing; what it is told it may
+    /// have read already.
+    fn watch(&self, subject: Subject, after: u64) -> Watch;
+
+    /// Lets go of the files; later calls are faults, and watches end.
     fn close(&self);
 }
 

@@ -7,5 +7,8 @@ mod explain;
 mod figures;
 mod house;
 mod nodes;
+mod purges;
+mod rollouts;
+mod scale;
 mod start;
 mod state;

@@ -1,5 +1,9 @@
 //! The state DNS answers from: made anew and swapped whole whenever sites, nodes or their health change.
+//!
+//! Nodes first, DNS after: an edge is an answer for a site's names only when the configuration that it reported has the site. A site that was deleted
+//! is in no answer at once, while the nodes keep it for a while.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +16,17 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::health::Health;
-use crate::intent::Intent;
+use crate::intent::{self, Intent, Numbered};
 
 /// Time between two looks for nodes that have fallen silent, of which no other word comes.
 const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// What may differ from one state to the next, in a form that can be compared.
-#[derive(Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 struct Content {
     edges: Vec<(String, String, Vec<IpAddr>, bool)>,
-    sites: Vec<(String, Vec<String>)>,
+    sites: Arc<Vec<(String, Vec<String>)>>,
+    lacking: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Makes states.
@@ -29,6 +34,8 @@ pub(crate) struct Zone {
     fixed: State,
     serial: u32,
     content: Content,
+    /// What the sites of the content were made of.
+    made_of: Option<Arc<intent::State>>,
     intent: Arc<Intent>,
     health: Arc<Health>,
 }
@@ -46,7 +53,7 @@ impl Zone {
             coverage: coverage.collect(),
             ..State::default()
         };
-        Self { fixed, serial: 0, content: Content::default(), intent, health }
+        Self { fixed, serial: 0, content: Content::default(), made_of: None, intent, health }
     }
 
     /// The state, when it differs from the last one.
@@ -61,20 +68,33 @@ impl Zone {
         self.serial = now.max(self.serial.wrapping_add(1));
         let edges = self.content.edges.iter().cloned().map(|(name, region, addresses, up)| Edge { name, region, addresses, up });
         let sites = self.content.sites.iter().cloned().map(|(name, hosts)| Site { name, hosts });
-        Some(State { serial: self.serial, edges: edges.collect(), sites: sites.collect(), ..self.fixed.clone() })
+        let lacking = self.content.lacking.clone();
+        Some(State { serial: self.serial, edges: edges.collect(), sites: sites.collect(), lacking, ..self.fixed.clone() })
     }
 
-    fn content(&self) -> Content {
+    fn content(&mut self) -> Content {
         let state = self.intent.state();
-        let edges = state.nodes.values().filter(|node| node.role() == Some(Role::Edge));
-        let edges = edges.map(|node| (node.name.clone(), node.region.clone(), node.addresses.clone(), node.drained, self.health.up(node)));
-        // A drained edge is left out: it must not be answered even when no other one is up.
-        let edges = edges.filter(|(_, _, addresses, drained, _)| !drained && !addresses.is_empty());
-        let sites = state.sites.values().filter_map(|version| version.site.as_ref());
-        Content {
-            edges: edges.map(|(name, region, addresses, _, up)| (name, region, addresses, up)).collect(),
-            sites: sites.map(|site| (site.name.clone(), site.hosts.clone())).collect(),
+        let (mut edges, mut lacking) = (Vec::new(), BTreeMap::new());
+        let mut lacks: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for node in state.nodes.values().filter(|node| node.role() == Some(Role::Edge)) {
+            // A drained edge is left out: it must not be answered even when no other one is up.
+            if node.drained || node.addresses.is_empty() {
+                continue;
+            }
+            let has = self.health.live(&node.name).snapshot;
+            // One that has said nothing yet since we started has had what is settled.
+            let known = has.map_or_else(|| Some(Arc::clone(&state.tracks.settled)), |has| self.intent.known(has));
+            let up = self.health.up(node) && known.is_some();
+            edges.push((node.name.clone(), node.region.clone(), node.addresses.clone(), up));
+            let Some(known) = known else { continue };
+            for site in lacks.entry(known.version).or_insert_with(|| sites_beyond(&state, &known)) {
+                lacking.entry(site.clone()).or_insert_with(BTreeSet::new).insert(node.name.clone());
+            }
         }
+        let is_known = self.made_of.as_ref().is_some_and(|known| Arc::ptr_eq(known, &state));
+        let sites = if is_known { Arc::clone(&self.content.sites) } else { Arc::new(sites(&state)) };
+        self.made_of = Some(state);
+        Content { edges, sites, lacking }
     }
 
     /// Keeps `state` true until `stop` says so.
@@ -95,5 +115,26 @@ impl Zone {
                 state.store(Arc::new(next));
             }
         }
+    }
+}
+
+/// The sites that DNS knows, with their hosts.
+fn sites(state: &intent::State) -> Vec<(String, Vec<String>)> {
+    let sites = state.sites.values().filter_map(|version| version.site.as_ref());
+    sites.map(|site| (site.name.clone(), site.hosts.clone())).collect()
+}
+
+/// The sites that a configuration does not have.
+fn sites_beyond(state: &intent::State, known: &Arc<Numbered>) -> Vec<String> {
+    let tracks = &state.tracks;
+    let is_wanted = |name: &String| state.sites.get(name).is_some_and(|version| version.site.is_some());
+    let lacks = |name: &&String| is_wanted(name) && !known.content.sites.contains_key(*name);
+    if Arc::ptr_eq(known, &tracks.newest) {
+        Vec::new()
+    } else if Arc::ptr_eq(known, &tracks.settled) {
+        // All that differs from the newest is known.
+        state.waiting.iter().filter(lacks).cloned().collect()
+    } else {
+        state.sites.keys().filter(lacks).cloned().collect()
     }
 }

@@ -47,7 +47,8 @@ impl Control {
             &format!(
                 "role = \"control\"\ndata = \"{data}/control\"\n\
                  listen = {{ api = \"127.0.0.1:0\", nodes = \"127.0.0.1:0\", dns = \"127.0.0.1:0\" }}\n\
-                 dns = {{ zone = \"cdn.test\", nameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"127.0.0.1\"] }}] }}\n"
+                 dns = {{ zone = \"cdn.test\", nameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"127.0.0.1\"] }}] }}\n\
+                 rollout = {{ hold = \"0s\" }}\n"
             ),
         )?;
         let child = spawn(binary, folder, "control")?;

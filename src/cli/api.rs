@@ -102,18 +102,21 @@ impl Api {
 
     /// Makes a call; a refusal is a sentence that says what to do.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Value, Fail> {
-        self.try_call(call).await.map_err(|refusal| {
-            Fail::Refused(match refusal {
-                Refusal::Unanswered(Unanswered::Connect(error)) => {
-                    format!("the control API at {} cannot be reached ({error}); is the control plane running there?", self.address)
-                }
-                Refusal::Unanswered(other) => format!("the control API at {} did not answer: {other}", self.address),
-                Refusal::Status(StatusCode::UNAUTHORIZED, _) => format!(
-                    "the control API at {} does not know this token; use the one in admin.token in its data directory, or one made from it",
-                    self.address
-                ),
-                Refusal::Status(_, says) => says,
-            })
+        self.try_call(call).await.map_err(|refusal| self.fail(refusal))
+    }
+
+    /// A refusal as a sentence that says what to do.
+    pub(crate) fn fail(&self, refusal: Refusal) -> Fail {
+        Fail::Refused(match refusal {
+            Refusal::Unanswered(Unanswered::Connect(error)) => {
+                format!("the control API at {} cannot be reached ({error}); is the control plane running there?", self.address)
+            }
+            Refusal::Unanswered(other) => format!("the control API at {} did not answer: {other}", self.address),
+            Refusal::Status(StatusCode::UNAUTHORIZED, _) => format!(
+                "the control API at {} does not know this token; use the one in admin.token in its data directory, or one made from it",
+                self.address
+            ),
+            Refusal::Status(_, says) => says,
         })
     }
 

@@ -7,9 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 use skerry_config::check::{self, Checked};
 use skerry_config::site::Site;
+use skerry_config::units::Period;
 
 use super::api::{self, Api, Call, segment};
-use super::{Fail, diff, show};
+use super::{Fail, diff, rollout, show};
 
 /// The options of `skerry site`.
 #[derive(Args)]
@@ -32,6 +33,8 @@ enum Command {
         /// Why, for the history
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        pace: Pace,
     },
     /// All sites
     List,
@@ -64,6 +67,8 @@ enum Command {
         /// Why, for the history
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        pace: Pace,
     },
     /// Stop serving a site; its history stays
     Delete {
@@ -72,7 +77,21 @@ enum Command {
         /// Why, for the history
         #[arg(long)]
         reason: Option<String>,
+        /// On all nodes at once, before clients have forgotten where DNS sent them
+        #[arg(long)]
+        now: bool,
     },
+}
+
+/// How a change goes to the nodes.
+#[derive(Args)]
+struct Pace {
+    /// To all nodes at once, for emergencies; without it to one, then its region, then all
+    #[arg(long)]
+    now: bool,
+    /// Wait until it is in force on all nodes, at most so long; fails when it is rolled back
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "10m")]
+    wait: Option<Period>,
 }
 
 /// Runs one of the verbs.
@@ -80,10 +99,10 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api();
     let json = options.api.json;
     match options.command {
-        Command::Apply { file, if_version, reason } => {
+        Command::Apply { file, if_version, reason, pace } => {
             // The local check first: it names lines, and needs no control plane.
             let site = read(&file)?;
-            apply(&api?, &site, if_version, reason.as_deref(), json).await
+            apply(&api?, &site, if_version, reason.as_deref(), &pace, json).await
         }
         Command::List => list(&api?, json).await,
         Command::Show { name, version } => show_one(&api?, &name, version, json).await,
@@ -92,8 +111,8 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
             differences(&api?, &name, &site, json).await
         }
         Command::History { name } => history(&api?, &name, json).await,
-        Command::Rollback { name, version, reason } => rollback(&api?, &name, version, reason.as_deref(), json).await,
-        Command::Delete { name, reason } => delete(&api?, &name, reason.as_deref(), json).await,
+        Command::Rollback { name, version, reason, pace } => rollback(&api?, &name, version, reason.as_deref(), &pace, json).await,
+        Command::Delete { name, reason, now } => delete(&api?, &name, reason.as_deref(), now, json).await,
     }
 }
 
@@ -109,20 +128,31 @@ fn path(name: &str, rest: &str) -> String {
     format!("/v1/sites/{}{rest}", segment(name))
 }
 
-/// The query that gives a reason.
-fn why(reason: Option<&str>) -> String {
-    reason.map(|reason| format!("?reason={}", segment(reason))).unwrap_or_default()
+/// The query that gives a reason, and how fast it is to be.
+fn why(reason: Option<&str>, now: bool) -> String {
+    let reason = reason.map(|reason| format!("reason={}", segment(reason)));
+    let fields: Vec<String> = reason.into_iter().chain(now.then(|| "rollout=now".to_owned())).collect();
+    if fields.is_empty() { String::new() } else { format!("?{}", fields.join("&")) }
 }
 
-async fn apply(api: &Api, site: &Site, if_match: Option<u64>, reason: Option<&str>, json: bool) -> Result<(), Fail> {
+async fn apply(api: &Api, site: &Site, if_match: Option<u64>, reason: Option<&str>, pace: &Pace, json: bool) -> Result<(), Fail> {
     let body = serde_json::to_value(site).map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
-    let path = path(&site.name, &why(reason));
+    let path = path(&site.name, &why(reason, pace.now));
     let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), if_match, ..Call::default() }).await?;
-    written(&answer, &site.name, "is in force", json);
+    awaited(api, &answer, pace).await?;
+    written(&answer, &site.name, "", pace, json);
     Ok(())
 }
 
-fn written(answer: &Value, name: &str, became: &str, json: bool) {
+/// Waits for what was written, where that is wanted.
+async fn awaited(api: &Api, answer: &Value, pace: &Pace) -> Result<(), Fail> {
+    match pace.wait {
+        Some(limit) => rollout::wait(api, answer, limit).await,
+        None => Ok(()),
+    }
+}
+
+fn written(answer: &Value, name: &str, what: &str, pace: &Pace, json: bool) {
     if json {
         return show::json(answer);
     }
@@ -130,7 +160,13 @@ fn written(answer: &Value, name: &str, became: &str, json: bool) {
         return show::line(&format!("site {name}: version {} is this already; nothing changes", show::text(answer, "version")));
     }
     let (version, snapshot) = (show::text(answer, "version"), show::text(answer, "snapshot"));
-    show::line(&format!("site {name}: version {version} {became}, in snapshot {snapshot}"));
+    let rollout = show::text(answer, "rollout");
+    let became = match (pace.wait.is_some() || rollout == "-", pace.now) {
+        (true, _) => "is in force".to_owned(),
+        (false, true) => "goes to all nodes at once".to_owned(),
+        (false, false) => format!("is being rolled out: skerry rollout show {rollout}"),
+    };
+    show::line(&format!("site {name}: version {version}{what}, in snapshot {snapshot}, {became}"));
 }
 
 async fn list(api: &Api, json: bool) -> Result<(), Fail> {
@@ -205,15 +241,18 @@ async fn history(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn rollback(api: &Api, name: &str, version: u64, reason: Option<&str>, json: bool) -> Result<(), Fail> {
+async fn rollback(api: &Api, name: &str, version: u64, reason: Option<&str>, pace: &Pace, json: bool) -> Result<(), Fail> {
     let path = path(name, "/rollback");
-    let call = Call { method: Method::POST, path: &path, body: Some(json!({"version": version, "reason": reason})), ..Call::default() };
-    written(&api.call(call).await?, name, &format!("(what version {version} was) is in force"), json);
+    let speed = if pace.now { "now" } else { "staged" };
+    let body = json!({"version": version, "reason": reason, "rollout": speed});
+    let answer = api.call(Call { method: Method::POST, path: &path, body: Some(body), ..Call::default() }).await?;
+    awaited(api, &answer, pace).await?;
+    written(&answer, name, &format!(" (what version {version} was)"), pace, json);
     Ok(())
 }
 
-async fn delete(api: &Api, name: &str, reason: Option<&str>, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { method: Method::DELETE, path: &path(name, &why(reason)), ..Call::default() }).await?;
+async fn delete(api: &Api, name: &str, reason: Option<&str>, now: bool, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { method: Method::DELETE, path: &path(name, &why(reason, now)), ..Call::default() }).await?;
     if json {
         show::json(&answer);
     } else {

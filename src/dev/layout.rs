@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
     Alarm, Certificate, Certificates, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
-    Nameserver, Origins, Process, Shield, ShieldListen, Tls,
+    Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls,
 };
 use skerry_config::units::{Period, Size};
 
@@ -154,6 +154,9 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
         },
         certificates: Certificates::default(),
         alarm: Alarm::default(),
+        // Who tries something out wants to see it at once.
+        rollout: Rollout { hold: Period::default(), ..Rollout::default() },
+        purges: Purges::default(),
     })
 }
 

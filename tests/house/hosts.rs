@@ -41,7 +41,7 @@ impl Hosts {
         let control = hosts.net.address("control");
         let settings = format!(
             "role = \"control\"\ndata = \"{}\"\nlisten = {{ api = \"{control}:8400\", nodes = \"{control}:8401\", dns = \"{control}:5300\" }}\n\
-             [dns]\nzone = \"cdn.test\"\nnameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"{control}\"] }}]\n",
+             [dns]\nzone = \"cdn.test\"\nnameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"{control}\"] }}]\n[rollout]\nhold = \"0s\"\n",
             hosts.data("control").display(),
         );
         hosts.begin("control", &settings);

@@ -11,11 +11,13 @@ use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, BEHIND_MAX, BEHIND_MIN, CERTIFICATE_LIFE_MAX, CERTIFICATE_LIFE_MIN, CERTIFICATES_MAX, CLIENT_TIME_MAX,
-    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN,
-    MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, REGIONS_MAX, SLICE_BYTES_MAX,
-    SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX,
+    MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX,
+    PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Shield, Tls};
+use crate::process::{
+    Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
+};
 use crate::units::{Period, Size};
 
 /// Everything that is wrong with process settings.
@@ -44,6 +46,8 @@ fn control_plane(control: &Control, findings: &mut Findings) {
         findings.add_because("names", &["listen.nodes"], says);
     }
     dns(&control.dns, findings);
+    rollout(&control.rollout, findings);
+    purges(&control.purges, findings);
     within(control.certificates.life, "certificates.life", CERTIFICATE_LIFE_MIN, CERTIFICATE_LIFE_MAX, findings);
     within(control.alarm.behind, "alarm.behind", BEHIND_MIN, BEHIND_MAX, findings);
 }
@@ -52,6 +56,38 @@ fn within(period: Period, path: &str, least: Duration, most: Duration, findings:
     if period.0 < least || period.0 > most {
         let says = format!("\"{period}\" is out of bounds; write from \"{}\" to \"{}\"", Period(least), Period(most));
         findings.add(path, says);
+    }
+}
+
+fn rollout(rollout: &Rollout, findings: &mut Findings) {
+    if rollout.hold.0 > HOLD_MAX {
+        findings.add(
+            "rollout.hold",
+            format!("\"{}\" is longer than a stage may be held; write at most \"{}\"", rollout.hold, Period(HOLD_MAX)),
+        );
+    }
+    if rollout.requests_min == 0 {
+        findings.add("rollout.requests_min", "0 requests say nothing; write at least 1");
+    }
+    for (path, percent) in [("errors_percent", rollout.errors_percent), ("hits_percent", rollout.hits_percent)] {
+        if percent > 100 {
+            findings.add(
+                format!("rollout.{path}"),
+                format!("{percent} is more than all requests; write at most 100, with which it is not compared"),
+            );
+        }
+    }
+}
+
+fn purges(purges: &Purges, findings: &mut Findings) {
+    for (name, value, least, most) in [
+        ("rate", purges.rate, 1, PURGE_ENTRIES_RATE_MAX),
+        ("burst", purges.burst, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX),
+        ("keep", purges.keep, 1, PURGES_KEPT_MAX),
+    ] {
+        if value < least || value > most {
+            findings.add(format!("purges.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
+        }
     }
 }
 

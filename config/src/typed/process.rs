@@ -7,7 +7,7 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
     Alarm, Certificate, Certificates, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
-    Nameserver, Origins, Process, Proxied, Shield, ShieldListen, Tls, dns_ttl, slice,
+    Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -56,6 +56,8 @@ record!(Control {
     dns = "dns": required("the table of the zone, with zone and nameservers"),
     certificates = "certificates": or(Certificates::default()),
     alarm = "alarm": or(Alarm::default()),
+    rollout = "rollout": or(Rollout::default()),
+    purges = "purges": or(Purges::default()),
 } else Self {
     data: PathBuf::new(),
     listen: ControlListen::stand_in(),
@@ -63,6 +65,8 @@ record!(Control {
     dns: Dns::stand_in(),
     certificates: Certificates::default(),
     alarm: Alarm::default(),
+    rollout: Rollout::default(),
+    purges: Purges::default(),
 });
 
 record!(Certificates {
@@ -71,6 +75,20 @@ record!(Certificates {
 
 record!(Alarm {
     behind = "behind": or(Alarm::default().behind),
+} else Self::default());
+
+record!(Rollout {
+    hold = "hold": or(Self::default().hold),
+    requests_min = "requests_min": or(Self::default().requests_min),
+    errors_percent = "errors_percent": or(Self::default().errors_percent),
+    hits_percent = "hits_percent": or(Self::default().hits_percent),
+    slower_percent = "slower_percent": or(Self::default().slower_percent),
+} else Self::default());
+
+record!(Purges {
+    rate = "rate": or(Self::default().rate),
+    burst = "burst": or(Self::default().burst),
+    keep = "keep": or(Self::default().keep),
 } else Self::default());
 
 record!(ControlListen {

@@ -73,6 +73,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Control>(&mut process, "Control");
     agrees::<ControlListen>(&mut process, "ControlListen");
     agrees::<Dns>(&mut process, "Dns");
+    agrees::<Rollout>(&mut process, "Rollout");
+    agrees::<Purges>(&mut process, "Purges");
     agrees::<Nameserver>(&mut process, "Nameserver");
     agrees::<Coverage>(&mut process, "Coverage");
     agrees::<Edge>(&mut process, "Edge");

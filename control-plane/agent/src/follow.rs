@@ -172,10 +172,17 @@ async fn open(
         Failure::Unreachable(why) => End::Lost(why),
         Failure::Untrusted(why) => End::Refused(why),
     })?;
+    // It reads every site once, which is not for the runtime's threads.
+    let snapshot = blocking(inner, |inner| {
+        let snapshot = inner.snapshot.load_full();
+        Ok(snapshot.map(|snapshot| (snapshot.version(), snapshot.digest())))
+    });
+    let snapshot = snapshot.await.map_err(End::Lost)?;
     let hello = Hello {
         addresses: inner.settings.public_addresses.iter().map(ToString::to_string).collect(),
         tier_address: inner.settings.tier_address.map(|address| address.to_string()).unwrap_or_default(),
-        snapshot: inner.snapshot.load().as_ref().map(|snapshot| snapshot.version()),
+        snapshot: snapshot.map(|(version, _)| version),
+        digest: snapshot.map(|(_, digest)| digest.as_bytes().to_vec().into()).unwrap_or_default(),
         log: place.log,
         purge_seq: place.seq,
         software: env!("CARGO_PKG_VERSION").to_owned(),
@@ -221,6 +228,13 @@ async fn carry_out(
                     Err(end) => return end,
                 },
                 Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            },
+            order::What::SnapshotChange(change) => match desk.snapshot_change(change).await {
+                Ok(what) => match say(reports, what).await {
+                    Ok(()) => Ok(()),
+                    Err(end) => return end,
+                },
                 Err(why) => Err(why),
             },
             order::What::Ask(ask) => {

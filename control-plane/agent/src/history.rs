@@ -117,7 +117,7 @@ impl History {
             dropped_requests,
             counted: Default::default(),
             stored_through: through,
-            changes: (1, 0),
+            changes: (0, 0),
         };
         Ok(Self { data: data.to_owned(), inner: Mutex::new(inner), written: Mutex::default(), stored: Notify::new() })
     }

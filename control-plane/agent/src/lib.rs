@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -159,6 +160,8 @@ struct Inner {
     private: Arc<Private>,
     revoked: keep::Revoked,
     snapshot: ArcSwapOption<Snapshot>,
+    /// The snapshot on disk.
+    snapshots: Mutex<keep::Snapshots>,
     position: keep::Position,
     history: history::History,
     /// Read-locked while something is being written to disk.
@@ -182,12 +185,13 @@ impl Agent {
         let revoked = keep::Revoked::load(&settings.data)?;
         private.revoke(revoked.certificates());
         let identity = ArcSwap::from_pointee(identity);
-        let snapshot = ArcSwapOption::new(keep::load_snapshot(&settings.data)?.map(Arc::new));
+        let (snapshots, snapshot) = keep::Snapshots::load(&settings.data)?;
+        let (snapshots, snapshot) = (Mutex::new(snapshots), ArcSwapOption::new(snapshot.map(Arc::new)));
         let position = keep::Position::load(&settings.data)?;
         let history = history::History::load(&settings.data)?;
-        Ok(Self {
-            inner: Arc::new(Inner { settings, identity, private, revoked, snapshot, position, history, busy: Arc::default(), _lock: lock }),
-        })
+        let busy = Arc::default();
+        let inner = Inner { settings, identity, private, revoked, snapshot, snapshots, position, history, busy, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The node's credentials at this moment; they are renewed at two thirds of their life.

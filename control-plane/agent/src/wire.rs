@@ -17,6 +17,9 @@ pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 /// The largest piece of a snapshot in one message, in bytes.
 pub const SNAPSHOT_PART_BYTES_MAX: usize = 512 << 10;
 
+/// The largest change of a snapshot that is sent, in bytes of JSON; where more differs the whole is sent.
+pub const CHANGE_BYTES_MAX: usize = 1 << 20;
+
 /// The most purges in one message.
 pub const PURGES_PER_ORDER_MAX: usize = 256;
 

@@ -80,5 +80,6 @@ fn state() -> State {
         coverage: coverage.collect(),
         edges: edges.collect(),
         sites: (0..SITES).map(|number| Site { name: format!("site-{number:03}"), hosts: vec![host(number)] }).collect(),
+        ..State::default()
     }
 }

@@ -121,14 +121,15 @@ fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, record_type:
             let wanted = addresses.iter().filter(|address| address.is_ipv4() == (record_type == RecordType::A));
             reply.answers.extend(wanted.map(|&address| Record::from_rdata(name.clone(), STEADY_TTL_S, address.into())));
         }
-        (Addresses::Steered, RecordType::A | RecordType::AAAA | RecordType::HTTPS) => {
+        (_, RecordType::A | RecordType::AAAA | RecordType::HTTPS) => {
+            let Some(steer) = zone.steer(addresses) else { return };
             let wanted = match record_type {
                 RecordType::A => Wanted::Ipv4,
                 RecordType::AAAA => Wanted::Ipv6,
                 _ => Wanted::Any,
             };
             let placed = zone.coverage.place(client);
-            let choice = zone.steer.choose(placed.region, client, wanted);
+            let choice = steer.choose(placed.region, client, wanted);
             reply.scope = if choice.by_group { placed.scope.max(client.group_bits()) } else { placed.scope };
             let ttl = u32::try_from(zone.state().ttl.as_secs()).unwrap_or(u32::MAX).min(ADDRESS_TTL_MAX_S);
             let data: Vec<RData> = match wanted {

@@ -49,6 +49,7 @@ pub(crate) fn state() -> State {
             site("shop", &["shop.example.com", "www.cdn.test", "*.img.cdn.test", "deep.a.img.cdn.test"]),
             site("home", &["cdn.test", "*"]),
         ],
+        ..State::default()
     }
 }
 

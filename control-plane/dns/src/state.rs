@@ -1,5 +1,6 @@
 //! All that answers are made from, as plain data.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct State {
     pub edges: Vec<Edge>,
     /// The sites.
     pub sites: Vec<Site>,
+    /// The edges that do not have a site, by its name: they are no answer for it, even when no other edge is up. Only sites that some edge lacks.
+    pub lacking: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// An edge.
@@ -37,7 +40,7 @@ pub struct Edge {
     pub region: String,
     /// The addresses to answer with.
     pub addresses: Vec<IpAddr>,
-    /// Whether it may get clients: connected, not drained, and on a version that has the sites.
+    /// Whether it may get clients: connected, not drained, and with a configuration.
     pub up: bool,
 }
 

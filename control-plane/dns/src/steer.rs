@@ -77,11 +77,17 @@ impl Steer {
     /// because a wrong belief about their health must not take the whole service away.
     #[must_use]
     pub fn build(state: &State) -> Self {
+        Self::without(state, &BTreeSet::new())
+    }
+
+    /// The same without some edges, by name, which are chosen in no case. The regions have the same numbers.
+    #[must_use]
+    pub fn without(state: &State, left_out: &BTreeSet<String>) -> Self {
         let named = state.coverage.iter().map(|(_, region)| region.as_str()).chain(state.edges.iter().map(|edge| edge.region.as_str()));
         let rest: BTreeSet<&str> = named.filter(|region| !state.region_order.iter().any(|ordered| ordered == region)).collect();
         let order: Vec<&str> = state.region_order.iter().map(String::as_str).chain(rest).collect();
 
-        let reachable = |edge: &&(usize, &Edge)| !edge.1.addresses.is_empty();
+        let reachable = |edge: &&(usize, &Edge)| !edge.1.addresses.is_empty() && !left_out.contains(&edge.1.name);
         let edges: Vec<(usize, &Edge)> = state.edges.iter().enumerate().collect();
         let anyone_up = edges.iter().filter(reachable).any(|(_, edge)| edge.up);
         let mut by_region: HashMap<&str, Vec<usize>> = HashMap::new();

@@ -2,7 +2,7 @@
 //!
 //! Built once for each state so that no query walks over sites, edges or prefixes. Immutable; answers nothing itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub enum Addresses {
     Fixed(Vec<IpAddr>),
     /// Those of the edges chosen for the client.
     Steered,
+    /// The same without the edges that do not have the site; which these are is known by this number.
+    SteeredAmong(usize),
 }
 
 /// What a name of the zone owns.
@@ -66,7 +68,9 @@ pub struct Zone {
     /// Where clients are.
     pub coverage: Coverage,
     /// Which edges serve them.
-    pub steer: Steer,
+    steer: Steer,
+    /// Which edges serve them where some do not have the site.
+    among: Vec<Steer>,
 }
 
 impl Zone {
@@ -84,6 +88,7 @@ impl Zone {
             wildcards: HashMap::new(),
             coverage,
             steer,
+            among: Vec::new(),
             state: Arc::clone(&state),
         };
         if let Some(apex) = apex {
@@ -91,6 +96,16 @@ impl Zone {
             zone.apex = Some(apex);
         }
         zone
+    }
+
+    /// Which edges serve clients that ask for addresses of this kind; `None` of those that are the same for everybody.
+    #[must_use]
+    pub fn steer(&self, addresses: &Addresses) -> Option<&Steer> {
+        match addresses {
+            Addresses::Fixed(_) => None,
+            Addresses::Steered => Some(&self.steer),
+            Addresses::SteeredAmong(number) => self.among.get(*number),
+        }
     }
 
     /// The state it was compiled from.
@@ -155,10 +170,21 @@ impl Zone {
                 self.enter(apex, name, Owner::Host(Addresses::Fixed(addresses.clone())));
             }
         }
-        let targets: Vec<(Name, &[String])> =
-            state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice()))).collect();
-        for (target, _) in &targets {
-            self.enter(apex, target.clone(), Owner::Host(Addresses::Steered));
+        // Sites that the same edges lack share what is compiled.
+        let mut lacked: HashMap<&BTreeSet<String>, Addresses> = HashMap::new();
+        let mut steered = |site: &str| {
+            let Some(lacking) = state.lacking.get(site) else { return Addresses::Steered };
+            let among = &mut self.among;
+            let number = || {
+                among.push(Steer::without(&state, lacking));
+                Addresses::SteeredAmong(among.len() - 1)
+            };
+            lacked.entry(lacking).or_insert_with(number).clone()
+        };
+        let targets = state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice(), steered(&site.name))));
+        let targets: Vec<(Name, &[String], Addresses)> = targets.collect();
+        for (target, _, addresses) in &targets {
+            self.enter(apex, target.clone(), Owner::Host(addresses.clone()));
         }
         if let Some(nodes) = below(apex, NODES_LABEL) {
             for edge in &state.edges {
@@ -169,7 +195,7 @@ impl Zone {
                 self.names.insert(nodes, Owner::Reserved);
             }
         }
-        for (target, hosts) in targets {
+        for (target, hosts, addresses) in targets {
             for host in hosts.iter().filter(|host| *host != "*") {
                 let suffix = host.strip_prefix("*.");
                 let Some(name) = domain_name(suffix.unwrap_or(host)).filter(|name| apex.zone_of(name)) else { continue };
@@ -177,7 +203,7 @@ impl Zone {
                     self.enter_empty(apex, name.clone());
                     self.wildcards.entry(name).or_insert_with(|| target.clone());
                 } else if name == *apex {
-                    apex_addresses.get_or_insert(Addresses::Steered);
+                    apex_addresses.get_or_insert(addresses.clone());
                 } else {
                     self.enter(apex, name, Owner::Alias(target.clone()));
                 }

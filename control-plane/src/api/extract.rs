@@ -8,9 +8,11 @@ use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use skerry_config::check::{Fault, Faults, Format};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::intent::{Demand, Wish};
@@ -27,6 +29,16 @@ const REASON_BYTES_MAX: usize = 500;
 /// The name of the token a request came with.
 #[derive(Clone, Debug)]
 pub(crate) struct Author(pub(crate) String);
+
+/// How fast a change goes to the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Pace {
+    /// One node, its region, all: the default.
+    Staged,
+    /// All at once, for emergencies.
+    Now,
+}
 
 /// A body in JSON.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -104,7 +116,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 }
 
 /// What goes with a change of a site: who, why, and what must hold.
-pub(crate) fn wish(author: Author, reason: Option<String>, headers: &HeaderMap) -> Result<Wish, Problem> {
+pub(crate) fn wish(author: Author, reason: Option<String>, rollout: Option<Pace>, headers: &HeaderMap) -> Result<Wish, Problem> {
     if let Some(reason) = reason.as_ref().filter(|reason| reason.len() > REASON_BYTES_MAX) {
         let says = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
         return Err(Problem::new(StatusCode::BAD_REQUEST, says));
@@ -119,7 +131,7 @@ pub(crate) fn wish(author: Author, reason: Option<String>, headers: &HeaderMap) 
             return Err(Problem::new(StatusCode::BAD_REQUEST, says));
         }
     };
-    Ok(Wish { author: author.0, reason, demand })
+    Ok(Wish { author: author.0, reason, demand, now: rollout == Some(Pace::Now) })
 }
 
 enum Tags {

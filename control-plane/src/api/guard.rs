@@ -94,6 +94,7 @@ fn route(path: &str) -> &'static str {
         "/v1/sites",
         "/v1/check",
         "/v1/purges",
+        "/v1/rollouts",
         "/v1/nodes",
         "/v1/explain",
         "/v1/tokens",

@@ -162,7 +162,7 @@ impl CertificateView {
 
 fn behind(api: &Api, name: &str, live: &Live) -> BehindView {
     let plane = &api.plane;
-    let (wanted, late) = (plane.intent.state().snapshot, plane.behind.of(name));
+    let (wanted, late) = (plane.intent.state().tracks.target(name, live.snapshot).version, plane.behind.of(name));
     BehindView {
         wanted,
         snapshots: wanted.saturating_sub(live.snapshot.unwrap_or(0)),

@@ -1,5 +1,7 @@
 //! Problem details (RFC 9457): the one shape of every error.
 
+use std::time::Duration;
+
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -10,6 +12,9 @@ use skerry_config::check::Faults;
 use utoipa::ToSchema;
 
 use crate::refusal::Refusal;
+
+/// When to try again what a bound was in the way of.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -29,6 +34,9 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<ProblemFault>>)]
     errors: Option<Faults>,
+    /// When asking again makes sense.
+    #[serde(skip)]
+    again_in: Option<Duration>,
 }
 
 /// One fault of what was sent.
@@ -47,7 +55,7 @@ pub(crate) struct ProblemFault {
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), errors: None }
+        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), errors: None, again_in: None }
     }
 
     pub(crate) fn with_faults(mut self, faults: Faults) -> Self {
@@ -66,6 +74,7 @@ impl From<Refusal> for Problem {
             Refusal::Conflict(_) => StatusCode::CONFLICT,
             Refusal::Stale(_) => StatusCode::PRECONDITION_FAILED,
             Refusal::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if let Refusal::Broken(why) = &refusal {
@@ -74,6 +83,8 @@ impl From<Refusal> for Problem {
         let problem = Self::new(status, refusal.says());
         match refusal {
             Refusal::Faulty(_, faults) => problem.with_faults(faults),
+            Refusal::Busy(_) => Self { again_in: Some(BUSY_RETRY), ..problem },
+            Refusal::Limited { again_in, .. } => Self { again_in: Some(again_in), ..problem },
             _ => problem,
         }
     }
@@ -84,18 +95,19 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], json).into_response();
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
+        let challenge = match status {
+            StatusCode::UNAUTHORIZED => Some("Bearer"),
             // RFC 6750 section 3.1.
-            StatusCode::FORBIDDEN => {
-                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"insufficient_scope\""));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+            StatusCode::FORBIDDEN => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(again_in) = self.again_in {
+            // Whole seconds (RFC 9110 section 10.2.3), and never none: that would be at once.
+            let seconds = again_in.as_secs() + u64::from(again_in.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, seconds.max(1).into());
         }
         response
     }

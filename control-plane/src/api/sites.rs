@@ -11,7 +11,7 @@ use skerry_config::site::Site;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Author, Json, Params, Place, SiteText, wish};
+use super::extract::{Author, Json, Pace, Params, Place, SiteText, wish};
 use super::problem::Problem;
 use crate::auth::Grant;
 use crate::events::Event;
@@ -55,6 +55,9 @@ pub(crate) struct SiteWritten {
     snapshot: u64,
     /// False when the site was so already, and no version was made.
     changed: bool,
+    /// The number of the rollout that brings it to all nodes; absent when they have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<u64>,
 }
 
 /// A version of a site.
@@ -91,6 +94,8 @@ pub(crate) struct VersionList {
 pub(crate) struct Why {
     /// Kept with the version; at most 500 bytes.
     reason: Option<String>,
+    /// `staged`, by default: one node, its region, all. `now`: all nodes at once, for emergencies.
+    rollout: Option<Pace>,
 }
 
 /// Which version.
@@ -101,6 +106,8 @@ pub(crate) struct Rollback {
     version: u64,
     /// Kept with the new version; at most 500 bytes.
     reason: Option<String>,
+    /// `staged`, by default: one node, its region, all. `now`: all nodes at once, for emergencies.
+    rollout: Option<Pace>,
 }
 
 /// All sites, or those of the token.
@@ -135,7 +142,7 @@ pub(crate) async fn put(
     headers: HeaderMap,
     SiteText { text, format }: SiteText,
 ) -> Result<Response, Problem> {
-    let wish = wish(author, why.reason, &headers)?;
+    let wish = wish(author, why.reason, why.rollout, &headers)?;
     let site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
     if site.name != name {
         let says = format!("{:?} is not the name in the path; write {name:?} in both", site.name);
@@ -157,7 +164,7 @@ pub(crate) async fn delete(
     Extension(author): Extension<Author>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let wish = wish(author, why.reason, &headers)?;
+    let wish = wish(author, why.reason, why.rollout, &headers)?;
     let written = api.plane.intent.delete_site(&name, wish).await?;
     tell(&api, &written);
     Ok(StatusCode::NO_CONTENT)
@@ -192,7 +199,7 @@ pub(crate) async fn rollback(
     headers: HeaderMap,
     Json(rollback): Json<Rollback>,
 ) -> Result<Response, Problem> {
-    let wish = wish(author, rollback.reason, &headers)?;
+    let wish = wish(author, rollback.reason, rollback.rollout, &headers)?;
     let written = api.plane.intent.roll_back_site(&name, rollback.version, wish).await?;
     Ok(answer(&api, &written))
 }
@@ -200,7 +207,13 @@ pub(crate) async fn rollback(
 fn answer(api: &Api, written: &Written) -> Response {
     tell(api, written);
     let version = &written.version;
-    let view = SiteWritten { name: version.name.clone(), version: version.version, snapshot: written.snapshot, changed: written.changed };
+    let view = SiteWritten {
+        name: version.name.clone(),
+        version: version.version,
+        snapshot: written.snapshot,
+        changed: written.changed,
+        rollout: written.rollout,
+    };
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     (status, [(ETAG, etag(version.version))], Answer(view)).into_response()
 }

@@ -90,7 +90,7 @@ mod tests {
         for (name, hosts) in [("shop", vec!["shop.test", "*.img.test"]), ("blog", vec!["a.img.test", "Blog.test"]), ("rest", vec!["*"])] {
             let site = serde_json::json!({"name": name, "hosts": hosts, "origin": {"urls": ["http://127.0.0.1:9"]}});
             let version = serde_json::json!({"name": name, "version": 1, "at": "", "author": "", "site": site});
-            state.sites.insert(name.to_owned(), Arc::new(serde_json::from_value::<SiteVersion>(version).unwrap()));
+            state.sites.insert_mut(name.to_owned(), Arc::new(serde_json::from_value::<SiteVersion>(version).unwrap()));
         }
         state
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use skerry_agent::Role;
 
-use super::{Intent, State, json};
+use super::Intent;
+use super::draft::Draft;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::store::{Change, Transaction};
@@ -99,7 +100,7 @@ impl Intent {
                 );
                 return Err(Refusal::Conflict(says));
             }
-            None if state.nodes.len() >= NODES_MAX => {
+            None if state.nodes.size() >= NODES_MAX => {
                 return Err(Refusal::Conflict(format!("there are {NODES_MAX} nodes already; remove one first")));
             }
             _ => {}
@@ -108,8 +109,7 @@ impl Intent {
             node.former.clone_from(&known.former);
             [Some(known.issued.clone()), known.next.clone()].into_iter().flatten().for_each(|issued| node.leave(issued));
         }
-        let put = put(&node)?;
-        self.replace(&state, node, Transaction { then: [vec![put], token.then].concat(), ..token }).await
+        self.replace(node, token).await
     }
 
     /// Keeps the addresses that a node says it has.
@@ -164,11 +164,12 @@ impl Intent {
         also: impl FnOnce(&Node) -> Result<Vec<Change>, Refusal>,
     ) -> Result<Arc<Node>, Refusal> {
         let _writing = self.writing.lock().await;
-        let mut next = State::clone(&self.state());
-        let node = next.nodes.remove(name).ok_or_else(|| missing(name))?;
-        let mut then = also(&node)?;
-        then.push(Change::Delete(format!("{PREFIX}{name}")));
-        self.commit(next, Transaction { then, ..Transaction::default() }).await?;
+        let mut draft = Draft::new(&self.state());
+        let node = draft.next.nodes.get(name).cloned().ok_or_else(|| missing(name))?;
+        draft.next.nodes.remove_mut(name);
+        draft.delete(format!("{PREFIX}{name}"));
+        draft.transaction.then.extend(also(&node)?);
+        self.place(draft).await?;
         Ok(node)
     }
 
@@ -181,19 +182,25 @@ impl Intent {
         if node == **before {
             return Ok(());
         }
-        let put = put(&node)?;
-        self.replace(&state, node, Transaction { then: vec![put], ..Transaction::default() }).await
+        self.replace(node, Transaction::default()).await
     }
 
-    async fn replace(&self, state: &State, node: Node, transaction: Transaction) -> Result<(), Refusal> {
-        let mut next = state.clone();
-        next.nodes.insert(node.name.clone(), Arc::new(node));
-        self.commit(next, transaction).await.map(drop)
+    async fn replace(&self, node: Node, with: Transaction) -> Result<(), Refusal> {
+        let mut draft = Draft::new(&self.state());
+        draft.put(format!("{PREFIX}{}", node.name), &node)?;
+        draft.transaction.when.extend(with.when);
+        draft.transaction.then.extend(with.then);
+        draft.next.nodes.insert_mut(node.name.clone(), Arc::new(node));
+        self.place(draft).await
     }
-}
 
-fn put(node: &Node) -> Result<Change, Refusal> {
-    Ok(Change::Put(format!("{PREFIX}{}", node.name), json(node)?))
+    /// Commits a change of the nodes, in force on all of them at once where it is one of the shields.
+    async fn place(&self, mut draft: Draft) -> Result<(), Refusal> {
+        if draft.next.shields() != draft.newest.shields {
+            draft.place_shields();
+        }
+        self.commit(draft).await.map(drop)
+    }
 }
 
 fn missing(name: &str) -> Refusal {

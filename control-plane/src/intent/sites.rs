@@ -1,15 +1,18 @@
 //! Sites and their versions. A deleted site keeps its number, so that versions of one name never repeat.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skerry_agent::Role;
 use skerry_config::site::Site;
 
-use super::{Intent, State, json};
+use super::content::Sealed;
+use super::draft::{Draft, In};
+use super::{Intent, LINGERING, Lingering, State};
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{self, Change, Transaction};
+use crate::store;
 
 pub(super) const PREFIX: &str = "site/";
 
@@ -44,6 +47,8 @@ pub(crate) struct Wish {
     pub(crate) reason: Option<String>,
     /// What must hold of the present version.
     pub(crate) demand: Option<Demand>,
+    /// Whether all nodes are to have it at once.
+    pub(crate) now: bool,
 }
 
 /// What must hold of a site's present version (RFC 9110 section 13.1).
@@ -68,6 +73,8 @@ pub(crate) struct Written {
     pub(crate) created: bool,
     /// Whether anything changed.
     pub(crate) changed: bool,
+    /// The rollout that brings it to all nodes; none when they have it.
+    pub(crate) rollout: Option<u64>,
 }
 
 impl Intent {
@@ -88,24 +95,69 @@ impl Intent {
         let present = before.filter(|version| version.site.is_some());
         require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
         if let Some(present) = present.filter(|version| version.site.as_deref() == Some(&site)) {
-            return Ok(Written { version: Arc::clone(present), snapshot: state.snapshot, created: false, changed: false });
+            return self.same_again(&state, present, wish.now).await;
         }
         owners(&state, &site)?;
         shields(&state, &site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
-        let version = stamp(site.name.clone(), number, wish, Some(Arc::new(site)));
-        self.append(&state, version, created).await
+        let now = wish.now;
+        let version = Arc::new(stamp(site.name.clone(), number, wish, Some(Arc::new(site))));
+        let mut draft = Draft::new(&state);
+        draft.add_version(&version)?;
+        draft.end_lingering(&version.name);
+        let mut puts = vec![(version.name.clone(), Sealed::of(&version)?)];
+        for owner in lingering_owners(&state, &version) {
+            draft.end_lingering(&owner);
+            puts.push((owner, None));
+        }
+        draft.edit(In::Newest, &puts)?;
+        self.written(draft, version, created, now).await
     }
 
-    /// Deletes a site.
+    /// Nothing new is wanted of a site, but perhaps at once what waits.
+    async fn same_again(&self, state: &State, present: &Arc<SiteVersion>, now: bool) -> Result<Written, Refusal> {
+        let version = Arc::clone(present);
+        if now && state.waiting.contains(&version.name) {
+            let written = self.written(Draft::new(state), version, false, true).await?;
+            return Ok(Written { changed: false, ..written });
+        }
+        let rollout = state.rollout_of(&version.name);
+        Ok(Written { version, snapshot: state.snapshot, created: false, changed: false, rollout })
+    }
+
+    /// Deletes a site. DNS forgets it at once, the nodes a while later.
     pub(crate) async fn delete_site(&self, name: &str, wish: Wish) -> Result<Written, Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
         let present = state.sites.get(name).filter(|version| version.site.is_some()).ok_or_else(|| missing(name))?;
         require(name, present.version, wish.demand.as_ref())?;
-        let version = stamp(name.to_owned(), present.version + 1, wish, None);
-        self.append(&state, version, false).await
+        let now = wish.now;
+        let version = Arc::new(stamp(name.to_owned(), present.version + 1, wish, None));
+        let mut draft = Draft::new(&state);
+        draft.add_version(&version)?;
+        if now || self.linger.is_zero() {
+            draft.edit(In::Newest, &[(name.to_owned(), None)])?;
+        } else if let Some(sealed) = draft.newest.sites.get(name) {
+            let lingering = Lingering { until: clock::unix_seconds() + self.linger.as_secs().max(1), version: Arc::clone(&sealed.version) };
+            draft.linger(name, lingering)?;
+        }
+        self.written(draft, version, false, now).await
+    }
+
+    /// Takes the sites off the nodes that were deleted long enough ago.
+    pub(crate) async fn ripen(&self) -> Result<(), Refusal> {
+        let is_ripe = |lingering: &Lingering| lingering.until <= clock::unix_seconds();
+        if !self.state().lingering.values().any(|lingering| is_ripe(lingering)) {
+            return Ok(());
+        }
+        let _writing = self.writing.lock().await;
+        let mut draft = Draft::new(&self.state());
+        let ripe = draft.next.lingering.clone();
+        let puts: Vec<_> = ripe.iter().filter(|(_, lingering)| is_ripe(lingering)).map(|(name, _)| (name.clone(), None)).collect();
+        puts.iter().for_each(|(name, _)| draft.end_lingering(name));
+        draft.edit(In::Newest, &puts)?;
+        self.commit(draft).await.map(drop)
     }
 
     /// Makes the content of an old version the newest one.
@@ -138,18 +190,32 @@ impl Intent {
         found.iter().map(|(key, value)| super::parse(key, value).map_err(Refusal::Broken)).collect()
     }
 
-    async fn append(&self, state: &State, version: SiteVersion, created: bool) -> Result<Written, Refusal> {
-        let value = json(&version)?;
-        let (name, number) = (version.name.clone(), version.version);
-        let mut changes = vec![Change::Put(format!("{PREFIX}{name}"), value.clone()), Change::Put(version_key(&name, number), value)];
+    async fn written(&self, mut draft: Draft, version: Arc<SiteVersion>, created: bool, now: bool) -> Result<Written, Refusal> {
+        let at_once = if now { draft.at_once(&version)? } else { None };
+        let next = self.commit(draft).await?;
+        let rollout = at_once.or_else(|| next.rollout_of(&version.name));
+        Ok(Written { version, snapshot: next.snapshot, created, changed: true, rollout })
+    }
+}
+
+impl Draft {
+    /// Makes a version the newest of its site.
+    pub(super) fn add_version(&mut self, version: &Arc<SiteVersion>) -> Result<(), Refusal> {
+        let (name, number) = (&version.name, version.version);
+        self.put(format!("{PREFIX}{name}"), version)?;
+        self.put(version_key(name, number), version)?;
         if let Some(old) = number.checked_sub(VERSIONS_MAX) {
-            changes.push(Change::Delete(version_key(&name, old)));
+            self.delete(version_key(name, old));
         }
-        let version = Arc::new(version);
-        let mut next = state.clone();
-        next.sites.insert(name, Arc::clone(&version));
-        let next = self.commit(next, Transaction { then: changes, ..Transaction::default() }).await?;
-        Ok(Written { version, snapshot: next.snapshot, created, changed: true })
+        self.next.sites.insert_mut(name.clone(), Arc::clone(version));
+        Ok(())
+    }
+
+    /// The nodes keep a site that was deleted.
+    pub(super) fn linger(&mut self, name: &str, lingering: Lingering) -> Result<(), Refusal> {
+        self.put(format!("{LINGERING}{name}"), &lingering)?;
+        self.next.lingering.insert_mut(name.to_owned(), Arc::new(lingering));
+        Ok(())
     }
 }
 
@@ -166,17 +232,22 @@ pub(crate) fn recall(state: &State, site: &mut Site) {
     }
 }
 
-/// Checks that no host of `site` belongs to another one.
+/// Checks that no host of `site` belongs to another one. A site that was deleted has none, though nodes keep it for a while.
 pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
-    for other in state.sites.values().filter(|other| other.name != site.name) {
-        let theirs = other.site.iter().flat_map(|other| &other.hosts);
-        for host in theirs {
-            if site.hosts.iter().any(|own| own.eq_ignore_ascii_case(host)) {
-                return Err(Refusal::Conflict(format!("host {host:?} belongs to site {:?}; a host belongs to one site", other.name)));
-            }
+    for host in &site.hosts {
+        let owner = state.tracks.newest.content.owner(host).filter(|owner| **owner != site.name);
+        if let Some(owner) = owner.filter(|owner| !state.lingering.contains_key(*owner)) {
+            return Err(Refusal::Conflict(format!("host {host:?} belongs to site {owner:?}; a host belongs to one site")));
         }
     }
     Ok(())
+}
+
+/// The sites that were deleted and whose hosts a version takes.
+fn lingering_owners(state: &State, version: &SiteVersion) -> BTreeSet<String> {
+    let hosts = version.site.iter().flat_map(|site| &site.hosts);
+    let owners = hosts.filter_map(|host| state.tracks.newest.content.owner(host));
+    owners.filter(|owner| **owner != version.name && state.lingering.contains_key(*owner)).cloned().collect()
 }
 
 /// Checks that there are the shields that `site` asks for.
@@ -199,7 +270,7 @@ fn require(name: &str, present: u64, demand: Option<&Demand>) -> Result<(), Refu
     }
 }
 
-fn stamp(name: String, version: u64, wish: Wish, site: Option<Arc<Site>>) -> SiteVersion {
+pub(super) fn stamp(name: String, version: u64, wish: Wish, site: Option<Arc<Site>>) -> SiteVersion {
     SiteVersion { name, version, at: clock::now(), author: wish.author, reason: wish.reason, site }
 }
 

@@ -1,56 +1,73 @@
 //! What one node is told, in which order: purges it missed first, then the configuration, then whatever comes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
     Ask, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, Revoked, SNAPSHOT_PART_BYTES_MAX,
-    SnapshotPart, Watch, order,
+    SnapshotChange, SnapshotPart, Watch, order,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
-use super::Standing;
+use super::{Peer, Standing};
+use crate::intent::{Encoded, Tracks};
 use crate::plane::Plane;
 use crate::purges::Next;
 
+/// What a node said of the configurations it was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Answered {
+    /// The one in force on it, as far as that is known to be of our history.
+    pub(super) has: Option<u64>,
+    /// The last one it has put in force or refused.
+    pub(super) last: Option<u64>,
+}
+
 /// Tells a node everything until its stream ends; why it did.
-pub(super) async fn tell(plane: &Plane, role: Role, standing: Standing, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
-    let mut limits = match role {
+pub(super) async fn tell(
+    plane: &Plane,
+    peer: &Peer,
+    standing: Standing,
+    answers: watch::Receiver<Answered>,
+    orders: &mpsc::Sender<Result<Order, Status>>,
+) -> String {
+    let mut limits = match peer.role {
         Role::Shield => plane.purges.heads(),
         Role::Edge => plane.purges.releases(),
     };
-    let mut published = plane.intent.published();
+    let mut snapshots = Snapshots { node: &peer.name, tracks: plane.intent.published(), answers, sent: None, parts: None };
     // That it missed none, or no more: before it hears so it serves nothing that an earlier run stored. What it is told from here on is of the
     // present term, and it has to say so when it comes back.
     let mut told_all = false;
-    let mut told_snapshot = standing.snapshot;
     // `None` means that the node stands nowhere in this log.
     let mut told_purges = standing.purge_seq;
-    let mut snapshot = None;
     loop {
         let through = *limits.borrow_and_update();
         let what = match next_purges(plane, told_purges, through).await {
             Ok(None) if !told_all => {
                 told_all = true;
-                Some(purges(plane, Vec::new()))
+                Ok(Some(purges(plane, Vec::new())))
             }
             Ok(Some((order, seq))) => {
                 told_purges = Some(seq);
-                Some(order)
+                Ok(Some(order))
             }
-            Ok(None) => next_part(&mut snapshot, &mut published, &mut told_snapshot).map(order::What::Snapshot),
-            Err(why) => return why,
+            Ok(None) => snapshots.next(plane).await,
+            Err(why) => Err(why),
         };
         match what {
-            Some(what) => {
+            Ok(Some(what)) => {
                 if orders.send(Ok(Order { what: Some(what) })).await.is_err() {
                     return "the connection ended".to_owned();
                 }
             }
-            None => tokio::select! {
+            Ok(None) => tokio::select! {
                 _ = limits.changed() => {}
-                _ = published.changed() => {}
+                () = snapshots.moved() => {}
             },
+            Err(why) => return why,
         }
     }
 }
@@ -122,33 +139,63 @@ fn purges(plane: &Plane, purges: Vec<Purge>) -> order::What {
     order::What::Purges(Purges { purges, log: lineage.name().to_owned(), earlier: lineage.earlier() })
 }
 
-/// A snapshot on its way.
-struct Sending {
+/// The configurations one node is sent, one at a time: the next one goes when it has said what became of the last, so that what it gets is a change
+/// of what it has, and what came meanwhile is one change.
+struct Snapshots<'a> {
+    node: &'a str,
+    tracks: watch::Receiver<Arc<Tracks>>,
+    answers: watch::Receiver<Answered>,
+    /// The last one that was sent.
+    sent: Option<u64>,
+    /// What is left of it.
+    parts: Option<Parts>,
+}
+
+/// A whole configuration on its way.
+struct Parts {
     version: u64,
     total_bytes: u64,
     rest: Bytes,
 }
 
-/// The next piece of the snapshot on its way, or the first of one the node was not told.
-fn next_part(
-    sending: &mut Option<Sending>,
-    published: &mut tokio::sync::watch::Receiver<std::sync::Arc<crate::intent::Published>>,
-    told: &mut Option<u64>,
-) -> Option<SnapshotPart> {
-    if sending.is_none() {
-        let newest = std::sync::Arc::clone(&published.borrow_and_update());
-        if *told == Some(newest.version) {
-            return None;
+impl Snapshots<'_> {
+    /// The next order, if there is one to give.
+    async fn next(&mut self, plane: &Plane) -> Result<Option<order::What>, String> {
+        if self.parts.is_none() {
+            let answered = *self.answers.borrow_and_update();
+            let target = Arc::clone(self.tracks.borrow_and_update().target(self.node, answered.has));
+            if answered.last < self.sent || answered.has == Some(target.version) || self.sent == Some(target.version) {
+                return Ok(None);
+            }
+            self.sent = Some(target.version);
+            let rest = match plane.intent.encoded(answered.has, &target).await? {
+                Encoded::Change(json) => {
+                    let from = answered.has.unwrap_or_default();
+                    return Ok(Some(order::What::SnapshotChange(SnapshotChange { from, to: target.version, json })));
+                }
+                Encoded::Whole(json) => json,
+            };
+            let total_bytes = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+            self.parts = Some(Parts { version: target.version, total_bytes, rest });
         }
-        *told = Some(newest.version);
-        let total_bytes = u64::try_from(newest.json.len()).unwrap_or(u64::MAX);
-        *sending = Some(Sending { version: newest.version, total_bytes, rest: newest.json.clone() });
+        Ok(self.next_part().map(order::What::Snapshot))
     }
-    let now = sending.as_mut()?;
-    let part = now.rest.split_to(now.rest.len().min(SNAPSHOT_PART_BYTES_MAX));
-    let piece = SnapshotPart { version: now.version, total_bytes: now.total_bytes, part };
-    if now.rest.is_empty() {
-        *sending = None;
+
+    fn next_part(&mut self) -> Option<SnapshotPart> {
+        let now = self.parts.as_mut()?;
+        let part = now.rest.split_to(now.rest.len().min(SNAPSHOT_PART_BYTES_MAX));
+        let piece = SnapshotPart { version: now.version, total_bytes: now.total_bytes, part };
+        if now.rest.is_empty() {
+            self.parts = None;
+        }
+        Some(piece)
     }
-    Some(piece)
+
+    /// Waits for another configuration, or for what the node says.
+    async fn moved(&mut self) {
+        tokio::select! {
+            _ = self.tracks.changed() => {}
+            _ = self.answers.changed() => {}
+        }
+    }
 }

@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Purges;
-use crate::health::Health;
+use super::{Acks, Purges};
 
 /// Time the shields have to confirm a purge before edges get it all the same.
 const SHIELD_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,14 +16,13 @@ const SHIELD_TIMEOUT: Duration = Duration::from_secs(2);
 const DEADLINES_MAX: usize = 1024;
 
 /// Releases purges to edges until `stop` says so.
-pub(crate) async fn release(purges: Arc<Purges>, health: Arc<Health>, stop: watch::Receiver<bool>) {
+pub(crate) async fn release(purges: Arc<Purges>, acks: Arc<Acks>, stop: watch::Receiver<bool>) {
     let mut heads = purges.heads();
-    let mut moves = health.moves();
+    let mut shields = acks.lowest_shield();
     let mut deadlines: VecDeque<(u64, Instant)> = VecDeque::new();
     let mut seen = *purges.released.borrow();
     loop {
         let head = *heads.borrow_and_update();
-        moves.mark_unchanged();
         let now = Instant::now();
         if head > seen {
             seen = head;
@@ -33,7 +31,7 @@ pub(crate) async fn release(purges: Arc<Purges>, health: Arc<Health>, stop: watc
             }
             deadlines.push_back((head, now + SHIELD_TIMEOUT));
         }
-        let mut through = health.shields_through(head);
+        let mut through = head.min(*shields.borrow_and_update());
         while let Some((seq, deadline)) = deadlines.front().copied() {
             if deadline > now && seq > through {
                 break;
@@ -50,7 +48,7 @@ pub(crate) async fn release(purges: Arc<Purges>, health: Arc<Health>, stop: watc
         tokio::select! {
             () = skerry_agent::stopped(stop.clone()) => return,
             _ = heads.changed() => {}
-            _ = moves.changed() => {}
+            _ = shields.changed() => {}
             () = tokio::time::sleep_until(deadline) => {}
         }
     }

@@ -2,10 +2,11 @@
 
 use http::Uri;
 use skerry_config::check::{Fault, Faults};
+use skerry_config::limits::PURGE_ENTRIES_MAX;
 use skerry_config::purge::Targets;
 
 /// Entries of all lists together.
-const ENTRIES_MAX: usize = 1_000;
+const ENTRIES_MAX: usize = PURGE_ENTRIES_MAX as usize;
 
 /// Bytes of one entry.
 const ENTRY_BYTES_MAX: usize = 4_096;
@@ -21,12 +22,12 @@ pub(crate) fn check(targets: &Targets) -> Result<(), Faults> {
         ("hosts", &targets.hosts),
         ("sites", &targets.sites),
     ];
-    let entries: usize = lists.iter().map(|(_, list)| list.len()).sum();
-    if entries == 0 && !targets.all {
+    let entries = targets.entries();
+    if entries == 0 {
         fault(String::new(), "nothing is named; give at least one of urls, prefixes, tags, hosts, sites, or all".to_owned());
     }
     if entries > ENTRIES_MAX {
-        fault(String::new(), format!("{entries} entries; at most {ENTRIES_MAX} are allowed in one purge"));
+        fault(String::new(), format!("{entries} entries; at most {ENTRIES_MAX} are allowed in one purge, so make several of it"));
     } else {
         for (name, list) in lists {
             for (index, entry) in list.iter().enumerate() {

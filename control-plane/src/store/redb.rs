@@ -1,17 +1,21 @@
 //! The store in one redb file.
 //!
-//! The lock covers whether the file is open; redb lets one writer in at a time by itself. After an I/O error, such as a full disk, redb
+//! One lock covers whether the file is open, one the order in which changes are written and told. After an I/O error, such as a full disk, redb
 //! refuses everything until the file is opened anew: that is done at the next call.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use parking_lot::RwLock;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use parking_lot::{Mutex, RwLock};
+use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
 
-use super::{Change, Fault, Store, Transaction};
+use super::history::History;
+use super::{Change, Fault, Step, Store, Subject, Transaction, Watch};
 
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 const PURGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("purges");
+/// One entry: the number of the last change.
+const REVISION: TableDefinition<'_, (), u64> = TableDefinition::new("revision");
 
 /// Bytes of the file that redb keeps in memory.
 const CACHE_BYTES: usize = 32 << 20;
@@ -20,6 +24,8 @@ const CACHE_BYTES: usize = 32 << 20;
 pub(crate) struct Redb {
     path: PathBuf,
     file: RwLock<File>,
+    writing: Mutex<()>,
+    history: Arc<History>,
 }
 
 enum File {
@@ -32,14 +38,33 @@ enum File {
 impl Redb {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path) -> Result<Self, Fault> {
-        let store = Self { path: path.to_owned(), file: RwLock::new(File::Open(open(path)?)) };
-        store.with(|database| {
-            let write = database.begin_write()?;
-            write.open_table(KEYS)?;
-            write.open_table(PURGES)?;
-            Ok(write.commit()?)
+        let database = open(path)?;
+        let revision = begin(&database).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let history = Arc::new(History::new(revision));
+        Ok(Self { path: path.to_owned(), file: RwLock::new(File::Open(database)), writing: Mutex::default(), history })
+    }
+
+    /// Changes the file: what `work` makes of it is the next revision, unless it says that nothing happened.
+    fn write<T>(
+        &self,
+        may_be_lost: bool,
+        work: impl FnOnce(&WriteTransaction) -> Result<(T, Option<Step>), redb::Error>,
+    ) -> Result<T, Fault> {
+        let _order = self.writing.lock();
+        let (done, step) = self.with(|database| {
+            let mut write = database.begin_write()?;
+            if may_be_lost {
+                write.set_durability(Durability::None).map_err(|error| redb::Error::Io(std::io::Error::other(error.to_string())))?;
+            }
+            let (done, step) = work(&write)?;
+            let Some(step) = step else { return Ok((done, None)) };
+            let revision = self.history.newest() + 1;
+            write.open_table(REVISION)?.insert((), revision)?;
+            write.commit()?;
+            Ok((done, Some(Step { revision, ..step })))
         })?;
-        Ok(store)
+        step.into_iter().for_each(|step| self.history.note(step));
+        Ok(done)
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Fault> {
@@ -67,6 +92,8 @@ impl Redb {
         let mut file = self.file.write();
         if matches!(*file, File::Broken) {
             *file = File::Open(open(&self.path)?);
+            // What might be lost may be so by now.
+            self.history.forget();
             tracing::info!(file = %self.path.display(), "the store was opened anew after an I/O error");
         }
         Ok(())
@@ -78,6 +105,16 @@ fn open(path: &Path) -> Result<Database, Fault> {
         DatabaseError::DatabaseAlreadyOpen => format!("{} is in use by another process", path.display()),
         error => format!("{} cannot be opened: {error}", path.display()),
     })
+}
+
+/// Makes what is missing in the file; the number of its last change.
+fn begin(database: &Database) -> Result<u64, redb::Error> {
+    let write = database.begin_write()?;
+    write.open_table(KEYS)?;
+    write.open_table(PURGES)?;
+    let revision = write.open_table(REVISION)?.get(())?.map_or(0, |revision| revision.value());
+    write.commit()?;
+    Ok(revision)
 }
 
 impl Store for Redb {
@@ -104,48 +141,36 @@ impl Store for Redb {
     }
 
     fn transact(&self, transaction: &Transaction) -> Result<bool, Fault> {
-        self.with(|database| {
-            let mut write = database.begin_write()?;
-            if transaction.may_be_lost {
-                write.set_durability(Durability::None).map_err(|error| redb::Error::Io(std::io::Error::other(error.to_string())))?;
-            }
-            {
-                let mut table = write.open_table(KEYS)?;
-                for condition in &transaction.when {
-                    let holds = table.get(condition.key.as_str())?.map(|value| value.value().to_vec());
-                    if holds != condition.holds {
-                        return Ok(false);
-                    }
-                }
-                for change in &transaction.then {
-                    match change {
-                        Change::Put(key, value) => drop(table.insert(key.as_str(), value.as_slice())?),
-                        Change::Delete(key) => drop(table.remove(key.as_str())?),
-                    }
+        self.write(transaction.may_be_lost, |write| {
+            let mut table = write.open_table(KEYS)?;
+            for condition in &transaction.when {
+                let holds = table.get(condition.key.as_str())?.map(|value| value.value().to_vec());
+                if holds != condition.holds {
+                    return Ok((false, None));
                 }
             }
-            write.commit()?;
-            Ok(true)
+            for change in &transaction.then {
+                match change {
+                    Change::Put(key, value) => drop(table.insert(key.as_str(), value.as_slice())?),
+                    Change::Delete(key) => drop(table.remove(key.as_str())?),
+                }
+            }
+            Ok((true, Some(Step { revision: 0, keys: transaction.then.clone(), purges: None })))
         })
     }
 
     fn append_purges(&self, entries: &[Vec<u8>], above: u64, keep: u64) -> Result<u64, Fault> {
-        self.with(|database| {
-            let write = database.begin_write()?;
-            let first;
-            {
-                let mut table = write.open_table(PURGES)?;
-                first = table.last()?.map_or(0, |(seq, _)| seq.value()).max(above) + 1;
-                let mut next = first;
-                for entry in entries {
-                    table.insert(next, entry.as_slice())?;
-                    next += 1;
-                }
-                let oldest = next.saturating_sub(keep);
-                table.retain_in(..oldest, |_, _| false)?;
+        self.write(false, |write| {
+            let mut table = write.open_table(PURGES)?;
+            let first = table.last()?.map_or(0, |(seq, _)| seq.value()).max(above) + 1;
+            let mut next = first;
+            for entry in entries {
+                table.insert(next, entry.as_slice())?;
+                next += 1;
             }
-            write.commit()?;
-            Ok(first)
+            let oldest = next.saturating_sub(keep);
+            table.retain_in(..oldest, |_, _| false)?;
+            Ok((first, Some(Step { revision: 0, keys: Vec::new(), purges: Some(next - 1) })))
         })
     }
 
@@ -170,51 +195,33 @@ impl Store for Redb {
         })
     }
 
+    fn revision(&self) -> Result<u64, Fault> {
+        self.with(|_| Ok(self.history.newest()))
+    }
+
+    fn watch(&self, subject: Subject, after: u64) -> Watch {
+        Watch::new(&self.history, subject, after)
+    }
+
     fn close(&self) {
         *self.file.write() = File::Closed;
+        self.history.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Condition;
+    use crate::store::conformance::conformance;
+
+    conformance!(|path: &Path| Arc::new(Redb::open(path).unwrap()) as Arc<dyn Store>);
 
     #[test]
-    fn a_transaction_happens_whole_or_not_at_all() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Redb::open(&directory.path().join("store")).unwrap();
-        let put = |holds: Option<&[u8]>, value: &[u8]| Transaction {
-            when: vec![Condition { key: "a".into(), holds: holds.map(<[u8]>::to_vec) }],
-            then: vec![Change::Put("a".into(), value.to_vec()), Change::Put("b/1".into(), value.to_vec())],
-            may_be_lost: false,
-        };
-        assert!(store.transact(&put(None, b"1")).unwrap());
-        assert!(!store.transact(&put(None, b"2")).unwrap());
-        assert!(store.transact(&put(Some(b"1"), b"3")).unwrap());
-        assert_eq!(store.get("a").unwrap().as_deref(), Some(b"3".as_slice()));
-        assert_eq!(store.list("b/").unwrap(), [("b/1".to_owned(), b"3".to_vec())]);
-        assert!(store.transact(&Transaction { then: vec![Change::Delete("a".into())], ..Transaction::default() }).unwrap());
-        assert_eq!(store.get("a").unwrap(), None);
-    }
-
-    #[test]
-    fn the_purge_log_numbers_from_one_and_keeps_the_newest() {
+    fn two_may_not_have_the_file_open() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
-        let store = Redb::open(&path).unwrap();
-        assert_eq!(store.purge_bounds().unwrap(), (1, 0));
-        assert_eq!(store.append_purges(&[b"a".to_vec(), b"b".to_vec()], 0, 3).unwrap(), 1);
-        assert_eq!(store.append_purges(&[b"c".to_vec(), b"d".to_vec()], 0, 3).unwrap(), 3);
-        assert_eq!(store.purge_bounds().unwrap(), (2, 4));
-        assert!(Redb::open(&path).is_err(), "two may not have the file open");
-        store.close();
-        assert!(store.get("a").is_err());
-        let store = Redb::open(&path).unwrap();
-        assert_eq!(store.purges(2, 1).unwrap(), [(3, b"c".to_vec())]);
-        assert_eq!(store.append_purges(&[b"e".to_vec()], 0, 3).unwrap(), 5);
-        assert_eq!(store.append_purges(&[b"f".to_vec()], 9, 3).unwrap(), 10);
-        assert_eq!(store.purge_bounds().unwrap(), (10, 10));
+        let _store = Redb::open(&path).unwrap();
+        assert!(Redb::open(&path).is_err_and(|why| why.contains("in use by another process")));
     }
 
     /// A disk that is full while the switch says so.

@@ -16,12 +16,14 @@ async fn sites_have_versions_that_can_be_brought_back() {
     let made = house.put_site("shop", "a.test").await;
     assert_eq!((made.status, made.headers["etag"].to_str().unwrap()), (StatusCode::CREATED, "\"1\""));
     let first = made.json()["snapshot"].as_u64().unwrap();
+    house.settled().await;
     let again = house.put_site("shop", "a.test").await;
     assert_eq!((again.status, again.json()), (StatusCode::OK, json!({"name": "shop", "version": 1, "snapshot": first, "changed": false})));
     let changed = house.call(Method::PUT, "/v1/sites/shop?reason=a%20move", &site("shop", "b.test")).await;
-    assert_eq!(changed.json(), json!({"name": "shop", "version": 2, "snapshot": first + 1, "changed": true}));
+    assert_eq!(changed.json(), json!({"name": "shop", "version": 2, "snapshot": first + 1, "changed": true, "rollout": 2}));
+    house.settled().await;
     let back = house.post("/v1/sites/shop/rollback", json!({"version": 1})).await.json();
-    assert_eq!(back, json!({"name": "shop", "version": 3, "snapshot": first + 2, "changed": true}));
+    assert_eq!(back, json!({"name": "shop", "version": 3, "snapshot": first + 2, "changed": true, "rollout": 3}));
     assert_eq!(house.get("/v1/sites/shop").await.json()["site"]["hosts"], json!(["a.test"]));
     assert_eq!(house.call(Method::DELETE, "/v1/sites/shop", &json!({})).await.status, StatusCode::NO_CONTENT);
     assert_eq!(house.call(Method::DELETE, "/v1/sites/shop", &json!({})).await.status, StatusCode::NOT_FOUND);

@@ -45,7 +45,7 @@ impl Behind {
 
     async fn node(&self, data: &Path, name: &str) -> TestNode {
         let certificate = self.plane.ca.certificate();
-        let (token, _) = self.plane.tokens.make_join(Role::Edge, "north".to_owned(), TOKEN_LIFE, certificate, "test").await.unwrap();
+        let (token, _) = self.plane.tokens.make_join(Role::Edge, "north".to_owned(), TOKEN_LIFE, certificate, "admin").await.unwrap();
         TestNode::start(Settings {
             role: Role::Edge,
             name: name.to_owned(),

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Alarm, Certificates, Control, ControlLink, ControlListen, Dns, Nameserver};
+use skerry_config::process::{Alarm, Certificates, Control, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -46,6 +46,7 @@ pub(super) fn settings(data: &Path) -> Control {
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
     let dns =
         Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
+    let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
     Control {
         data: data.to_owned(),
         listen: ControlListen { api: any, nodes: any, dns: any },
@@ -53,6 +54,8 @@ pub(super) fn settings(data: &Path) -> Control {
         dns,
         certificates: Certificates::default(),
         alarm: Alarm::default(),
+        rollout,
+        purges: Purges::default(),
     }
 }
 
@@ -83,12 +86,10 @@ impl Answer {
 
 impl House {
     pub(super) async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let settings = settings(&directory.path().join("control"));
-        Self::with(directory, settings).await
+        Self::start_with(|_| {}).await
     }
 
-    /// With other settings.
+    /// Starts one whose settings differ.
     pub(super) async fn start_with(change: impl FnOnce(&mut Control)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = settings(&directory.path().join("control"));
@@ -164,7 +165,11 @@ impl House {
     }
 
     pub(super) async fn join_token(&self, role: Role) -> String {
-        let answer = self.post("/v1/tokens", json!({"kind": "join", "role": role.word(), "region": "north"})).await;
+        self.join_token_in(role, "north").await
+    }
+
+    async fn join_token_in(&self, role: Role, region: &str) -> String {
+        let answer = self.post("/v1/tokens", json!({"kind": "join", "role": role.word(), "region": region})).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
         answer.json()["token"].as_str().unwrap().to_owned()
     }
@@ -182,10 +187,24 @@ impl House {
 
     /// Joins and follows.
     pub(super) async fn node(&self, role: Role, name: &str) -> TestNode {
-        let token = self.join_token(role).await;
+        self.node_in(role, name, "north").await
+    }
+
+    /// The same in another region.
+    pub(super) async fn node_in(&self, role: Role, name: &str, region: &str) -> TestNode {
+        let token = self.join_token_in(role, region).await;
         let node = TestNode::start(self.node_settings(role, name, Some(token))).await;
         self.connected(name).await;
         node
+    }
+
+    /// Waits until no rollout is under way and no change waits for one.
+    pub(super) async fn settled(&self) {
+        eventually("everything is settled", async || {
+            let list = self.get("/v1/rollouts").await.json();
+            (list["settled"] == list["snapshot"] && list["waiting"] == json!([])).then_some(())
+        })
+        .await;
     }
 
     /// Waits until a node is connected and runs the configuration in force.

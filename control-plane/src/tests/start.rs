@@ -66,7 +66,7 @@ async fn the_zone_follows_sites_and_nodes_at_once() {
 }
 
 /// The addresses of a name, `None` when there is no such name.
-async fn answers(server: SocketAddr, name: &str) -> Option<Vec<[u8; 4]>> {
+pub(super) async fn answers(server: SocketAddr, name: &str) -> Option<Vec<[u8; 4]>> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut query = vec![0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {

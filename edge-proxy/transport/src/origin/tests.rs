@@ -1,7 +1,7 @@
 //! What is known of servers from one configuration to the next.
 
 use skerry_config::check::{self, Format};
-use skerry_config::snapshot::{Document, Shield};
+use skerry_config::snapshot::{Change, Document, Shield};
 
 use super::*;
 
@@ -35,8 +35,23 @@ async fn a_server_that_stays_keeps_what_is_known_of_it_and_one_that_goes_does_no
     assert_eq!(after[0].enter(1).await.unwrap_err().kind, UpstreamErrorKind::QueueFull, "the request under way counts");
     drop(permit);
     assert!(after[0].enter(1).await.is_ok());
-    assert_eq!(origins.pools.load().len(), 1, "a site that is gone is forgotten");
+    assert_eq!(origins.pools.load().size(), 1, "a site that is gone is forgotten");
     assert_eq!(guards(&news).len(), 2, "what is under way can still be asked for");
+}
+
+#[tokio::test]
+async fn a_change_touches_the_servers_of_the_sites_that_it_names() {
+    let client = Client::new(&skerry_config::process::Origins::default());
+    let pools = || client.origins().pools.load_full();
+    let before = snapshot(vec![site("shop", TWO), site("news", TWO), site("old", TWO)]);
+    client.configure(&before);
+    let first = pools();
+    let sites = vec![site("shop", "urls = [\"http://192.0.2.9\"]"), site("new", TWO)];
+    let change = Change { from: 1, version: 2, sites, gone: vec!["old".to_owned()], ..Change::default() };
+    client.configure(&before.apply(change).unwrap());
+    let second = pools();
+    assert!(Arc::ptr_eq(&first["news"], &second["news"]) && !Arc::ptr_eq(&first["shop"], &second["shop"]));
+    assert_eq!((second.size(), second.contains_key("new")), (3, true));
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! `skerry rollout`: how changes of sites reach the nodes, and what came of them.
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Value, json};
+use skerry_config::units::Period;
+
+use super::api::{self, Api, Call};
+use super::{Fail, Refusal, show};
+
+/// Time between two looks at a rollout that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The options of `skerry rollout`.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    api: api::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The last rollouts, and what waits for the next one
+    List,
+    /// One rollout: its stages, its sites, and why which were rolled back
+    Show {
+        /// Its number
+        id: u64,
+    },
+    /// End a rollout and put back what was in force before, as versions of their own
+    Abort {
+        /// Its number
+        id: u64,
+    },
+    /// Do not hold the present stage any longer
+    Proceed {
+        /// Its number
+        id: u64,
+    },
+}
+
+/// Runs one of the verbs.
+pub(crate) async fn run(options: Options) -> Result<(), Fail> {
+    let (api, json) = (options.api.api()?, options.api.json);
+    let post = |id: u64, verb: &str| (Method::POST, format!("/v1/rollouts/{id}/{verb}"));
+    let (method, path) = match options.command {
+        Command::List => return list(&api, json).await,
+        Command::Show { id } => (Method::GET, format!("/v1/rollouts/{id}")),
+        Command::Abort { id } => post(id, "abort"),
+        Command::Proceed { id } => post(id, "proceed"),
+    };
+    let body = (method == Method::POST).then(|| json!({}));
+    let rollout = api.call(Call { method, path: &path, body, ..Call::default() }).await?;
+    if json {
+        show::json(&rollout);
+    } else {
+        lines(&rollout).iter().for_each(|line| show::line(line));
+    }
+    Ok(())
+}
+
+async fn list(api: &Api, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: "/v1/rollouts", ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let row = |rollout: &Value| {
+        let mut row = ["id", "state"].map(|field| show::text(rollout, field)).to_vec();
+        row.push(stage(rollout));
+        row.push(show::list(rollout, "sites").iter().map(|site| show::text(site, "name")).collect::<Vec<_>>().join(", "));
+        row.extend(["began", "ended"].map(|field| show::text(rollout, field)));
+        row
+    };
+    let rows: Vec<_> = show::list(&answer, "rollouts").iter().map(row).collect();
+    show::table(&["ROLLOUT", "STATE", "STAGE", "SITES", "BEGAN", "ENDED"], &rows);
+    if !show::list(&answer, "waiting").is_empty() {
+        show::line(&format!("not on all nodes yet: {}", show::text(&answer, "waiting")));
+    }
+    Ok(())
+}
+
+/// The stage of a rollout in words.
+fn stage(rollout: &Value) -> String {
+    show::list(rollout, "stages").last().map_or_else(|| "-".to_owned(), |stage| show::text(stage, "name"))
+}
+
+/// A rollout for people.
+fn lines(rollout: &Value) -> Vec<String> {
+    let text = |field| show::text(rollout, field);
+    let mut lines = vec![format!("rollout {}: {}, snapshot {}, began {}", text("id"), text("state"), text("snapshot"), text("began"))];
+    if text("reason") != "-" {
+        lines.push(text("reason"));
+    }
+    for stage in show::list(rollout, "stages") {
+        let nodes = show::text(stage, "nodes");
+        let (name, of) = (show::text(stage, "name"), if nodes == "-" { "every node".to_owned() } else { nodes });
+        let stands = match (show::text(stage, "ended"), show::text(stage, "adopted")) {
+            (ended, _) if ended != "-" => format!("ended {ended}"),
+            (_, adopted) if adopted != "-" => format!("in force since {adopted}, held"),
+            _ => "waiting for its nodes".to_owned(),
+        };
+        lines.push(format!("stage {name} ({of}): {stands}"));
+    }
+    for site in show::list(rollout, "sites") {
+        let (name, from, to) = (show::text(site, "name"), show::text(site, "from"), show::text(site, "to"));
+        let from = if from == "-" { "new".to_owned() } else { format!("version {from}") };
+        let came = match (reason(site), site.get("superseded").and_then(Value::as_bool)) {
+            (Some(reason), _) => format!(", rolled back: {reason}"),
+            (None, Some(true)) => ", superseded by a change at once".to_owned(),
+            (None, _) => String::new(),
+        };
+        lines.push(format!("site {name}: {from} -> version {to}{came}"));
+    }
+    lines
+}
+
+fn reason(site: &Value) -> Option<&str> {
+    site.pointer("/rolled_back/reason").and_then(Value::as_str)
+}
+
+/// Waits until what a write of a site answered is in force on every connected node; an error when it was rolled back, or not within `limit`.
+pub(crate) async fn wait(api: &Api, written: &Value, limit: Period) -> Result<(), Fail> {
+    let Some(id) = written.get("rollout").and_then(Value::as_u64) else { return Ok(()) };
+    let (name, snapshot) = (show::text(written, "name"), show::number(written, "snapshot"));
+    let began = Instant::now();
+    loop {
+        let told = match api.try_call(Call { path: &format!("/v1/rollouts/{id}"), ..Call::default() }).await {
+            Ok(rollout) => {
+                let site = show::list(&rollout, "sites").iter().find(|site| show::text(site, "name") == name);
+                if let Some(reason) = site.and_then(reason) {
+                    return Err(Fail::Refused(format!("site {name} was rolled back by rollout {id}: {reason}")));
+                }
+                let now = rollout.get("now").and_then(Value::as_bool) == Some(true);
+                if show::text(&rollout, "ended") != "-" && (!now || everywhere(api, snapshot).await?) {
+                    return Ok(());
+                }
+                format!("is at stage {}", stage(&rollout))
+            }
+            // It has not begun.
+            Err(Refusal::Status(http::StatusCode::NOT_FOUND, _)) => "waits for the one before".to_owned(),
+            Err(refusal) => return Err(api.fail(refusal)),
+        };
+        if began.elapsed() >= limit.0 {
+            let says = "it goes on: see skerry rollout show";
+            return Err(Fail::Refused(format!("site {name} is not in force on all nodes after {limit}, rollout {id} {told}; {says}")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether every connected node has at least this configuration.
+async fn everywhere(api: &Api, snapshot: u64) -> Result<bool, Fail> {
+    let nodes = api.call(Call { path: "/v1/nodes", ..Call::default() }).await?;
+    let connected = show::list(&nodes, "nodes").iter().filter(|node| node.get("connected").and_then(Value::as_bool) == Some(true));
+    Ok(connected.into_iter().all(|node| show::number(node, "snapshot") >= snapshot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_says_where_it_is_and_what_was_taken_back() {
+        let rollout = json!({"id": 4, "state": "running", "snapshot": 9, "now": false, "began": "then",
+            "stages": [{"name": "node", "nodes": ["edge-1"], "began": "then", "adopted": "a", "ended": "b"},
+                {"name": "all", "nodes": [], "began": "then"}],
+            "sites": [{"name": "shop", "from": 1, "to": 2, "rolled_back": {"version": 3, "reason": "it failed"}}, {"name": "new", "to": 1}]});
+        assert_eq!(
+            lines(&rollout),
+            [
+                "rollout 4: running, snapshot 9, began then",
+                "stage node (edge-1): ended b",
+                "stage all (every node): waiting for its nodes",
+                "site shop: version 1 -> version 2, rolled back: it failed",
+                "site new: new -> version 1"
+            ]
+        );
+    }
+}
