@@ -115,7 +115,7 @@ impl Cli {
             // One core, one thread: nothing is handed from one to another.
             Command::Front(options) => on(Builder::new_current_thread(), front::run(options)),
             Command::Soak(options) => on_all_cores(soak::run(options)),
-            Command::Nodes(options) => on_all_cores(nodes::run(options)),
+            Command::Nodes(options) => on(nodes::runtime(), nodes::run(options)),
             Command::Steering(options) => on_all_cores(steering::run(options)),
             Command::Page(options) => front::page(&options),
         }

@@ -116,8 +116,10 @@ impl Settings {
 pub struct Place {
     /// The `skerry` binary.
     pub binary: PathBuf,
-    /// An empty directory for everything.
+    /// An empty directory for everything but the nodes' data.
     pub folder: PathBuf,
+    /// A directory for the nodes' data, made if missing; nothing is left in it. Real nodes have a disk each: where a thousand share one, its journal is measured.
+    pub nodes_folder: PathBuf,
     /// What version control calls what is measured.
     pub revision: Option<String>,
 }
@@ -131,7 +133,8 @@ pub async fn run(settings: &Settings, place: &Place) -> Result<Figures, String> 
     let nodes = settings.nodes() as u64;
     allow_files(nodes * FILES_EACH + FILES_BESIDE, &format!("{nodes} nodes"))?;
     let folder = std::fs::canonicalize(&place.folder).map_err(|error| format!("{}: {error}", place.folder.display()))?;
-    let write_us = disk_write_us(&folder)?;
+    let data = Data::make(&place.nodes_folder)?;
+    let write_us = disk_write_us(&data.0)?;
     let control = Control::start(&place.binary, &folder).await?;
     let api = Api::connect(&control.api, &control.token).await?;
     for site in 0..settings.sites {
@@ -140,7 +143,7 @@ pub async fn run(settings: &Settings, place: &Place) -> Result<Figures, String> 
     let board = Arc::new(Board::new(settings.nodes(), settings.purges + settings.batches(), snapshots_max(settings)));
     let (pid, began) = (control.pid, Instant::now());
     let size = Size { shields: settings.shields, edges: settings.edges };
-    let fleet = Fleet::join(size, &folder, &control.nodes, &api, &board).await?;
+    let fleet = Fleet::join(size, &data.0, &control.nodes, &api, &board).await?;
     let run = Run { settings, pid, api, board, fleet };
     run.all_follow().await?;
     let join_s = began.elapsed().as_secs_f64();
@@ -337,6 +340,24 @@ fn targets(urls: &[String]) -> Vec<u8> {
 /// The highest number that a configuration can come to have: the first, one a site, a few a shield that joins and says where it is, one a change.
 fn snapshots_max(settings: &Settings) -> usize {
     1 + settings.sites + 4 * settings.shields + settings.changes
+}
+
+/// The nodes' data, as long as they run.
+struct Data(PathBuf);
+
+impl Data {
+    fn make(folder: &Path) -> Result<Self, String> {
+        let path = folder.join(format!("nodes-{}", std::process::id()));
+        std::fs::create_dir_all(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        // What is left says so itself to who looks there.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// What it takes to bring a small file to disk whole, as each node does with its place in the purge log: the median, in microseconds.

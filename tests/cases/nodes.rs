@@ -11,7 +11,7 @@ const SETTINGS: Settings =
 
 fn measure(settings: &Settings, binary: PathBuf) -> Result<Figures, String> {
     let folder = tempfile::tempdir().unwrap();
-    let place = Place { binary, folder: folder.path().to_owned(), revision: None };
+    let place = Place { binary, folder: folder.path().to_owned(), nodes_folder: folder.path().join("nodes"), revision: None };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(run(settings, &place))
 }

@@ -14,8 +14,9 @@ pub use generated::*;
 /// The largest snapshot document that is sent or taken, in bytes of JSON.
 pub const SNAPSHOT_BYTES_MAX: usize = 64 << 20;
 
-/// The largest piece of a snapshot in one message, in bytes.
-pub const SNAPSHOT_PART_BYTES_MAX: usize = 512 << 10;
+/// The largest piece of a snapshot in one message, in bytes. Each connection has one message encoded at a time: with a thousand nodes that are sent the same,
+/// this is the memory it takes.
+pub const SNAPSHOT_PART_BYTES_MAX: usize = 64 << 10;
 
 /// The largest change of a snapshot that is sent, in bytes of JSON; where more differs the whole is sent.
 pub const CHANGE_BYTES_MAX: usize = 1 << 20;
@@ -23,8 +24,8 @@ pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 /// The most purges in one message.
 pub const PURGES_PER_ORDER_MAX: usize = 256;
 
-/// The most bytes of targets in one message, beside the first purge of it.
-pub const PURGE_BYTES_PER_ORDER_MAX: usize = 1 << 20;
+/// The most bytes of targets in one message, beside the first purge of it; as with snapshots.
+pub const PURGE_BYTES_PER_ORDER_MAX: usize = 64 << 10;
 
 /// The largest message either side takes, in bytes: one purge of the largest allowed size (1,000 entries of 4 KiB, escaped) with room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;

@@ -2,10 +2,11 @@
 //!
 //! Owns the check that every node saw every purge once, in order and whole. The first fault is kept and fails the run.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use skerry_config::purge::Purge;
 use tokio::sync::watch;
@@ -118,7 +119,7 @@ impl Board {
 
 /// A number for what purged URLs are; never 0.
 pub(super) fn content<'a>(urls: impl Iterator<Item = &'a str>) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::default().build_hasher();
     urls.for_each(|url| url.hash(&mut hasher));
     hasher.finish().max(1)
 }

@@ -151,7 +151,7 @@ fn settings(role: Role, index: usize, folder: &Path, nodes_address: &str) -> Set
     let address = std::net::Ipv4Addr::new(127, 64, high, low);
     Settings {
         role,
-        data: folder.join("nodes").join(&name),
+        data: folder.join(&name),
         name,
         control: ControlLink { address: nodes_address.to_owned(), join_token: None },
         public_addresses: if role == Role::Edge { vec![address.into()] } else { Vec::new() },
