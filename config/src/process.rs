@@ -36,6 +36,12 @@ pub struct Control {
     pub names: Vec<String>,
     /// The DNS it answers.
     pub dns: Dns,
+    /// The certificates of the nodes.
+    #[serde(default)]
+    pub certificates: Certificates,
+    /// What is told of nodes that are not as they should be.
+    #[serde(default)]
+    pub alarm: Alarm,
     /// How changes of sites reach the nodes.
     #[serde(default)]
     pub rollout: Rollout,
@@ -48,6 +54,34 @@ pub struct Control {
     /// Where webhooks may be sent.
     #[serde(default, skip_serializing_if = "Webhooks::is_default")]
     pub webhooks: Webhooks,
+}
+
+/// The certificates of the nodes, which the control plane issues.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Certificates {
+    /// How long one is valid: from `10s`, which is for tests, to `3650d`. A node renews its own at two thirds of that. Who could not goes on as long again, and at most 30 days, and has to join anew after that.
+    pub life: Period,
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self { life: Period::from_secs(90 * 86_400) }
+    }
+}
+
+/// What is told of nodes that are not as they should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alarm {
+    /// How long a node may be away, or have a configuration or purges in force that are older than those it should have, until that is told: from `1s` to `1d`.
+    pub behind: Period,
+}
+
+impl Default for Alarm {
+    fn default() -> Self {
+        Self { behind: Period::from_secs(60) }
+    }
 }
 
 /// How changes of sites reach the nodes: one node, one region, all. A stage is held for a while, and a site that fares worse on the nodes that have its change than on those that do not is rolled back.

@@ -144,6 +144,8 @@ fn order(name: &str) -> &'static [&'static str] {
         "Geo" => Geo::FIELDS,
         "Tls" => Tls::FIELDS,
         "Certificate" => Certificate::FIELDS,
+        "Certificates" => Certificates::FIELDS,
+        "Alarm" => Alarm::FIELDS,
         _ => panic!("no order is known for the fields of {name}"),
     }
 }

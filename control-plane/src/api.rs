@@ -8,10 +8,12 @@ mod events;
 mod explain;
 mod extract;
 mod guard;
+mod history;
 mod nodes;
 mod openapi;
 mod problem;
 mod purges;
+mod questions;
 mod rights;
 mod rollouts;
 mod secrets;
@@ -85,6 +87,9 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(nodes::read, nodes::remove))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::resume))
+        .routes(routes!(questions::figures))
+        .routes(routes!(questions::errors))
+        .routes(routes!(history::read))
         .routes(routes!(explain::explain))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))

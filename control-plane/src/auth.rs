@@ -29,8 +29,8 @@ pub(crate) use grant::{Grant, Rank};
 use join::JoinRecord;
 pub(crate) use join::{JOIN_TTL, JOIN_TTL_MAX, NAME_PREFIX};
 pub(crate) use logins::Logins;
-use secret::{Hash, for_api, of_api, same, unhex};
-pub(crate) use secret::{hash, hex, random};
+use secret::{Hash, for_api, of_api, same};
+pub(crate) use secret::{hash, hex, random, unhex};
 
 const PREFIX: &str = "token/";
 const ADMIN: &str = "admin";

@@ -49,12 +49,12 @@ pub(crate) enum Event {
     Node {
         /// Its name.
         name: String,
-        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed` or `removed`.
+        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `removed`, `renewed`, `behind` or `caught up`.
         what: String,
         /// The configuration it is about, when it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         snapshot: Option<u64>,
-        /// Why, when something was refused.
+        /// Why, when something was refused or the node is behind.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -67,6 +67,13 @@ pub(crate) enum Event {
         /// Why.
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// A certificate ends, and nothing has renewed it.
+    Certificate {
+        /// `ca`, `control`, or `node` with the node's name.
+        name: String,
+        /// When, RFC 3339.
+        ends_at: String,
     },
     /// A rollout went on.
     Rollout {
@@ -117,7 +124,9 @@ impl Event {
         match self {
             Self::Site { name, .. } | Self::Rollout { site: Some(name), .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } | Self::Webhook { .. } | Self::Rollout { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Webhook { .. } | Self::Rollout { .. } | Self::Certificate { .. } => {
+                grant.is_whole()
+            }
         }
     }
 
@@ -128,6 +137,7 @@ impl Event {
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
             Self::Webhook { .. } => "webhook",
+            Self::Certificate { .. } => "certificate",
             Self::Rollout { .. } => "rollout",
             Self::Lagged { .. } => "lagged",
         }

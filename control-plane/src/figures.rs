@@ -30,6 +30,12 @@ pub(crate) struct Figures {
     pub(crate) snapshots_refused: IntCounter,
     /// Joins, by outcome.
     pub(crate) joins: IntCounterVec,
+    /// Nodes that are away or behind for too long.
+    pub(crate) nodes_behind: IntGauge,
+    /// For how long they are, by node.
+    pub(crate) node_behind: IntGaugeVec,
+    /// When certificates end, by whose.
+    pub(crate) certificate_end: IntGaugeVec,
     /// Rollouts that ended, by how.
     pub(crate) rollouts: IntCounterVec,
     /// Whether one is under way.
@@ -54,6 +60,9 @@ impl Figures {
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
+            Box::new(figures.nodes_behind.clone()),
+            Box::new(figures.node_behind.clone()),
+            Box::new(figures.certificate_end.clone()),
             Box::new(figures.rollouts.clone()),
             Box::new(figures.rollout_running.clone()),
             Box::new(figures.sites_rolled_back.clone()),
@@ -94,6 +103,21 @@ impl Figures {
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,
+            nodes_behind: IntGauge::new("skerry_control_nodes_behind", "Nodes that are away or behind for longer than alarm.behind.")?,
+            node_behind: IntGaugeVec::new(
+                Opts::new(
+                    "skerry_control_node_behind_seconds",
+                    "For how long a node is away or behind, of those that are so for longer than alarm.behind.",
+                ),
+                &["node"],
+            )?,
+            certificate_end: IntGaugeVec::new(
+                Opts::new(
+                    "skerry_control_certificate_end_timestamp_seconds",
+                    "When a certificate ends, in seconds since 1970: the authority's (ca), the control plane's (control), the first of the nodes' (nodes).",
+                ),
+                &["certificate"],
+            )?,
             rollouts: IntCounterVec::new(Opts::new("skerry_control_rollouts_total", "Rollouts that ended, by how."), &["state"])?,
             rollout_running: IntGauge::new("skerry_control_rollout_running", "Whether a rollout is under way.")?,
             sites_rolled_back: IntCounter::new("skerry_control_sites_rolled_back_total", "Sites that a rollout took back by itself.")?,

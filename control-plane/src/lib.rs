@@ -4,11 +4,14 @@
 
 mod api;
 mod auth;
+mod behind;
 mod ca;
+mod certificates;
 mod clock;
 mod events;
 mod figures;
 mod health;
+mod history;
 mod intent;
 mod journal;
 mod leads;
@@ -18,6 +21,7 @@ mod purges;
 mod questions;
 mod reading;
 mod refusal;
+mod revoked;
 mod rollout;
 mod secured;
 mod start;

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use crate::auth::{Logins, Tokens};
+use crate::behind::Behind;
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
+use crate::history::History;
 use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
+use crate::revoked::Revoked;
 use crate::rollout::Rollouts;
 use crate::webhooks::Webhooks;
 
@@ -27,5 +30,8 @@ pub(crate) struct Plane {
     pub(crate) journal: Journal,
     pub(crate) events: Arc<Events>,
     pub(crate) webhooks: Arc<Webhooks>,
+    pub(crate) revoked: Revoked,
+    pub(crate) behind: Behind,
+    pub(crate) history: History,
     pub(crate) figures: Figures,
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod certificates;
 mod events;
 mod explain;
 mod figures;
@@ -12,5 +13,6 @@ mod rollouts;
 mod scale;
 mod secrets;
 mod start;
+mod state;
 
 pub(crate) use house::eventually;

@@ -34,14 +34,13 @@ use skerry_config::snapshot::Snapshot;
 use skerry_transport::accept::Front;
 use skerry_transport::certificates::Certificates;
 use skerry_transport::gate::Gate;
-use skerry_transport::target::Private;
 use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::country::Countries;
 use crate::door::AtTheDoor;
-use crate::duties::Duties;
+use crate::duties::{Duties, Node};
 use crate::fill::Upstreams;
 use crate::listeners::{Bound, Listeners};
 use crate::live::{Live, Parts};
@@ -84,8 +83,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         Arc::new(Certificates::load(&settings.tls, own, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
     };
     let identity = agent.identity();
-    let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-    let client = Client::with_links(&settings.origins, private);
+    let client = Client::with_links(&settings.origins, agent.private());
     client.configure(&snapshot.load());
     skerry_transport::origin::register(&client, &registry);
     let upstreams = Arc::new(Upstreams::new(&settings.name, &identity.ca, Arc::clone(&client), agent.places()));
@@ -110,10 +108,11 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let listeners = Listeners::open(front.clone(), secured, bound)?;
     let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;
     let admin_address = admin.local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
+    let node = Node { gate: gate.clone(), registry: registry.clone() };
     let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
-    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, client, Arc::clone(&countries));
+    let duties = Duties::new(snapshot, Arc::clone(&exchange), figures, node, client, Arc::clone(&countries));
     let following = agent.follow(Arc::new(duties), stop.clone());
     let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
     let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));

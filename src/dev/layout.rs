@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver,
-    Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
+    Alarm, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits,
+    Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -154,6 +154,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
         },
         api: ControlApi::default(),
         webhooks: Webhooks { allow: loopback() },
+        certificates: Certificates::default(),
+        alarm: Alarm::default(),
         // Who tries something out wants to see it at once.
         rollout: Rollout { hold: Period::default(), ..Rollout::default() },
         purges: Purges::default(),

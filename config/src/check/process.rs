@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
-    ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX,
-    HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX,
-    ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX,
-    SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    ADDRESSES_MAX, AT_ONCE_MAX, BEHIND_MAX, BEHIND_MIN, CERTIFICATE_LIFE_MAX, CERTIFICATE_LIFE_MIN, CERTIFICATES_MAX, CLIENT_TIME_MAX,
+    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX,
+    MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX,
+    PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
 use crate::process::{
     ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
@@ -51,6 +52,15 @@ fn control_plane(control: &Control, findings: &mut Findings) {
         api_tls(tls, findings);
     }
     allowed(&control.webhooks.allow, "webhooks.allow", findings);
+    within(control.certificates.life, "certificates.life", CERTIFICATE_LIFE_MIN, CERTIFICATE_LIFE_MAX, findings);
+    within(control.alarm.behind, "alarm.behind", BEHIND_MIN, BEHIND_MAX, findings);
+}
+
+fn within(period: Period, path: &str, least: Duration, most: Duration, findings: &mut Findings) {
+    if period.0 < least || period.0 > most {
+        let says = format!("\"{period}\" is out of bounds; write from \"{}\" to \"{}\"", Period(least), Period(most));
+        findings.add(path, says);
+    }
 }
 
 fn rollout(rollout: &Rollout, findings: &mut Findings) {

@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    ApiTls, Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
-    Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
+    Alarm, ApiTls, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo,
+    Limits, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -56,6 +56,8 @@ record!(Control {
     dns = "dns": required("the table of the zone, with zone and nameservers"),
     api = "api": or(ControlApi::default()),
     webhooks = "webhooks": or(Webhooks::default()),
+    certificates = "certificates": or(Certificates::default()),
+    alarm = "alarm": or(Alarm::default()),
     rollout = "rollout": or(Rollout::default()),
     purges = "purges": or(Purges::default()),
 } else Self {
@@ -63,11 +65,21 @@ record!(Control {
     listen: ControlListen::stand_in(),
     names: Vec::new(),
     dns: Dns::stand_in(),
+    certificates: Certificates::default(),
+    alarm: Alarm::default(),
     rollout: Rollout::default(),
     purges: Purges::default(),
     api: ControlApi::default(),
     webhooks: Webhooks::default(),
 });
+
+record!(Certificates {
+    life = "life": or(Certificates::default().life),
+} else Self::default());
+
+record!(Alarm {
+    behind = "behind": or(Alarm::default().behind),
+} else Self::default());
 
 record!(Rollout {
     hold = "hold": or(Self::default().hold),

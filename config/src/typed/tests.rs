@@ -93,6 +93,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Geo>(&mut process, "Geo");
     agrees::<Tls>(&mut process, "Tls");
     agrees::<Certificate>(&mut process, "Certificate");
+    agrees::<Certificates>(&mut process, "Certificates");
+    agrees::<Alarm>(&mut process, "Alarm");
     assert!(process.is_empty(), "no reader is compared with {:?}", process.keys());
 }
 
