@@ -1,7 +1,8 @@
 //! Requests that Schemathesis makes from the description of the API: whatever is asked, the answer is one that the description names.
 
 use crate::house::control::Control;
-use crate::house::python::python;
+use crate::house::python::command;
+use crate::house::run;
 
 /// What is looked at: all that Schemathesis knows but `positive_data_acceptance`, which holds that a schema can say everything. It cannot say that a host belongs to one
 /// site, or that a key fits its certificate.
@@ -29,7 +30,7 @@ fn fuzz(control: &Control, token: &str, examples: u32) {
     let token = format!("Authorization: Bearer {token}");
     let (checks, each) = (CHECKS.join(","), examples.to_string());
     // The stream of events has no end; its wrong requests are in the control plane's own tests.
-    let ran = python(
+    let mut fuzzer = command(
         "api_fuzz.py",
         &[
             "run",
@@ -49,7 +50,8 @@ fn fuzz(control: &Control, token: &str, examples: u32) {
             "--no-color",
         ],
     );
-    let said = ran.fine().stdout;
+    // It keeps notes where it runs.
+    let said = run(fuzzer.current_dir(control.place())).fine().stdout;
     let made = said.lines().find_map(|line| line.trim().split_once(" generated, ")?.0.parse::<u32>().ok());
     assert!(made.is_some_and(|made| made > OPERATIONS_MIN * examples), "{said}");
 }

@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// Reads everything. Blocks.
 pub(super) fn state(store: &dyn Store) -> Result<State, String> {
+    // First: it may take secrets out of what is read below.
+    let secrets = Secrets::load(store)?;
     let numbers_stored = store.get(SNAPSHOT_KEY)?;
     let numbers = numbers(numbers_stored.as_deref())?;
     let sites: RedBlackTreeMapSync<String, Arc<SiteVersion>> = all(store, sites::PREFIX)?.into_iter().collect();
@@ -29,7 +31,6 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         let kept = lingering.get(name).map_or(version, |lingering| &lingering.version);
         (name.clone(), Some(Arc::clone(kept)))
     });
-    let secrets = Secrets::load(store)?;
     let kept = sealed(kept.collect(), &secrets)?;
     let nothing = Content::default();
     let waiting: RedBlackTreeSetSync<String> = settled.iter().map(|(name, _)| name.clone()).collect();

@@ -204,12 +204,37 @@ async fn an_old_store_is_moved_at_the_start() {
             store.close();
         })
         .await;
+    // What was read at that start is what was moved.
+    assert_eq!(house.put(&with("shop", "c.test", &chain, &key)).await.json()["version"], 3);
     let (stored, house) = house.versions_in_store().await;
     assert!(stored.contains("redacted:") && !stored.contains("PRIVATE KEY"), "{stored}");
-    assert_eq!(house.post("/v1/sites/shop/rollback", json!({"version": 1})).await.json()["version"], 3);
+    assert_eq!(house.post("/v1/sites/shop/rollback", json!({"version": 1})).await.json()["version"], 4);
+    house.settled().await;
     let node = house.node(Role::Shield, "shield-1").await;
     let sent: Value = serde_json::from_slice(&std::fs::read(house.data("shield-1").join("snapshot.json")).unwrap()).unwrap();
     assert_eq!(sent["sites"][0]["origin"]["client_key"], json!(key));
     node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_holds_references_too() {
+    let house = House::start().await;
+    let ((chain, key), (other_chain, other_key)) = (certificate(), certificate());
+    let node = house.node(Role::Edge, "edge-1").await;
+    house.put(&with("shop", "a.test", &chain, &key)).await;
+    house.settled().await;
+    *node.told.refuses.lock() = true;
+    house.put(&with("shop", "b.test", &other_chain, &other_key)).await;
+    let taken_back = super::house::eventually("it is taken back", async || {
+        let shop = house.get("/v1/sites/shop").await.json();
+        (shop["author"] == "rollout").then_some(shop)
+    })
+    .await;
+    assert_eq!((&taken_back["version"], &taken_back["site"]["hosts"]), (&json!(3), &json!(["a.test"])));
+    node.stop().await;
+    let (stored, house) = house.versions_in_store().await;
+    assert!(stored.contains("version/shop/00000000000000000003") && !stored.contains("PRIVATE KEY"), "{stored}");
+    assert_eq!(house.get("/v1/sites/shop").await.json()["site"], taken_back["site"]);
     house.stop().await;
 }
