@@ -190,6 +190,19 @@ impl Purges {
         }
     }
 
+    /// Follows the store's log until the store is closed.
+    async fn follow(&self) -> Result<(), String> {
+        let mut log = Follow::new(&self.store, Subject::Purges);
+        while let Some(heard) = log.next().await? {
+            let newest = match heard {
+                Heard::ReadAnew => self.bounds().await?.1,
+                Heard::Step(step) => step.purges.unwrap_or(0),
+            };
+            self.heard(newest).await;
+        }
+        Ok(())
+    }
+
     /// The store's log goes up to `seq`.
     async fn heard(&self, seq: u64) {
         if seq > self.head() {
@@ -208,19 +221,14 @@ impl Purges {
 /// Follows what is appended to the store's log by others than this process, until `stop` says so.
 pub(crate) async fn follow(purges: Arc<Purges>, stop: watch::Receiver<bool>) {
     let followed = async {
-        let mut log = Follow::new(&purges.store, Subject::Purges);
-        while let Some(heard) = log.next().await? {
-            let newest = match heard {
-                Heard::ReadAnew => purges.bounds().await?.1,
-                Heard::Step(step) => step.purges.unwrap_or(0),
-            };
-            purges.heard(newest).await;
+        while let Err(why) = purges.follow().await {
+            tracing::warn!(why, "purges that others append are not seen, trying again");
+            tokio::time::sleep(store::FOLLOW_RETRY).await;
         }
-        Ok::<_, String>(())
     };
     tokio::select! {
         () = skerry_agent::stopped(stop) => {}
-        ended = followed => ended.unwrap_or_else(|why| tracing::error!(why, "purges that others append are not seen any more")),
+        () = followed => {}
     }
 }
 

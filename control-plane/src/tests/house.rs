@@ -234,6 +234,8 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// While true, purges cannot be brought to disk.
+    pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
@@ -253,6 +255,10 @@ impl Duties for Told {
 
     fn purge_all_through(&self, seq: u64) {
         self.dropped_through.lock().push(seq);
+    }
+
+    fn settle(&self) -> Result<(), String> {
+        if *self.cannot_settle.lock() { Err("the disk of this node is full".to_owned()) } else { Ok(()) }
     }
 
     fn load(&self) -> Load {
