@@ -23,8 +23,10 @@ mod reading;
 mod refusal;
 mod revoked;
 mod rollout;
+mod secured;
 mod start;
 mod store;
+mod webhooks;
 mod zone;
 
 pub use api::openapi_document;

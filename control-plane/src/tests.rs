@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod certificates;
+mod events;
 mod explain;
 mod figures;
 mod house;
@@ -10,5 +11,8 @@ mod nodes;
 mod purges;
 mod rollouts;
 mod scale;
+mod secrets;
 mod start;
 mod state;
+
+pub(crate) use house::eventually;

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Alarm, Certificates, Control, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout};
+use skerry_config::process::{
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout, Webhooks,
+};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -29,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits for a condition.
-pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     let mut look_again = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -52,6 +54,8 @@ pub(super) fn settings(data: &Path) -> Control {
         listen: ControlListen { api: any, nodes: any, dns: any },
         names: Vec::new(),
         dns,
+        api: ControlApi::default(),
+        webhooks: Webhooks { allow: vec!["127.0.0.0/8".parse().unwrap()] },
         certificates: Certificates::default(),
         alarm: Alarm::default(),
         rollout,
@@ -230,6 +234,8 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// While true, purges cannot be brought to disk.
+    pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
@@ -249,6 +255,10 @@ impl Duties for Told {
 
     fn purge_all_through(&self, seq: u64) {
         self.dropped_through.lock().push(seq);
+    }
+
+    fn settle(&self) -> Result<(), String> {
+        if *self.cannot_settle.lock() { Err("the disk of this node is full".to_owned()) } else { Ok(()) }
     }
 
     fn load(&self) -> Load {
