@@ -46,16 +46,10 @@ fn inner(data: &std::path::Path) -> Arc<Inner> {
         public_addresses: Vec::new(),
         tier_address: None,
     };
-    let (snapshots, snapshot) = keep::Snapshots::load(data).unwrap();
-    Arc::new(Inner {
-        settings,
-        identity: Identity { certificate: Vec::new(), key: Vec::new(), ca: Vec::new() },
-        snapshot: arc_swap::ArcSwapOption::new(snapshot.map(Arc::new)),
-        snapshots: parking_lot::Mutex::new(snapshots),
-        position: keep::Position::load(data).unwrap(),
-        busy: Arc::default(),
-        _lock: lock,
-    })
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap().der().to_vec();
+    let identity = Identity { ca: certificate.clone(), certificate, key: key.serialize_der() };
+    Arc::new(Inner::open(settings, identity, lock).unwrap())
 }
 
 fn change(from: u64, to: u64) -> SnapshotChange {
