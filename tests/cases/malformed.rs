@@ -163,7 +163,7 @@ fn an_origin_whose_tls_is_none_is_named_so() {
     let url = origin.url().replace("http:", "https:");
     let site = format!("name = \"tls\"\nhosts = [\"tls.test\"]\n[origin]\nurls = [\"{url}\"]\n");
     cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site)]).fine();
-    wait_until("the site", SOON, || get(cdn.edge(1), "tls.test", "/").status != 404);
+    wait_until("the site", SOON, || cdn.follows("edge-1") && cdn.follows("shield-1"));
     for version in VERSIONS {
         let got = curl(&[version, "--header", "Host: tls.test", &format!("http://{}/", cdn.edge(1))]);
         assert!(got.status == 502 && got.field("cache-status").contains("detail=tls-failed"), "{got:?}");

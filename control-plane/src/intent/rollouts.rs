@@ -55,31 +55,27 @@ impl Intent {
             reason: None,
         });
         draft.keep(&rollout)?;
-        // A crash that loses it begins it again.
-        draft.transaction.may_be_lost = true;
         self.commit(draft).await?;
         Ok(Some(rollout))
     }
 
-    /// Begins a stage of a rollout.
+    /// Ends the present stage of a rollout, and begins the next.
     pub(crate) async fn begin_stage(&self, id: u64, stage: Stage) -> Result<(), Refusal> {
         self.change_rollout(id, |draft, rollout| {
+            rollout.end_stage(&stage.began);
             rollout.stages.push(stage);
             if let Some((_, reach)) = &mut draft.rolling {
                 *reach = rollout.reach();
             }
-            // A crash that loses it begins the stage again; who has the newer configuration keeps it.
-            draft.transaction.may_be_lost = true;
             Ok(())
         })
         .await
     }
 
-    /// Notes something about a rollout that a crash may lose.
+    /// Notes something about a rollout.
     pub(crate) async fn note_rollout(&self, id: u64, note: impl FnOnce(&mut Rollout)) -> Result<(), Refusal> {
-        self.change_rollout(id, |draft, rollout| {
+        self.change_rollout(id, |_, rollout| {
             note(rollout);
-            draft.transaction.may_be_lost = true;
             Ok(())
         })
         .await
@@ -90,7 +86,9 @@ impl Intent {
         self.change_rollout(id, |draft, rollout| {
             rollout.sites.iter().for_each(|change| draft.delete(format!("{ROLLING}{}", change.name)));
             draft.settle()?;
-            rollout.ended = Some(clock::now());
+            let now = clock::now();
+            rollout.end_stage(&now);
+            rollout.ended = Some(now);
             let is_back = rollout.sites.iter().all(|change| change.rolled_back.is_some());
             rollout.state = if is_back { Standing::RolledBack } else { Standing::Done };
             Ok(())
@@ -207,7 +205,7 @@ impl Draft {
             return Ok(None);
         }
         let Some(present) = self.next.sites.get(name).cloned() else { return Ok(None) };
-        let site = settled.map(|sealed| Arc::clone(&sealed.site));
+        let site = settled.and_then(|sealed| sealed.version.site.clone());
         if present.site == site {
             return Ok(None);
         }

@@ -126,6 +126,14 @@ impl Rollout {
         Reach::Nodes(Arc::new(nodes))
     }
 
+    /// The present stage is over.
+    pub(crate) fn end_stage(&mut self, now: &str) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.adopted.get_or_insert_with(|| now.to_owned());
+            stage.ended.get_or_insert_with(|| now.to_owned());
+        }
+    }
+
     /// The changes that are under way still.
     pub(crate) fn open(&self) -> impl Iterator<Item = &SiteChange> {
         self.sites.iter().filter(|change| change.is_open())

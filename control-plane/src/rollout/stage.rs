@@ -17,6 +17,9 @@ use crate::refusal::Refusal;
 /// Time after the start in which nodes that are known and have not connected yet are waited for.
 const START_GRACE: Duration = Duration::from_secs(10);
 
+/// Time after the start in which the first stage waits for all nodes to be back, of which it is to be chosen.
+const RETURN_GRACE: Duration = Duration::from_secs(2);
+
 /// Time that the nodes of a stage have to put the configuration in force.
 const ADOPT_MAX: Duration = Duration::from_secs(60);
 
@@ -97,7 +100,6 @@ impl Keeper {
         }
         match rollout.stages.last() {
             None => self.first_stage(&state, &rollout).await,
-            Some(stage) if stage.ended.is_some() => self.next_stage(&state, &rollout, stage).await,
             Some(stage) => self.look(&state, &rollout, stage).await,
         }
     }
@@ -121,8 +123,8 @@ impl Keeper {
     /// Begins the first stage, once it is known where the traffic is and who is there.
     async fn first_stage(&mut self, state: &State, rollout: &Rollout) -> Result<bool, Refusal> {
         let nodes = self.candidates(state, rollout);
-        let nobody = !nodes.iter().any(|node| node.serves);
-        if nobody && self.is_early() && !nodes.is_empty() {
+        let (nobody, everybody) = (!nodes.iter().any(|node| node.serves), self.has_seen_all(state));
+        if !everybody && (self.start.elapsed() < RETURN_GRACE || (nobody && self.is_early())) {
             return Ok(false);
         }
         let Some(known) = &mut self.under_way else { return Ok(false) };
@@ -131,11 +133,6 @@ impl Keeper {
         }
         known.hold.note_before(state);
         self.begin(rollout, choose::next(None, &BTreeSet::new(), &nodes)).await
-    }
-
-    async fn next_stage(&mut self, state: &State, rollout: &Rollout, last: &Stage) -> Result<bool, Refusal> {
-        let reached = last.nodes.iter().cloned().collect();
-        self.begin(rollout, choose::next(Some(last.name), &reached, &self.candidates(state, rollout))).await
     }
 
     /// Begins a stage, or ends the rollout when there is none to come.
@@ -206,16 +203,8 @@ impl Keeper {
             }
         }
         if is_over || known.hold.lasted() >= settings.hold.0 {
-            plane
-                .intent
-                .note_rollout(rollout.id, |rollout| {
-                    if let Some(stage) = rollout.stages.last_mut() {
-                        stage.adopted.get_or_insert_with(clock::now);
-                        stage.ended = Some(clock::now());
-                    }
-                })
-                .await?;
-            return Ok(true);
+            let reached = stage.nodes.iter().cloned().collect();
+            return self.begin(rollout, choose::next(Some(stage.name), &reached, &self.candidates(state, rollout))).await;
         }
         if stage.adopted.is_none() {
             let note = |rollout: &mut Rollout| {
@@ -251,6 +240,11 @@ impl Keeper {
     /// Whether nodes may still be on their way back to a control plane that has just started.
     fn is_early(&self) -> bool {
         self.start.elapsed() < START_GRACE
+    }
+
+    /// Whether every node has been connected since the start.
+    fn has_seen_all(&self, state: &State) -> bool {
+        state.nodes.keys().all(|name| self.plane.health.live(name).last_seen.is_some())
     }
 
     /// Who of a stage has the configuration in force.
