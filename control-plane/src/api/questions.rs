@@ -87,7 +87,7 @@ struct Failure {
         ("name" = String, Path, description = "The node's name"),
         ("metric" = Option<Vec<String>>, Query, description = "How the names of the wanted ones begin; may be repeated, at most 16 times; all without it")
     ),
-    responses((status = 200, body = FiguresView)))]
+    responses((status = 200, body = FiguresView), (status = 503, description = "The node is away")))]
 pub(crate) async fn figures(
     State(api): State<Api>,
     Place(name): Place<String>,
@@ -107,7 +107,7 @@ pub(crate) async fn figures(
 
 /// The last requests that a node answered with status 500 to 599 or cut off, asked over its own stream. A node that does not answer within 2 s is a problem.
 #[utoipa::path(get, path = "/v1/nodes/{name}/errors", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
-    responses((status = 200, body = ErrorsView)))]
+    responses((status = 200, body = ErrorsView), (status = 503, description = "The node is away")))]
 pub(crate) async fn errors(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<ErrorsView>, Problem> {
     let Errors { errors } = ask(&api, &name, &Question::Errors {}).await?;
     let view = |Failure { at_ms, site, method, url, status, reason }| ErrorView {
