@@ -170,6 +170,22 @@ struct Inner {
     _lock: disk::Lock,
 }
 
+impl Inner {
+    /// Reads what the data directory holds.
+    fn open(settings: Settings, identity: Identity, lock: disk::Lock) -> Result<Self, String> {
+        let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
+        let revoked = keep::Revoked::load(&settings.data)?;
+        private.revoke(revoked.certificates());
+        let identity = ArcSwap::from_pointee(identity);
+        let (snapshots, snapshot) = keep::Snapshots::load(&settings.data)?;
+        let (snapshots, snapshot) = (Mutex::new(snapshots), ArcSwapOption::new(snapshot.map(Arc::new)));
+        let position = keep::Position::load(&settings.data)?;
+        let history = history::History::load(&settings.data)?;
+        let busy = Arc::default();
+        Ok(Self { settings, identity, private, revoked, snapshot, snapshots, position, history, busy, _lock: lock })
+    }
+}
+
 impl Agent {
     /// Makes and locks the data directory, reads what it holds, and joins the CDN if the node has no certificate yet,
     /// trying again (50 ms to 2 s apart, without end) while the control plane cannot be reached. Dropping the future gives up.
@@ -182,17 +198,7 @@ impl Agent {
             Some(identity) => identity,
             None => join::join(&settings).await?,
         };
-        let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
-        let revoked = keep::Revoked::load(&settings.data)?;
-        private.revoke(revoked.certificates());
-        let identity = ArcSwap::from_pointee(identity);
-        let (snapshots, snapshot) = keep::Snapshots::load(&settings.data)?;
-        let (snapshots, snapshot) = (Mutex::new(snapshots), ArcSwapOption::new(snapshot.map(Arc::new)));
-        let position = keep::Position::load(&settings.data)?;
-        let history = history::History::load(&settings.data)?;
-        let busy = Arc::default();
-        let inner = Inner { settings, identity, private, revoked, snapshot, snapshots, position, history, busy, _lock: lock };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(Inner::open(settings, identity, lock)?) })
     }
 
     /// The node's credentials at this moment; they are renewed at two thirds of their life.

@@ -7,7 +7,8 @@ use skerry_config::process::ControlLink;
 use skerry_config::snapshot::Document;
 
 use super::*;
-use crate::{Identity, Load, Role, Settings, disk, question};
+use crate::identity::tests::identity;
+use crate::{Load, Role, Settings, disk, question};
 
 /// How long the other side may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -46,16 +47,7 @@ fn inner(data: &std::path::Path) -> Arc<Inner> {
         public_addresses: Vec::new(),
         tier_address: None,
     };
-    let (snapshots, snapshot) = keep::Snapshots::load(data).unwrap();
-    Arc::new(Inner {
-        settings,
-        identity: Identity { certificate: Vec::new(), key: Vec::new(), ca: Vec::new() },
-        snapshot: arc_swap::ArcSwapOption::new(snapshot.map(Arc::new)),
-        snapshots: parking_lot::Mutex::new(snapshots),
-        position: keep::Position::load(data).unwrap(),
-        busy: Arc::default(),
-        _lock: lock,
-    })
+    Arc::new(Inner::open(settings, identity("a"), lock).unwrap())
 }
 
 fn change(from: u64, to: u64) -> SnapshotChange {
