@@ -151,11 +151,10 @@ fn write(data: &Path, file: &str, content: &str, mode: u32) -> Result<(), String
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    /// Credentials that are in order.
-    pub(crate) fn identity(name: &str) -> Identity {
+    fn identity(name: &str) -> Identity {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         let name = rcgen::string::Ia5String::try_from(uri(Role::Edge, name)).unwrap();

@@ -7,8 +7,7 @@ use skerry_config::process::ControlLink;
 use skerry_config::snapshot::Document;
 
 use super::*;
-use crate::identity::tests::identity;
-use crate::{Load, Role, Settings, disk, question};
+use crate::{Identity, Load, Role, Settings, disk, question};
 
 /// How long the other side may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -47,7 +46,10 @@ fn inner(data: &std::path::Path) -> Arc<Inner> {
         public_addresses: Vec::new(),
         tier_address: None,
     };
-    Arc::new(Inner::open(settings, identity("a"), lock).unwrap())
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap().der().to_vec();
+    let identity = Identity { ca: certificate.clone(), certificate, key: key.serialize_der() };
+    Arc::new(Inner::open(settings, identity, lock).unwrap())
 }
 
 fn change(from: u64, to: u64) -> SnapshotChange {
