@@ -5,6 +5,7 @@ mod api;
 mod explain;
 mod figures;
 mod house;
+mod intent;
 mod nodes;
 mod purges;
 mod rollouts;

@@ -1,6 +1,6 @@
 //! The state DNS answers from: made anew and swapped whole whenever sites, nodes or their health change.
 //!
-//! Nodes first, DNS after: an edge is an answer for a site's names only when the configuration that it reported has the site. A site that was deleted
+//! Nodes first, DNS after: an edge is an answer for a site's names only when the configuration that it reported has the site, or one of its hosts. A site that was deleted
 //! is in no answer at once, while the nodes keep it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,11 +124,14 @@ fn sites(state: &intent::State) -> Vec<(String, Vec<String>)> {
     sites.map(|site| (site.name.clone(), site.hosts.clone())).collect()
 }
 
-/// The sites that a configuration does not have.
+/// The sites that a configuration does not have, nor any of their hosts: those that it has for another site are served meanwhile by that.
 fn sites_beyond(state: &intent::State, known: &Arc<Numbered>) -> Vec<String> {
     let tracks = &state.tracks;
-    let is_wanted = |name: &String| state.sites.get(name).is_some_and(|version| version.site.is_some());
-    let lacks = |name: &&String| is_wanted(name) && !known.content.sites.contains_key(*name);
+    let content = &known.content;
+    let lacks = |name: &&String| {
+        let wanted = state.sites.get(*name).and_then(|version| version.site.as_ref());
+        wanted.is_some_and(|site| !content.sites.contains_key(*name) && !site.hosts.iter().any(|host| content.serves(host)))
+    };
     if Arc::ptr_eq(known, &tracks.newest) {
         Vec::new()
     } else if Arc::ptr_eq(known, &tracks.settled) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::draft::{Draft, In};
 use super::{Intent, Lingering, ROLLING, Reach, SiteVersion, State, Wish, sites};
@@ -13,6 +14,9 @@ pub(super) const PREFIX: &str = "rollout/";
 
 /// Rollouts that are remembered.
 const ROLLOUTS_MAX: usize = 200;
+
+/// Time after which a removal is tried again that was taken back.
+const REMOVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Who is said to have made the versions that take changes back.
 const AUTHOR: &str = "rollout";
@@ -104,23 +108,25 @@ impl Intent {
             let named: BTreeSet<String> = reasons.keys().filter(|name| open.contains(*name)).cloned().collect();
             let Some((rolling, _)) = draft.rolling.clone() else { return Ok(()) };
             let settled = draft.settled.clone();
-            let all = Draft::closure(named, &[&rolling, &draft.newest], |name| settled.sites.get(name).cloned());
-            let puts: Vec<_> = all.iter().map(|name| (name.clone(), settled.sites.get(name).cloned())).collect();
-            // A newer change of a site that waits for the next rollout stays.
-            let is_newest = |name: &str| rolling.digest(name) == draft.newest.digest(name) || !open.contains(name);
-            let newest: Vec<_> = puts.iter().filter(|(name, _)| is_newest(name)).cloned().collect();
-            if newest.len() == puts.len() {
-                draft.edit(In::Rolling, &puts)?;
+            let wanted = |name: &str| settled.sites.get(name).cloned();
+            let puts = |names: &BTreeSet<String>| names.iter().map(|name| (name.clone(), wanted(name))).collect::<Vec<_>>();
+            let back = Draft::closure(named, &[&rolling], wanted);
+            // A newer change of a site that waits for the next rollout stays, unless it has a host of one that does not.
+            let stays = |name: &String| rolling.digest(name) != draft.newest.digest(name) || draft.has_heir(name);
+            let newest = Draft::closure(back.iter().filter(|name| !stays(name)).cloned().collect(), &[&draft.newest], wanted);
+            if newest == back {
+                draft.edit(In::Rolling, &puts(&back))?;
             } else {
-                draft.edit(In::OnlyRolling, &puts)?;
-                draft.edit(In::Newest, &newest)?;
+                draft.edit(In::OnlyRolling, &puts(&back))?;
+                draft.edit(In::Newest, &puts(&newest))?;
             }
-            for name in &all {
+            for name in back.union(&newest) {
                 let why = reasons.get(name).cloned().unwrap_or_else(|| "a site that it took a host from was rolled back".to_owned());
-                let version = if newest.iter().any(|(other, _)| other == name) { draft.take_back(name, &why)? } else { None };
-                draft.delete(format!("{ROLLING}{name}"));
-                if let Some(change) = rollout.sites.iter_mut().find(|change| change.name == *name) {
+                let version = if newest.contains(name) { draft.take_back(name, &why)? } else { None };
+                let change = rollout.sites.iter_mut().find(|change| change.name == *name && change.is_open() && back.contains(name));
+                if let Some(change) = change {
                     change.rolled_back = Some(RolledBack { version, reason: why });
+                    draft.delete(format!("{ROLLING}{name}"));
                 }
             }
             if rollout.open().next().is_none() {
@@ -193,6 +199,12 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether a site was deleted and another has one of its hosts since.
+    fn has_heir(&self, name: &str) -> bool {
+        let is_deleted = self.next.sites.get(name).is_some_and(|version| version.site.is_none());
+        is_deleted && !self.newest.in_the_way(&BTreeSet::from([name.to_owned()]), |name| self.settled.sites.get(name).cloned()).is_empty()
+    }
+
     /// Writes down that the newest content of a site is what is settled of it: the number of the version that says so, where one is needed.
     fn take_back(&mut self, name: &str, why: &str) -> Result<Option<u64>, Refusal> {
         let settled = self.settled.sites.get(name).cloned();
@@ -205,6 +217,12 @@ impl Draft {
             return Ok(None);
         }
         let Some(present) = self.next.sites.get(name).cloned() else { return Ok(None) };
+        if let (None, Some(sealed)) = (&present.site, &settled) {
+            // It stays deleted; the nodes keep it until its removal is tried again.
+            let until = clock::unix_seconds() + REMOVE_AGAIN.as_secs();
+            self.linger(name, Lingering { until, version: Arc::clone(&sealed.version) })?;
+            return Ok(None);
+        }
         let site = settled.map(|sealed| Arc::clone(&sealed.site));
         if present.site == site {
             return Ok(None);

@@ -228,12 +228,17 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// Snapshots are put in force only once its other end is dropped.
+    pub(super) gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
 
 impl Duties for Told {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        if let Some(gate) = &*self.gate.lock() {
+            let _ = gate.recv();
+        }
         if *self.refuses.lock() {
             return Err("this node is contrary".to_owned());
         }
@@ -282,6 +287,12 @@ impl TestNode {
         let (stop, stopped) = watch::channel(false);
         let following = agent.follow(Arc::clone(&told) as Arc<dyn Duties>, stopped);
         Self { agent, told, settings, stop, following }
+    }
+
+    /// Ends as a process does that is killed.
+    pub(super) async fn kill(self) {
+        self.following.abort();
+        assert!(self.following.await.is_err_and(|error| error.is_cancelled()));
     }
 
     /// Stops; the settings to start it again, without a token.

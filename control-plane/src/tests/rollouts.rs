@@ -260,6 +260,7 @@ async fn an_emergency_goes_to_all_at_once_while_another_change_is_held() {
     assert_eq!((&now["now"], &now["state"], &now["sites"][0]["name"]), (&json!(true), &json!("done"), &json!("news")));
     eventually("it is everywhere", async || (with_host(&nodes, "news", "urgent.test").len() == 5).then_some(())).await;
     assert_eq!(with_host(&nodes, "shop", "b.test"), ["edge-1", "shield-1"]);
+    assert_eq!(answer["snapshot"], now["snapshot"], "all nodes have the number that was answered");
     // What is held can be hurried too, by saying it again.
     let again = house.call(Method::PUT, "/v1/sites/shop?rollout=now", &site("shop", "b.test")).await.json();
     assert_eq!((&again["changed"], again["rollout"].is_u64()), (&json!(false), true));
@@ -321,6 +322,60 @@ async fn a_node_that_holds_the_first_stage_up_by_going_away_before_it_has_it_is_
     adopted(&house, id, "region").await;
     assert_eq!(host(&back, "shop").as_deref(), Some("b.test"));
     nodes.push(back);
+    stop(house, nodes).await;
+}
+
+/// The nodes of the present stage, once they are these.
+async fn stage_of(house: &House, id: u64, nodes: &[&str]) {
+    eventually(&format!("the stage of {nodes:?}"), async || {
+        let rollout = house.get(&format!("/v1/rollouts/{id}")).await.json();
+        let stage = rollout["stages"].as_array()?.last()?.clone();
+        (stage["name"] == "node" && stage["nodes"] == json!(nodes)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_takes_one_first_node_after_another_away_is_rolled_back() {
+    let house = House::start_with(held_for_ever).await;
+    let mut nodes = five(&house).await;
+    put(&house, &site("shop", "a.test")).await;
+    house.settled().await;
+    // They end before they can say that they have it.
+    let mut gates = Vec::new();
+    for node in &nodes {
+        let (gate, held) = std::sync::mpsc::channel::<()>();
+        *node.told.gate.lock() = Some(held);
+        gates.push(gate);
+    }
+    let id = put(&house, &site("shop", "b.test")).await;
+    for edge in ["edge-1", "edge-2", "edge-3"] {
+        stage_of(&house, id, &[edge, "shield-1"]).await;
+        nodes.remove(0).kill().await;
+    }
+    let rollout = over(&house, id).await;
+    assert_eq!((&rollout["state"], rollout["stages"].as_array().unwrap().len()), (&json!("rolled_back"), 3), "{rollout:#}");
+    let reason = rollout["sites"][0]["rolled_back"]["reason"].as_str().unwrap();
+    assert!(reason.contains("3 times") && reason.contains("edge-3"), "{reason}");
+    drop(gates);
+    stop(house, nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_node_that_is_removed_or_drained_is_replaced() {
+    let house = House::start_with(held_for_ever).await;
+    let mut nodes = five(&house).await;
+    put(&house, &site("shop", "a.test")).await;
+    house.settled().await;
+    let id = put(&house, &site("shop", "b.test")).await;
+    adopted(&house, id, "node").await;
+    let gone = house.call(Method::DELETE, "/v1/nodes/edge-1", &json!({})).await;
+    assert!(gone.status.is_success(), "{gone:?}");
+    nodes.remove(0).stop().await;
+    stage_of(&house, id, &["edge-2", "shield-1"]).await;
+    house.post("/v1/nodes/shield-1/drain", json!({})).await;
+    stage_of(&house, id, &["edge-2", "shield-2"]).await;
+    adopted(&house, id, "node").await;
     stop(house, nodes).await;
 }
 

@@ -140,6 +140,7 @@ fn earlier(mut told: Vec<wire::Earlier>) -> Vec<Earlier> {
 fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), Refusal> {
     let document = keep::parse_document(&arrived.json)?;
     says(document.version, arrived.version)?;
+    rises(inner.snapshot.load().as_ref().map(|now| now.version()), arrived.version)?;
     let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
     put_in_force(inner, duties, &snapshot)?;
     stays_in_force(arrived.version, inner.snapshots.lock().put(arrived.version, &arrived.json));
@@ -164,6 +165,12 @@ fn says(version: u64, ordered: u64) -> Result<(), String> {
     if version == ordered { Ok(()) } else { Err(format!("the document says version {version}, its order {ordered}")) }
 }
 
+/// What is kept on disk relies on it: a change that was left there of a higher number would be taken for one that follows.
+fn rises(now: Option<u64>, next: u64) -> Result<(), String> {
+    let Some(now) = now.filter(|now| *now >= next) else { return Ok(()) };
+    Err(format!("configuration {next} cannot follow {now}, which is in force: numbers only rise"))
+}
+
 fn put_in_force(inner: &Inner, duties: &dyn Duties, snapshot: &Arc<Snapshot>) -> Result<(), String> {
     duties.adopt(Arc::clone(snapshot))?;
     inner.snapshot.store(Some(Arc::clone(snapshot)));
@@ -174,5 +181,18 @@ fn put_in_force(inner: &Inner, duties: &dyn Duties, snapshot: &Arc<Snapshot>) ->
 fn stays_in_force(version: u64, kept: Result<(), String>) {
     if let Err(error) = kept {
         tracing::error!(version, error, "the snapshot is in force but not on disk");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_configuration_has_a_higher_number_than_the_one_in_force() {
+        assert_eq!((rises(None, 1), rises(Some(4), 5)), (Ok(()), Ok(())));
+        for next in [4, 3] {
+            assert!(rises(Some(4), next).unwrap_err().contains("cannot follow 4"));
+        }
     }
 }
