@@ -130,6 +130,11 @@ impl Content {
         self.sites.get(name).map(|sealed| sealed.digest)
     }
 
+    /// What makes sites as they are here.
+    pub(super) fn puts(&self, names: &BTreeSet<String>) -> Vec<Put> {
+        names.iter().map(|name| (name.clone(), self.sites.get(name).cloned())).collect()
+    }
+
     /// The other sites here that own a host of a site of `names` as `wanted` has it, beyond those names: they have to be as there too.
     pub(super) fn in_the_way(&self, names: &BTreeSet<String>, wanted: impl Fn(&str) -> Option<Arc<Sealed>>) -> BTreeSet<String> {
         let sites = names.iter().filter_map(|name| wanted(name));

@@ -70,9 +70,10 @@ impl Lateness {
         now.saturating_duration_since(since)
     }
 
-    /// Nobody waits.
-    fn end(&mut self) {
+    /// Nobody waits: nobody is late.
+    fn end(&mut self) -> bool {
         self.since = None;
+        false
     }
 }
 
@@ -143,7 +144,7 @@ impl Keeper {
             Some(known) if known.id == rollout.id && known.stages == stages => {}
             Some(known) if known.id == rollout.id => {
                 (known.stages, known.stage_since, known.away_since) = (stages, Instant::now(), None);
-                known.lateness.end();
+                known.lateness = Lateness::default();
                 known.hold.begin_stage();
             }
             _ => {
@@ -169,10 +170,10 @@ impl Keeper {
             return Ok(false);
         }
         let Some(known) = &mut self.under_way else { return Ok(false) };
-        if known.hold.counts() && known.stage_since.elapsed() < FIGURES_MAX && !known.hold.has_figures(state) {
+        if known.hold.counts() && known.stage_since.elapsed() < FIGURES_MAX && !known.hold.has_figures() {
             return Ok(false);
         }
-        known.hold.note_before(state);
+        known.hold.note_before();
         self.begin(rollout, choose::next(None, &BTreeSet::new(), &nodes)).await
     }
 
@@ -203,13 +204,21 @@ impl Keeper {
         if !matches!(reached, Reached::Away(_)) {
             known.away_since = None;
         }
-        if !matches!(reached, Reached::Waiting(_)) {
-            known.lateness.end();
-        }
+        let is_late = match reached {
+            Reached::All => known.lateness.end(),
+            _ => known.lateness.of(rolling.version, Instant::now()) >= ADOPT_MAX,
+        };
         match reached {
             Reached::Away(nodes) if !nodes.iter().any(|name| known.had.contains(name)) => {
-                // They never had the configuration in force, as far as is known: others go first.
-                self.replace_first(state, rollout, &nodes, "away").await
+                // They never had the configuration in force, as far as is known: others go first, or they when they are back.
+                if self.candidates(state, rollout).iter().any(|node| node.serves) {
+                    return self.replace_first(state, rollout, &nodes, "away").await;
+                }
+                if !is_late {
+                    return Ok(false);
+                }
+                let why = format!("{} went away and did not put it in force within {} s", nodes.join(" and "), ADOPT_MAX.as_secs());
+                self.roll_back(rollout, all(rollout, &super::cut(&why))).await
             }
             Reached::Away(nodes) => {
                 let since = *known.away_since.get_or_insert_with(Instant::now);
@@ -220,7 +229,7 @@ impl Keeper {
                 self.roll_back(rollout, all(rollout, &why)).await
             }
             Reached::Gone(nodes) => self.replace_first(state, rollout, &nodes, "drained or removed").await,
-            Reached::Waiting(nodes) if known.lateness.of(rolling.version, Instant::now()) >= ADOPT_MAX => {
+            Reached::Waiting(nodes) if is_late => {
                 let why = super::cut(&format!("{} did not put it in force within {} s", nodes.join(", "), ADOPT_MAX.as_secs()));
                 if stage.name != StageName::All {
                     return self.roll_back(rollout, all(rollout, &why)).await;
@@ -255,16 +264,17 @@ impl Keeper {
         let plane = Arc::clone(&self.plane);
         let settings = &plane.rollouts.settings;
         let Some(known) = &mut self.under_way else { return Ok(false) };
-        known.hold.begin(state);
+        known.hold.begin();
         let is_judged = rollout.sites.iter().any(super::SiteChange::is_judged);
         let is_over = stage.hurried || !is_judged || settings.hold.0.is_zero();
+        let is_last = known.hold.lasted() >= settings.hold.0;
         if !is_over {
-            let faults = known.hold.faults(state, rollout, settings);
+            let faults = known.hold.faults(state, rollout, settings, is_last);
             if !faults.is_empty() {
                 return self.roll_back(rollout, faults).await;
             }
         }
-        if is_over || known.hold.lasted() >= settings.hold.0 {
+        if is_over || is_last {
             let reached = stage.nodes.iter().cloned().collect();
             return self.begin(rollout, choose::next(Some(stage.name), &reached, &self.candidates(state, rollout))).await;
         }
@@ -386,7 +396,7 @@ mod tests {
         assert_eq!(lateness.of(5, at(359)), Duration::from_secs(59));
         assert_eq!(lateness.of(6, at(360)), Duration::ZERO, "another number");
         assert_eq!(lateness.of(6, at(420)), ADOPT_MAX);
-        lateness.end();
+        assert!(!lateness.end());
         assert_eq!(lateness.of(6, at(421)), Duration::ZERO, "it had it in between");
     }
 }

@@ -290,17 +290,21 @@ impl TestNode {
     }
 
     /// Ends as a process does that is killed.
-    pub(super) async fn kill(self) {
+    pub(super) async fn kill(self) -> Settings {
         self.following.abort();
         assert!(self.following.await.is_err_and(|error| error.is_cancelled()));
+        without_token(self.settings)
     }
 
     /// Stops; the settings to start it again, without a token.
     pub(super) async fn stop(self) -> Settings {
         self.stop.send_replace(true);
         self.following.await.unwrap();
-        let mut settings = self.settings;
-        settings.control.join_token = None;
-        settings
+        without_token(self.settings)
     }
+}
+
+fn without_token(mut settings: Settings) -> Settings {
+    settings.control.join_token = None;
+    settings
 }

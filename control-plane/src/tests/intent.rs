@@ -13,7 +13,7 @@ use crate::clock;
 use crate::health::Health;
 use crate::intent::{Intent, Wish, Written};
 use crate::rollout::{Rollout, Stage, StageName, Standing};
-use crate::store::{Redb, Store};
+use crate::store::{Change, Redb, Store, Transaction};
 use crate::zone::Zone;
 
 /// What operators want, on a disk.
@@ -30,8 +30,14 @@ fn content(name: &str, hosts: &[&str]) -> Site {
 
 impl Desk {
     fn new(linger: Duration) -> Self {
+        Self::with(linger, Vec::new())
+    }
+
+    /// With something in its store.
+    fn with(linger: Duration, then: Vec<Change>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Redb::open(&directory.path().join("store")).unwrap());
+        assert!(store.transact(&Transaction { then, ..Default::default() }).unwrap());
         let intent = Intent::load(Arc::clone(&store), linger).unwrap();
         Self { directory, store, intent, linger }
     }
@@ -244,8 +250,8 @@ async fn a_store_that_fell_back_is_read_anew_and_numbers_rise_above_those_that_w
     desk.settled(&[("shop", &["b.test"])]).await;
     let given = desk.numbers().2;
     // As after an I/O error, when the file is opened anew at what had come to disk.
-    let then = vec![crate::store::Change::Put(NUMBERS.to_owned(), old)];
-    assert!(desk.store.transact(&crate::store::Transaction { then, ..Default::default() }).unwrap());
+    let then = vec![Change::Put(NUMBERS.to_owned(), old)];
+    assert!(desk.store.transact(&Transaction { then, ..Default::default() }).unwrap());
     let refused = desk.intent.put_site(content("shop", &["c.test"]), Wish::default()).await.unwrap_err();
     assert!(refused.says().contains("try again"), "{refused:?}");
     desk.put_now("shop", &["c.test"]).await;
@@ -268,16 +274,53 @@ async fn a_host_that_moves_to_a_new_site_is_answered_all_the_time() {
         tier_address: None,
         joined_at: clock::now(),
     };
-    desk.intent.admit_node(node, crate::store::Transaction::default(), false).await.unwrap();
+    desk.intent.admit_node(node, Transaction::default(), false).await.unwrap();
     let (intent, health) = (Arc::new(desk.intent), Arc::new(Health::new()));
     let _session = health.connect("edge-1", Role::Edge, Some(intent.state().tracks.settled.version), 0, String::new());
     let settings = super::house::settings(desk.directory.path());
     let mut zone = Zone::new(&settings.dns, Arc::clone(&intent), health);
     intent.delete_site("old", Wish::default()).await.unwrap();
-    for (name, host) in [("heir", "H.test"), ("part", "deep.in.w.test"), ("new", "new.test")] {
+    for (name, host) in [("heir", "H.test"), ("part", "deep.in.w.test"), ("new", "new.test"), ("newer", "newer.test")] {
         intent.put_site(content(name, &[host]), Wish::default()).await.unwrap();
     }
     let state = zone.next().unwrap();
     let lacking: Vec<&String> = state.lacking.keys().collect();
-    assert_eq!(lacking, ["new"], "the edge serves the others through the old site");
+    assert_eq!(lacking, ["new", "newer"], "the edge serves the others through the old site");
+    assert!(Arc::ptr_eq(&state.lacking["new"], &state.lacking["newer"]), "however many sites, one set of the edges that lack them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_has_a_bounded_number_of_sites_and_the_others_follow() {
+    const SITES: usize = 1_500;
+    let mut then = vec![Change::Put("meta/snapshot".to_owned(), br#"{"last":2,"settled":1,"newest":2,"rollouts":0}"#.to_vec())];
+    for number in 0..SITES {
+        let name = format!("s{number:04}");
+        let version =
+            json!({"name": name, "version": 1, "at": clock::now(), "author": "test", "site": content(&name, &[&format!("{name}.test")])});
+        then.push(Change::Put(format!("site/{name}"), version.to_string().into_bytes()));
+        then.push(Change::Put(format!("settled/{name}"), b"null".to_vec()));
+    }
+    let desk = Desk::with(Duration::ZERO, then);
+    assert_eq!(desk.waiting().len(), SITES);
+    // A host moves from the last to the first: both go together.
+    desk.put_now("s0000", &["a.test"]).await;
+    desk.put_now("s1499", &["b.test"]).await;
+    desk.put("s1499", &["c.test"]).await;
+    desk.put("s0000", &["b.test"]).await;
+    let first = desk.begin().await;
+    let names: Vec<&str> = first.sites.iter().map(|change| change.name.as_str()).collect();
+    assert_eq!((names.len(), names[0], names[999], names[1_000]), (1_001, "s0000", "s0999", "s1499"));
+    assert_eq!((desk.hosts("s0000").as_str(), desk.hosts("s1200").as_str()), ("a.test b.test b.test", "- - s1200.test"));
+    let (settled, rolling, newest) = desk.numbers();
+    assert!(Some(settled) < rolling && rolling < Some(newest) && rolling == Some(first.snapshot), "{settled} {rolling:?} {newest}");
+    let desk = desk.restart();
+    assert_eq!(desk.numbers(), (settled, rolling, newest));
+    desk.finish(&first).await;
+    // From where the last one ended.
+    desk.put("s0001", &["again.test"]).await;
+    let promised = desk.intent.state().rollout_of("s0001");
+    let second = desk.begin().await;
+    assert_eq!((Some(second.id), second.sites.len(), desk.waiting().len()), (promised, 500, 500));
+    desk.finish(&second).await;
+    assert_eq!((desk.waiting().len(), desk.numbers().0), (0, desk.numbers().2));
 }

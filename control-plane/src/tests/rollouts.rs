@@ -258,6 +258,8 @@ async fn an_emergency_goes_to_all_at_once_while_another_change_is_held() {
     let answer = house.call(Method::PUT, "/v1/sites/news?rollout=now", &site("news", "urgent.test")).await.json();
     let now = house.get(&format!("/v1/rollouts/{}", answer["rollout"])).await.json();
     assert_eq!((&now["now"], &now["state"], &now["sites"][0]["name"]), (&json!(true), &json!("done"), &json!("news")));
+    let behind = async || house.get(&format!("/v1/rollouts/{}", answer["rollout"])).await.json()["behind"].as_u64();
+    eventually("nobody is behind", async || (behind().await == Some(0)).then_some(())).await;
     eventually("it is everywhere", async || (with_host(&nodes, "news", "urgent.test").len() == 5).then_some(())).await;
     assert_eq!(with_host(&nodes, "shop", "b.test"), ["edge-1", "shield-1"]);
     assert_eq!(answer["snapshot"], now["snapshot"], "all nodes have the number that was answered");
@@ -335,6 +337,33 @@ async fn stage_of(house: &House, id: u64, nodes: &[&str]) {
     .await;
 }
 
+/// Has a node put nothing in force until what this gives is dropped.
+fn gate(node: &TestNode) -> std::sync::mpsc::Sender<()> {
+    let (gate, held) = std::sync::mpsc::channel();
+    *node.told.gate.lock() = Some(held);
+    gate
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_only_node_is_waited_for_when_it_goes_away_with_a_change() {
+    let house = House::start_with(held_for_ever).await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    put(&house, &site("shop", "a.test")).await;
+    house.settled().await;
+    let gate = gate(&node);
+    let id = put(&house, &site("shop", "b.test")).await;
+    stage_of(&house, id, &["edge-1"]).await;
+    let told = std::sync::Arc::clone(&node.told);
+    let settings = node.kill().await;
+    eventually("the edge is away", async || (house.get("/v1/nodes/edge-1").await.json()["connected"] == false).then_some(())).await;
+    drop(gate);
+    eventually("its directory is free", async || (std::sync::Arc::strong_count(&told) == 1).then_some(())).await;
+    let node = TestNode::start(settings).await;
+    let rollout = adopted(&house, id, "node").await;
+    assert_eq!(rollout["stages"].as_array().unwrap().len(), 1, "{rollout:#}");
+    stop(house, vec![node]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_takes_one_first_node_after_another_away_is_rolled_back() {
     let house = House::start_with(held_for_ever).await;
@@ -342,12 +371,7 @@ async fn a_change_that_takes_one_first_node_after_another_away_is_rolled_back() 
     put(&house, &site("shop", "a.test")).await;
     house.settled().await;
     // They end before they can say that they have it.
-    let mut gates = Vec::new();
-    for node in &nodes {
-        let (gate, held) = std::sync::mpsc::channel::<()>();
-        *node.told.gate.lock() = Some(held);
-        gates.push(gate);
-    }
+    let gates: Vec<_> = nodes.iter().map(gate).collect();
     let id = put(&house, &site("shop", "b.test")).await;
     for edge in ["edge-1", "edge-2", "edge-3"] {
         stage_of(&house, id, &[edge, "shield-1"]).await;
