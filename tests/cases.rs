@@ -1,8 +1,10 @@
 //! One file a theme, one test a sentence.
 
+mod access;
 mod access_log;
 mod addresses;
 mod ages;
+mod api_fuzz;
 mod away;
 mod bad_input;
 mod behind;
@@ -25,6 +27,7 @@ mod front_door;
 mod grpc;
 mod guarded;
 mod handshakes;
+mod history;
 mod hits;
 mod hops;
 mod hosts;
@@ -41,6 +44,7 @@ mod purge;
 mod purge_log;
 mod ranges;
 mod reference;
+mod removed;
 mod rollout;
 mod sample;
 mod scripted;
@@ -55,4 +59,5 @@ mod streamed;
 mod tiers;
 mod unsafe_methods;
 mod uploads;
+mod webhooks;
 mod websockets;

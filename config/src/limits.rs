@@ -120,6 +120,14 @@ pub const PREFIXES_MAX: usize = 100_000;
 pub const NAMES_MAX: usize = 64;
 /// Addresses in a list: listeners of a kind, public addresses, addresses of a name server.
 pub const ADDRESSES_MAX: usize = 16;
+/// How long a node's certificate is valid at least; so little is for tests.
+pub const CERTIFICATE_LIFE_MIN: Duration = Duration::from_secs(10);
+/// How long at most.
+pub const CERTIFICATE_LIFE_MAX: Duration = Duration::from_secs(3_650 * 86_400);
+/// How long a node may be behind at least until that is told.
+pub const BEHIND_MIN: Duration = Duration::from_secs(1);
+/// How long at most.
+pub const BEHIND_MAX: Duration = Duration::from_secs(86_400);
 /// Certificates of an edge.
 pub const CERTIFICATES_MAX: usize = 1_024;
 /// Bytes of a join token.

@@ -21,16 +21,19 @@ const KEY: &str = "ca.key";
 /// How long the CA certificate is valid.
 const CA_VALIDITY: Duration = Duration::from_secs(20 * 366 * 86_400);
 
-/// How long a certificate is valid that the CA issues. Nodes cannot renew theirs, so it outlives the hardware.
-const LEAF_VALIDITY: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// How long the control plane's own certificate is valid. There is a new one at every start.
+const OWN_VALIDITY: Duration = Duration::from_secs(10 * 366 * 86_400);
 
-/// How far a node's clock may be behind ours.
+/// How far a node's clock may be behind ours, and at most this part of the certificate's life.
 const CLOCK_SKEW: Duration = Duration::from_secs(86_400);
+const CLOCK_SKEW_PART: u32 = 12;
 
 /// The certificate authority.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    /// How long the certificate of a node is valid.
+    life: Duration,
 }
 
 impl Ca {
@@ -39,31 +42,31 @@ impl Ca {
         data.join(KEY).exists()
     }
 
-    /// Reads the CA from the data directory, or makes it.
-    pub(crate) fn load(data: &Path) -> Result<Self, String> {
+    /// Reads the CA from the data directory, or makes it. Nodes' certificates are valid for `life`.
+    pub(crate) fn load(data: &Path, life: Duration) -> Result<Self, String> {
         let (certificate_path, key_path) = (data.join(CERTIFICATE), data.join(KEY));
         let read = |path: &Path| disk::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
         match (read(&certificate_path)?, read(&key_path)?) {
-            (Some(certificate), Some(key)) => Self::parse(&certificate, &key).map_err(|why| {
+            (Some(certificate), Some(key)) => Self::parse(&certificate, &key, life).map_err(|why| {
                 format!("the certificate authority in {} and {} cannot be used: {why}", certificate_path.display(), key_path.display())
             }),
             (Some(_), None) => {
                 Err(format!("{} is there without {}; restore the key from a backup", certificate_path.display(), key_path.display()))
             }
             // A key without its certificate was never used: the certificate is written last.
-            (None, _) => Self::make(&certificate_path, &key_path),
+            (None, _) => Self::make(&certificate_path, &key_path, life),
         }
     }
 
-    fn parse(certificate: &[u8], key: &[u8]) -> Result<Self, String> {
+    fn parse(certificate: &[u8], key: &[u8], life: Duration) -> Result<Self, String> {
         let certificate = CertificateDer::from_pem_slice(certificate).map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| error.to_string())?;
         let key = KeyPair::try_from(&key).map_err(|error| error.to_string())?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| error.to_string())?;
-        Ok(Self { issuer, certificate })
+        Ok(Self { issuer, certificate, life })
     }
 
-    fn make(certificate_path: &Path, key_path: &Path) -> Result<Self, String> {
+    fn make(certificate_path: &Path, key_path: &Path, life: Duration) -> Result<Self, String> {
         let key = KeyPair::generate().map_err(|error| format!("cannot make a key: {error}"))?;
         let mut params = params("Skerry node CA", CA_VALIDITY)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -75,7 +78,7 @@ impl Ca {
         write(key_path, &identity::pem("PRIVATE KEY", &key.serialize_der()), 0o600)?;
         write(certificate_path, &identity::pem("CERTIFICATE", certificate.der()), 0o644)?;
         let certificate = certificate.der().clone();
-        Ok(Self { issuer: Issuer::new(params, key), certificate })
+        Ok(Self { issuer: Issuer::new(params, key), certificate, life })
     }
 
     /// The CA certificate.
@@ -87,7 +90,7 @@ impl Ca {
     pub(crate) fn issue(&self, role: Role, name: &str, csr: &[u8]) -> Result<CertificateDer<'static>, String> {
         let wrong = |error: rcgen::Error| format!("the certificate request cannot be used: {error}");
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr)).map_err(wrong)?;
-        let mut params = params(name, LEAF_VALIDITY)?;
+        let mut params = params(name, self.life)?;
         params.distinguished_name.push(DnType::OrganizationalUnitName, role.word());
         let uri = rcgen::string::Ia5String::from_str(&identity::uri(role, name)).map_err(wrong)?;
         params.subject_alt_names = vec![dns_name(name)?, SanType::URI(uri)];
@@ -98,7 +101,7 @@ impl Ca {
     /// The control plane's own certificate with its key, for the name that nodes verify and for `names`.
     pub(crate) fn own(&self, names: &[String]) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
         let key = KeyPair::generate().map_err(|error| format!("cannot make a key: {error}"))?;
-        let mut params = params(wire::CONTROL_NAME, LEAF_VALIDITY)?;
+        let mut params = params(wire::CONTROL_NAME, OWN_VALIDITY)?;
         params.subject_alt_names = vec![dns_name(wire::CONTROL_NAME)?];
         for name in names {
             params.subject_alt_names.push(match name.parse::<IpAddr>() {
@@ -121,7 +124,7 @@ fn params(common_name: &str, validity: Duration) -> Result<CertificateParams, St
     params.distinguished_name.push(DnType::CommonName, common_name);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock of this machine is before 1970".to_owned())?;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + now.saturating_sub(CLOCK_SKEW);
+    params.not_before = epoch + now.saturating_sub(CLOCK_SKEW.min(validity / CLOCK_SKEW_PART));
     params.not_after = epoch + now + validity;
     Ok(params)
 }
@@ -141,11 +144,13 @@ fn dns_name(name: &str) -> Result<SanType, String> {
 mod tests {
     use super::*;
 
+    const LIFE: Duration = Duration::from_secs(3_600);
+
     #[test]
     fn the_ca_is_the_same_after_a_restart_and_issues_for_the_name_it_was_told() {
         let data = tempfile::tempdir().unwrap();
-        let ca = Ca::load(data.path()).unwrap();
-        let again = Ca::load(data.path()).unwrap();
+        let ca = Ca::load(data.path(), LIFE).unwrap();
+        let again = Ca::load(data.path(), LIFE).unwrap();
         assert_eq!(ca.certificate(), again.certificate());
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::new(vec!["somebody-else".to_owned()]).unwrap().serialize_request(&key).unwrap();
@@ -153,6 +158,6 @@ mod tests {
         assert_eq!(identity::owner(&certificate), Some((Role::Edge, "edge-1".to_owned())));
         assert!(again.issue(Role::Edge, "edge-1", b"nothing").is_err());
         std::fs::remove_file(data.path().join(KEY)).unwrap();
-        assert!(Ca::load(data.path()).err().unwrap().contains("restore the key"));
+        assert!(Ca::load(data.path(), LIFE).err().unwrap().contains("restore the key"));
     }
 }

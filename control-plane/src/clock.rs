@@ -16,6 +16,32 @@ pub(crate) fn text(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
+/// A second since 1970 as text.
+pub(crate) fn of_seconds(seconds: u64) -> String {
+    text(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+/// The second since 1970 that a text in RFC 3339 says, in UTC (`Z`); fractions are cut off.
+pub(crate) fn seconds_of(text: &str) -> Option<u64> {
+    let (date, time) = text.strip_suffix(['Z', 'z'])?.split_once(['T', 't', ' '])?;
+    let time = time.split_once('.').map_or(time, |(whole, _)| whole);
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time, ':')?;
+    let is_time = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !is_time || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // As in `civil`: years begin in March.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    days.checked_sub(719_468).map(|days| days * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
+    let numbers: Option<Vec<u64>> = text.split(between).map(|part| part.parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
 /// The Gregorian date of a day after 1970-01-01. Years begin in March here, so that the leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_PER_ERA: u64 = 146_097;
@@ -48,6 +74,7 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(text(UNIX_EPOCH + Duration::from_secs(seconds)), wanted);
+            assert_eq!(seconds_of(wanted), Some(seconds));
         }
         assert_eq!(text(UNIX_EPOCH + Duration::from_millis(1_700_000_000_123)), "2023-11-14T22:13:20.123Z");
     }

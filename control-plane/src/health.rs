@@ -2,7 +2,7 @@
 //!
 //! The lock covers the table of nodes. Word of changes goes out after it is let go.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +20,9 @@ use crate::purges::Acks;
 /// A node that has said nothing for so long is down although its stream stands.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
+/// Loads by which a node's rates are told: of the last ten seconds.
+const LOADS_MAX: usize = 11;
+
 /// Time after the start in which known nodes that have not connected yet count as up.
 const START_GRACE: Duration = Duration::from_secs(10);
 
@@ -36,6 +39,10 @@ pub(crate) struct Live {
     pub(crate) purge_seq: u64,
     /// Its load.
     pub(crate) load: Load,
+    /// Requests answered in a second, of the last ones.
+    pub(crate) requests_per_second: f64,
+    /// The part of them answered from the store; `None` where there were none.
+    pub(crate) hit_ratio: Option<f64>,
     /// The version of its software.
     pub(crate) software: String,
     /// When it last said something.
@@ -47,6 +54,8 @@ struct Entry {
     role: Role,
     heard: Instant,
     session: u64,
+    /// The last loads, the newest last.
+    loads: VecDeque<(Instant, Load)>,
     /// The time to the origin by site, in microseconds (shields).
     near: HashMap<String, u64>,
     /// What it did for the sites that are watched, since its process began.
@@ -128,8 +137,16 @@ impl Health {
         let live = Live { connected: true, snapshot, software, last_seen: Some(SystemTime::now()), ..Live::default() };
         let mut nodes = self.nodes.lock();
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let entry =
-            Entry { live, role, heard: Instant::now(), session: number, near: HashMap::new(), sites: HashMap::new(), end: end.clone() };
+        let entry = Entry {
+            live,
+            role,
+            heard: Instant::now(),
+            session: number,
+            loads: VecDeque::new(),
+            near: HashMap::new(),
+            sites: HashMap::new(),
+            end: end.clone(),
+        };
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
@@ -233,7 +250,19 @@ impl Session {
 
     /// The node is alive and has this load.
     pub(crate) fn load(&self, load: Load) {
-        self.heard(|live| live.load = load);
+        self.said(|entry| {
+            entry.live.load = load;
+            entry.loads.push_back((entry.heard, load));
+            if entry.loads.len() > LOADS_MAX {
+                entry.loads.pop_front();
+            }
+            let Some((since, before)) = entry.loads.front() else { return };
+            let more = |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).map_or(f64::MAX, f64::from);
+            let (requests, hits) = (more(load.requests, before.requests), more(load.hits, before.hits));
+            let seconds = entry.heard.duration_since(*since).as_secs_f64();
+            entry.live.requests_per_second = if seconds > 0.0 { requests / seconds } else { 0.0 };
+            entry.live.hit_ratio = (requests > 0.0).then(|| hits / requests);
+        });
     }
 }
 

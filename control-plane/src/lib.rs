@@ -4,11 +4,14 @@
 
 mod api;
 mod auth;
+mod behind;
 mod ca;
+mod certificates;
 mod clock;
 mod events;
 mod figures;
 mod health;
+mod history;
 mod intent;
 mod journal;
 mod leads;
@@ -18,9 +21,12 @@ mod purges;
 mod questions;
 mod reading;
 mod refusal;
+mod revoked;
 mod rollout;
+mod secured;
 mod start;
 mod store;
+mod webhooks;
 mod zone;
 
 pub use api::openapi_document;

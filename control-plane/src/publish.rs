@@ -4,6 +4,7 @@
 
 mod listen;
 mod orders;
+mod renew;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +15,12 @@ use skerry_agent::{Role, identity};
 use tokio::sync::{mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer as _;
 
 use crate::auth::hex;
 use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
-use crate::intent::Node;
+use crate::intent::{Issued, Node};
 use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
@@ -94,6 +93,10 @@ impl Control for Door {
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
         self.place(&node, &hello).await?;
+        if node.issued.certificate != peer.certificate {
+            self.plane.intent.use_renewed(&peer.name).await.map_err(|refusal| refused(&refusal))?;
+            self.plane.events.node(&peer.name, "renewed");
+        }
         let standing = self.standing(&peer, &hello).await?;
         let purge_seq = standing.purge_seq.unwrap_or(0);
         let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
@@ -115,9 +118,12 @@ impl Door {
         Self { plane, stop }
     }
 
-    /// The record of a node, when its certificate is the one it was given.
+    /// The record of a node, when its certificate is the one it was given, or the next one.
     fn known(&self, peer: &Peer) -> Result<Arc<Node>, Status> {
-        let node = self.plane.intent.node(&peer.name).ok().filter(|node| node.certificate == peer.certificate);
+        let is_its = |node: &Arc<Node>| {
+            [Some(&node.issued), node.next.as_ref()].into_iter().flatten().any(|issued| issued.certificate == peer.certificate)
+        };
+        let node = self.plane.intent.node(&peer.name).ok().filter(is_its);
         node.ok_or_else(|| {
             Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name))
         })
@@ -172,11 +178,7 @@ impl Door {
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
         let role = request.role().role().ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge or a shield"))?;
         check_name(&request.name)?;
-        let key = X509CertificationRequest::from_der(&request.csr)
-            .ok()
-            .filter(|(_, csr)| csr.verify_signature().is_ok())
-            .map(|(_, csr)| csr.certification_request_info.subject_pki.raw.to_vec())
-            .ok_or_else(|| Status::invalid_argument("the certificate request is not PKCS#10 signed by its own key"))?;
+        let key = renew::key_of(&request.csr).map_err(Status::invalid_argument)?;
         let plane = &self.plane;
         let admission =
             plane.tokens.admit(&request.token, role, &request.name, &key).map_err(|why| Status::permission_denied(why.says()))?;
@@ -185,7 +187,9 @@ impl Door {
             name: request.name.clone(),
             role: role.word().to_owned(),
             region: admission.region.clone(),
-            certificate: hex(&crate::auth::hash(&certificate)),
+            issued: Issued::of(&certificate),
+            next: None,
+            former: Vec::new(),
             token: admission.token.clone(),
             drained: false,
             addresses: Vec::new(),
@@ -230,9 +234,10 @@ impl Door {
         self.count(peer.role);
         let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, &answers, reports) => why,
+            why = self.listen(&peer, &session, &line, &answers, reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
+            why = orders::revoked(plane, &orders) => why,
             why = orders::tell(plane, &peer, standing, answered, &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
@@ -243,7 +248,10 @@ impl Door {
         }
         drop((session, line));
         self.count(peer.role);
-        plane.events.node(&peer.name, "disconnected");
+        // Where it is connected anew it was not away.
+        if !plane.health.live(&peer.name).connected {
+            plane.events.node(&peer.name, "disconnected");
+        }
         tracing::info!(node = peer.name, role, why, "node disconnected");
     }
 
@@ -260,6 +268,7 @@ impl Door {
         line: &Line,
         answers: &watch::Sender<Answered>,
         mut reports: Streaming<Report>,
+        orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
         loop {
@@ -294,8 +303,20 @@ impl Door {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
-                Some(report::What::Load(Load { requests, hits, bytes })) => session.load(skerry_agent::Load { requests, hits, bytes }),
+                Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
+                    session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
+                }
+                Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
+                    // Whoever waits here for room would leave reports unread. The node sends it again.
+                    Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
+                    Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
+                },
                 Some(report::What::Near(near)) => session.near(near),
+                Some(report::What::Renew(renew)) => {
+                    let renewed = self.renew(peer, renew).await;
+                    // As above: the node asks again.
+                    drop(orders.try_send(Ok(Order { what: Some(order::What::Renewed(renewed)) })));
+                }
                 Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 Some(report::What::Hello(_)) | None => {}

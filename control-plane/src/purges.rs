@@ -158,19 +158,21 @@ impl Purges {
                 read.into_iter().map(|(seq, value)| parse(seq, &value).map(Arc::new)).collect::<Result<_, _>>()?
             }
         };
-        let mut size = 0;
+        let (mut size, mut last) = (0, after);
         let mut next = Vec::new();
         for entry in found.into_iter().take_while(|entry| entry.seq <= through) {
-            if next.is_empty() && entry.seq != after + 1 {
-                return Ok(Next::Cut);
+            // The log has gaps where it was lifted.
+            if entry.seq != last + 1 {
+                break;
             }
             size += entry.targets.len();
             if !next.is_empty() && size > bytes {
                 break;
             }
+            last = entry.seq;
             next.push(entry);
         }
-        // Nothing although there should be something: what was there has been cut away.
+        // Nothing although there should be something: what was there has been cut away, or never was.
         if next.is_empty() && after < through { Ok(Next::Cut) } else { Ok(Next::Entries(next)) }
     }
 
@@ -186,6 +188,19 @@ impl Purges {
             Next::Entries(entries) => entries.into_iter().next().ok_or_else(gone),
             Next::Cut => Err(gone()),
         }
+    }
+
+    /// Follows the store's log until the store is closed.
+    async fn follow(&self) -> Result<(), String> {
+        let mut log = Follow::new(&self.store, Subject::Purges);
+        while let Some(heard) = log.next().await? {
+            let newest = match heard {
+                Heard::ReadAnew => self.bounds().await?.1,
+                Heard::Step(step) => step.purges.unwrap_or(0),
+            };
+            self.heard(newest).await;
+        }
+        Ok(())
     }
 
     /// The store's log goes up to `seq`.
@@ -206,19 +221,14 @@ impl Purges {
 /// Follows what is appended to the store's log by others than this process, until `stop` says so.
 pub(crate) async fn follow(purges: Arc<Purges>, stop: watch::Receiver<bool>) {
     let followed = async {
-        let mut log = Follow::new(&purges.store, Subject::Purges);
-        while let Some(heard) = log.next().await? {
-            let newest = match heard {
-                Heard::ReadAnew => purges.bounds().await?.1,
-                Heard::Step(step) => step.purges.unwrap_or(0),
-            };
-            purges.heard(newest).await;
+        while let Err(why) = purges.follow().await {
+            tracing::warn!(why, "purges that others append are not seen, trying again");
+            tokio::time::sleep(store::FOLLOW_RETRY).await;
         }
-        Ok::<_, String>(())
     };
     tokio::select! {
         () = skerry_agent::stopped(stop) => {}
-        ended = followed => ended.unwrap_or_else(|why| tracing::error!(why, "purges that others append are not seen any more")),
+        () = followed => {}
     }
 }
 

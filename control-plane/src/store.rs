@@ -10,7 +10,7 @@ mod redb;
 
 use std::sync::Arc;
 
-pub(crate) use follow::{Follow, Heard};
+pub(crate) use follow::{FOLLOW_RETRY, Follow, Heard};
 pub(crate) use history::Watch;
 pub(crate) use redb::Redb;
 

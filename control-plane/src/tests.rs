@@ -2,6 +2,8 @@
 
 mod access;
 mod api;
+mod certificates;
+mod events;
 mod explain;
 mod figures;
 mod house;
@@ -10,4 +12,8 @@ mod nodes;
 mod purges;
 mod rollouts;
 mod scale;
+mod secrets;
 mod start;
+mod state;
+
+pub(crate) use house::eventually;

@@ -57,7 +57,10 @@ impl Later for Cached {
     async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
         let Self { edge, client, started, method, uri, wanted } = *self;
         let to = To { edge: &edge, client: &client, started };
-        let slot = wanted.as_ref().ok().and_then(|wanted| wanted.served.slot());
+        let served = wanted.as_ref().ok().map(|wanted| Arc::clone(&wanted.served));
+        // What goes wrong is remembered with it.
+        let uri =
+            uri.or_else(|| wanted.as_ref().ok().map(|Wanted { request, .. }| [&*request.authority, &request.path_and_query].concat()));
         // Counts the request among those that run.
         let permit = edge.gate.request();
         let ended = match (&permit, wanted) {
@@ -65,7 +68,7 @@ impl Later for Cached {
             (Some(_), Err(fault)) => to.refuse(asker, &fault, CacheStatus::default()).await,
             (Some(_), Ok(wanted)) => to.answer(asker, wanted).await,
         };
-        edge.count(&Asked { client: Some(&client), method: &method, uri: uri.as_deref(), started }, slot, &ended);
+        edge.close(&Asked { client: Some(&client), method: &method, uri: uri.as_deref(), started }, served.as_deref(), &ended);
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use prometheus::Registry;
+use serde_json::Value;
 use skerry_agent::Load;
-use skerry_agent::figures::{Figures, SiteFigures};
+use skerry_agent::figures::{self, Figures, SiteFigures};
 use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::gate::Gate;
 use skerry_transport::upstream::Client;
 
 use crate::country::Countries;
@@ -18,8 +21,15 @@ pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
+    node: Node,
     client: Arc<Client>,
     countries: Arc<Countries>,
+}
+
+/// What tells of the node itself.
+pub(crate) struct Node {
+    pub(crate) gate: Gate,
+    pub(crate) registry: Registry,
 }
 
 impl Duties {
@@ -27,10 +37,11 @@ impl Duties {
         current: Current,
         exchange: Arc<Exchange>,
         figures: Arc<Figures>,
+        node: Node,
         client: Arc<Client>,
         countries: Arc<Countries>,
     ) -> Self {
-        Self { current, exchange, figures, client, countries }
+        Self { current, exchange, figures, node, client, countries }
     }
 }
 
@@ -60,7 +71,19 @@ impl skerry_agent::Duties for Duties {
     }
 
     fn load(&self) -> Load {
-        self.figures.load()
+        Load { connections: self.node.gate.connections(), ..self.figures.load() }
+    }
+
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        self.figures.sites()
+    }
+
+    fn metrics(&self, names: &[String]) -> Result<Value, String> {
+        figures::metrics(&self.node.registry, names)
+    }
+
+    fn failures(&self) -> Value {
+        self.figures.failures()
     }
 
     fn site_figures(&self, site: &str) -> Option<SiteFigures> {

@@ -379,8 +379,7 @@ impl ProxyHttp for Sessions {
         let (outcome, is_cut, reason) = (context.outcome, context.is_cut, context.status_of_cache.detail);
         let head = context.to_head.or_else(|| Some(context.started.elapsed()));
         let error = error.map(|error| error.to_string().into());
-        let slot = context.served.as_ref().and_then(|served| served.slot());
-        self.count(&asked, slot, &Ended { status, outcome, bytes, head, is_cut, reason, error });
+        self.close(&asked, context.served.as_deref(), &Ended { status, outcome, bytes, head, is_cut, reason, error });
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
-use skerry_agent::figures::{Answered, Figures, Outcome};
+use skerry_agent::figures::{Answered, Failure, Figures, Outcome};
 use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
 use skerry_config::snapshot::{Served, Snapshot};
@@ -83,6 +83,18 @@ impl Edge {
         shape::finish(&mut headers, &self.name, status_of_cache, None);
         shape::announce(&mut headers, secured, &self.announced);
         (headers, text)
+    }
+
+    /// Counts and logs a request that has ended, and remembers it where it went wrong.
+    pub(crate) fn close(&self, asked: &Asked<'_>, served: Option<&Served>, ended: &Ended) {
+        if let Some(served) = served
+            && (ended.is_cut || ended.status.is_server_error())
+        {
+            let (site, method, uri) = (&*served.site().name, asked.method.as_str(), asked.uri.unwrap_or_default());
+            let reason = ended.error.as_deref().or(ended.reason).unwrap_or("the origin's answer");
+            self.figures.failed(&Failure { site, method, uri, status: ended.status.as_u16(), reason });
+        }
+        self.count(asked, served.and_then(Served::slot), ended);
     }
 
     /// Counts and logs a request that has ended. `slot` is its site's, where there is one.

@@ -134,7 +134,7 @@ pub async fn run(settings: &Settings, place: &Place) -> Result<Figures, String> 
     allow_files(nodes * FILES_EACH + FILES_BESIDE, &format!("{nodes} nodes"))?;
     let folder = std::fs::canonicalize(&place.folder).map_err(|error| format!("{}: {error}", place.folder.display()))?;
     let data = Data::make(&place.nodes_folder)?;
-    let write_us = disk_write_us(&data.0)?;
+    let write_us = disk_write_us(&folder)?;
     let control = Control::start(&place.binary, &folder).await?;
     let api = Api::connect(&control.api, &control.token).await?;
     for site in 0..settings.sites {
@@ -360,7 +360,7 @@ impl Drop for Data {
     }
 }
 
-/// What it takes to bring a small file to disk whole, as each node does with its place in the purge log: the median, in microseconds.
+/// What it takes to bring a small file to the control plane's disk whole, which is the least that accepting a purge takes: the median, in microseconds.
 fn disk_write_us(folder: &Path) -> Result<u64, String> {
     let path = folder.join("probe");
     let mut took = Vec::new();

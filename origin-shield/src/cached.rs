@@ -14,6 +14,7 @@ use skerry_cache::time::Time;
 use skerry_config::snapshot::{Policy, Served};
 use skerry_transport::aged::Aged;
 use skerry_transport::asker::{Asker, Later, Pieces, Sent, Unsent, Whole};
+use skerry_transport::client::Client;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::SCHEME;
 use skerry_transport::interim;
@@ -26,6 +27,7 @@ use crate::request::{Asked, Ended, Shield};
 /// A request whose answer has to be waited for.
 pub(crate) struct Cached {
     pub(crate) shield: Arc<Shield>,
+    pub(crate) edge: Arc<Client>,
     pub(crate) started: Instant,
     /// Authority, path and query, where requests are logged.
     pub(crate) uri: Option<String>,
@@ -35,17 +37,19 @@ pub(crate) struct Cached {
 #[async_trait]
 impl Later for Cached {
     async fn answer(self: Box<Self>, asker: &mut dyn Asker) {
-        let Self { shield, started, uri, head } = *self;
+        let Self { shield, edge, started, uri, head } = *self;
         let method = head.method.clone();
         // Counts the request among those that run.
         let permit = shield.gate.request();
-        let site = if permit.is_some() { shield.route(&head) } else { Err(Fault::Busy) };
-        let slot = site.as_ref().ok().and_then(|served| served.slot());
+        let site = if permit.is_some() { shield.route(&head, Some(&edge)) } else { Err(Fault::Busy) };
+        let of = site.as_ref().ok().cloned();
+        // What goes wrong is remembered with it.
+        let uri = uri.or_else(|| Some([&*head.authority, &head.path_and_query].concat()));
         let ended = match site {
             Ok(served) => shield.answer(asker, head, &served, started).await,
             Err(fault) => shield.tell(asker, fault, CacheStatus::default(), started).await,
         };
-        shield.count(&Asked { method: &method, uri: uri.as_deref(), started }, slot, &ended);
+        shield.close(&Asked { method: &method, uri: uri.as_deref(), started }, of.as_deref(), &ended);
     }
 }
 
@@ -90,7 +94,7 @@ impl Shield {
             Ok(()) if status_of_cache.hit => Outcome::Hit,
             Ok(()) => Outcome::Miss,
         };
-        Ended { status, outcome, bytes, head, is_cut, error: end.err().map(why) }
+        Ended { status, outcome, bytes, head, is_cut, reason: None, error: end.err().map(why) }
     }
 
     /// Tells an edge why there is no answer.
@@ -99,14 +103,15 @@ impl Shield {
         let (headers, text) = self.refusal(&status_of_cache, fault);
         let head = started.elapsed();
         let Sent { bytes, end } = asker.answer(fault.status(), headers, &mut Whole(Some(text))).await;
-        Ended { status: fault.status(), outcome: Outcome::Error, bytes, head, is_cut: false, error: end.err().map(why) }
+        let (status, reason, error) = (fault.status(), Some(fault.detail()), end.err().map(why));
+        Ended { status, outcome: Outcome::Error, bytes, head, is_cut: false, reason, error }
     }
 }
 
 /// What is counted of a request whose edge did not wait for the answer.
 fn left(started: Instant) -> Ended {
     let (status, outcome, error) = (fault::of_nobody(), Outcome::Error, Some(why(Unsent::Client)));
-    Ended { status, outcome, bytes: 0, head: started.elapsed(), is_cut: false, error }
+    Ended { status, outcome, bytes: 0, head: started.elapsed(), is_cut: false, reason: None, error }
 }
 
 fn why(unsent: Unsent) -> Cow<'static, str> {

@@ -21,7 +21,7 @@ use crate::request::{Shield, is_logged};
 pub(crate) struct AtTheDoor(pub(crate) Arc<Shield>);
 
 impl Behind for AtTheDoor {
-    fn ask(&self, mut head: Head, _: &Arc<Client>) -> Reply {
+    fn ask(&self, mut head: Head, edge: &Arc<Client>) -> Reply {
         let started = Instant::now();
         if Kind::of(&head) != Kind::Request {
             return Reply::Pass;
@@ -29,7 +29,7 @@ impl Behind for AtTheDoor {
         let https = head.headers.get(&SCHEME).is_some_and(|scheme| scheme == "https");
         head.take_for(https);
         let uri = is_logged().then(|| [&*head.authority, &head.path_and_query].concat());
-        Reply::Later(Box::new(Cached { shield: Arc::clone(&self.0), started, uri, head }))
+        Reply::Later(Box::new(Cached { shield: Arc::clone(&self.0), edge: Arc::clone(edge), started, uri, head }))
     }
 
     fn refused(&self, refusal: Refusal, client: &Client) -> Told {

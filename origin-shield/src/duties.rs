@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus::Registry;
+use serde_json::Value;
 use skerry_agent::Load;
-use skerry_agent::figures::{Figures, SiteFigures};
+use skerry_agent::figures::{self, Figures, SiteFigures};
 use skerry_agent::question::{Answer, Explain};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::gate::Gate;
 use skerry_transport::near::Near;
 use skerry_transport::upstream::Client;
 
@@ -19,13 +22,27 @@ pub(crate) struct Duties {
     current: Current,
     exchange: Arc<Exchange>,
     figures: Arc<Figures>,
+    node: Node,
     client: Arc<Client>,
     near: Arc<Near>,
 }
 
+/// What tells of the node itself.
+pub(crate) struct Node {
+    pub(crate) gate: Gate,
+    pub(crate) registry: Registry,
+}
+
 impl Duties {
-    pub(crate) fn new(current: Current, exchange: Arc<Exchange>, figures: Arc<Figures>, client: Arc<Client>, near: Arc<Near>) -> Self {
-        Self { current, exchange, figures, client, near }
+    pub(crate) fn new(
+        current: Current,
+        exchange: Arc<Exchange>,
+        figures: Arc<Figures>,
+        node: Node,
+        client: Arc<Client>,
+        near: Arc<Near>,
+    ) -> Self {
+        Self { current, exchange, figures, node, client, near }
     }
 }
 
@@ -54,7 +71,19 @@ impl skerry_agent::Duties for Duties {
     }
 
     fn load(&self) -> Load {
-        self.figures.load()
+        Load { connections: self.node.gate.connections(), ..self.figures.load() }
+    }
+
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        self.figures.sites()
+    }
+
+    fn metrics(&self, names: &[String]) -> Result<Value, String> {
+        figures::metrics(&self.node.registry, names)
+    }
+
+    fn failures(&self) -> Value {
+        self.figures.failures()
     }
 
     fn site_figures(&self, site: &str) -> Option<SiteFigures> {

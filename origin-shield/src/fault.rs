@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     Head,
     /// No site owns the host: the edge is ahead of, or behind, this shield.
     NoSite,
+    /// The edge was removed from the CDN: it asks another shield, which says the same, or the origin.
+    Removed,
     /// The request came round in a circle.
     Loop,
     /// The origin gave nothing to answer with.
@@ -47,7 +49,7 @@ impl Fault {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::Head => StatusCode::BAD_REQUEST,
-            Self::NoSite => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoSite | Self::Removed => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop | Self::Origin(FetchErrorKind::Loop) => StatusCode::LOOP_DETECTED,
             Self::Origin(FetchErrorKind::Timeout | FetchErrorKind::TooLong | FetchErrorKind::OnlyIfCached) => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy | Self::Unasked(..) | Self::Origin(FetchErrorKind::Overload) => StatusCode::SERVICE_UNAVAILABLE,
@@ -61,6 +63,7 @@ impl Fault {
         match self {
             Self::Head => "bad-request",
             Self::NoSite => "no-site",
+            Self::Removed => "removed",
             Self::Loop => "loop",
             Self::Origin(kind) | Self::Unasked(kind, _) => kind.as_str(),
             Self::Slow => "request-timeout",
@@ -92,6 +95,7 @@ mod tests {
         for (fault, status) in [
             (Fault::Head, 400),
             (Fault::NoSite, 421),
+            (Fault::Removed, 421),
             (Fault::Loop, 508),
             (Fault::Origin(FetchErrorKind::AddressRefused), 502),
             (Fault::Origin(FetchErrorKind::Connect), 502),

@@ -29,7 +29,7 @@ use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
 use crate::door::AtTheDoor;
-use crate::duties::Duties;
+use crate::duties::{Duties, Node};
 use crate::origin::Origins;
 use crate::passed::Sessions;
 use crate::purged::Purged;
@@ -70,7 +70,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
     client.configure(&current.load());
     skerry_transport::origin::register(&client, &registry);
     let origins = Arc::new(Origins::new(&settings.name, &identity.ca, Arc::clone(&client)));
-    let secured = tls::for_nodes(&identity.certificate, &identity.key, &identity.ca, "edge")?;
+    let secured = tls::for_nodes(agent.private(), "edge")?;
     let shares = settings.shares();
     let gate = Gate::within(shares.bound(&process::Limits::between_tiers()), shares.connections);
     gate.register("shield", &registry);
@@ -82,7 +82,9 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         figures: Arc::clone(&figures),
         gate: gate.clone(),
         purged: Purged::new(agent.places()),
+        private: agent.private(),
     });
+    let node = Node { gate: gate.clone(), registry: registry.clone() };
     let front = Front::new(Sessions(Arc::clone(&shield)), Arc::new(AtTheDoor(shield)), gate, stop.clone());
     front.listen(tier, Some(secured));
 
@@ -91,7 +93,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         let (near, current) = (Arc::clone(&near), Arc::clone(&current));
         tokio::spawn(async move { near.measure(|| current.load_full()).await })
     };
-    let duties = Duties::new(current, Arc::clone(&exchange), figures, client, near);
+    let duties = Duties::new(current, Arc::clone(&exchange), figures, node, client, near);
     let following = agent.follow(Arc::new(duties), stop.clone());
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     let addresses = serde_json::json!({ "pid": std::process::id(), "tier": tier_address.to_string(), "admin": admin_address.to_string() });

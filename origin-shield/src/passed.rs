@@ -70,7 +70,7 @@ impl Shield {
     fn route_session(&self, session: &Session) -> Result<(Head, Arc<Served>), Fault> {
         let https = session.get_header(&SCHEME).is_some_and(|scheme| scheme == "https");
         let head = Head::read(session.req_header(), https).map_err(|_| Fault::Head)?;
-        let served = self.route(&head)?;
+        let served = self.route(&head, session::client(session).as_deref())?;
         Ok((head, served))
     }
 
@@ -298,7 +298,7 @@ impl ProxyHttp for Sessions {
         let asked = Asked { method: &session.req_header().method, uri: Some(&uri), started: context.started };
         let error = error.map(|error| error.to_string().into());
         let head = context.to_head.unwrap_or_else(|| context.started.elapsed());
-        let slot = context.served.as_ref().and_then(|served| served.slot());
-        self.count(&asked, slot, &Ended { status, outcome: context.outcome, bytes, head, is_cut: context.is_cut, error });
+        let (outcome, is_cut, reason) = (context.outcome, context.is_cut, context.status_of_cache.detail);
+        self.close(&asked, context.served.as_deref(), &Ended { status, outcome, bytes, head, is_cut, reason, error });
     }
 }

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue, VIA};
 use http::{Method, StatusCode};
-use skerry_agent::figures::{Answered, Figures, Outcome};
+use skerry_agent::figures::{Answered, Failure, Figures, Outcome};
 use skerry_cache::answer::CacheStatus;
 use skerry_cache::exchange::Exchange;
 use skerry_config::snapshot::Served;
+use skerry_transport::client::Client;
 use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
+use skerry_transport::private::Private;
 
 use crate::Current;
 use crate::fault::Fault;
@@ -30,11 +32,16 @@ pub(crate) struct Shield {
     pub(crate) figures: Arc<Figures>,
     pub(crate) gate: Gate,
     pub(crate) purged: Purged,
+    pub(crate) private: Arc<Private>,
 }
 
 impl Shield {
-    /// The site of a valid request, or why there is none.
-    pub(crate) fn route(&self, head: &Head) -> Result<Arc<Served>, Fault> {
+    /// The site of a valid request of an edge, or why there is none. A removed edge may have come before it was.
+    pub(crate) fn route(&self, head: &Head, edge: Option<&Client>) -> Result<Arc<Served>, Fault> {
+        let certificate = edge.and_then(|edge| edge.secured.as_ref()?.certificate);
+        if certificate.is_none_or(|certificate| self.private.is_revoked(&certificate)) {
+            return Err(Fault::Removed);
+        }
         if self.origins.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
@@ -62,8 +69,20 @@ impl Shield {
         (headers, text)
     }
 
+    /// Counts and logs a request that has ended, and remembers it where it went wrong.
+    pub(crate) fn close(&self, asked: &Asked<'_>, served: Option<&Served>, ended: &Ended) {
+        if let Some(served) = served
+            && (ended.is_cut || ended.status.is_server_error())
+        {
+            let (site, method, uri) = (&*served.site().name, asked.method.as_str(), asked.uri.unwrap_or_default());
+            let reason = ended.error.as_deref().or(ended.reason).unwrap_or("the origin's answer");
+            self.figures.failed(&Failure { site, method, uri, status: ended.status.as_u16(), reason });
+        }
+        self.count(asked, served.and_then(Served::slot), ended);
+    }
+
     /// Counts and logs a request that has ended. `slot` is its site's, where there is one.
-    pub(crate) fn count(&self, asked: &Asked<'_>, slot: Option<u32>, ended: &Ended) {
+    fn count(&self, asked: &Asked<'_>, slot: Option<u32>, ended: &Ended) {
         let seconds = asked.started.elapsed().as_secs_f64();
         let &Ended { status, outcome, bytes, head, is_cut, .. } = ended;
         self.figures.answered(&Answered { slot, status: status.as_u16(), outcome, is_cut, bytes, head: Some(head), seconds });
@@ -100,6 +119,8 @@ pub(crate) struct Ended {
     pub(crate) head: Duration,
     /// Whether the answer was cut off because the origin ended early.
     pub(crate) is_cut: bool,
+    /// Why there was no other answer.
+    pub(crate) reason: Option<&'static str>,
     /// Why the answer was not sent to its end.
     pub(crate) error: Option<Cow<'static, str>>,
 }

@@ -36,7 +36,20 @@ enum Command {
         /// The node
         name: String,
     },
-    /// Forget a node; its certificate no longer lets it in
+    /// The metrics of a node, asked over its own stream
+    Figures {
+        /// The node
+        name: String,
+        /// Only metrics whose names begin so; may be repeated
+        #[arg(long = "metric", value_name = "PREFIX")]
+        metrics: Vec<String>,
+    },
+    /// The last requests that a node answered with an error or cut off, the newest first
+    Errors {
+        /// The node
+        name: String,
+    },
+    /// Forget a node; its certificates are revoked, with the control plane and with all other nodes
     Remove {
         /// The node
         name: String,
@@ -78,7 +91,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
             change(&api, Method::POST, &name, "/drain", json, "is drained: DNS and routing leave it out as soon as every node knows").await
         }
         Command::Resume { name } => change(&api, Method::POST, &name, "/resume", json, "takes requests again").await,
-        Command::Remove { name } => change(&api, Method::DELETE, &name, "", json, "is forgotten, and its certificate is refused").await,
+        Command::Figures { name, metrics } => figures(&api, &name, &metrics, json).await,
+        Command::Errors { name } => errors(&api, &name, json).await,
+        Command::Remove { name } => change(&api, Method::DELETE, &name, "", json, "is forgotten, and its certificates are revoked").await,
     }
 }
 
@@ -98,6 +113,35 @@ async fn token(api: &Api, role: NodeRole, region: &str, ttl: Option<Period>, jso
         // Alone on its line, so that it can be captured: TOKEN=$(skerry node token create ...).
         show::line(&show::text(&answer, "token"));
     }
+    Ok(())
+}
+
+async fn figures(api: &Api, name: &str, metrics: &[String], json: bool) -> Result<(), Fail> {
+    let mut path = format!("/v1/nodes/{}/figures", segment(name));
+    for (place, metric) in metrics.iter().enumerate() {
+        path.push_str(&format!("{}metric={}", if place == 0 { '?' } else { '&' }, segment(metric)));
+    }
+    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    show::text(&answer, "text").lines().for_each(show::line);
+    if answer.get("cut").and_then(Value::as_bool) == Some(true) {
+        return Err(Fail::Refused("there is more than one answer has room for; ask for some with --metric PREFIX".to_owned()));
+    }
+    Ok(())
+}
+
+async fn errors(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: &format!("/v1/nodes/{}/errors", segment(name)), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let row = |error: &Value| ["time", "site", "status", "method", "url", "reason"].map(|field| show::text(error, field)).to_vec();
+    let rows: Vec<_> = show::list(&answer, "errors").iter().map(row).collect();
+    show::table(&["TIME", "SITE", "STATUS", "METHOD", "URL", "REASON"], &rows);
     Ok(())
 }
 

@@ -49,8 +49,26 @@ fn flag(node: &Value, field: &str) -> bool {
 }
 
 fn table(answer: &Value) {
-    let head =
-        ["NAME", "ROLE", "REGION", "STATE", "ADDRESSES", "SNAPSHOT", "PURGE", "LAG", "REQUESTS", "HITS", "BYTES", "SOFTWARE", "LAST SEEN"];
+    let head = [
+        "NAME",
+        "ROLE",
+        "REGION",
+        "STATE",
+        "ADDRESSES",
+        "SNAPSHOT",
+        "PURGE",
+        "LAG",
+        "REQUESTS",
+        "HITS",
+        "ERRORS",
+        "PER SECOND",
+        "BYTES",
+        "MEMORY",
+        "CONNECTIONS",
+        "CERTIFICATE ENDS",
+        "SOFTWARE",
+        "LAST SEEN",
+    ];
     let rows: Vec<_> = show::list(answer, "nodes").iter().map(|node| row(answer, node)).collect();
     show::table(&head, &rows);
 }
@@ -64,25 +82,40 @@ fn row(answer: &Value, node: &Value) -> Vec<String> {
         (false, false) => "away",
         (false, true) => "away, drained",
     };
-    let behind = |field| show::number(answer, field).saturating_sub(number(field));
-    let lag = match (behind("snapshot"), behind("purge_seq")) {
+    let nothing = Value::Null;
+    let part = |field| node.get(field).unwrap_or(&nothing);
+    let late = part("behind");
+    let state = if flag(late, "alarm") { format!("{state}, behind") } else { state.to_owned() };
+    let behind = |field: &str, told: &str| match late.get(told) {
+        Some(_) => show::number(late, told),
+        None => show::number(answer, field).saturating_sub(show::number(node, field)),
+    };
+    let lag = match (behind("snapshot", "snapshots"), behind("purge_seq", "purges")) {
         (0, 0) => "-".to_owned(),
         (snapshots, 0) => show::count(usize::try_from(snapshots).unwrap_or(usize::MAX), "snapshot"),
         (0, purges) => show::count(usize::try_from(purges).unwrap_or(usize::MAX), "purge"),
         (snapshots, purges) => format!("{snapshots} snapshots, {purges} purges"),
     };
+    let seconds = late.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+    let lag = if seconds >= 1.0 { format!("{lag} for {seconds:.0} s") } else { lag };
+    let per_second = node.get("requests_per_second").and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
     vec![
         text("name"),
         text("role"),
         text("region"),
-        state.to_owned(),
+        state,
         text("addresses"),
         text("snapshot"),
         text("purge_seq"),
         lag,
         text("requests"),
         ratio(number("hits"), number("requests")),
+        text("errors"),
+        per_second,
         show::bytes(number("bytes")),
+        show::bytes(number("memory")),
+        text("connections"),
+        show::text(part("certificate"), "ends_at"),
         text("software"),
         text("last_seen"),
     ]
@@ -110,7 +143,13 @@ mod tests {
         assert_eq!(row[3], "up");
         assert_eq!(row[7], "1 snapshot");
         assert_eq!(row[9], "66.6 %");
-        assert_eq!(row[11], "-");
+        assert_eq!((row[11].as_str(), row[15].as_str(), row[16].as_str()), ("-", "-", "-"));
+        let late = serde_json::json!({"name": "edge-1", "connected": false, "snapshot": 8, "purge_seq": 1, "requests_per_second": 2.25,
+            "behind": {"wanted": 9, "snapshots": 1, "purges": 3, "seconds": 61.4, "alarm": true},
+            "certificate": {"ends_at": "2027-02-26T12:00:00.000Z"}});
+        let row = super::row(&answer, &late);
+        assert_eq!((row[3].as_str(), row[7].as_str()), ("away, behind", "1 snapshots, 3 purges for 61 s"));
+        assert_eq!((row[11].as_str(), row[15].as_str()), ("2.2", "2027-02-26T12:00:00.000Z"));
     }
 
     #[test]

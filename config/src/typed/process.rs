@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, dns_ttl, slice,
+    Alarm, ApiTls, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo,
+    Limits, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -54,6 +54,10 @@ record!(Control {
     listen = "listen": required("the table of listeners: api, nodes, dns"),
     names = "names": or(Vec::new()),
     dns = "dns": required("the table of the zone, with zone and nameservers"),
+    api = "api": or(ControlApi::default()),
+    webhooks = "webhooks": or(Webhooks::default()),
+    certificates = "certificates": or(Certificates::default()),
+    alarm = "alarm": or(Alarm::default()),
     rollout = "rollout": or(Rollout::default()),
     purges = "purges": or(Purges::default()),
 } else Self {
@@ -61,9 +65,21 @@ record!(Control {
     listen: ControlListen::stand_in(),
     names: Vec::new(),
     dns: Dns::stand_in(),
+    certificates: Certificates::default(),
+    alarm: Alarm::default(),
     rollout: Rollout::default(),
     purges: Purges::default(),
+    api: ControlApi::default(),
+    webhooks: Webhooks::default(),
 });
+
+record!(Certificates {
+    life = "life": or(Certificates::default().life),
+} else Self::default());
+
+record!(Alarm {
+    behind = "behind": or(Alarm::default().behind),
+} else Self::default());
 
 record!(Rollout {
     hold = "hold": or(Self::default().hold),
@@ -77,6 +93,19 @@ record!(Purges {
     rate = "rate": or(Self::default().rate),
     burst = "burst": or(Self::default().burst),
     keep = "keep": or(Self::default().keep),
+} else Self::default());
+
+record!(ControlApi {
+    tls = "tls": optional,
+} else Self::default());
+
+record!(Webhooks {
+    allow = "allow": or(Vec::new()),
+} else Self::default());
+
+record!(ApiTls {
+    cert = "cert": optional,
+    key = "key": optional,
 } else Self::default());
 
 record!(ControlListen {

@@ -1,7 +1,9 @@
 //! What a node counts about the requests it answers, the same for every role.
 
 mod collect;
+mod failures;
 mod sites;
+mod text;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,9 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::head::Refusal;
 
+pub use failures::Failure;
 pub use sites::{HEAD_CLASSES, HEAD_MILLIS, SiteFigures};
+pub use text::metrics;
 
 use crate::{Load, Role};
 
@@ -27,6 +31,7 @@ pub struct Figures {
     seconds: Histogram,
     snapshot: IntGauge,
     sites: Arc<sites::Sites>,
+    failures: failures::Failures,
 }
 
 /// What became of a request.
@@ -103,6 +108,7 @@ impl Figures {
             .expect("valid"),
             snapshot: IntGauge::new(name("snapshot_version"), "The configuration in force.").expect("valid"),
             sites: Arc::default(),
+            failures: failures::Failures::default(),
         };
         collect::register(Arc::clone(&figures.sites), role, registry);
         let all: [Box<dyn prometheus::core::Collector>; 6] = [
@@ -136,6 +142,17 @@ impl Figures {
         }
     }
 
+    /// A request was answered with an error, or cut off.
+    pub fn failed(&self, failure: &Failure<'_>) {
+        self.failures.add(failure);
+    }
+
+    /// The last that were, the newest first.
+    #[must_use]
+    pub fn failures(&self) -> serde_json::Value {
+        self.failures.to_json()
+    }
+
     /// A request was refused.
     pub fn refused(&self, reason: Refusal) {
         if let Some(counter) = self.refused.get(reason as usize) {
@@ -155,10 +172,17 @@ impl Figures {
         self.sites.read(name)
     }
 
-    /// The sums that the node reports.
+    /// What was done for every site that was asked for since the process began.
+    #[must_use]
+    pub fn sites(&self) -> Vec<(String, SiteFigures)> {
+        let all = self.sites.all();
+        all.iter().map(|counts| (counts.name.to_string(), counts.read())).filter(|(_, figures)| figures.requests() > 0).collect()
+    }
+
+    /// The sums that the node reports. The connections are the caller's to add.
     #[must_use]
     pub fn load(&self) -> Load {
-        let mut load = Load { bytes: self.bytes.get(), ..Load::default() };
+        let mut load = Load { bytes: self.bytes.get(), errors: self.cut.get(), memory: memory(), ..Load::default() };
         for family in prometheus::core::Collector::collect(&self.requests) {
             for metric in family.get_metric() {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter of whole requests below 2^53")]
@@ -167,9 +191,28 @@ impl Figures {
                 if metric.get_label().iter().any(|label| label.name() == "cache" && label.value() == "hit") {
                     load.hits += count;
                 }
+                // One that was cut off counts as that.
+                if metric.get_label().iter().any(|label| label.name() == "status" && label.value().starts_with('5')) {
+                    load.errors += count;
+                }
             }
         }
         load
+    }
+}
+
+/// The memory that the process has, in bytes; 0 where the system does not say.
+fn memory() -> u64 {
+    const PAGE_BYTES: u64 = 4_096;
+    let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}
+
+impl Answered {
+    /// Whether it counts as an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.is_cut || self.status >= 500
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use skerry_transport::private::Fingerprint;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::{Code, Request, Status, Streaming};
@@ -18,7 +19,9 @@ use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
 use crate::{Duties, Inner, Load, question};
 
+mod history;
 mod orders;
+mod renewal;
 mod watched;
 
 /// Reports waiting to be sent; whoever reports waits when it is full.
@@ -67,7 +70,12 @@ enum End {
     Lost(String),
     /// Try again, but late.
     Refused(String),
+    /// The node has another certificate: try again at once, and let go of this stream when the next one stands.
+    Renewed,
 }
+
+/// A stream that is held until the next one stands, so that the node does not pass for one that is away.
+type Held = (Streaming<Order>, mpsc::Sender<Report>);
 
 /// Follows until stopped; what is being written then is written to its end.
 pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch::Receiver<bool>) {
@@ -75,6 +83,10 @@ pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch:
         biased;
         () = crate::stopped(stop) => {}
         never = follow(&inner, &duties) => match never {},
+        () = history::keep(&inner, &duties) => {}
+    }
+    if tokio::time::timeout(STOP_TIMEOUT, history::store(&inner, &duties, false)).await.is_err() {
+        tracing::warn!("the node's history was not written when it stopped");
     }
     if tokio::time::timeout(STOP_TIMEOUT, inner.busy.write()).await.is_err() {
         tracing::warn!("the node was still writing when it stopped");
@@ -83,9 +95,10 @@ pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch:
 
 async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
     let mut backoff = Backoff::default();
+    let mut before = None;
     loop {
         let began = Instant::now();
-        let end = session(inner, duties).await;
+        let end = session(inner, duties, &mut before).await;
         if began.elapsed() >= STREAM_SETTLED {
             backoff = Backoff::default();
         }
@@ -102,27 +115,48 @@ async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
                 );
                 REFUSED_RETRY
             }
+            End::Renewed => continue,
         };
         tokio::time::sleep(wait).await;
     }
 }
 
-/// One stream, from connecting to its end.
-async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> End {
+/// One stream, from connecting to its end. The one before is let go of when it stands, or cannot.
+async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, before: &mut Option<Held>) -> End {
     let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
-    let orders = match open(inner, duties, &reports, outgoing).await {
+    let opened = open(inner, duties, &reports, outgoing).await;
+    drop(before.take());
+    let mut orders = match opened {
         Ok(orders) => orders,
         Err(end) => return end,
     };
     tracing::info!(control = inner.settings.control.address, "connected to the control plane");
-    let (moved, watched) = (Notify::new(), Watched::default());
-    tokio::select! {
-        end = carry_out(inner, duties, orders, &reports, (&moved, &watched)) => end,
-        end = confirm(inner, duties, &reports, &moved) => end,
+    let told = ToldOf::default();
+    let (moved, watched) = (&told.moved, &told.watched);
+    let end = tokio::select! {
+        end = carry_out(inner, duties, &mut orders, &reports, &told) => end,
+        end = confirm(inner, duties, &reports, moved) => end,
         end = beat(duties, &reports) => end,
         end = tell_times(duties, &reports) => end,
-        end = watched::tell(duties, &watched, &reports) => end,
+        end = watched::tell(duties, watched, &reports) => end,
+        end = history::tell(inner, duties, &told.taken, &reports) => end,
+        end = renewal::ask(inner, &told.renewing, &reports) => end,
+    };
+    if matches!(end, End::Renewed) {
+        *before = Some((orders, reports));
     }
+    end
+}
+
+/// What one task of a stream tells the others.
+#[derive(Default)]
+struct ToldOf {
+    /// Purges were put in force.
+    moved: Notify,
+    /// The control plane has taken buckets of the history.
+    taken: Notify,
+    watched: Watched,
+    renewing: renewal::Renewing,
 }
 
 /// Connects and says where the node stands. The position is brought to disk first: what a hello says counts as confirmed.
@@ -133,7 +167,7 @@ async fn open(
     outgoing: mpsc::Receiver<Report>,
 ) -> Result<Streaming<Order>, End> {
     let place = store_position(inner, duties).await.map_err(End::Lost)?;
-    let tls = connect::known(&inner.identity).map_err(End::Refused)?;
+    let tls = connect::known(&inner.identity.load()).map_err(End::Refused)?;
     let channel = connect::channel(&inner.settings.control.address, tls).await.map_err(|failure| match failure {
         Failure::Unreachable(why) => End::Lost(why),
         Failure::Untrusted(why) => End::Refused(why),
@@ -167,9 +201,9 @@ async fn open(
 async fn carry_out(
     inner: &Arc<Inner>,
     duties: &Arc<dyn Duties>,
-    mut orders: Streaming<Order>,
+    orders: &mut Streaming<Order>,
     reports: &mpsc::Sender<Report>,
-    (moved, watched): (&Notify, &Watched),
+    ToldOf { moved, taken, watched, renewing }: &ToldOf,
 ) -> End {
     // They end with the stream.
     let mut questions = JoinSet::new();
@@ -217,6 +251,19 @@ async fn carry_out(
                 watched::take(watched, watch);
                 Ok(())
             }
+            order::What::HistoryTaken(through) => {
+                inner.history.taken(&through);
+                taken.notify_one();
+                Ok(())
+            }
+            order::What::Renewed(renewed) => match renewal::take(inner, renewing, renewed).await {
+                Ok(()) => return End::Renewed,
+                Err(why) => {
+                    tracing::error!(why, "the node's certificate is not renewed, trying again");
+                    Ok(())
+                }
+            },
+            order::What::Revoked(revoked) => revoke(inner, revoked).await,
             order::What::Removed(_) => return End::Refused("this node was removed from the CDN".to_owned()),
         };
         if let Err(why) = done {
@@ -235,6 +282,18 @@ fn tell(reports: &mpsc::Sender<Report>, answered: Answered) {
     if reports.try_send(Report { what: Some(report::What::Answered(answered)) }).is_err() {
         tracing::warn!("an answer was dropped, the connection is too slow");
     }
+}
+
+/// Believes certificates no more, and keeps that. A disk that does not take it changes nothing of the former.
+async fn revoke(inner: &Arc<Inner>, order: wire::Revoked) -> Result<(), String> {
+    let list: Result<Vec<Fingerprint>, _> =
+        order.certificates.iter().take(wire::REVOKED_MAX).map(|certificate| certificate[..].try_into()).collect();
+    let list = list.map_err(|_| "a revoked certificate is not told by 32 bytes".to_owned())?;
+    inner.private.revoke(list.iter().copied());
+    if let Err(why) = blocking(inner, move |inner| inner.revoked.store(list)).await {
+        tracing::error!(why, "certificates are revoked until the node restarts");
+    }
+    Ok(())
 }
 
 /// Confirms purges once the position is on disk.
@@ -270,8 +329,8 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let Load { requests, hits, bytes } = duties.load();
-        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes })).await {
+        let Load { requests, hits, bytes, errors, memory, connections } = duties.load();
+        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes, errors, memory, connections })).await {
             return end;
         }
     }

@@ -16,6 +16,8 @@ use crate::{Role, Settings, disk};
 const CERTIFICATE: &str = "node.crt";
 const KEY: &str = "node.key";
 const CA: &str = "ca.crt";
+/// Key and certificate of a renewal that is being kept.
+const RENEWED: &str = "renewed.pem";
 
 /// The node's credentials, from the control plane's own CA.
 #[derive(Clone)]
@@ -54,6 +56,7 @@ pub fn uri(role: Role, name: &str) -> String {
 
 /// The credentials in the data directory, `None` when the node has yet to join. What cannot be read is set aside.
 pub(crate) fn load(settings: &Settings) -> Result<Option<Identity>, String> {
+    finish_renewal(&settings.data)?;
     let path = settings.data.join(CERTIFICATE);
     let Some(certificate) = read(&settings.data, CERTIFICATE)? else { return Ok(None) };
     let (Some(key), Some(ca)) = (read(&settings.data, KEY)?, read(&settings.data, CA)?) else { return Ok(None) };
@@ -103,6 +106,27 @@ pub(crate) fn keep(data: &Path, identity: &Identity) -> Result<(), String> {
     write(data, CERTIFICATE, &pem("CERTIFICATE", &identity.certificate), 0o644)
 }
 
+/// Keeps a renewed certificate with its new key. First both in one file, so that after a crash in between they are still of each other.
+pub(crate) fn keep_renewed(data: &Path, identity: &Identity) -> Result<(), String> {
+    let both = pem("PRIVATE KEY", &identity.key) + &pem("CERTIFICATE", &identity.certificate);
+    write(data, RENEWED, &both, 0o600)?;
+    finish_renewal(data)
+}
+
+/// Puts what a renewal left in its places.
+fn finish_renewal(data: &Path) -> Result<(), String> {
+    let Some(both) = read(data, RENEWED)? else { return Ok(()) };
+    let path = data.join(RENEWED);
+    let (Ok(certificate), Ok(PrivateKeyDer::Pkcs8(key))) = (CertificateDer::from_pem_slice(&both), PrivateKeyDer::from_pem_slice(&both))
+    else {
+        disk::set_aside(&path, "the renewed certificate or its key is not PEM of the right kind");
+        return Ok(());
+    };
+    write(data, KEY, &pem("PRIVATE KEY", key.secret_pkcs8_der()), 0o600)?;
+    write(data, CERTIFICATE, &pem("CERTIFICATE", &certificate), 0o644)?;
+    std::fs::remove_file(&path).map_err(|error| format!("{} cannot be removed: {error}", path.display()))
+}
+
 /// DER as PEM (RFC 7468).
 #[must_use]
 pub fn pem(label: &str, der: &[u8]) -> String {
@@ -124,4 +148,45 @@ fn read(data: &Path, file: &str) -> Result<Option<Vec<u8>>, String> {
 fn write(data: &Path, file: &str, content: &str, mode: u32) -> Result<(), String> {
     disk::write(&data.join(file), content.as_bytes(), mode)
         .map_err(|error| format!("{} cannot be written: {error}", data.join(file).display()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One that is its own CA.
+    pub(crate) fn identity(name: &str) -> Identity {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let name = rcgen::string::Ia5String::try_from(uri(Role::Edge, name)).unwrap();
+        params.subject_alt_names.push(rcgen::SanType::URI(name));
+        let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        Identity { ca: certificate.clone(), certificate, key: key.serialize_der() }
+    }
+
+    #[test]
+    fn a_renewal_that_a_crash_cut_short_is_finished() {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path();
+        let settings = Settings {
+            role: Role::Edge,
+            name: "edge-1".to_owned(),
+            data: data.to_owned(),
+            control: skerry_config::process::ControlLink { address: "127.0.0.1:1".to_owned(), join_token: None },
+            public_addresses: Vec::new(),
+            tier_address: None,
+        };
+        let (first, second) = (identity("edge-1"), identity("edge-1"));
+        keep(data, &first).unwrap();
+        let both = pem("PRIVATE KEY", &second.key) + &pem("CERTIFICATE", &second.certificate);
+        // The crash came when the key was written and the certificate was not.
+        std::fs::write(data.join(RENEWED), both).unwrap();
+        write(data, KEY, &pem("PRIVATE KEY", &second.key), 0o600).unwrap();
+        let found = load(&settings).unwrap().unwrap();
+        assert_eq!((found.certificate, found.key, found.ca), (second.certificate, second.key, first.ca));
+        assert!(!data.join(RENEWED).exists());
+        let third = identity("edge-1");
+        keep_renewed(data, &third).unwrap();
+        assert_eq!(load(&settings).unwrap().unwrap().key, third.key);
+    }
 }

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use skerry_config::process::ControlLink;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
+use skerry_transport::private::Private;
 use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
 
@@ -20,6 +21,7 @@ mod connect;
 pub mod disk;
 pub mod figures;
 mod follow;
+mod history;
 pub mod identity;
 mod join;
 mod keep;
@@ -27,10 +29,12 @@ pub mod listen;
 pub mod place;
 pub mod question;
 pub mod ready;
+pub mod reload;
 pub mod token;
 pub mod wire;
 
 pub use figures::SiteFigures;
+pub use history::BUCKET_SECONDS;
 pub use identity::Identity;
 pub use place::Place;
 
@@ -95,6 +99,25 @@ pub trait Duties: Send + Sync + 'static {
         None
     }
 
+    /// What the node has done for every site that it was asked for since it started.
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        Vec::new()
+    }
+
+    /// The metrics whose names begin with one of `names`, as [`figures::metrics`] makes them.
+    ///
+    /// # Errors
+    /// One sentence, when there are none.
+    fn metrics(&self, names: &[String]) -> Result<serde_json::Value, String> {
+        let _ = names;
+        Err("this node has no metrics".to_owned())
+    }
+
+    /// The last requests that were answered with an error or cut off, as [`figures::Figures::failures`] makes them.
+    fn failures(&self) -> serde_json::Value {
+        serde_json::json!({ "errors": [] })
+    }
+
     /// The time to the origins of the sites that want that known, as far as they can be reached, by the name of the site.
     fn times_to_origins(&self) -> Vec<(String, Duration)> {
         Vec::new()
@@ -117,6 +140,12 @@ pub struct Load {
     pub hits: u64,
     /// Bytes of bodies sent.
     pub bytes: u64,
+    /// Answers of status 500 to 599, and answers cut off because upstream ended early.
+    pub errors: u64,
+    /// Not a count: the memory that the process has, in bytes.
+    pub memory: u64,
+    /// Not a count: open connections of clients.
+    pub connections: u64,
 }
 
 /// The agent of one node. Clones are the same agent; the data directory is locked while one lives.
@@ -128,11 +157,14 @@ pub struct Agent {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    identity: Identity,
+    identity: ArcSwap<Identity>,
+    private: Arc<Private>,
+    revoked: keep::Revoked,
     snapshot: ArcSwapOption<Snapshot>,
     /// The snapshot on disk.
     snapshots: Mutex<keep::Snapshots>,
     position: keep::Position,
+    history: history::History,
     /// Read-locked while something is being written to disk.
     busy: Arc<RwLock<()>>,
     _lock: disk::Lock,
@@ -150,16 +182,29 @@ impl Agent {
             Some(identity) => identity,
             None => join::join(&settings).await?,
         };
+        let private = Arc::new(Private::new(&identity.certificate, &identity.key, &identity.ca)?);
+        let revoked = keep::Revoked::load(&settings.data)?;
+        private.revoke(revoked.certificates());
+        let identity = ArcSwap::from_pointee(identity);
         let (snapshots, snapshot) = keep::Snapshots::load(&settings.data)?;
         let (snapshots, snapshot) = (Mutex::new(snapshots), ArcSwapOption::new(snapshot.map(Arc::new)));
         let position = keep::Position::load(&settings.data)?;
-        Ok(Self { inner: Arc::new(Inner { settings, identity, snapshot, snapshots, position, busy: Arc::default(), _lock: lock }) })
+        let history = history::History::load(&settings.data)?;
+        let busy = Arc::default();
+        let inner = Inner { settings, identity, private, revoked, snapshot, snapshots, position, history, busy, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The node's credentials.
+    /// The node's credentials at this moment; they are renewed at two thirds of their life.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.inner.identity
+    pub fn identity(&self) -> Arc<Identity> {
+        self.inner.identity.load_full()
+    }
+
+    /// Who the node is to the others of its CDN, kept at what is renewed and revoked.
+    #[must_use]
+    pub fn private(&self) -> Arc<Private> {
+        Arc::clone(&self.inner.private)
     }
 
     /// The snapshot on disk: the last one the node adopted.

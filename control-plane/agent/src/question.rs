@@ -15,6 +15,17 @@ use crate::wire::{ANSWER_BYTES_MAX, Answered, Ask, answered};
 pub enum Question {
     /// What is stored for a request, and what the next one would get.
     Explain(Explain),
+    /// Its metrics.
+    Figures(Figures),
+    /// The last requests that it answered with an error or cut off.
+    Errors {},
+}
+
+/// Which metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// How their names begin; all where there are none.
+    pub names: Vec<String>,
 }
 
 /// A GET request.
@@ -47,6 +58,8 @@ async fn answer_of(duties: Arc<dyn Duties>, json: &[u8]) -> Result<Vec<u8>, Stri
     })?;
     let answer: Value = match question {
         Question::Explain(request) => duties.explain(request).await?,
+        Question::Figures(Figures { names }) => duties.metrics(&names)?,
+        Question::Errors {} => duties.failures(),
     };
     serde_json::to_vec(&answer).map_err(|error| format!("the answer cannot be written: {error}"))
 }

@@ -42,6 +42,15 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two load reports.
 pub const LOAD_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most buckets of a node's history in one message.
+pub const HISTORY_PER_REPORT_MAX: usize = 64;
+
+/// The sites that a bucket tells of on their own, the busiest.
+pub const HISTORY_SITES_MAX: usize = 8;
+
+/// The most certificates that are revoked at once.
+pub const REVOKED_MAX: usize = 20_000;
+
 /// The most sites that are watched at once.
 pub const SITES_WATCHED_MAX: usize = 1_000;
 

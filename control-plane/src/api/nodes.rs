@@ -10,6 +10,7 @@ use super::Api;
 use super::extract::Place;
 use super::problem::Problem;
 use crate::clock;
+use crate::health::Live;
 use crate::intent::Node;
 
 /// A node.
@@ -34,18 +35,60 @@ pub(crate) struct NodeView {
     refused: Option<String>,
     /// The number of the last purge it has confirmed.
     purge_seq: u64,
+    /// What it should have and does not.
+    behind: BehindView,
     /// Requests it has answered since it started.
     requests: u64,
     /// Those it answered from its store.
     hits: u64,
     /// Bytes of bodies it has sent.
     bytes: u64,
+    /// Answers of status 500 to 599, and answers cut off, since it started.
+    errors: u64,
+    /// Requests in a second, in the last ten seconds.
+    requests_per_second: f64,
+    /// The part of these answered from its store, from 0 to 1; null when there were none.
+    hit_ratio: Option<f64>,
+    /// Open connections of its clients.
+    connections: u64,
+    /// The memory that it has, in bytes.
+    memory: u64,
     /// The version of its software.
     software: String,
     /// When it last said something; null when it has not since the control plane started.
     last_seen: Option<String>,
     /// When it joined.
     joined_at: String,
+    /// The certificate by which it follows.
+    certificate: CertificateView,
+}
+
+/// What a node should have and does not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BehindView {
+    /// The number of the configuration that it should have in force.
+    wanted: u64,
+    /// By how many numbers the one it has is older.
+    snapshots: u64,
+    /// How many purges it has not confirmed.
+    purges: u64,
+    /// For how long it has been away or behind, in seconds; 0 when it is neither.
+    seconds: f64,
+    /// Whether that is longer than `alarm.behind`.
+    alarm: bool,
+}
+
+/// The certificate of a node.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CertificateView {
+    /// Its SHA-256, in hexadecimal.
+    sha256: String,
+    /// When it ends; null when the node joined before that was noted.
+    ends_at: Option<String>,
+    /// Until when it lets the node in nevertheless, for another one.
+    counts_until: Option<String>,
+    /// Whether another one was issued that the node has not used yet.
+    renewing: bool,
 }
 
 /// All nodes.
@@ -92,18 +135,46 @@ pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -
     read(State(api), Place(name)).await
 }
 
-/// Removes a node: its stream is closed and its certificate counts for nothing.
+/// Removes a node: its stream is closed, and no node serves it by its certificates any more.
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
-    api.plane.intent.remove_node(&name).await?;
+    let removed = api.plane.intent.remove_node(&name, |node| api.plane.revoked.changes(node)).await?;
+    api.plane.revoked.add(&removed);
     api.plane.health.forget(&name);
+    api.plane.history.forget(&name).await?;
     api.plane.events.node(&name, "removed");
     Ok(StatusCode::NO_CONTENT)
 }
 
+impl CertificateView {
+    fn of(node: &Node) -> Self {
+        let issued = &node.issued;
+        let time = |seconds: u64| (seconds > 0).then(|| clock::of_seconds(seconds));
+        Self {
+            sha256: issued.certificate.clone(),
+            ends_at: time(issued.ends),
+            counts_until: time(issued.counts_until),
+            renewing: node.next.is_some(),
+        }
+    }
+}
+
+fn behind(api: &Api, name: &str, live: &Live) -> BehindView {
+    let plane = &api.plane;
+    let (wanted, late) = (plane.intent.state().tracks.target(name, live.snapshot).version, plane.behind.of(name));
+    BehindView {
+        wanted,
+        snapshots: wanted.saturating_sub(live.snapshot.unwrap_or(0)),
+        purges: plane.purges.head().saturating_sub(live.purge_seq),
+        seconds: late.time().unwrap_or_default().as_secs_f64(),
+        alarm: late.is_told(),
+    }
+}
+
 fn view(api: &Api, node: &Node) -> NodeView {
     let live = api.plane.health.live(&node.name);
+    let behind = behind(api, &node.name, &live);
     let tier = node.tier_address.iter().map(ToString::to_string);
     NodeView {
         name: node.name.clone(),
@@ -115,11 +186,18 @@ fn view(api: &Api, node: &Node) -> NodeView {
         snapshot: live.snapshot,
         refused: live.refused,
         purge_seq: live.purge_seq,
+        behind,
         requests: live.load.requests,
         hits: live.load.hits,
         bytes: live.load.bytes,
+        errors: live.load.errors,
+        requests_per_second: live.requests_per_second,
+        hit_ratio: live.hit_ratio,
+        connections: live.load.connections,
+        memory: live.load.memory,
         software: live.software,
         last_seen: live.last_seen.map(clock::text),
         joined_at: node.joined_at.clone(),
+        certificate: CertificateView::of(node),
     }
 }

@@ -11,34 +11,42 @@ use crate::store::{self, Follow, Heard, Subject};
 /// Follows the tokens of the store until `stop` says so.
 pub(crate) async fn follow(tokens: Arc<Tokens>, stop: watch::Receiver<bool>) {
     let followed = async {
-        let mut changes = Follow::new(&tokens.store, Subject::Keys(PREFIX.to_owned()));
-        while let Some(heard) = changes.next().await? {
-            // What is in the store now, rather than what was told: own changes come by here too, and may be older than the table.
-            let _writing = tokens.writing.lock().await;
-            match heard {
-                Heard::ReadAnew => {
-                    let read = store::blocking(&tokens.store, |store| store.list(PREFIX)).await?;
-                    let table = read.iter().map(|(key, value)| parse(key, value)).collect::<Result<HashMap<_, _>, _>>()?;
-                    *tokens.table.write() = table;
-                    tokens.tell();
-                }
-                Heard::Step(step) => {
-                    for change in step.keys.iter().filter(|change| change.key().starts_with(PREFIX)) {
-                        let key = change.key().to_owned();
-                        tokens.take(store::blocking(&tokens.store, move |store| Ok((store.get(&key)?, key))).await?)?;
-                    }
-                }
-            }
+        while let Err(why) = tokens.follow().await {
+            tracing::warn!(why, "tokens that others change are not seen, trying again");
+            tokio::time::sleep(store::FOLLOW_RETRY).await;
         }
-        Ok::<_, String>(())
     };
     tokio::select! {
         () = skerry_agent::stopped(stop) => {}
-        ended = followed => ended.unwrap_or_else(|why| tracing::error!(why, "tokens that others change are not seen any more")),
+        () = followed => {}
     }
 }
 
 impl Tokens {
+    /// Follows the tokens of the store until it is closed.
+    async fn follow(&self) -> Result<(), String> {
+        let mut changes = Follow::new(&self.store, Subject::Keys(PREFIX.to_owned()));
+        while let Some(heard) = changes.next().await? {
+            // What is in the store now, rather than what was told: own changes come by here too, and may be older than the table.
+            let _writing = self.writing.lock().await;
+            match heard {
+                Heard::ReadAnew => {
+                    let read = store::blocking(&self.store, |store| store.list(PREFIX)).await?;
+                    let table = read.iter().map(|(key, value)| parse(key, value)).collect::<Result<HashMap<_, _>, _>>()?;
+                    *self.table.write() = table;
+                    self.tell();
+                }
+                Heard::Step(step) => {
+                    for change in step.keys.iter().filter(|change| change.key().starts_with(PREFIX)) {
+                        let key = change.key().to_owned();
+                        self.take(store::blocking(&self.store, move |store| Ok((store.get(&key)?, key))).await?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes what the store has at a key.
     fn take(&self, (value, key): (Option<Vec<u8>>, String)) -> Result<(), String> {
         let Some(value) = value else {

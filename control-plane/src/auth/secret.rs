@@ -27,7 +27,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A hash out of its hexadecimal digits.
-pub(super) fn unhex(text: &str) -> Option<Hash> {
+pub(crate) fn unhex(text: &str) -> Option<Hash> {
     let mut hash = [0; DIGEST_BYTES];
     if text.len() != 2 * DIGEST_BYTES || !text.is_ascii() {
         return None;

@@ -8,13 +8,17 @@ use skerry_agent::Role;
 
 use super::Intent;
 use super::draft::Draft;
+use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::Transaction;
+use crate::store::{Change, Transaction};
 
 pub(super) const PREFIX: &str = "node/";
 
 /// Nodes at most.
 const NODES_MAX: usize = 10_000;
+
+/// Certificates of one node at most that were issued and are still valid, beside the one by which it follows.
+const FORMER_MAX: usize = 8;
 
 /// A node that was let in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +29,15 @@ pub(crate) struct Node {
     pub(crate) role: String,
     /// Its region.
     pub(crate) region: String,
-    /// The SHA-256 of the certificate it must show, in hexadecimal.
-    pub(crate) certificate: String,
+    /// The certificate by which it follows.
+    #[serde(flatten)]
+    pub(crate) issued: Issued,
+    /// One that was issued for it and that it has not used yet: both count until it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<Issued>,
+    /// Those before, as long as they are valid: removing the node revokes them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<Issued>,
     /// The SHA-256 of the secret of the token it joined with, in hexadecimal: with it, and the same key, it may ask again.
     pub(crate) token: String,
     /// Whether it gets no new clients.
@@ -39,7 +50,27 @@ pub(crate) struct Node {
     pub(crate) joined_at: String,
 }
 
+/// A certificate that was issued for a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Issued {
+    /// Its SHA-256, in hexadecimal.
+    pub(crate) certificate: String,
+    /// When it ends, in seconds since 1970; 0 where that is not known.
+    #[serde(default)]
+    pub(crate) ends: u64,
+    /// Until when it counts nevertheless, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) counts_until: u64,
+}
+
 impl Node {
+    /// Puts a certificate among those before.
+    fn leave(&mut self, issued: Issued) {
+        let now = clock::unix_seconds();
+        self.former.push(issued);
+        self.former.retain(|former| former.ends == 0 || former.counts_until >= now);
+    }
+
     /// What it is.
     pub(crate) fn role(&self) -> Option<Role> {
         Role::from_word(&self.role)
@@ -54,7 +85,7 @@ impl Intent {
 
     /// Lets a node in; `token` marks its token used, so that both happen or neither. A node that was let in with it before, and asks
     /// `again`, must still be there: removing a node takes its token with it.
-    pub(crate) async fn admit_node(&self, node: Node, token: Transaction, again: bool) -> Result<(), Refusal> {
+    pub(crate) async fn admit_node(&self, mut node: Node, token: Transaction, again: bool) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
         match state.nodes.get(&node.name) {
@@ -74,6 +105,10 @@ impl Intent {
             }
             _ => {}
         }
+        if let Some(known) = state.nodes.get(&node.name) {
+            node.former.clone_from(&known.former);
+            [Some(known.issued.clone()), known.next.clone()].into_iter().flatten().for_each(|issued| node.leave(issued));
+        }
         self.replace(node, token).await
     }
 
@@ -91,15 +126,51 @@ impl Intent {
         self.change_node(name, |node| node.drained = drained).await
     }
 
-    /// Forgets a node: its certificate counts for nothing from here on.
-    pub(crate) async fn remove_node(&self, name: &str) -> Result<(), Refusal> {
+    /// Another certificate was issued for a node that follows by `by`.
+    pub(crate) async fn renew_node(&self, name: &str, by: &str, issued: Issued) -> Result<(), Refusal> {
+        let known = self.node(name)?;
+        if known.issued.certificate != by {
+            return Err(Refusal::Conflict(format!("node {name:?} follows by another certificate")));
+        }
+        let mut node = Node::clone(&known);
+        if let Some(unused) = node.next.replace(issued) {
+            node.leave(unused);
+        }
+        if node.former.len() > FORMER_MAX {
+            let says = format!(
+                "{FORMER_MAX} certificates of node {name:?} are still valid beside the one it uses; another one is issued when the first of them has ended"
+            );
+            return Err(Refusal::Conflict(says));
+        }
+        let (next, former) = (node.next, node.former);
+        self.change_node(name, |node| (node.next, node.former) = (next, former)).await
+    }
+
+    /// A node has used the certificate that was issued for it last.
+    pub(crate) async fn use_renewed(&self, name: &str) -> Result<(), Refusal> {
+        self.change_node(name, |node| {
+            if let Some(next) = node.next.take() {
+                let before = std::mem::replace(&mut node.issued, next);
+                node.leave(before);
+            }
+        })
+        .await
+    }
+
+    /// Forgets a node: its certificates count for nothing from here on. `also` is written with it. The node as it was.
+    pub(crate) async fn remove_node(
+        &self,
+        name: &str,
+        also: impl FnOnce(&Node) -> Result<Vec<Change>, Refusal>,
+    ) -> Result<Arc<Node>, Refusal> {
         let _writing = self.writing.lock().await;
         let mut draft = Draft::new(&self.state());
-        if !draft.next.nodes.remove_mut(name) {
-            return Err(missing(name));
-        }
+        let node = draft.next.nodes.get(name).cloned().ok_or_else(|| missing(name))?;
+        draft.next.nodes.remove_mut(name);
         draft.delete(format!("{PREFIX}{name}"));
-        self.place(draft).await
+        draft.transaction.then.extend(also(&node)?);
+        self.place(draft).await?;
+        Ok(node)
     }
 
     async fn change_node(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), Refusal> {

@@ -262,7 +262,7 @@ impl Draft {
             self.linger(name, Lingering { until, version: Arc::clone(&sealed.version) })?;
             return Ok(None);
         }
-        let site = settled.map(|sealed| Arc::clone(&sealed.site));
+        let site = settled.and_then(|sealed| sealed.version.site.clone());
         if present.site == site {
             return Ok(None);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use skerry_agent::wire;
@@ -40,17 +41,19 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time until accepting is tried again when the system has no file descriptor left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// The listener's TLS.
-pub(crate) fn tls(ca: &Ca, names: &[String]) -> Result<Arc<ServerConfig>, String> {
+/// The listener's TLS, with the control plane's own certificate. A node's counts for a while after its end: who is away too long to renew it comes back by it.
+pub(crate) fn tls(ca: &Ca, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, String> {
     let unusable = |error: &dyn std::fmt::Display| format!("the control plane's certificate cannot be used: {error}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(ca.certificate().clone()).map_err(|error| unusable(&error))?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).allow_unauthenticated().build();
     let verifier = verifier.map_err(|error| unusable(&error))?;
-    let (chain, key) = ca.own(names)?;
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| unusable(&error))?;
-    let mut config = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(|error| unusable(&error))?;
+    let mut config = builder
+        .with_client_cert_verifier(skerry_transport::tls::graced(verifier))
+        .with_single_cert(chain, key)
+        .map_err(|error| unusable(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use skerry_agent::Role;
 use skerry_agent::wire::{
-    Ask, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, SNAPSHOT_PART_BYTES_MAX, SnapshotChange,
-    SnapshotPart, Watch, order,
+    Ask, Order, PURGE_BYTES_PER_ORDER_MAX, PURGES_PER_ORDER_MAX, Purge, PurgeAllThrough, Purges, Revoked, SNAPSHOT_PART_BYTES_MAX,
+    SnapshotChange, SnapshotPart, Watch, order,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -95,6 +95,20 @@ pub(super) async fn watch(plane: &Plane, orders: &mpsc::Sender<Result<Order, Sta
             return "the connection ended".to_owned();
         }
         if watched.changed().await.is_err() {
+            return "the control plane stops".to_owned();
+        }
+    }
+}
+
+/// Tells a node which certificates are revoked, until the stream ends; why it did.
+pub(super) async fn revoked(plane: &Plane, orders: &mpsc::Sender<Result<Order, Status>>) -> String {
+    let mut revoked = plane.revoked.watch();
+    loop {
+        let certificates = revoked.borrow_and_update().keys().map(|fingerprint| Bytes::copy_from_slice(fingerprint)).collect();
+        if orders.send(Ok(Order { what: Some(order::What::Revoked(Revoked { certificates })) })).await.is_err() {
+            return "the connection ended".to_owned();
+        }
+        if revoked.changed().await.is_err() {
             return "the control plane stops".to_owned();
         }
     }

@@ -1,8 +1,12 @@
 //! Following a subject of the store for as long as it is open, whatever is missed on the way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Fault, Lost, Step, Store, Subject, Watch, blocking};
+
+/// Time until who follows begins anew after a fault of the store.
+pub(crate) const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 
 /// What who follows has to do.
 pub(crate) enum Heard {

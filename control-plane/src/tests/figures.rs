@@ -34,7 +34,10 @@ impl Behind {
         let plane = Arc::new(start::plane(&settings(data), store, &Registry::new()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let tls = publish::tls(&plane.ca, &["127.0.0.1".to_owned()]).unwrap();
+        let tls = {
+            let (chain, key) = plane.ca.own(&["127.0.0.1".to_owned()]).unwrap();
+            publish::tls(&plane.ca, chain, key).unwrap()
+        };
         let (stop, stopped) = watch::channel(false);
         let serving = publish::serve(listener, tls, Door::new(Arc::clone(&plane), stopped.clone()), stopped);
         Self { plane, address, stop, serving }

@@ -14,7 +14,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout};
+use skerry_config::process::{
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout, Webhooks,
+};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -29,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits for a condition.
-pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     let mut look_again = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -52,6 +54,10 @@ pub(super) fn settings(data: &Path) -> Control {
         listen: ControlListen { api: any, nodes: any, dns: any },
         names: Vec::new(),
         dns,
+        api: ControlApi::default(),
+        webhooks: Webhooks { allow: vec!["127.0.0.0/8".parse().unwrap()] },
+        certificates: Certificates::default(),
+        alarm: Alarm::default(),
         rollout,
         purges: Purges::default(),
     }
@@ -230,6 +236,8 @@ pub(super) struct Told {
     pub(super) refuses: Mutex<bool>,
     /// Snapshots are put in force only once its other end is dropped.
     pub(super) gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+    /// While true, purges cannot be brought to disk.
+    pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
 }
@@ -254,8 +262,24 @@ impl Duties for Told {
         self.dropped_through.lock().push(seq);
     }
 
+    fn settle(&self) -> Result<(), String> {
+        if *self.cannot_settle.lock() { Err("the disk of this node is full".to_owned()) } else { Ok(()) }
+    }
+
     fn load(&self) -> Load {
-        Load { requests: 3, hits: 2, bytes: 1 }
+        Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7 }
+    }
+
+    fn sites(&self) -> Vec<(String, SiteFigures)> {
+        self.sites.lock().iter().map(|(name, figures)| (name.clone(), figures.clone())).collect()
+    }
+
+    fn metrics(&self, names: &[String]) -> Result<Value, String> {
+        Ok(json!({"text": format!("{}\n", names.join(" ")), "cut": names.is_empty()}))
+    }
+
+    fn failures(&self) -> Value {
+        json!({"errors": [{"at_ms": 951_782_399_500_u64, "site": "shop", "method": "GET", "url": "shop.test/a", "status": 502, "reason": "connect"}]})
     }
 
     fn site_figures(&self, site: &str) -> Option<SiteFigures> {

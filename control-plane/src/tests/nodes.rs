@@ -132,9 +132,8 @@ async fn a_purge_is_confirmed_by_shields_before_edges_are_sent_it() {
     assert_eq!(answer.json(), json!({"seq": 1, "nodes": {"acked": ["edge-1", "shield-1"], "pending": [], "away": []}}));
     assert_eq!((edge.agent.purge_seq(), shield.agent.purge_seq()), (1, 1));
 
-    // A shield that cannot write its position has not confirmed, although the purge is in force on it.
-    let in_the_way = shield.settings.data.join("purge.json.new");
-    std::fs::create_dir(&in_the_way).unwrap();
+    // A shield that cannot bring it to disk has not confirmed, although the purge is in force on it.
+    *shield.told.cannot_settle.lock() = true;
     let answer = house.post("/v1/purges?wait=500ms", json!({"all": true, "soft": true})).await;
     assert_eq!(answer.json()["nodes"], json!({"acked": [], "pending": ["edge-1", "shield-1"], "away": []}));
     assert_eq!(
@@ -143,7 +142,7 @@ async fn a_purge_is_confirmed_by_shields_before_edges_are_sent_it() {
         "the edge was sent a purge before the shield confirmed"
     );
     eventually("the shield's time is over", async || (edge.agent.purge_seq() == 2).then_some(())).await;
-    std::fs::remove_dir(&in_the_way).unwrap();
+    *shield.told.cannot_settle.lock() = false;
     let view = eventually("the shield confirms", async || {
         let view = house.get("/v1/purges/2").await.json();
         (view["nodes"]["pending"] == json!([])).then_some(view)
@@ -189,7 +188,7 @@ async fn a_node_of_another_log_drops_everything() {
     let settings = node.stop().await;
     let place = settings.data.join("purge.json");
     let mut json: Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
-    json["log"] = "another".into();
+    (json["log"], json["seq"]) = ("another".into(), 1.into());
     std::fs::write(&place, json.to_string()).unwrap();
     let node = TestNode::start(settings).await;
     eventually("everything is dropped", async || (node.agent.purge_seq() == 2).then_some(())).await;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{Digest, SocketDigest};
 
+use crate::private::Fingerprint;
+
 /// The protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -38,6 +40,8 @@ pub struct Secured {
     pub version: &'static str,
     /// The server name the client asked for, lower case.
     pub server_name: Option<Box<str>>,
+    /// The certificate that the client showed, where it had to show one.
+    pub certificate: Option<Fingerprint>,
 }
 
 /// Round-trip times of a connection, as the kernel or QUIC measured them.

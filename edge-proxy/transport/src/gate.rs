@@ -20,11 +20,11 @@ mod addresses;
 mod collect;
 mod handshakes;
 
-use addresses::{Addresses, Prefix};
+use addresses::Addresses;
 pub(crate) use handshakes::Handshake;
 use handshakes::Handshakes;
 
-pub use addresses::RECENT_MAX;
+pub use addresses::{Prefix, RECENT_MAX};
 pub use handshakes::HANDSHAKES_MAX;
 
 /// Why a connection was closed before its first request.
@@ -105,6 +105,12 @@ impl From<Limits> for Gate {
 }
 
 impl Gate {
+    /// Open connections, those in their handshake among them.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+
     /// A gate whose connections may take so many bytes of memory, which bounds what is held for one of them. `limits` are bound by it already.
     #[must_use]
     pub fn within(limits: Limits, memory: Option<u64>) -> Self {

@@ -7,7 +7,7 @@
 //! of the others, as a [`session`].
 //!
 //! Out: [`target`] says where, [`origin`] which server may be asked at this moment, [`trust`] whose certificates count,
-//! [`client_certificate`] what an origin is shown, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect` connects to it,
+//! [`client_certificate`] what an origin is shown and [`private`] what other nodes are, [`resolve`] finds the address, [`allowed`] says whether it may be one, `connect` connects to it,
 //! [`upstream`] asks, [`sound`] refuses answers that cannot be true, [`pass`] is the way of what is passed through and `alarm` its end. `gather` has
 //! small writes leave together. [`hygiene`] holds what may not cross a hop, in either direction, and [`interim`] the answers before the
 //! answer.
@@ -38,6 +38,7 @@ pub mod origin;
 mod pace;
 pub mod pass;
 pub mod priority;
+pub mod private;
 pub mod proxied;
 pub mod resolve;
 pub mod session;

@@ -18,6 +18,7 @@ use crate::accept::Entrance;
 use crate::client::{Client, Protocol, Secured};
 use crate::connection::{Io, Kernel, Socket};
 use crate::gate::{Gate, Place, Refused};
+use crate::private::fingerprint;
 use crate::proxied::{self, Told, Wrong};
 
 /// How long a connection that is just being opened when a stop comes may still take to ask for something: a TLS handshake and a request of a
@@ -150,6 +151,7 @@ async fn secure(socket: TcpStream, (address, local): (SocketAddr, SocketAddr), t
     let secured = Secured {
         version: if agreed.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2) { "TLSv1.2" } else { "TLSv1.3" },
         server_name: agreed.server_name().map(Into::into),
+        certificate: agreed.peer_certificates().and_then(<[_]>::first).map(|certificate| fingerprint(certificate)),
     };
     let measure = Some(Arc::clone(&kernel) as _);
     let client = Arc::new(Client { address, local, protocol, secured: Some(secured), measure });

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::upstreams::peer::HttpPeer;
-use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use skerry_config::origin::Server;
 use skerry_config::site::{HttpVersion, OriginServer, Site};
 
 use crate::client_certificate::ClientCertificate;
 use crate::origin::{Guard, Shared};
+use crate::private::Private;
 use crate::trust::Trust;
 
 /// Idle connections to one upstream are closed after this time.
@@ -82,20 +82,6 @@ pub struct TlsTo {
     pub private: Option<Arc<Private>>,
 }
 
-/// Credentials for the links between tiers.
-pub struct Private {
-    /// The node's own certificate and key, DER.
-    certificate: Vec<u8>,
-    key: Vec<u8>,
-    /// The only CA that is trusted, DER.
-    ca: Vec<u8>,
-    /// The same for Pingora.
-    own_for_pass: Arc<CertKey>,
-    ca_for_pass: Arc<[WrappedX509]>,
-    /// Keeps connections made with these credentials apart from others.
-    group: u64,
-}
-
 /// Bounds on one exchange with a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -118,33 +104,6 @@ pub struct Times {
 impl std::fmt::Debug for TlsTo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsTo").field("server_name", &self.server_name).field("verify", &self.verify).finish_non_exhaustive()
-    }
-}
-
-impl Private {
-    /// Credentials from DER.
-    ///
-    /// # Errors
-    /// When a certificate cannot be parsed.
-    pub fn new(certificate: &[u8], key: &[u8], ca: &[u8]) -> Result<Self, String> {
-        for (what, der) in [("node", certificate), ("CA", ca)] {
-            x509_parser::parse_x509_certificate(der).map_err(|error| format!("the {what} certificate cannot be read: {error}"))?;
-        }
-        let mut hasher = DefaultHasher::new();
-        (certificate, ca).hash(&mut hasher);
-        Ok(Self {
-            certificate: certificate.to_vec(),
-            key: key.to_vec(),
-            ca: ca.to_vec(),
-            own_for_pass: Arc::new(CertKey::new(vec![certificate.to_vec()], key.to_vec())),
-            ca_for_pass: Arc::new([WrappedX509::new(ca.to_vec(), parse_x509)]),
-            group: hasher.finish(),
-        })
-    }
-
-    /// The node's certificate and key, and the CA, all DER.
-    pub(crate) fn parts(&self) -> (&[u8], &[u8], &[u8]) {
-        (&self.certificate, &self.key, &self.ca)
     }
 }
 
@@ -213,7 +172,7 @@ impl Endpoint {
     pub(crate) fn kind(&self, tls: &TlsTo) -> Kind {
         let trust = tls.trust.as_ref().map(|trust| trust.group());
         let client = tls.client.as_ref().map(|client| client.group());
-        let private = tls.private.as_ref().map(|private| private.group);
+        let private = tls.private.as_ref().map(|private| private.group());
         Kind { verify: tls.verify, http_version: self.http_version, trust, client, private }
     }
 
@@ -306,9 +265,10 @@ impl Target {
                 client.tell(&mut peer);
             }
             if let Some(private) = &tls.private {
-                peer.client_cert_key = Some(Arc::clone(&private.own_for_pass));
-                peer.options.ca = Some(Arc::clone(&private.ca_for_pass));
-                peer.group_key ^= private.group;
+                let (own, ca) = private.for_pass();
+                peer.client_cert_key = Some(own);
+                peer.options.ca = Some(ca);
+                peer.group_key ^= private.group();
             }
         }
         // Connections are made by `connect`, which keeps its time itself, so that this is for the handshake alone.

@@ -1,12 +1,15 @@
-//! rustls server configurations, with ring as the only provider.
+//! rustls configurations, with ring as the only provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+
+use crate::private::{Private, with_grace};
 
 /// Protocols offered by ALPN, in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -54,22 +57,56 @@ pub fn for_quic(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerC
     Ok(Arc::new(config))
 }
 
-/// For nodes: mutual TLS under the CDN's own CA, only for certificates of `role`.
+/// For nodes: mutual TLS under the CDN's own CA, only for certificates of `role` that are not revoked; for a while also for those that ended. What is
+/// shown follows the credentials. Sessions are resumed, so that who came by is to be looked at with every request.
 ///
 /// # Errors
-/// When certificate, key or CA (all DER) cannot be used.
-pub fn for_nodes(certificate: &[u8], key: &[u8], ca: &[u8], role: &'static str) -> Result<Arc<ServerConfig>, String> {
+/// When the CA cannot be used.
+pub fn for_nodes(private: Arc<Private>, role: &'static str) -> Result<Arc<ServerConfig>, String> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(ca.to_vec())).map_err(|error| format!("the CA certificate cannot be used: {error}"))?;
+    roots.add(private.ca()).map_err(|error| format!("the CA certificate cannot be used: {error}"))?;
     let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(|error| error.to_string())?;
-    let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| format!("the node key cannot be used: {error}"))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
-        .with_client_cert_verifier(Arc::new(OfRole { inner, role }))
-        .with_single_cert(vec![CertificateDer::from(certificate.to_vec())], key)
-        .map_err(|error| format!("the node certificate cannot be used: {error}"))?;
+        .with_client_cert_verifier(Arc::new(Graced { inner, also: of_role(Arc::clone(&private), role) }))
+        .with_cert_resolver(private);
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The authorities of the system, for servers that no others are named for.
+pub(crate) static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    if let Err(error) = pingora::tls::load_platform_certs_incl_env_into_store(&mut roots) {
+        tracing::error!(%error, "the certificate authorities of the system cannot be read; servers that need them fail at TLS");
+    }
+    Arc::new(roots)
+});
+
+/// To a server that speaks HTTP/1.1 and that one of these authorities, in PEM, vouches for; without them those of the system.
+///
+/// # Errors
+/// When there is no authority, or one cannot be used.
+pub fn to_server(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
+    let roots = match authorities {
+        None => Arc::clone(&SYSTEM),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| format!("not a certificate in PEM: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("a certificate that is no authority's: {error}"))?;
+            }
+            Arc::new(roots)
+        }
+    };
+    if roots.is_empty() {
+        return Err("no certificate authority is in it; write at least one in PEM".to_owned());
+    }
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
@@ -87,14 +124,47 @@ pub fn node_name(certificate: &[u8], role: &str) -> Option<String> {
     })
 }
 
-/// Verifies as usual, then asks for the role.
-#[derive(Debug)]
-struct OfRole {
-    inner: Arc<dyn ClientCertVerifier>,
-    role: &'static str,
+/// Has certificates count for a while after their end, as [`with_grace`] says.
+#[must_use]
+pub fn graced(inner: Arc<dyn ClientCertVerifier>) -> Arc<dyn ClientCertVerifier> {
+    Arc::new(Graced { inner, also: Box::new(|_| Ok(())) })
 }
 
-impl ClientCertVerifier for OfRole {
+/// What is asked of a certificate that is valid.
+type Also = Box<dyn Fn(&CertificateDer<'_>) -> Result<(), Error> + Send + Sync>;
+
+/// Verifies as usual, but for a while after the end too; then asks for more.
+struct Graced {
+    inner: Arc<dyn ClientCertVerifier>,
+    also: Also,
+}
+
+impl std::fmt::Debug for Graced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graced").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Asks for the role, and that it is not revoked.
+fn of_role(private: Arc<Private>, role: &'static str) -> Also {
+    Box::new(move |leaf| {
+        private.check(leaf)?;
+        match node_name(leaf, role) {
+            Some(_) => Ok(()),
+            None => Err(Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)),
+        }
+    })
+}
+
+impl ClientCertVerifier for Graced {
+    fn offer_client_auth(&self) -> bool {
+        self.inner.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.inner.client_auth_mandatory()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.inner.root_hint_subjects()
     }
@@ -105,11 +175,8 @@ impl ClientCertVerifier for OfRole {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(leaf, chain, now)?;
-        match node_name(leaf, self.role) {
-            Some(_) => Ok(verified),
-            None => Err(Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)),
-        }
+        let verified = with_grace(leaf, now, |now| self.inner.verify_client_cert(leaf, chain, now))?;
+        (self.also)(leaf).map(|()| verified)
     }
 
     fn verify_tls12_signature(

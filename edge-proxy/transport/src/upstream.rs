@@ -22,9 +22,10 @@ use crate::hygiene::{self, FAULT};
 use crate::interim::{self, Early, INTERIM, Interim};
 use crate::origin::{Origins, Shared};
 use crate::pass::is_events;
+use crate::private::Private;
 use crate::resolve::Resolver;
 use crate::sound;
-use crate::target::{Endpoint, Private, Target, Times};
+use crate::target::{Endpoint, Target, Times};
 
 mod body;
 mod failure;

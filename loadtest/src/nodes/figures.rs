@@ -105,7 +105,7 @@ pub struct Figures {
     pub shields: usize,
     /// How many sites.
     pub sites: usize,
-    /// What one node's write of its place in the purge log takes when nobody else writes, in microseconds.
+    /// What a small file takes to be whole on the control plane's disk, in microseconds.
     pub write_us: u64,
     /// The time until all had joined and followed, in seconds.
     pub join_s: f64,
@@ -177,7 +177,7 @@ impl Display for Figures {
             f,
             "All followed after {join_s:.1} s; {reconnects} streams were opened again. Every node had every purge once and in order."
         )?;
-        writeln!(f, "A write of a node's place to this disk takes {} when nobody else writes.\n", ms(*write_us))?;
+        writeln!(f, "A small file is whole on the control plane's disk after {}; what the nodes keep is in memory.\n", ms(*write_us))?;
         writeln!(f, "| from the request to | count | p50 | p99 | longest |\n|---|---:|---:|---:|---:|")?;
         for (what, spread) in [
             ("a purge accepted and on disk", &self.answered),

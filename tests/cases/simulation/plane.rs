@@ -68,7 +68,7 @@ impl Plane {
 
 async fn spawn(place: &Path, [api, nodes, dns]: [SocketAddr; 3]) -> Child {
     let text = format!(
-        "role = \"control\"\ndata = {:?}\nlisten = {{ api = \"{api}\", nodes = \"{nodes}\", dns = \"{dns}\" }}\nnames = [\"127.0.0.1\"]\n\
+        "role = \"control\"\ndata = {:?}\nlisten = {{ api = \"{api}\", nodes = \"{nodes}\", dns = \"{dns}\" }}\nnames = [\"127.0.0.1\"]\nrollout = {{ hold = \"0s\" }}\n\
          dns = {{ zone = \"cdn.test\", nameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"127.0.0.1\"] }}] }}\n",
         place.join("control")
     );

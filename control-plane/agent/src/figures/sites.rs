@@ -169,7 +169,7 @@ impl Counts {
     fn add(&self, answered: &Answered) {
         let one = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
         one(&self.outcomes[answered.outcome as usize]);
-        if answered.is_cut || answered.status >= 500 {
+        if answered.is_error() {
             one(&self.errors);
         }
         if answered.bytes > 0 {

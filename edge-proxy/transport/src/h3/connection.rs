@@ -129,7 +129,8 @@ enum Ended {
 /// What is known of a connection's client.
 fn client_of(quic: &quinn::Connection, local: SocketAddr, server_name: Option<String>) -> Arc<Client> {
     let local = SocketAddr::new(quic.local_ip().unwrap_or(local.ip()), local.port());
-    let secured = Secured { version: "TLSv1.3", server_name: server_name.map(|name| name.to_ascii_lowercase().into()) };
+    let server_name = server_name.map(|name| name.to_ascii_lowercase().into());
+    let secured = Secured { version: "TLSv1.3", server_name, certificate: None };
     let measure = Some(Arc::new(Path(quic.clone())) as _);
     Arc::new(Client { address: quic.remote_address(), local, protocol: Protocol::Http3, secured: Some(secured), measure })
 }

@@ -14,7 +14,8 @@ use skerry_config::snapshot::{Shield, Snapshot};
 use tokio::task::AbortHandle;
 
 use super::Client;
-use crate::target::{self, Endpoint, Private};
+use crate::private::Private;
+use crate::target::{self, Endpoint};
 
 /// The time to connect to a shield, and for its handshake.
 const TIME_MAX: Duration = Duration::from_secs(2);

@@ -3,36 +3,28 @@
 //! The lock covers the map of the kinds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use skerry_config::site::HttpVersion;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::private::{Private, with_grace};
 use crate::target::{Endpoint, Kind, TlsTo};
-use crate::tls::{node_name, provider};
+use crate::tls::{SYSTEM, node_name, provider};
 
 /// Kinds kept; beyond it all are forgotten and made again.
 const KINDS_MAX: usize = 1_024;
 
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
-
-/// The authorities of the system, for origins whose site names none.
-static PUBLIC: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    if let Err(error) = pingora::tls::load_platform_certs_incl_env_into_store(&mut roots) {
-        tracing::error!(%error, "the certificate authorities of the system cannot be read; origins that need them fail at TLS");
-    }
-    Arc::new(roots)
-});
 
 /// See the module.
 #[derive(Default)]
@@ -85,27 +77,29 @@ fn configuration(tls: &TlsTo, http_version: HttpVersion) -> Result<ClientConfig,
     let roots = match (&tls.private, &tls.trust) {
         (Some(private), _) => {
             let mut roots = RootCertStore::empty();
-            let (_, _, ca) = private.parts();
-            roots.add(CertificateDer::from(ca.to_vec())).map_err(said)?;
+            roots.add(private.ca()).map_err(said)?;
             Arc::new(roots)
         }
         (None, Some(trust)) => trust.roots(),
-        (None, None) => Arc::clone(&PUBLIC),
+        (None, None) => Arc::clone(&SYSTEM),
     };
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(said)?;
     // An empty store trusts nobody, which is said when a certificate is to be checked.
-    let verifier: Arc<dyn ServerCertVerifier> = match WebPkiServerVerifier::builder_with_provider(roots, provider()).build() {
-        Ok(inner) if tls.private.is_some() => Arc::new(OfShield(inner)),
-        Ok(inner) if tls.verify => inner,
-        Err(error) if tls.verify => return Err(format!("no certificate authority is trusted: {error}")),
+    let verifier: Arc<dyn ServerCertVerifier> = match (WebPkiServerVerifier::builder_with_provider(roots, provider()).build(), &tls.private)
+    {
+        (Ok(inner), Some(private)) => Arc::new(OfShield { inner, private: Arc::clone(private) }),
+        (Ok(inner), None) if tls.verify => inner,
+        (Err(error), _) if tls.verify => return Err(format!("no certificate authority is trusted: {error}")),
         _ => Arc::new(Anybody),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
-    let mut config = match shown(tls)? {
-        Some((chain, key)) => {
+    let mut config = match (&tls.private, &tls.client) {
+        (Some(private), _) => builder.with_client_cert_resolver(Arc::clone(private) as _),
+        (None, Some(client)) => {
+            let (chain, key) = client.parts();
             builder.with_client_auth_cert(chain, key).map_err(|error| format!("the certificate that is shown cannot be used: {error}"))?
         }
-        None => builder.with_no_client_auth(),
+        (None, None) => builder.with_no_client_auth(),
     };
     let offered: &[&[u8]] = match http_version {
         HttpVersion::Http1 => &[HTTP_1],
@@ -116,17 +110,12 @@ fn configuration(tls: &TlsTo, http_version: HttpVersion) -> Result<ClientConfig,
     Ok(config)
 }
 
-/// What the other side is shown of who this one is.
-fn shown(tls: &TlsTo) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, String> {
-    let Some(private) = &tls.private else { return Ok(tls.client.as_ref().map(|client| client.parts())) };
-    let (certificate, key, _) = private.parts();
-    let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|error| format!("the node key cannot be used: {error}"))?;
-    Ok(Some((vec![CertificateDer::from(certificate.to_vec())], key)))
-}
-
 /// Verifies as usual, then asks for the identity of the very shield: another node's certificate is none, whatever names are in it.
 #[derive(Debug)]
-struct OfShield(Arc<WebPkiServerVerifier>);
+struct OfShield {
+    inner: Arc<WebPkiServerVerifier>,
+    private: Arc<Private>,
+}
 
 impl ServerCertVerifier for OfShield {
     fn verify_server_cert(
@@ -137,7 +126,8 @@ impl ServerCertVerifier for OfShield {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.0.verify_server_cert(leaf, chain, name, ocsp, now)?;
+        let verified = with_grace(leaf, now, |now| self.inner.verify_server_cert(leaf, chain, name, ocsp, now))?;
+        self.private.check(leaf)?;
         match node_name(leaf, "shield") {
             Some(shield) if shield == name.to_str() => Ok(verified),
             _ => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
@@ -150,7 +140,7 @@ impl ServerCertVerifier for OfShield {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
+        self.inner.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -159,11 +149,11 @@ impl ServerCertVerifier for OfShield {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        self.inner.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 

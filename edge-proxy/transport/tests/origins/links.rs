@@ -8,7 +8,8 @@ use http::Response;
 use rcgen::string::Ia5String;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use skerry_config::snapshot::{Document, Shield, Snapshot};
-use skerry_transport::target::{Private, Target};
+use skerry_transport::private::Private;
+use skerry_transport::target::Target;
 use skerry_transport::tls;
 use skerry_transport::upstream::{Client, UpstreamErrorKind};
 use tokio::net::TcpListener;
@@ -49,7 +50,8 @@ impl Cdn {
 
     /// A shield by the certificate of a node, which tells of each of its connections how to end it.
     async fn shield(&self, (certificate, key): (Vec<u8>, Vec<u8>), speaks: &[u8]) -> (SocketAddr, mpsc::UnboundedReceiver<AbortHandle>) {
-        let mut config = Arc::unwrap_or_clone(tls::for_nodes(&certificate, &key, &self.ca, "edge").unwrap());
+        let mut config =
+            Arc::unwrap_or_clone(tls::for_nodes(Arc::new(Private::new(&certificate, &key, &self.ca).unwrap()), "edge").unwrap());
         config.alpn_protocols = vec![speaks.to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

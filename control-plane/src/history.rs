@@ -1,0 +1,248 @@
+//! What nodes did, in buckets of five minutes, as they report them: in the store, each bucket of a node's log once.
+//!
+//! The lock orders writes; a bucket and the word that it was taken are one transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use skerry_agent::wire::{self, HISTORY_SITES_MAX, HistoryEntry, HistorySums, HistoryTaken};
+
+use crate::clock;
+use crate::refusal::Refusal;
+use crate::store::{self, Change, Condition, Store, Transaction};
+
+const BUCKETS: &str = "history/";
+const TAKEN: &str = "history-taken/";
+
+/// How long buckets are kept, in seconds: as long as a node keeps those that are not taken.
+pub(crate) const KEPT_SECONDS: u64 = 3 * 86_400;
+
+/// How far ahead of our clock a bucket may be, in seconds.
+const AHEAD_SECONDS_MAX: u64 = 86_400;
+
+/// Bytes of the name of a site or a log.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sums {
+    /// Requests answered.
+    pub(crate) requests: u64,
+    /// Those answered from the store.
+    pub(crate) hits: u64,
+    /// Answers of status 500 to 599, and answers cut off.
+    pub(crate) errors: u64,
+    /// Bytes of bodies sent.
+    pub(crate) bytes: u64,
+}
+
+/// A bucket of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bucket {
+    /// Its first second since 1970.
+    pub(crate) from: u64,
+    /// Of all sites.
+    pub(crate) sums: Sums,
+    /// Of the busiest.
+    pub(crate) sites: BTreeMap<String, Sums>,
+}
+
+/// What was taken of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// The node's log, which it names anew when it lost the one before.
+    log: String,
+    /// The number of the last bucket of it.
+    through: u64,
+    /// All that it ever did.
+    pub(crate) total: Sums,
+    /// Buckets of this log, and requests in them, that the node had to drop.
+    pub(crate) dropped: u64,
+    pub(crate) dropped_requests: u64,
+}
+
+/// See the module.
+pub(crate) struct History {
+    store: Arc<dyn Store>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl History {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, writing: tokio::sync::Mutex::default() }
+    }
+
+    /// Takes the buckets of a report that are new; what the node may forget.
+    pub(crate) async fn take(&self, node: &str, report: wire::History) -> Result<HistoryTaken, Refusal> {
+        let _writing = self.writing.lock().await;
+        let node = node.to_owned();
+        store::blocking(&self.store, move |store| take(store, &node, report)).await.map_err(Refusal::Broken)
+    }
+
+    /// The buckets of a node from a second since 1970 on, and what was taken of it in all.
+    pub(crate) async fn read(&self, node: &str, from: u64) -> Result<(Vec<Bucket>, Taken), Refusal> {
+        let node = node.to_owned();
+        let read = store::blocking(&self.store, move |store| {
+            let buckets = store.list(&prefix(&node))?.into_iter().map(|(key, value)| parse(&key, &value));
+            let buckets: Result<Vec<Bucket>, _> = buckets.collect();
+            let taken = match store.get(&taken_key(&node))? {
+                Some(value) => parse(&taken_key(&node), &value)?,
+                None => Taken::default(),
+            };
+            Ok((buckets?.into_iter().filter(|bucket| bucket.from >= from).collect(), taken))
+        });
+        read.await.map_err(Refusal::Broken)
+    }
+
+    /// Forgets a node that was removed.
+    pub(crate) async fn forget(&self, node: &str) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let node = node.to_owned();
+        let forgotten = store::blocking(&self.store, move |store| {
+            let mut then: Vec<_> = store.list(&prefix(&node))?.into_iter().map(|(key, _)| Change::Delete(key)).collect();
+            then.push(Change::Delete(taken_key(&node)));
+            store.transact(&Transaction { then, ..Transaction::default() })
+        });
+        forgotten.await.map(drop).map_err(Refusal::Broken)
+    }
+}
+
+fn take(store: &dyn Store, node: &str, report: wire::History) -> Result<HistoryTaken, String> {
+    let key = taken_key(node);
+    let before = store.get(&key)?;
+    let mut taken: Taken = before.as_ref().map(|value| parse(&key, value)).transpose()?.unwrap_or_default();
+    if taken.log != report.log {
+        taken = Taken { log: report.log.chars().take(NAME_BYTES_MAX).collect(), total: taken.total, ..Taken::default() };
+    }
+    (taken.dropped, taken.dropped_requests) = (report.dropped, report.dropped_requests);
+    let now = clock::unix_seconds();
+    let mut changed: BTreeMap<String, Bucket> = BTreeMap::new();
+    for entry in report.entries.into_iter().take(wire::HISTORY_PER_REPORT_MAX) {
+        // Taken already: the word of it was lost.
+        if entry.seq <= taken.through {
+            continue;
+        }
+        taken.through = entry.seq;
+        let bucket = Bucket::of(entry);
+        taken.total.add(&bucket.sums);
+        if bucket.from.saturating_add(KEPT_SECONDS) < now || bucket.from > now + AHEAD_SECONDS_MAX {
+            continue;
+        }
+        let key = format!("{}{:012}", prefix(node), bucket.from);
+        let kept = match changed.remove(&key) {
+            Some(kept) => Some(kept),
+            None => store.get(&key)?.map(|value| parse(&key, &value)).transpose()?,
+        };
+        changed.insert(key, kept.unwrap_or_default().with(bucket));
+    }
+    let oldest = format!("{}{:012}", prefix(node), now.saturating_sub(KEPT_SECONDS));
+    let gone = store.list(&prefix(node))?.into_iter().map(|(key, _)| key).filter(|key| *key < oldest);
+    let mut then: Vec<_> = gone.map(Change::Delete).collect();
+    for (key, bucket) in changed {
+        then.push(Change::Put(key, json(&bucket)?));
+    }
+    then.push(Change::Put(key.clone(), json(&taken)?));
+    let done = store.transact(&Transaction { when: vec![Condition { key, holds: before }], then, ..Transaction::default() })?;
+    if !done {
+        return Err(format!("somebody else took the history of node {node:?} at the same time"));
+    }
+    Ok(HistoryTaken { log: taken.log, through: taken.through })
+}
+
+impl Bucket {
+    /// A bucket as a node tells it, within its bounds.
+    fn of(entry: HistoryEntry) -> Self {
+        let sites = entry.sites.into_iter().filter(|site| site.site.len() <= NAME_BYTES_MAX).take(HISTORY_SITES_MAX);
+        let sites = sites.map(|site| (site.site, Sums::of(site.sums))).collect();
+        Self { from: entry.from - entry.from % skerry_agent::BUCKET_SECONDS, sums: Sums::of(entry.sums), sites }
+    }
+
+    /// With what another one of the same time has; of the sites the busiest stay.
+    fn with(mut self, other: Self) -> Self {
+        self.from = other.from;
+        self.sums.add(&other.sums);
+        for (site, sums) in other.sites {
+            self.sites.entry(site).or_default().add(&sums);
+        }
+        while self.sites.len() > HISTORY_SITES_MAX
+            && let Some(idlest) = self.sites.iter().min_by_key(|(_, sums)| sums.requests).map(|(site, _)| site.clone())
+        {
+            self.sites.remove(&idlest);
+        }
+        self
+    }
+}
+
+impl Sums {
+    fn of(sums: Option<HistorySums>) -> Self {
+        let HistorySums { requests, hits, errors, bytes } = sums.unwrap_or_default();
+        Self { requests, hits, errors, bytes }
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.hits = self.hits.saturating_add(more.hits);
+        self.errors = self.errors.saturating_add(more.errors);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
+fn prefix(node: &str) -> String {
+    format!("{BUCKETS}{node}/")
+}
+
+fn taken_key(node: &str) -> String {
+    format!("{TAKEN}{node}")
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(value).map_err(|error| format!("cannot write JSON: {error}"))
+}
+
+fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(value).map_err(|error| format!("the store holds something else than expected at {key}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Redb;
+
+    fn report(log: &str, entries: &[(u64, u64, u64)]) -> wire::History {
+        let entries = entries.iter().map(|&(seq, from, requests)| HistoryEntry {
+            seq,
+            from,
+            sums: Some(HistorySums { requests, ..HistorySums::default() }),
+            sites: vec![wire::HistorySite { site: "shop".to_owned(), sums: Some(HistorySums { requests, ..HistorySums::default() }) }],
+        });
+        wire::History { log: log.to_owned(), entries: entries.collect(), dropped: 2, dropped_requests: 9 }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_counts_once_whatever_was_lost_on_the_way() {
+        let data = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Redb::open(&data.path().join("store.redb")).unwrap());
+        let history = History::new(store);
+        let now = clock::unix_seconds();
+        let from = now - now % 300;
+        let taken = history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7)])).await.unwrap();
+        assert_eq!(taken, HistoryTaken { log: "a".to_owned(), through: 2 });
+        // The word of it was lost: the node sends them again, and one more of the same time.
+        history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7), (3, from, 1)])).await.unwrap();
+        // The node lost its log, and begins another one.
+        history.take("edge-1", report("b", &[(1, from, 10)])).await.unwrap();
+        // Too old to be kept, but it counts.
+        history.take("edge-1", report("b", &[(2, 300, 100)])).await.unwrap();
+        history.take("edge-2", report("c", &[(1, from, 1)])).await.unwrap();
+        let (buckets, taken) = history.read("edge-1", 0).await.unwrap();
+        let found: Vec<_> = buckets.iter().map(|bucket| (bucket.from, bucket.sums.requests, bucket.sites["shop"].requests)).collect();
+        assert_eq!(found, [(from - 300, 5, 5), (from, 18, 18)]);
+        assert_eq!((taken.total.requests, taken.dropped, taken.dropped_requests), (123, 2, 9));
+        assert_eq!(history.read("edge-1", from).await.unwrap().0.len(), 1);
+        history.forget("edge-1").await.unwrap();
+        assert_eq!(history.read("edge-1", 0).await.unwrap(), (Vec::new(), Taken::default()));
+        assert_eq!(history.read("edge-2", 0).await.unwrap().0.len(), 1);
+    }
+}

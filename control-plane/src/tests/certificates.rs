@@ -1,0 +1,140 @@
+//! Certificates of nodes: renewed by themselves, good for a while after their end, and revoked with the node.
+
+use std::time::Duration;
+
+use http::Method;
+use serde_json::json;
+use skerry_agent::{Agent, Role};
+use skerry_config::units::Period;
+use skerry_transport::private::{fingerprint, life};
+
+use super::house::{House, TestNode, eventually};
+use crate::clock;
+
+/// The shortest life that can be set.
+const LIFE: Period = Period::from_secs(10);
+
+async fn short_lived() -> House {
+    House::start_with(|settings| settings.certificates.life = LIFE).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_renewed_in_time_and_the_one_before_no_longer_lets_in() {
+    let house = short_lived().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    let first = node.agent.identity();
+    let (begin, end) = life(&first.certificate).unwrap();
+    assert!((10..=11).contains(&(end - begin)), "{begin} {end}");
+    let old = house.data("old");
+    copy(&node.settings.data, &old);
+    let second = eventually("the renewal", async || {
+        let now = node.agent.identity();
+        assert_eq!(house.get("/v1/nodes/edge-1").await.json()["connected"], true, "the node passes for one that is away");
+        (now.certificate != first.certificate).then_some(now)
+    })
+    .await;
+    assert_ne!(second.key, first.key);
+    assert!(clock::unix_seconds() < end, "it was still valid");
+    eventually("the new one is used", async || {
+        let node = house.get("/v1/nodes/edge-1").await.json();
+        (node["certificate"]["sha256"] == crate::auth::hex(&fingerprint(&second.certificate))).then_some(())
+    })
+    .await;
+
+    // Who has the old one, and its key, is not the node any more.
+    let mut settings = node.settings.clone();
+    settings.data = old;
+    settings.control.join_token = None;
+    let thief = TestNode::start(settings).await;
+    let third = eventually("the next renewal", async || {
+        let now = node.agent.identity();
+        (now.certificate != second.certificate).then_some(now)
+    })
+    .await;
+    assert_eq!(thief.agent.identity().certificate, first.certificate, "nobody gave it another");
+    assert!(thief.agent.snapshot().is_some_and(|snapshot| snapshot.version() < 2), "it heard of nothing");
+    thief.stop().await;
+
+    // What a restart finds is the last one.
+    let settings = node.stop().await;
+    let again = Agent::prepare(settings).await.unwrap();
+    assert_eq!(again.identity().certificate, third.certificate);
+    house.stop().await;
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_certificate_ended_while_it_was_away_comes_back_and_gets_another() {
+    let house = short_lived().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    let settings = node.stop().await;
+    let (_, end) = life(&Agent::prepare(settings.clone()).await.unwrap().identity().certificate).unwrap();
+    eventually("the end of the certificate", async || (clock::unix_seconds() > end).then_some(())).await;
+    let node = TestNode::start(settings.clone()).await;
+    house.connected("edge-1").await;
+    eventually("another certificate", async || (life(&node.agent.identity().certificate).unwrap().1 > end).then_some(())).await;
+    node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificates_of_a_removed_node_are_revoked_on_all_others_for_good() {
+    let house = House::start().await;
+    let shield = house.node(Role::Shield, "shield-1").await;
+    let edge = house.node(Role::Edge, "edge-1").await;
+    let gone = fingerprint(&edge.agent.identity().certificate);
+    assert!(!shield.agent.private().is_revoked(&gone));
+    assert_eq!(house.call(Method::DELETE, "/v1/nodes/edge-1", &json!({})).await.status, 204);
+    eventually("the shield hears of it", async || shield.agent.private().is_revoked(&gone).then_some(())).await;
+    assert!(!shield.agent.private().is_revoked(&fingerprint(&shield.agent.identity().certificate)));
+
+    // After a restart without the control plane, and of the control plane.
+    let settings = shield.stop().await;
+    let house = house.restart(|_| {}).await;
+    let prepared = Agent::prepare(settings.clone()).await.unwrap();
+    assert!(prepared.private().is_revoked(&gone));
+    drop(prepared);
+    let shield = TestNode::start(settings).await;
+    let other = house.node(Role::Shield, "shield-2").await;
+    eventually("a node that came later", async || other.agent.private().is_revoked(&gone).then_some(())).await;
+    assert!(shield.agent.private().is_revoked(&gone));
+
+    // The same name, let in again, is another node.
+    let again = TestNode::start({
+        let mut settings = house.node_settings(Role::Edge, "edge-1", Some(house.join_token(Role::Edge).await));
+        settings.data = house.data("edge-1-again");
+        settings
+    })
+    .await;
+    house.connected("edge-1").await;
+    assert!(!other.agent.private().is_revoked(&fingerprint(&again.agent.identity().certificate)));
+    for node in [shield, other, again, edge] {
+        node.stop().await;
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ends_of_certificates_are_among_the_metrics() {
+    let house = House::start().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    let (_, end) = life(&node.agent.identity().certificate).unwrap();
+    let now = clock::unix_seconds();
+    assert!((end - now).abs_diff(90 * 86_400) < 60, "{end}");
+    let metrics = house.get("/metrics").await.text;
+    let of = |name: &str| {
+        let start = format!("skerry_control_certificate_end_timestamp_seconds{{certificate=\"{name}\"}} ");
+        let line = metrics.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{name}: {metrics}"));
+        line[start.len()..].parse::<u64>().unwrap()
+    };
+    assert!(of("ca") > now + Duration::from_secs(19 * 366 * 86_400).as_secs());
+    assert!(of("control") > now + Duration::from_secs(9 * 366 * 86_400).as_secs());
+    node.stop().await;
+    house.stop().await;
+}
