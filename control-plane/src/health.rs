@@ -112,6 +112,13 @@ impl Health {
         self.watched.subscribe()
     }
 
+    /// Shows every connected node to `look`, all at one moment: its name, its role, the configuration in force, and what it did for the watched sites.
+    pub(crate) fn each_connected(&self, mut look: impl FnMut(&str, Role, Option<u64>, &HashMap<String, SiteFigures>)) {
+        for (name, entry) in self.nodes.lock().iter().filter(|(_, entry)| entry.live.connected) {
+            look(name, entry.role, entry.live.snapshot, &entry.sites);
+        }
+    }
+
     /// What a connected node did for a watched site since its process began, as it said last; `None` when it has said nothing of it, as for a site
     /// that it never served. Counts that are lower than before mean that the process is another.
     pub(crate) fn figures(&self, node: &str, site: &str) -> Option<SiteFigures> {

@@ -41,7 +41,7 @@ pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, refer,
 
 /// The numbers of the configurations.
 const SNAPSHOT_KEY: &str = "meta/snapshot";
-/// What is settled of sites whose newest content is another, by name.
+/// What is settled of sites of which another content is newer or rolls out, by name.
 const SETTLED: &str = "settled/";
 /// What is rolling out, by the name of the site.
 const ROLLING: &str = "rolling/";
@@ -64,7 +64,7 @@ pub(crate) struct State {
     pub(crate) snapshot: u64,
     /// The numbered configurations.
     pub(crate) tracks: Arc<Tracks>,
-    /// The sites that differ between the settled and the newest configuration.
+    /// The sites of which not all configurations have the same content.
     pub(crate) waiting: RedBlackTreeSetSync<String>,
     /// Sites that were deleted, whose names DNS gave out not long ago.
     pub(crate) lingering: RedBlackTreeMapSync<String, Arc<Lingering>>,
@@ -103,7 +103,7 @@ impl Intent {
     pub(crate) fn load(store: Arc<dyn Store>, linger: Duration) -> Result<Self, String> {
         let state = load::state(&*store)?;
         let deltas = Deltas::default();
-        state.tracks.all().for_each(|numbered| deltas.know(numbered));
+        deltas.know(&state.tracks);
         Ok(Self {
             store,
             published: watch::Sender::new(Arc::clone(&state.tracks)),

@@ -74,6 +74,15 @@ impl Rollouts {
     fn refusals(&self) -> Vec<Refused> {
         self.refusals.lock().drain(..).collect()
     }
+
+    /// Nothing could be done about them: they are looked at again.
+    fn put_back(&self, earlier: Vec<Refused>) {
+        let mut refusals = self.refusals.lock();
+        let room = REFUSALS_MAX - refusals.len();
+        for refused in earlier.into_iter().rev().take(room) {
+            refusals.push_front(refused);
+        }
+    }
 }
 
 /// Keeps rollouts going until `stop` says so.

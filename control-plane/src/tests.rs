@@ -7,6 +7,7 @@ mod events;
 mod explain;
 mod figures;
 mod house;
+mod intent;
 mod nodes;
 mod purges;
 mod rollouts;

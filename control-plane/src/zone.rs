@@ -1,6 +1,6 @@
 //! The state DNS answers from: made anew and swapped whole whenever sites, nodes or their health change.
 //!
-//! Nodes first, DNS after: an edge is an answer for a site's names only when the configuration that it reported has the site. A site that was deleted
+//! Nodes first, DNS after: an edge is an answer for a site's names only when the configuration that it reported has the site, or one of its hosts. A site that was deleted
 //! is in no answer at once, while the nodes keep it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,9 @@ use crate::clock;
 use crate::health::Health;
 use crate::intent::{self, Intent, Numbered};
 
+/// Time between two states; what happens meanwhile is in the next one.
+const REBUILD_EVERY: Duration = Duration::from_millis(100);
+
 /// Time between two looks for nodes that have fallen silent, of which no other word comes.
 const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
@@ -26,7 +29,8 @@ const SILENCE_CHECK: Duration = Duration::from_millis(500);
 struct Content {
     edges: Vec<(String, String, Vec<IpAddr>, bool)>,
     sites: Arc<Vec<(String, Vec<String>)>>,
-    lacking: BTreeMap<String, BTreeSet<String>>,
+    /// The edges that lack sites, and the sites that just these lack.
+    lacking: BTreeMap<BTreeSet<String>, Vec<String>>,
 }
 
 /// Makes states.
@@ -36,6 +40,8 @@ pub(crate) struct Zone {
     content: Content,
     /// What the sites of the content were made of.
     made_of: Option<Arc<intent::State>>,
+    /// The sites that a configuration lacks, by its number, as of what is in `made_of`.
+    beyond: BTreeMap<u64, Vec<String>>,
     intent: Arc<Intent>,
     health: Arc<Health>,
 }
@@ -53,7 +59,7 @@ impl Zone {
             coverage: coverage.collect(),
             ..State::default()
         };
-        Self { fixed, serial: 0, content: Content::default(), made_of: None, intent, health }
+        Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health }
     }
 
     /// The state, when it differs from the last one.
@@ -68,14 +74,24 @@ impl Zone {
         self.serial = now.max(self.serial.wrapping_add(1));
         let edges = self.content.edges.iter().cloned().map(|(name, region, addresses, up)| Edge { name, region, addresses, up });
         let sites = self.content.sites.iter().cloned().map(|(name, hosts)| Site { name, hosts });
-        let lacking = self.content.lacking.clone();
+        let mut lacking = BTreeMap::new();
+        for (edges, sites) in &self.content.lacking {
+            let edges = Arc::new(edges.clone());
+            lacking.extend(sites.iter().map(|site| (site.clone(), Arc::clone(&edges))));
+        }
         Some(State { serial: self.serial, edges: edges.collect(), sites: sites.collect(), lacking, ..self.fixed.clone() })
     }
 
     fn content(&mut self) -> Content {
         let state = self.intent.state();
-        let (mut edges, mut lacking) = (Vec::new(), BTreeMap::new());
-        let mut lacks: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        let is_known = self.made_of.as_ref().is_some_and(|known| Arc::ptr_eq(known, &state));
+        let sites = if is_known { Arc::clone(&self.content.sites) } else { Arc::new(sites(&state)) };
+        if !is_known {
+            self.beyond.clear();
+        }
+        let mut edges = Vec::new();
+        // The edges that have a configuration, by its number.
+        let mut having: BTreeMap<u64, Vec<&String>> = BTreeMap::new();
         for node in state.nodes.values().filter(|node| node.role() == Some(Role::Edge)) {
             // A drained edge is left out: it must not be answered even when no other one is up.
             if node.drained || node.addresses.is_empty() {
@@ -86,14 +102,23 @@ impl Zone {
             let known = has.map_or_else(|| Some(Arc::clone(&state.tracks.settled)), |has| self.intent.known(has));
             let up = self.health.up(node) && known.is_some();
             edges.push((node.name.clone(), node.region.clone(), node.addresses.clone(), up));
-            let Some(known) = known else { continue };
-            for site in lacks.entry(known.version).or_insert_with(|| sites_beyond(&state, &known)) {
-                lacking.entry(site.clone()).or_insert_with(BTreeSet::new).insert(node.name.clone());
+            if let Some(known) = known {
+                self.beyond.entry(known.version).or_insert_with(|| sites_beyond(&state, &known));
+                having.entry(known.version).or_default().push(&node.name);
             }
         }
-        let is_known = self.made_of.as_ref().is_some_and(|known| Arc::ptr_eq(known, &state));
-        let sites = if is_known { Arc::clone(&self.content.sites) } else { Arc::new(sites(&state)) };
-        self.made_of = Some(state);
+        let mut lacked_by: BTreeMap<&String, Vec<u64>> = BTreeMap::new();
+        for (version, sites) in self.beyond.iter().filter(|(version, _)| having.contains_key(version)) {
+            sites.iter().for_each(|site| lacked_by.entry(site).or_default().push(*version));
+        }
+        let mut alike: BTreeMap<Vec<u64>, Vec<String>> = BTreeMap::new();
+        for (site, versions) in lacked_by {
+            alike.entry(versions).or_default().push(site.clone());
+        }
+        let edges_with =
+            |versions: Vec<u64>| versions.iter().filter_map(|version| having.get(version)).flatten().copied().cloned().collect();
+        let lacking = alike.into_iter().map(|(versions, sites)| (edges_with(versions), sites)).collect();
+        self.made_of = Some(Arc::clone(&state));
         Content { edges, sites, lacking }
     }
 
@@ -114,6 +139,10 @@ impl Zone {
                 tracing::debug!(serial = next.serial, edges = ?next.edges, "zone changed");
                 state.store(Arc::new(next));
             }
+            tokio::select! {
+                () = skerry_agent::stopped(stop.clone()) => return,
+                () = tokio::time::sleep(REBUILD_EVERY) => {}
+            }
         }
     }
 }
@@ -124,11 +153,14 @@ fn sites(state: &intent::State) -> Vec<(String, Vec<String>)> {
     sites.map(|site| (site.name.clone(), site.hosts.clone())).collect()
 }
 
-/// The sites that a configuration does not have.
+/// The sites that a configuration does not have, nor any of their hosts: those that it has for another site are served meanwhile by that.
 fn sites_beyond(state: &intent::State, known: &Arc<Numbered>) -> Vec<String> {
     let tracks = &state.tracks;
-    let is_wanted = |name: &String| state.sites.get(name).is_some_and(|version| version.site.is_some());
-    let lacks = |name: &&String| is_wanted(name) && !known.content.sites.contains_key(*name);
+    let content = &known.content;
+    let lacks = |name: &&String| {
+        let wanted = state.sites.get(*name).and_then(|version| version.site.as_ref());
+        wanted.is_some_and(|site| !content.sites.contains_key(*name) && !site.hosts.iter().any(|host| content.serves(host)))
+    };
     if Arc::ptr_eq(known, &tracks.newest) {
         Vec::new()
     } else if Arc::ptr_eq(known, &tracks.settled) {

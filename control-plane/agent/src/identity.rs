@@ -151,10 +151,11 @@ fn write(data: &Path, file: &str, content: &str, mode: u32) -> Result<(), String
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn identity(name: &str) -> Identity {
+    /// One that is its own CA.
+    pub(crate) fn identity(name: &str) -> Identity {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         let name = rcgen::string::Ia5String::try_from(uri(Role::Edge, name)).unwrap();

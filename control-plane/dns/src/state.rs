@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -27,8 +28,9 @@ pub struct State {
     pub edges: Vec<Edge>,
     /// The sites.
     pub sites: Vec<Site>,
-    /// The edges that do not have a site, by its name: they are no answer for it, even when no other edge is up. Only sites that some edge lacks.
-    pub lacking: BTreeMap<String, BTreeSet<String>>,
+    /// The edges that do not have a site, by its name: they are no answer for it, even when no other edge is up. Only sites that some edge lacks; those
+    /// that the same edges lack share the set.
+    pub lacking: BTreeMap<String, Arc<BTreeSet<String>>>,
 }
 
 /// An edge.

@@ -170,8 +170,8 @@ impl Zone {
                 self.enter(apex, name, Owner::Host(Addresses::Fixed(addresses.clone())));
             }
         }
-        // Sites that the same edges lack share what is compiled.
-        let mut lacked: HashMap<&BTreeSet<String>, Addresses> = HashMap::new();
+        // Sites that share a set share what is compiled.
+        let mut lacked: HashMap<*const BTreeSet<String>, Addresses> = HashMap::new();
         let mut steered = |site: &str| {
             let Some(lacking) = state.lacking.get(site) else { return Addresses::Steered };
             let among = &mut self.among;
@@ -179,7 +179,7 @@ impl Zone {
                 among.push(Steer::without(&state, lacking));
                 Addresses::SteeredAmong(among.len() - 1)
             };
-            lacked.entry(lacking).or_insert_with(number).clone()
+            lacked.entry(Arc::as_ptr(lacking)).or_insert_with(number).clone()
         };
         let targets = state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice(), steered(&site.name))));
         let targets: Vec<(Name, &[String], Addresses)> = targets.collect();

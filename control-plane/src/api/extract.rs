@@ -15,6 +15,7 @@ use skerry_config::check::{Fault, Faults, Format};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::auth::Grant;
 use crate::intent::{Demand, Wish};
 
 /// Bytes of a request's body.
@@ -118,7 +119,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 }
 
 /// What goes with a change of a site: who, why, and what must hold.
-pub(crate) fn wish(author: Author, reason: Option<String>, rollout: Option<Pace>, headers: &HeaderMap) -> Result<Wish, Problem> {
+pub(crate) fn wish(grant: Grant, reason: Option<String>, rollout: Option<Pace>, headers: &HeaderMap) -> Result<Wish, Problem> {
     if let Some(reason) = reason.as_ref().filter(|reason| reason.len() > REASON_BYTES_MAX) {
         let says = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
         return Err(Problem::new(StatusCode::BAD_REQUEST, says));
@@ -133,7 +134,7 @@ pub(crate) fn wish(author: Author, reason: Option<String>, rollout: Option<Pace>
             return Err(Problem::new(StatusCode::BAD_REQUEST, says));
         }
     };
-    Ok(Wish { author: author.0, reason, demand, now: rollout == Some(Pace::Now) })
+    Ok(Wish { author: grant.name.clone(), reason, demand, now: rollout == Some(Pace::Now), grant: Some(grant) })
 }
 
 enum Tags {

@@ -29,6 +29,15 @@ pub(crate) struct RolloutList {
     waiting: Vec<String>,
 }
 
+/// A rollout, and who is behind it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RolloutView {
+    #[serde(flatten)]
+    rollout: Rollout,
+    /// Connected nodes with a configuration in force that is older than the one it brings.
+    behind: usize,
+}
+
 /// The last 50 rollouts, and what waits for the next one. A token for some sites is shown those.
 #[utoipa::path(get, path = "/v1/rollouts", tag = "rollouts", responses((status = 200, body = RolloutList)))]
 pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Answer<RolloutList> {
@@ -44,15 +53,18 @@ pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Gra
 
 /// One rollout; the last 200 are kept. A token for some sites is shown those.
 #[utoipa::path(get, path = "/v1/rollouts/{id}", tag = "rollouts", params(("id" = u64, Path, description = "The rollout's number")),
-    responses((status = 200, body = Rollout)))]
+    responses((status = 200, body = RolloutView)))]
 pub(crate) async fn read(
     State(api): State<Api>,
     Place(id): Place<u64>,
     Extension(grant): Extension<Grant>,
-) -> Result<Answer<Rollout>, Problem> {
+) -> Result<Answer<RolloutView>, Problem> {
     let rollout = api.plane.intent.rollout(id)?;
     let none = || Refusal::Missing(format!("rollout {id} is of none of the token's sites"));
-    Ok(Answer(shown(&rollout, &grant).ok_or_else(none)?))
+    let rollout = shown(&rollout, &grant).ok_or_else(none)?;
+    let mut behind = 0;
+    api.plane.health.each_connected(|_, _, snapshot, _| behind += usize::from(snapshot < Some(rollout.snapshot)));
+    Ok(Answer(RolloutView { rollout, behind }))
 }
 
 /// Ends a rollout that is under way: its sites are rolled back, as versions of their own.

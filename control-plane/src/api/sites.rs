@@ -11,7 +11,7 @@ use skerry_config::site::Site;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Author, Json, Pace, Params, Place, SiteText, wish};
+use super::extract::{Json, Pace, Params, Place, SiteText, wish};
 use super::problem::Problem;
 use crate::auth::Grant;
 use crate::events::Event;
@@ -51,7 +51,7 @@ pub(crate) struct SiteWritten {
     name: String,
     /// The version in force.
     version: u64,
-    /// The number of the configuration that has it.
+    /// The number of the configuration that has it; nodes that have it may have a higher one.
     snapshot: u64,
     /// False when the site was so already, and no version was made.
     changed: bool,
@@ -138,11 +138,11 @@ pub(crate) async fn put(
     State(api): State<Api>,
     Place(name): Place<String>,
     Params(why): Params<Why>,
-    Extension(author): Extension<Author>,
+    Extension(grant): Extension<Grant>,
     headers: HeaderMap,
     SiteText { text, format }: SiteText,
 ) -> Result<Response, Problem> {
-    let wish = wish(author, why.reason, why.rollout, &headers)?;
+    let wish = wish(grant, why.reason, why.rollout, &headers)?;
     let site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
     if site.name != name {
         let says = format!("{:?} is not the name in the path; write {name:?} in both", site.name);
@@ -161,10 +161,10 @@ pub(crate) async fn delete(
     State(api): State<Api>,
     Place(name): Place<String>,
     Params(why): Params<Why>,
-    Extension(author): Extension<Author>,
+    Extension(grant): Extension<Grant>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let wish = wish(author, why.reason, why.rollout, &headers)?;
+    let wish = wish(grant, why.reason, why.rollout, &headers)?;
     let written = api.plane.intent.delete_site(&name, wish).await?;
     tell(&api, &written);
     Ok(StatusCode::NO_CONTENT)
@@ -196,11 +196,11 @@ pub(crate) async fn version(State(api): State<Api>, Place((name, number)): Place
 pub(crate) async fn rollback(
     State(api): State<Api>,
     Place(name): Place<String>,
-    Extension(author): Extension<Author>,
+    Extension(grant): Extension<Grant>,
     headers: HeaderMap,
     Json(rollback): Json<Rollback>,
 ) -> Result<Response, Problem> {
-    let wish = wish(author, rollback.reason, rollback.rollout, &headers)?;
+    let wish = wish(grant, rollback.reason, rollback.rollout, &headers)?;
     let written = api.plane.intent.roll_back_site(&name, rollback.version, wish).await?;
     Ok(answer(&api, &written))
 }

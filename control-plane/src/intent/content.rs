@@ -120,9 +120,20 @@ impl Content {
         self.hosts.get(&host.to_ascii_lowercase())
     }
 
+    /// Whether a site has a host, by its name or by a wildcard.
+    pub(crate) fn serves(&self, host: &str) -> bool {
+        let parents = host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..]));
+        self.owner(host).is_some() || parents.into_iter().any(|pattern| self.owner(&pattern).is_some())
+    }
+
     /// The digest of a site's content.
     pub(super) fn digest(&self, name: &str) -> Option<SiteDigest> {
         self.sites.get(name).map(|sealed| sealed.digest)
+    }
+
+    /// What makes sites as they are here.
+    pub(super) fn puts(&self, names: &BTreeSet<String>) -> Vec<Put> {
+        names.iter().map(|name| (name.clone(), self.sites.get(name).cloned())).collect()
     }
 
     /// The other sites here that own a host of a site of `names` as `wanted` has it, beyond those names: they have to be as there too.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use skerry_agent::wire::CHANGE_BYTES_MAX;
 use tokio::sync::OnceCell;
 
-use super::numbered::Numbered;
+use super::numbered::{Numbered, Tracks};
 
 /// Configurations that are remembered; a node that has an older one gets the whole.
 const KNOWN_MAX: usize = 64;
@@ -41,22 +41,25 @@ pub(super) struct Deltas {
 
 #[derive(Default)]
 struct Inner {
-    /// The newest last.
+    /// Those of this moment last.
     known: VecDeque<Arc<Numbered>>,
     changes: VecDeque<((u64, u64), Cell)>,
     wholes: VecDeque<(u64, Cell)>,
 }
 
 impl Deltas {
-    /// Remembers a configuration.
-    pub(super) fn know(&self, numbered: &Arc<Numbered>) {
-        let mut inner = self.inner.lock();
-        if inner.known.iter().all(|known| known.version != numbered.version) {
-            inner.known.push_back(Arc::clone(numbered));
-            if inner.known.len() > KNOWN_MAX {
-                inner.known.pop_front();
+    /// Remembers the configurations of this moment, whichever of the earlier ones are forgotten for that.
+    pub(super) fn know(&self, tracks: &Tracks) {
+        let is_present = |numbered: &Arc<Numbered>| tracks.all().any(|present| present.version == numbered.version);
+        let known = &mut self.inner.lock().known;
+        known.retain(|numbered| !is_present(numbered));
+        let present: Vec<_> = tracks.all().cloned().collect();
+        for numbered in present {
+            if known.iter().all(|known| known.version != numbered.version) {
+                known.push_back(numbered);
             }
         }
+        known.drain(..known.len().saturating_sub(KNOWN_MAX));
     }
 
     /// A configuration that is remembered.

@@ -8,7 +8,7 @@ use skerry_config::limits::SITES_MAX;
 
 use super::content::{Content, Put};
 use super::numbered::{Numbered, Reach, Tracks};
-use super::{Intent, LINGERING, SETTLED, SNAPSHOT_KEY, State, json};
+use super::{Intent, LINGERING, SETTLED, SNAPSHOT_KEY, State, json, load};
 use crate::refusal::Refusal;
 use crate::store::{self, Change, Condition, Transaction};
 
@@ -96,10 +96,12 @@ impl Draft {
         self.remake(In::All, Content::renewed);
     }
 
-    /// Keeps in the store what is settled of a site, as long as the newest is something else.
+    /// Keeps in the store what is settled of a site, as long as the newest is something else, or what rolls out.
     pub(super) fn note_settled(&mut self, name: &str) -> Result<(), Refusal> {
         let key = format!("{SETTLED}{name}");
-        if self.settled.digest(name) == self.newest.digest(name) {
+        let settled = self.settled.digest(name);
+        let rolls_out = self.rolling.as_ref().is_some_and(|(rolling, _)| rolling.digest(name) != settled);
+        if settled == self.newest.digest(name) && !rolls_out {
             if self.next.waiting.contains(name) {
                 self.next.waiting.remove_mut(name);
                 self.delete(key);
@@ -191,8 +193,17 @@ impl Draft {
 
 impl Intent {
     /// Makes a draft the present state once it is in the store. The caller holds the write lock.
-    pub(super) async fn commit(&self, mut draft: Draft) -> Result<Arc<State>, Refusal> {
+    pub(super) async fn commit(&self, draft: Draft) -> Result<Arc<State>, Refusal> {
         let now = self.state();
+        if let Some(next) = self.store(&now, draft).await? {
+            return Ok(self.replace_state(next, &now));
+        }
+        self.read_anew(&now).await?;
+        Err(Refusal::Busy("somebody else changed the same thing at the same time; try again".to_owned()))
+    }
+
+    /// The next state, once it is in the store; `None` when that is not as it was thought to be.
+    async fn store(&self, now: &State, mut draft: Draft) -> Result<Option<State>, Refusal> {
         draft.number(&now.tracks)?;
         if draft.next.numbers != now.numbers {
             let value = json(&draft.next.numbers)?;
@@ -204,19 +215,39 @@ impl Intent {
             draft.next.numbers_stored = Some(value.into());
         }
         let Draft { next, transaction, .. } = draft;
-        if !transaction.then.is_empty() {
-            let done = store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
-            if !done {
-                return Err(Refusal::Busy("somebody else changed the same thing at the same time; try again".to_owned()));
-            }
+        if transaction.then.is_empty() {
+            return Ok(Some(next));
         }
+        let done = store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
+        Ok(done.then_some(next))
+    }
+
+    /// Takes the state from the store when that is not at `before` any more: after an I/O error it may have fallen back, or have done what it said it
+    /// had not. The numbers rise above all that were given.
+    async fn read_anew(&self, before: &State) -> Result<(), Refusal> {
+        let stored = before.numbers_stored.clone();
+        let found = store::blocking(&self.store, move |store| {
+            let is_there = store.get(SNAPSHOT_KEY)?.as_deref() == stored.as_deref();
+            if is_there { Ok(None) } else { load::state(store).map(Some) }
+        });
+        let Some(found) = found.await.map_err(Refusal::Broken)? else { return Ok(()) };
+        tracing::warn!("the store is not at what was written last; it is read anew, and the configurations get higher numbers");
+        let mut draft = Draft::new(&found);
+        draft.renumber(before.numbers.last);
+        if let Some(next) = self.store(&found, draft).await? {
+            self.replace_state(next, before);
+        }
+        Ok(())
+    }
+
+    fn replace_state(&self, next: State, before: &State) -> Arc<State> {
         let next = Arc::new(next);
         *self.state.write() = Arc::clone(&next);
-        if !Arc::ptr_eq(&next.tracks, &now.tracks) {
-            next.tracks.all().for_each(|numbered| self.deltas.know(numbered));
+        if !Arc::ptr_eq(&next.tracks, &before.tracks) {
+            self.deltas.know(&next.tracks);
             self.published.send_replace(Arc::clone(&next.tracks));
         }
         self.changes.send_modify(|count| *count += 1);
-        Ok(next)
+        next
     }
 }

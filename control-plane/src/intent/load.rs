@@ -48,7 +48,9 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         ..State::default()
     };
     let newest = nothing.edited(&kept, &state.leads).with_shields(state.shields(), &state.leads);
-    let settled = if settled.is_empty() { newest.clone() } else { newest.edited(&sealed(settled, &state.secrets)?, &state.leads) };
+    let is_one = settled.is_empty() && numbers.settled == numbers.newest;
+    // Of the same content, but with numbers of their own, each is to keep its own.
+    let settled = if is_one { newest.clone() } else { newest.edited(&sealed(settled, &state.secrets)?, &state.leads) };
     let rolling = match (numbers.rolling, state.rollout()) {
         (Some(number), Some(rollout)) => Some((number, settled.edited(&sealed(rolling, &state.secrets)?, &state.leads), rollout.reach())),
         _ => None,

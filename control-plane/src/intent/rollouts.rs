@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use skerry_agent::wire::SITES_WATCHED_MAX;
 
 use super::draft::{Draft, In};
 use super::{Intent, Lingering, ROLLING, Reach, SiteVersion, State, Wish, sites};
+use crate::auth::Grant;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::rollout::{RolledBack, Rollout, SiteChange, Stage, StageName, Standing};
@@ -13,6 +17,12 @@ pub(super) const PREFIX: &str = "rollout/";
 
 /// Rollouts that are remembered.
 const ROLLOUTS_MAX: usize = 200;
+
+/// Sites of one rollout, but for those whose hosts move with them; as many as nodes report figures of.
+const SITES_MAX: usize = SITES_WATCHED_MAX;
+
+/// Time after which a removal is tried again that was taken back.
+const REMOVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// Who is said to have made the versions that take changes back.
 const AUTHOR: &str = "rollout";
@@ -28,7 +38,7 @@ impl Intent {
         })
     }
 
-    /// Begins a rollout of all changes that wait, when there are any and none is under way.
+    /// Begins a rollout of the changes that wait, as many as one may have, when there are any and none is under way.
     pub(crate) async fn begin_rollout(&self) -> Result<Option<Arc<Rollout>>, Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
@@ -38,17 +48,24 @@ impl Intent {
         let mut draft = Draft::new(&state);
         let id = draft.next.numbers.next_rollout.take().unwrap_or(state.numbers.rollouts + 1);
         draft.next.numbers.rollouts = draft.next.numbers.rollouts.max(id);
-        draft.rolling = Some((draft.newest.clone(), Reach::Nodes(Arc::default())));
-        for name in state.waiting.iter() {
+        let names = draft.next_sites();
+        let is_all = names.len() == state.waiting.size();
+        if !is_all {
+            // What waits further has to have a higher number.
+            draft.newest = draft.newest.renewed();
+        }
+        let brings = if is_all { draft.newest.clone() } else { draft.settled.edited(&draft.newest.puts(&names), &state.leads) };
+        draft.rolling = Some((brings, Reach::Nodes(Arc::default())));
+        for name in &names {
             let version = draft.newest.sites.get(name).map(|sealed| Arc::clone(&sealed.version));
             draft.put(format!("{ROLLING}{name}"), &version)?;
         }
         let rollout = Arc::new(Rollout {
             id,
             state: Standing::Running,
-            snapshot: state.tracks.newest.version,
+            snapshot: if is_all { state.tracks.newest.version } else { draft.next.numbers.last + 1 },
             now: false,
-            sites: state.waiting.iter().map(|name| change(&draft, name)).collect(),
+            sites: names.iter().map(|name| change(&draft, name)).collect(),
             stages: Vec::new(),
             began: clock::now(),
             ended: None,
@@ -104,23 +121,24 @@ impl Intent {
             let named: BTreeSet<String> = reasons.keys().filter(|name| open.contains(*name)).cloned().collect();
             let Some((rolling, _)) = draft.rolling.clone() else { return Ok(()) };
             let settled = draft.settled.clone();
-            let all = Draft::closure(named, &[&rolling, &draft.newest], |name| settled.sites.get(name).cloned());
-            let puts: Vec<_> = all.iter().map(|name| (name.clone(), settled.sites.get(name).cloned())).collect();
-            // A newer change of a site that waits for the next rollout stays.
-            let is_newest = |name: &str| rolling.digest(name) == draft.newest.digest(name) || !open.contains(name);
-            let newest: Vec<_> = puts.iter().filter(|(name, _)| is_newest(name)).cloned().collect();
-            if newest.len() == puts.len() {
-                draft.edit(In::Rolling, &puts)?;
+            let wanted = |name: &str| settled.sites.get(name).cloned();
+            let back = Draft::closure(named, &[&rolling], wanted);
+            // A newer change of a site that waits for the next rollout stays, unless it has a host of one that does not.
+            let stays = |name: &String| rolling.digest(name) != draft.newest.digest(name) || draft.has_heir(name);
+            let newest = Draft::closure(back.iter().filter(|name| !stays(name)).cloned().collect(), &[&draft.newest], wanted);
+            if newest == back {
+                draft.edit(In::Rolling, &settled.puts(&back))?;
             } else {
-                draft.edit(In::OnlyRolling, &puts)?;
-                draft.edit(In::Newest, &newest)?;
+                draft.edit(In::OnlyRolling, &settled.puts(&back))?;
+                draft.edit(In::Newest, &settled.puts(&newest))?;
             }
-            for name in &all {
+            for name in back.union(&newest) {
                 let why = reasons.get(name).cloned().unwrap_or_else(|| "a site that it took a host from was rolled back".to_owned());
-                let version = if newest.iter().any(|(other, _)| other == name) { draft.take_back(name, &why)? } else { None };
-                draft.delete(format!("{ROLLING}{name}"));
-                if let Some(change) = rollout.sites.iter_mut().find(|change| change.name == *name) {
+                let version = if newest.contains(name) { draft.take_back(name, &why)? } else { None };
+                let change = rollout.sites.iter_mut().find(|change| change.name == *name && change.is_open() && back.contains(name));
+                if let Some(change) = change {
                     change.rolled_back = Some(RolledBack { version, reason: why });
+                    draft.delete(format!("{ROLLING}{name}"));
                 }
             }
             if rollout.open().next().is_none() {
@@ -149,14 +167,21 @@ impl Intent {
 }
 
 impl Draft {
-    /// Makes the newest content of a site that of all nodes at once, with the sites whose hosts move with it; the number of what is noted of it.
-    pub(super) fn at_once(&mut self, version: &SiteVersion) -> Result<Option<u64>, Refusal> {
+    /// Makes the newest content of a site that of all nodes at once, with the sites whose hosts move with it, as far as `grant` is for them; the number
+    /// of what is noted of it.
+    pub(super) fn at_once(&mut self, version: &SiteVersion, grant: Option<&Grant>) -> Result<u64, Refusal> {
         let newest = self.newest.clone();
         let contents: Vec<_> = std::iter::once(&self.settled).chain(self.rolling.as_ref().map(|(rolling, _)| rolling)).collect();
         let all = Self::closure(BTreeSet::from([version.name.clone()]), &contents, |name| newest.sites.get(name).cloned());
+        if let Some(grant) = grant.filter(|grant| all.iter().any(|name| !grant.covers(name))) {
+            let (site, token) = (&version.name, &grant.name);
+            return Err(Refusal::Denied(format!(
+                "site {site:?} has a host that another site gives up by a change that waits, and all nodes would have that at once too; token {token:?} is \
+                 not for that site: make the change without rollout=now, or with a token for both"
+            )));
+        }
         let changes: Vec<SiteChange> = all.iter().map(|name| change(self, name)).collect();
-        let puts: Vec<_> = all.iter().map(|name| (name.clone(), newest.sites.get(name).cloned())).collect();
-        self.edit(In::All, &puts)?;
+        self.edit(In::All, &newest.puts(&all))?;
         if let Some(mut rollout) = self.next.rollout().map(|rollout| Rollout::clone(rollout)) {
             for change in rollout.sites.iter_mut().filter(|change| change.is_open() && all.contains(&change.name)) {
                 change.superseded = true;
@@ -178,7 +203,27 @@ impl Draft {
             ended: Some(now),
             reason: None,
         }))?;
-        Ok(Some(id))
+        Ok(id)
+    }
+
+    /// The sites of the next rollout: those that wait, from where the last one ended by name, with all that hosts move between.
+    fn next_sites(&self) -> BTreeSet<String> {
+        let waiting = &self.next.waiting;
+        if waiting.size() <= SITES_MAX {
+            return waiting.iter().cloned().collect();
+        }
+        let last = self.next.rollouts.values().rev().find(|rollout| !rollout.now);
+        let last = last.and_then(|rollout| rollout.sites.last()).map_or("", |change| change.name.as_str());
+        let (before, after): (Vec<&String>, Vec<&String>) = waiting.iter().partition(|name| name.as_str() <= last);
+        let mut names: BTreeSet<String> = after.into_iter().chain(before).take(SITES_MAX).cloned().collect();
+        loop {
+            let count = names.len();
+            names = Self::closure(names, &[&self.settled], |name| self.newest.sites.get(name).cloned());
+            names = Self::closure(names, &[&self.newest], |name| self.settled.sites.get(name).cloned());
+            if names.len() == count {
+                return names;
+            }
+        }
     }
 
     /// Keeps a rollout, and forgets the oldest beyond the bound.
@@ -193,6 +238,12 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether a site was deleted and another has one of its hosts since.
+    fn has_heir(&self, name: &str) -> bool {
+        let is_deleted = self.next.sites.get(name).is_some_and(|version| version.site.is_none());
+        is_deleted && !self.newest.in_the_way(&BTreeSet::from([name.to_owned()]), |name| self.settled.sites.get(name).cloned()).is_empty()
+    }
+
     /// Writes down that the newest content of a site is what is settled of it: the number of the version that says so, where one is needed.
     fn take_back(&mut self, name: &str, why: &str) -> Result<Option<u64>, Refusal> {
         let settled = self.settled.sites.get(name).cloned();
@@ -205,12 +256,18 @@ impl Draft {
             return Ok(None);
         }
         let Some(present) = self.next.sites.get(name).cloned() else { return Ok(None) };
+        if let (None, Some(sealed)) = (&present.site, &settled) {
+            // It stays deleted; the nodes keep it until its removal is tried again.
+            let until = clock::unix_seconds() + REMOVE_AGAIN.as_secs();
+            self.linger(name, Lingering { until, version: Arc::clone(&sealed.version) })?;
+            return Ok(None);
+        }
         let site = settled.and_then(|sealed| sealed.version.site.clone());
         if present.site == site {
             return Ok(None);
         }
         let wish = Wish { author: AUTHOR.to_owned(), reason: Some(why.to_owned()), ..Wish::default() };
-        let version = Arc::new(sites::stamp(name.to_owned(), present.version + 1, wish, site));
+        let version = Arc::new(sites::stamp(name.to_owned(), present.version + 1, &wish, site));
         self.add_version(&version)?;
         Ok(Some(version.version))
     }

@@ -312,7 +312,7 @@ impl Intent {
             }
             sites::check(&draft.next.secrets.resolved(&site)).map_err(|refusal| misfit(&name, &present.name, refusal))?;
             let wish = Wish { author: author.clone(), reason: Some(format!("secret {name} has a new value")), ..Wish::default() };
-            let version = Arc::new(sites::stamp(present.name.clone(), present.version + 1, wish, Some(Arc::new(site))));
+            let version = Arc::new(sites::stamp(present.name.clone(), present.version + 1, &wish, Some(Arc::new(site))));
             draft.add_version(&version)?;
             puts.push((version.name.clone(), Sealed::of(&version, &draft.next.secrets)?));
             versions.push(version);

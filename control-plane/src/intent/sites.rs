@@ -10,6 +10,7 @@ use skerry_config::site::Site;
 use super::content::Sealed;
 use super::draft::{Draft, In};
 use super::{Intent, LINGERING, Lingering, State};
+use crate::auth::Grant;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::store;
@@ -49,6 +50,8 @@ pub(crate) struct Wish {
     pub(crate) demand: Option<Demand>,
     /// Whether all nodes are to have it at once.
     pub(crate) now: bool,
+    /// What whoever wants it may do; everything when not said.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// What must hold of a site's present version (RFC 9110 section 13.1).
@@ -67,7 +70,7 @@ pub(crate) enum Demand {
 pub(crate) struct Written {
     /// The version in force.
     pub(crate) version: Arc<SiteVersion>,
-    /// The number of the configuration that has it.
+    /// The number of the configuration that has it; nodes that have it may have a higher one.
     pub(crate) snapshot: u64,
     /// Whether there was no such site before.
     pub(crate) created: bool,
@@ -102,14 +105,13 @@ impl Intent {
         let site = &referred.site;
         require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
         if let Some(present) = present.filter(|version| version.site.as_deref() == Some(site)) {
-            return self.same_again(&state, present, wish.now).await;
+            return self.same_again(&state, present, &wish).await;
         }
         owners(&state, site)?;
         shields(&state, site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
-        let now = wish.now;
-        let version = Arc::new(stamp(site.name.clone(), number, wish, Some(Arc::new(site.clone()))));
+        let version = Arc::new(stamp(site.name.clone(), number, &wish, Some(Arc::new(site.clone()))));
         let mut draft = Draft::new(&state);
         draft.add_secrets(&referred)?;
         draft.add_version(&version)?;
@@ -120,14 +122,14 @@ impl Intent {
             puts.push((owner, None));
         }
         draft.edit(In::Newest, &puts)?;
-        self.written(draft, version, created, now).await
+        self.written(draft, version, created, &wish).await
     }
 
     /// Nothing new is wanted of a site, but perhaps at once what waits.
-    async fn same_again(&self, state: &State, present: &Arc<SiteVersion>, now: bool) -> Result<Written, Refusal> {
+    async fn same_again(&self, state: &State, present: &Arc<SiteVersion>, wish: &Wish) -> Result<Written, Refusal> {
         let version = Arc::clone(present);
-        if now && state.waiting.contains(&version.name) {
-            let written = self.written(Draft::new(state), version, false, true).await?;
+        if wish.now && state.waiting.contains(&version.name) {
+            let written = self.written(Draft::new(state), version, false, wish).await?;
             return Ok(Written { changed: false, ..written });
         }
         let rollout = state.rollout_of(&version.name);
@@ -140,17 +142,16 @@ impl Intent {
         let state = self.state();
         let present = state.sites.get(name).filter(|version| version.site.is_some()).ok_or_else(|| missing(name))?;
         require(name, present.version, wish.demand.as_ref())?;
-        let now = wish.now;
-        let version = Arc::new(stamp(name.to_owned(), present.version + 1, wish, None));
+        let version = Arc::new(stamp(name.to_owned(), present.version + 1, &wish, None));
         let mut draft = Draft::new(&state);
         draft.add_version(&version)?;
-        if now || self.linger.is_zero() {
+        if wish.now || self.linger.is_zero() {
             draft.edit(In::Newest, &[(name.to_owned(), None)])?;
         } else if let Some(sealed) = draft.newest.sites.get(name) {
             let lingering = Lingering { until: clock::unix_seconds() + self.linger.as_secs().max(1), version: Arc::clone(&sealed.version) };
             draft.linger(name, lingering)?;
         }
-        self.written(draft, version, false, now).await
+        self.written(draft, version, false, &wish).await
     }
 
     /// Takes the sites off the nodes that were deleted long enough ago.
@@ -198,11 +199,12 @@ impl Intent {
         found.iter().map(|(key, value)| super::parse(key, value).map_err(Refusal::Broken)).collect()
     }
 
-    async fn written(&self, mut draft: Draft, version: Arc<SiteVersion>, created: bool, now: bool) -> Result<Written, Refusal> {
-        let at_once = if now { draft.at_once(&version)? } else { None };
+    async fn written(&self, mut draft: Draft, version: Arc<SiteVersion>, created: bool, wish: &Wish) -> Result<Written, Refusal> {
+        let at_once = if wish.now { Some(draft.at_once(&version, wish.grant.as_ref())?) } else { None };
         let next = self.commit(draft).await?;
+        let snapshot = if at_once.is_some() { next.tracks.settled.version } else { next.snapshot };
         let rollout = at_once.or_else(|| next.rollout_of(&version.name));
-        Ok(Written { version, snapshot: next.snapshot, created, changed: true, rollout })
+        Ok(Written { version, snapshot, created, changed: true, rollout })
     }
 }
 
@@ -278,8 +280,8 @@ fn require(name: &str, present: u64, demand: Option<&Demand>) -> Result<(), Refu
     }
 }
 
-pub(super) fn stamp(name: String, version: u64, wish: Wish, site: Option<Arc<Site>>) -> SiteVersion {
-    SiteVersion { name, version, at: clock::now(), author: wish.author, reason: wish.reason, site }
+pub(super) fn stamp(name: String, version: u64, wish: &Wish, site: Option<Arc<Site>>) -> SiteVersion {
+    SiteVersion { name, version, at: clock::now(), author: wish.author.clone(), reason: wish.reason.clone(), site }
 }
 
 fn missing(name: &str) -> Refusal {

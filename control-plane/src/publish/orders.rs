@@ -167,6 +167,11 @@ impl Snapshots<'_> {
             if answered.last < self.sent || answered.has == Some(target.version) || self.sent == Some(target.version) {
                 return Ok(None);
             }
+            if let Some(has) = answered.has.filter(|has| *has > target.version) {
+                // The number on a node never falls: what it is to have gets a higher one, of which word comes.
+                plane.intent.lift(has).await.map_err(|refusal| refusal.says().to_owned())?;
+                return Ok(None);
+            }
             self.sent = Some(target.version);
             let rest = match plane.intent.encoded(answered.has, &target).await? {
                 Encoded::Change(json) => {

@@ -70,9 +70,9 @@ pub(super) fn since(later: &SiteFigures, earlier: Option<&SiteFigures>) -> SiteF
     let all = |figures: &SiteFigures| {
         let SiteFigures { hits, misses, passes, failures, errors, bytes, heads, head_micros } = figures;
         let counts = [*hits, *misses, *passes, *failures, *errors, *bytes, *head_micros];
-        counts.into_iter().chain(*heads).collect::<Vec<u64>>()
+        counts.into_iter().chain(*heads)
     };
-    if all(later).iter().zip(all(earlier)).any(|(later, earlier)| *later < earlier) {
+    if all(later).zip(all(earlier)).any(|(later, earlier)| later < earlier) {
         return later.clone();
     }
     SiteFigures {

@@ -1,6 +1,6 @@
 //! The figures of a stage while it is held: what the changed sites do on the nodes with the change, on those without, and did before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,11 @@ use super::gate::{self, Compared};
 use crate::intent::State;
 use crate::plane::Plane;
 
-/// What a node had counted for a site.
-type Counted = HashMap<(String, String), SiteFigures>;
+/// Time between two comparisons; nodes report as often.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+
+/// What nodes had counted, by node and site.
+type Counted = HashMap<String, HashMap<String, SiteFigures>>;
 
 /// See the module.
 pub(super) struct Hold {
@@ -24,6 +27,8 @@ pub(super) struct Hold {
     before: Counted,
     /// When the nodes of the present stage all had the change, and what had been counted then.
     since: Option<(Instant, Counted)>,
+    /// When figures were last compared.
+    compared: Option<Instant>,
 }
 
 impl Hold {
@@ -33,7 +38,7 @@ impl Hold {
         let judged = rollout.sites.iter().filter(|change| compares && change.is_judged());
         let sites: Vec<String> = judged.map(|change| change.name.clone()).collect();
         plane.health.watch(sites.iter().cloned().collect());
-        Self { plane: Arc::clone(plane), sites, before: Counted::new(), since: None }
+        Self { plane: Arc::clone(plane), sites, before: Counted::new(), since: None, compared: None }
     }
 
     /// Whether anything is compared.
@@ -42,26 +47,26 @@ impl Hold {
     }
 
     /// Whether every connected node has said something of the sites that it ever served.
-    pub(super) fn has_figures(&self, state: &State) -> bool {
-        let health = &self.plane.health;
-        let connected = state.nodes.keys().filter(|name| health.live(name).connected);
-        connected.into_iter().all(|name| self.sites.iter().any(|site| health.figures(name, site).is_some()))
+    pub(super) fn has_figures(&self) -> bool {
+        let mut has = true;
+        self.plane.health.each_connected(|_, _, _, sites| has &= !sites.is_empty());
+        has
     }
 
     /// Notes what was counted before any node has the change.
-    pub(super) fn note_before(&mut self, state: &State) {
-        self.before = self.counted(state);
+    pub(super) fn note_before(&mut self) {
+        self.before = self.counted();
     }
 
     /// A stage begins.
     pub(super) fn begin_stage(&mut self) {
-        self.since = None;
+        (self.since, self.compared) = (None, None);
     }
 
     /// All nodes of the stage have the change, from the first time on that this is called.
-    pub(super) fn begin(&mut self, state: &State) {
+    pub(super) fn begin(&mut self) {
         if self.since.is_none() {
-            self.since = Some((Instant::now(), self.counted(state)));
+            self.since = Some((Instant::now(), self.counted()));
         }
     }
 
@@ -70,45 +75,62 @@ impl Hold {
         self.since.as_ref().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
-    /// What is wrong with which sites.
-    pub(super) fn faults(&self, state: &State, rollout: &Rollout, bounds: &process::Rollout) -> BTreeMap<String, String> {
-        let judged = rollout.sites.iter().filter(|change| change.is_judged());
-        judged.filter_map(|change| Some((change.name.clone(), self.fault(state, &change.name, bounds)?))).collect()
-    }
-
-    fn fault(&self, state: &State, site: &str, bounds: &process::Rollout) -> Option<String> {
-        [Role::Edge, Role::Shield].into_iter().find_map(|role| {
-            let (compared, nodes) = self.compared(state, site, role)?;
-            let says = gate::fault(&compared, bounds)?;
-            Some(super::cut(&format!("{says} (on {})", nodes.join(", "))))
-        })
-    }
-
-    /// The figures of a site on the nodes of a role, and the names of those that have the change; `None` when none has.
-    fn compared(&self, state: &State, site: &str, role: Role) -> Option<(Compared, Vec<String>)> {
-        let (_, begun) = self.since.as_ref()?;
-        let (_, reach) = state.tracks.rolling.as_ref()?;
-        let (mut compared, mut names) = (Compared::default(), Vec::new());
-        for node in state.nodes.values().filter(|node| node.role() == Some(role)) {
-            let Some(now) = self.plane.health.figures(&node.name, site) else { continue };
-            let key = (node.name.clone(), site.to_owned());
-            let counted = gate::since(&now, begun.get(&key));
-            if reach.has(&node.name) {
-                compared.with.add(&counted);
-                if let Some(before) = self.before.get(&key) {
-                    compared.before.add(before);
-                }
-                names.push(node.name.clone());
-            } else {
-                compared.without.add(&counted);
-            }
+    /// What is wrong with which sites; nothing when that was looked at a moment ago, and is not looked at for the last time.
+    pub(super) fn faults(
+        &mut self,
+        state: &State,
+        rollout: &Rollout,
+        bounds: &process::Rollout,
+        is_last: bool,
+    ) -> BTreeMap<String, String> {
+        let (Some((_, begun)), Some((rolling, _))) = (&self.since, &state.tracks.rolling) else { return BTreeMap::new() };
+        if self.compared.is_some_and(|last| last.elapsed() < COMPARE_EVERY) && !is_last {
+            return BTreeMap::new();
         }
-        (!names.is_empty()).then_some((compared, names))
+        let judged: BTreeSet<&str> = rollout.sites.iter().filter(|change| change.is_judged()).map(|change| change.name.as_str()).collect();
+        let mut kinds = [Role::Edge, Role::Shield].map(|role| (role, Kind::default()));
+        self.plane.health.each_connected(|node, role, snapshot, sites| {
+            let Some((_, kind)) = kinds.iter_mut().find(|(of, _)| *of == role) else { return };
+            let has = snapshot >= Some(rolling.version);
+            if has {
+                kind.names.push(node.to_owned());
+            }
+            let (begun, before) = (begun.get(node), self.before.get(node));
+            for site in sites.keys().filter_map(|site| judged.get(site.as_str())) {
+                let Some(now) = sites.get(*site) else { continue };
+                let counted = gate::since(now, begun.and_then(|begun| begun.get(*site)));
+                let compared = kind.sites.entry(site).or_default();
+                if has {
+                    compared.with.add(&counted);
+                    before.and_then(|before| before.get(*site)).into_iter().for_each(|before| compared.before.add(before));
+                } else {
+                    compared.without.add(&counted);
+                }
+            }
+        });
+        self.compared = Some(Instant::now());
+        let fault = |site: &str| {
+            kinds.iter().find_map(|(_, kind)| {
+                let says = gate::fault(kind.sites.get(site)?, bounds)?;
+                Some(super::cut(&format!("{says} (on {})", kind.names.join(", "))))
+            })
+        };
+        judged.into_iter().filter_map(|site| Some((site.to_owned(), fault(site)?))).collect()
     }
 
-    fn counted(&self, state: &State) -> Counted {
-        let health = &self.plane.health;
-        let all = state.nodes.keys().flat_map(|node| self.sites.iter().map(move |site| (node.clone(), site.clone())));
-        all.filter_map(|key| health.figures(&key.0, &key.1).map(|figures| (key, figures))).collect()
+    fn counted(&self) -> Counted {
+        let mut counted = Counted::new();
+        self.plane.health.each_connected(|node, _, _, sites| {
+            counted.insert(node.to_owned(), sites.clone());
+        });
+        counted
     }
+}
+
+/// What nodes of one role have counted.
+#[derive(Default)]
+struct Kind<'a> {
+    /// Those that have the change.
+    names: Vec<String>,
+    sites: HashMap<&'a str, Compared>,
 }

@@ -28,7 +28,7 @@ pub(crate) struct Rollout {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
-    /// What it waits for, or why it came to an end before all stages.
+    /// Without which nodes it goes on, or why it came to an end before all stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct SiteChange {
 /// Why a site was rolled back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RolledBack {
-    /// The version that has the former content; none where a newer one waited already.
+    /// The version that has the former content; none where a newer one waited already, or the site stays deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u64>,
     /// One sentence, with the figures.

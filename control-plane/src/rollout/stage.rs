@@ -8,7 +8,7 @@ use skerry_agent::Role;
 
 use super::choose::{self, Candidate};
 use super::hold::Hold;
-use super::{Rollout, Stage, StageName, Standing, tell, tell_end};
+use super::{Refused, Rollout, Stage, StageName, Standing, tell, tell_end};
 use crate::clock;
 use crate::intent::State;
 use crate::plane::Plane;
@@ -25,6 +25,9 @@ const ADOPT_MAX: Duration = Duration::from_secs(60);
 
 /// Time that a node of the first stage may be away.
 const AWAY_MAX: Duration = Duration::from_secs(30);
+
+/// First stages of one rollout; when the nodes of the last one are lost too, it is their common cause.
+const FIRST_STAGES_MAX: usize = 3;
 
 /// Time that figures of before the first stage are waited for.
 const FIGURES_MAX: Duration = Duration::from_secs(2);
@@ -44,9 +47,34 @@ struct UnderWay {
     /// How many stages it had when the times below began.
     stages: usize,
     stage_since: Instant,
+    lateness: Lateness,
+    /// Nodes that were seen to have what rolls out, by name.
+    had: BTreeSet<String>,
     /// Since when a node of the first stage is away.
     away_since: Option<Instant>,
     hold: Hold,
+}
+
+/// For how long nodes of a stage have not put in force what rolls out.
+#[derive(Default)]
+struct Lateness {
+    /// The number of what they wait for, and since when.
+    since: Option<(u64, Instant)>,
+}
+
+impl Lateness {
+    /// They wait for this number, at `now`: for how long by then. Another number begins another time.
+    fn of(&mut self, snapshot: u64, now: Instant) -> Duration {
+        let since = self.since.filter(|(known, _)| *known == snapshot).map_or(now, |(_, since)| since);
+        self.since = Some((snapshot, since));
+        now.saturating_duration_since(since)
+    }
+
+    /// Nobody waits: nobody is late.
+    fn end(&mut self) -> bool {
+        self.since = None;
+        false
+    }
 }
 
 /// How a stage stands.
@@ -57,6 +85,8 @@ enum Reached {
     Waiting(Vec<String>),
     /// Of the first stage these are not connected.
     Away(Vec<String>),
+    /// Of the first stage these were drained or removed, and there are others.
+    Gone(Vec<String>),
 }
 
 impl Keeper {
@@ -71,15 +101,18 @@ impl Keeper {
 
     /// Does what is to be done next; whether there was anything.
     pub(super) async fn step(&mut self) -> Result<bool, Refusal> {
-        let done = self.next().await;
+        let refusals = self.plane.rollouts.refusals();
+        let done = self.next(&refusals).await;
         self.is_well = done.is_ok();
+        if !self.is_well {
+            self.plane.rollouts.put_back(refusals);
+        }
         done
     }
 
-    async fn next(&mut self) -> Result<bool, Refusal> {
+    async fn next(&mut self, refusals: &[Refused]) -> Result<bool, Refusal> {
         let plane = Arc::clone(&self.plane);
         plane.intent.ripen().await?;
-        let refusals = plane.rollouts.refusals();
         let state = plane.intent.state();
         let Some(rollout) = state.rollout().cloned() else {
             if self.under_way.take().is_some() {
@@ -95,7 +128,7 @@ impl Keeper {
         };
         plane.figures.rollout_running.set(1);
         self.follow(&rollout);
-        if let Some(reasons) = refused(&state, &rollout, &refusals) {
+        if let Some(reasons) = refused(&state, &rollout, refusals) {
             return self.roll_back(&rollout, reasons).await;
         }
         match rollout.stages.last() {
@@ -111,11 +144,20 @@ impl Keeper {
             Some(known) if known.id == rollout.id && known.stages == stages => {}
             Some(known) if known.id == rollout.id => {
                 (known.stages, known.stage_since, known.away_since) = (stages, Instant::now(), None);
+                known.lateness = Lateness::default();
                 known.hold.begin_stage();
             }
             _ => {
                 let hold = Hold::new(&self.plane, rollout);
-                self.under_way = Some(UnderWay { id: rollout.id, stages, stage_since: Instant::now(), away_since: None, hold });
+                self.under_way = Some(UnderWay {
+                    id: rollout.id,
+                    stages,
+                    stage_since: Instant::now(),
+                    lateness: Lateness::default(),
+                    had: BTreeSet::new(),
+                    away_since: None,
+                    hold,
+                });
             }
         }
     }
@@ -128,10 +170,10 @@ impl Keeper {
             return Ok(false);
         }
         let Some(known) = &mut self.under_way else { return Ok(false) };
-        if known.hold.counts() && known.stage_since.elapsed() < FIGURES_MAX && !known.hold.has_figures(state) {
+        if known.hold.counts() && known.stage_since.elapsed() < FIGURES_MAX && !known.hold.has_figures() {
             return Ok(false);
         }
-        known.hold.note_before(state);
+        known.hold.note_before();
         self.begin(rollout, choose::next(None, &BTreeSet::new(), &nodes)).await
     }
 
@@ -154,16 +196,29 @@ impl Keeper {
     /// Looks at the present stage.
     async fn look(&mut self, state: &State, rollout: &Rollout, stage: &Stage) -> Result<bool, Refusal> {
         let plane = Arc::clone(&self.plane);
-        let reached = self.reached(state, stage);
+        let Some((rolling, reach)) = &state.tracks.rolling else { return self.hold(state, rollout, stage).await };
+        let reached = self.reached(state, rollout, stage);
         let Some(known) = &mut self.under_way else { return Ok(false) };
+        let has = |name: &&String| plane.health.live(name).snapshot >= Some(rolling.version);
+        known.had.extend(state.nodes.keys().filter(|name| reach.has(name)).filter(has).cloned());
         if !matches!(reached, Reached::Away(_)) {
             known.away_since = None;
         }
+        let is_late = match reached {
+            Reached::All => known.lateness.end(),
+            _ => known.lateness.of(rolling.version, Instant::now()) >= ADOPT_MAX,
+        };
         match reached {
-            Reached::Away(nodes) if stage.adopted.is_none() => {
-                // It never had the configuration in force, as far as is known: another one goes first.
-                tracing::info!(rollout = rollout.id, ?nodes, "nodes of the first stage are away");
-                self.begin(rollout, choose::next(None, &BTreeSet::new(), &self.candidates(state, rollout))).await
+            Reached::Away(nodes) if !nodes.iter().any(|name| known.had.contains(name)) => {
+                // They never had the configuration in force, as far as is known: others go first, or they when they are back.
+                if self.candidates(state, rollout).iter().any(|node| node.serves) {
+                    return self.replace_first(state, rollout, &nodes, "away").await;
+                }
+                if !is_late {
+                    return Ok(false);
+                }
+                let why = format!("{} went away and did not put it in force within {} s", nodes.join(" and "), ADOPT_MAX.as_secs());
+                self.roll_back(rollout, all(rollout, &super::cut(&why))).await
             }
             Reached::Away(nodes) => {
                 let since = *known.away_since.get_or_insert_with(Instant::now);
@@ -173,19 +228,35 @@ impl Keeper {
                 let why = format!("{} had it in force and has been away for {} s", nodes.join(" and "), AWAY_MAX.as_secs());
                 self.roll_back(rollout, all(rollout, &why)).await
             }
-            Reached::Waiting(nodes) if known.stage_since.elapsed() >= ADOPT_MAX => {
-                let why = format!("{} did not put it in force within {} s", nodes.join(", "), ADOPT_MAX.as_secs());
+            Reached::Gone(nodes) => self.replace_first(state, rollout, &nodes, "drained or removed").await,
+            Reached::Waiting(nodes) if is_late => {
+                let why = super::cut(&format!("{} did not put it in force within {} s", nodes.join(", "), ADOPT_MAX.as_secs()));
                 if stage.name != StageName::All {
-                    return self.roll_back(rollout, all(rollout, &super::cut(&why))).await;
+                    return self.roll_back(rollout, all(rollout, &why)).await;
                 }
-                // All others have it. Who is late gets it when it can.
-                tracing::warn!(rollout = rollout.id, why, "rollout ends without nodes that are late");
-                plane.intent.note_rollout(rollout.id, |rollout| rollout.reason = Some(super::cut(&why))).await?;
-                self.begin(rollout, None).await
+                // All others have it, and are looked at. Who is late gets it when it can.
+                if rollout.reason.is_none() {
+                    tracing::warn!(rollout = rollout.id, why, "rollout goes on without nodes that are late");
+                    plane.intent.note_rollout(rollout.id, |rollout| rollout.reason = Some(why)).await?;
+                    return Ok(true);
+                }
+                self.hold(state, rollout, stage).await
             }
             Reached::Waiting(_) => Ok(false),
             Reached::All => self.hold(state, rollout, stage).await,
         }
+    }
+
+    /// Begins the first stage anew with other nodes, or takes the rollout back when that happened too often for a chance.
+    async fn replace_first(&self, state: &State, rollout: &Rollout, nodes: &[String], how: &str) -> Result<bool, Refusal> {
+        let nodes = nodes.join(" and ");
+        let stages = rollout.stages.len();
+        if stages >= FIRST_STAGES_MAX {
+            let why = format!("{stages} times a node of the first stage was lost before the stage was over; the last was {nodes}, {how}");
+            return self.roll_back(rollout, all(rollout, &super::cut(&why))).await;
+        }
+        tracing::info!(rollout = rollout.id, nodes, how, "nodes of the first stage are replaced");
+        self.begin(rollout, choose::next(None, &BTreeSet::new(), &self.candidates(state, rollout))).await
     }
 
     /// Holds a stage whose nodes all have the configuration in force.
@@ -193,16 +264,17 @@ impl Keeper {
         let plane = Arc::clone(&self.plane);
         let settings = &plane.rollouts.settings;
         let Some(known) = &mut self.under_way else { return Ok(false) };
-        known.hold.begin(state);
+        known.hold.begin();
         let is_judged = rollout.sites.iter().any(super::SiteChange::is_judged);
         let is_over = stage.hurried || !is_judged || settings.hold.0.is_zero();
+        let is_last = known.hold.lasted() >= settings.hold.0;
         if !is_over {
-            let faults = known.hold.faults(state, rollout, settings);
+            let faults = known.hold.faults(state, rollout, settings, is_last);
             if !faults.is_empty() {
                 return self.roll_back(rollout, faults).await;
             }
         }
-        if is_over || known.hold.lasted() >= settings.hold.0 {
+        if is_over || is_last {
             let reached = stage.nodes.iter().cloned().collect();
             return self.begin(rollout, choose::next(Some(stage.name), &reached, &self.candidates(state, rollout))).await;
         }
@@ -248,7 +320,7 @@ impl Keeper {
     }
 
     /// Who of a stage has the configuration in force.
-    fn reached(&self, state: &State, stage: &Stage) -> Reached {
+    fn reached(&self, state: &State, rollout: &Rollout, stage: &Stage) -> Reached {
         let Some((rolling, reach)) = &state.tracks.rolling else { return Reached::All };
         let (mut waiting, mut away) = (Vec::new(), Vec::new());
         for name in state.nodes.keys().filter(|name| reach.has(name)) {
@@ -260,10 +332,28 @@ impl Keeper {
                 away.push(name.clone());
             }
         }
-        if stage.name == StageName::Node && !away.is_empty() {
-            return Reached::Away(away);
+        if stage.name == StageName::Node {
+            let gone = self.gone(state, rollout, stage);
+            if !gone.is_empty() {
+                return Reached::Gone(gone);
+            }
+            if !away.is_empty() {
+                return Reached::Away(away);
+            }
         }
         if waiting.is_empty() { Reached::All } else { Reached::Waiting(waiting) }
+    }
+
+    /// The nodes of the first stage that were drained or removed, when there are others of a kind that the stage is left without.
+    fn gone(&self, state: &State, rollout: &Rollout, stage: &Stage) -> Vec<String> {
+        let of_stage = |name: &String| state.nodes.get(name).filter(|node| !node.drained);
+        let gone: Vec<String> = stage.nodes.iter().filter(|name| of_stage(name).is_none()).cloned().collect();
+        if gone.is_empty() {
+            return gone;
+        }
+        let left: Vec<Role> = stage.nodes.iter().filter_map(|name| of_stage(name)?.role()).collect();
+        let others = self.candidates(state, rollout);
+        if others.iter().any(|node| node.serves && !left.contains(&node.role)) { gone } else { Vec::new() }
     }
 
     /// The nodes, as far as they count for a choice.
@@ -279,7 +369,7 @@ impl Keeper {
 }
 
 /// Why which sites are to be rolled back because a node refused what is rolling out.
-fn refused(state: &State, rollout: &Rollout, refusals: &[super::Refused]) -> Option<BTreeMap<String, String>> {
+fn refused(state: &State, rollout: &Rollout, refusals: &[Refused]) -> Option<BTreeMap<String, String>> {
     let (rolling, _) = state.tracks.rolling.as_ref()?;
     let refused = refusals.iter().find(|refused| refused.snapshot == rolling.version)?;
     let why = super::cut(&format!("{} refused the configuration: {}", refused.node, refused.reason));
@@ -291,4 +381,22 @@ fn refused(state: &State, rollout: &Rollout, refusals: &[super::Refused]) -> Opt
 /// One reason for all sites of a rollout.
 fn all(rollout: &Rollout, why: &str) -> BTreeMap<String, String> {
     rollout.open().map(|change| (change.name.clone(), why.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_late_from_when_it_began_to_wait_for_this_number() {
+        let (mut lateness, start) = (Lateness::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // However old the stage is.
+        assert_eq!(lateness.of(5, at(300)), Duration::ZERO);
+        assert_eq!(lateness.of(5, at(359)), Duration::from_secs(59));
+        assert_eq!(lateness.of(6, at(360)), Duration::ZERO, "another number");
+        assert_eq!(lateness.of(6, at(420)), ADOPT_MAX);
+        assert!(!lateness.end());
+        assert_eq!(lateness.of(6, at(421)), Duration::ZERO, "it had it in between");
+    }
 }

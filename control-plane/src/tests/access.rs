@@ -3,6 +3,7 @@
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use skerry_config::units::Period;
 
 use super::house::{House, eventually};
 
@@ -267,5 +268,25 @@ async fn every_write_is_in_the_audit_log_and_no_secret_is() {
     assert_eq!(house.get("/v1/audit?limit=1").await.json()["lines"][0]["path"], "/v1/purges");
     house.put_site("blog", "b.test").await;
     assert_eq!(lines(house.get("/v1/audit?after=4").await.json())[0]["number"], 5);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_some_sites_brings_no_others_to_all_nodes_at_once() {
+    let house = House::start_with(|settings| settings.rollout.hold = Period::from_secs(3_600)).await;
+    let site = super::house::site;
+    for (name, host) in [("shop", "shop.test"), ("blog", "moves.test")] {
+        assert!(house.call(Method::PUT, &format!("/v1/sites/{name}?rollout=now"), &site(name, host)).await.status.is_success());
+    }
+    // The change by which the one gives the host up is held.
+    house.put_site("blog", "blog.test").await;
+    let shop = house.api_token(json!({"name": "of-shop", "role": "editor", "sites": ["shop"]})).await;
+    let take = async |query: &str| house.ask_with(&shop, "PUT", &format!("/v1/sites/shop{query}"), site("shop", "moves.test")).await;
+    let refused = take("?rollout=now").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{refused:?}");
+    assert!(refused.text.contains("that waits") && !refused.text.contains("blog"), "{refused:?}");
+    assert_eq!(take("").await.status, StatusCode::OK);
+    let refused = take("?rollout=now").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "the same again: {refused:?}");
     house.stop().await;
 }

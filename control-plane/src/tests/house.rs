@@ -234,6 +234,8 @@ pub(super) struct Told {
     pub(super) dropped_through: Mutex<Vec<u64>>,
     /// While true, snapshots are refused.
     pub(super) refuses: Mutex<bool>,
+    /// Snapshots are put in force only once its other end is dropped.
+    pub(super) gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
     /// While true, purges cannot be brought to disk.
     pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
@@ -242,6 +244,9 @@ pub(super) struct Told {
 
 impl Duties for Told {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
+        if let Some(gate) = &*self.gate.lock() {
+            let _ = gate.recv();
+        }
         if *self.refuses.lock() {
             return Err("this node is contrary".to_owned());
         }
@@ -308,12 +313,22 @@ impl TestNode {
         Self { agent, told, settings, stop, following }
     }
 
+    /// Ends as a process does that is killed.
+    pub(super) async fn kill(self) -> Settings {
+        self.following.abort();
+        assert!(self.following.await.is_err_and(|error| error.is_cancelled()));
+        without_token(self.settings)
+    }
+
     /// Stops; the settings to start it again, without a token.
     pub(super) async fn stop(self) -> Settings {
         self.stop.send_replace(true);
         self.following.await.unwrap();
-        let mut settings = self.settings;
-        settings.control.join_token = None;
-        settings
+        without_token(self.settings)
     }
+}
+
+fn without_token(mut settings: Settings) -> Settings {
+    settings.control.join_token = None;
+    settings
 }

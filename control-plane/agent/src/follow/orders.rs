@@ -145,6 +145,11 @@ fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result
     let mut kept = inner.snapshots.lock();
     let document = keep::parse_document(&arrived.json)?;
     says(document.version, arrived.version)?;
+    if let Some(now) = inner.snapshot.load_full().filter(|now| now.version() >= arrived.version) {
+        // What is kept on disk relies on it: changes left there of higher numbers would be taken for ones that follow.
+        let why = format!("snapshot {} cannot follow {}, which is in force: numbers only rise", arrived.version, now.version());
+        return Err(Untaken::Elsewhere(why));
+    }
     let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
     put_in_force(inner, duties, &snapshot)?;
     stays_in_force(arrived.version, kept.put(arrived.version, &arrived.json));

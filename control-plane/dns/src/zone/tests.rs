@@ -49,9 +49,9 @@ fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_onl
     let mut state = state();
     let edges: Vec<String> = state.edges.iter().map(|edge| edge.name.clone()).collect();
     state.sites = ["all", "none", "some", "few"].map(|name| Site { name: name.into(), hosts: Vec::new() }).into();
-    let but_one: std::collections::BTreeSet<String> = edges.iter().skip(1).cloned().collect();
-    state.lacking.insert("none".into(), edges.iter().cloned().collect());
-    state.lacking.insert("some".into(), but_one.clone());
+    let but_one: Arc<std::collections::BTreeSet<String>> = Arc::new(edges.iter().skip(1).cloned().collect());
+    state.lacking.insert("none".into(), Arc::new(edges.iter().cloned().collect()));
+    state.lacking.insert("some".into(), Arc::clone(&but_one));
     state.lacking.insert("few".into(), but_one);
     let zone = Zone::build(Arc::new(state));
     let client = crate::place::Client::host("192.0.2.1".parse().expect("valid"));

@@ -7,7 +7,8 @@ use skerry_config::process::ControlLink;
 use skerry_config::snapshot::Document;
 
 use super::*;
-use crate::{Identity, Load, Role, Settings, disk, question};
+use crate::identity::tests::identity;
+use crate::{Load, Role, Settings, disk, question};
 
 /// How long the other side may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -46,15 +47,17 @@ fn inner(data: &std::path::Path) -> Arc<Inner> {
         public_addresses: Vec::new(),
         tier_address: None,
     };
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap().der().to_vec();
-    let identity = Identity { ca: certificate.clone(), certificate, key: key.serialize_der() };
-    Arc::new(Inner::open(settings, identity, lock).unwrap())
+    Arc::new(Inner::open(settings, identity("a"), lock).unwrap())
 }
 
 fn change(from: u64, to: u64) -> SnapshotChange {
     let json = serde_json::to_vec(&Change { from, version: to, ..Change::default() }).unwrap();
     SnapshotChange { from, to, json: json.into() }
+}
+
+fn whole(version: u64) -> SnapshotPart {
+    let json = serde_json::to_vec(&Document { version, ..Document::default() }).unwrap();
+    SnapshotPart { version, total_bytes: json.len() as u64, part: json.into() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,9 +67,7 @@ async fn a_change_that_was_overtaken_by_what_an_earlier_stream_began_is_not_put_
     let ((begins, begun), (end, may_end)) = (sync_channel(1), sync_channel(1));
     let slow = Arc::new(Slow { begins, may_end: may_end.into() });
     let desk = || Desk::new(Arc::clone(&inner), Arc::clone(&slow) as Arc<dyn Duties>);
-    let json = serde_json::to_vec(&Document { version: 1, ..Document::default() }).unwrap();
-    let whole = SnapshotPart { version: 1, total_bytes: json.len() as u64, part: json.into() };
-    assert!(matches!(desk().snapshot_part(whole).await, Ok(Some(report::What::Adopted(_)))));
+    assert!(matches!(desk().snapshot_part(whole(1)).await, Ok(Some(report::What::Adopted(_)))));
 
     let (mut first, mut second) = (desk(), desk());
     let earlier = tokio::spawn(async move { first.snapshot_change(change(1, 2)).await });
@@ -80,4 +81,10 @@ async fn a_change_that_was_overtaken_by_what_an_earlier_stream_began_is_not_put_
     assert!(why.contains("not in force"), "{why}");
     assert_eq!(inner.snapshot.load().as_ref().map(|snapshot| snapshot.version()), Some(2));
     assert_eq!(keep::Snapshots::load(data.path()).unwrap().1.map(|snapshot| snapshot.version()), Some(2));
+    // Nor is a whole one whose number is not higher.
+    for version in [1, 2] {
+        let why = desk().snapshot_part(whole(version)).await.unwrap_err();
+        assert!(why.contains("cannot follow 2"), "{why}");
+    }
+    assert_eq!(inner.snapshot.load().as_ref().map(|snapshot| snapshot.version()), Some(2));
 }
