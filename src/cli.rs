@@ -4,7 +4,6 @@
 
 mod api;
 mod check;
-mod diff;
 mod explain;
 mod node;
 mod purge;

@@ -3,6 +3,7 @@
 //! Decides nothing but statuses: every error is a problem document (RFC 9457).
 
 mod check;
+mod diff;
 mod events;
 mod explain;
 mod extract;
@@ -69,6 +70,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::versions))
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
+        .routes(routes!(diff::between, diff::against))
         .routes(routes!(rollouts::list))
         .routes(routes!(rollouts::read))
         .routes(routes!(rollouts::abort))

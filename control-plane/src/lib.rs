@@ -6,6 +6,7 @@ mod api;
 mod auth;
 mod ca;
 mod clock;
+mod diff;
 mod events;
 mod figures;
 mod health;

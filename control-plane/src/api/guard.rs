@@ -10,13 +10,10 @@ use axum::response::{IntoResponse, Response};
 use super::Api;
 use super::extract::Author;
 use super::problem::Problem;
-use super::rights::{self, Reach};
-use crate::auth::Grant;
+use super::rights::{self, Reach, Right};
+use crate::auth::{Grant, Rank};
 use crate::clock;
 use crate::journal::Line;
-
-/// The one POST that changes nothing.
-const CHECK: &str = "/v1/check";
 
 /// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -31,7 +28,8 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     };
     let author = grant.name.clone();
     let refused = demand_right(&grant, &mut request).await.err();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || request.uri().path() == CHECK;
+    // What needs no more than to look changes nothing, whatever its method.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || right(&request).least == Rank::Viewer;
     let (method, path) = (request.method().to_string(), request.uri().to_string());
     request.extensions_mut().insert(Author(author.clone()));
     request.extensions_mut().insert(grant);
@@ -56,11 +54,20 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     })
 }
 
+/// The path of a request as it is routed.
+fn route_of(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str())
+}
+
+/// What a request needs.
+fn right(request: &Request) -> Right {
+    rights::of(request.method(), route_of(request))
+}
+
 /// Demands of a token what its request needs.
 async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Problem> {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    let right = rights::of(request.method(), &route);
-    let what = format!("{} {route}", request.method());
+    let right = right(request);
+    let what = format!("{} {}", request.method(), route_of(request));
     grant.demand(right.least, &what)?;
     match right.reach {
         Reach::Own => {}

@@ -180,6 +180,12 @@ impl Intent {
         super::parse(name, &value).map_err(Refusal::Broken)
     }
 
+    /// The newest version of a site that ever was.
+    pub(crate) fn newest_version(&self, name: &str) -> Result<SiteVersion, Refusal> {
+        let state = self.state();
+        state.sites.get(name).map(|version| SiteVersion::clone(version)).ok_or_else(|| missing(name))
+    }
+
     /// All versions kept, the oldest first; deleted sites have theirs still.
     pub(crate) async fn site_versions(&self, name: &str) -> Result<Vec<SiteVersion>, Refusal> {
         if !self.state().sites.contains_key(name) {
