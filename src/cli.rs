@@ -3,12 +3,14 @@
 //! Standard output is the answer, standard error the reason there is none. Exit code 0: done; 1: refused; 2: bad usage.
 
 mod api;
+mod audit;
 mod check;
 mod explain;
 mod node;
 mod purge;
 mod role;
 mod rollout;
+mod secret;
 mod show;
 mod site;
 mod status;
@@ -62,6 +64,10 @@ enum Command {
     Node(node::Options),
     /// Make, list and revoke tokens of the control API
     Token(token::Options),
+    /// Keep, list and delete secrets that sites name
+    Secret(secret::Options),
+    /// Who changed what
+    Audit(audit::Options),
     /// Nodes, versions, hit ratio and lag
     Status(status::Options),
 }
@@ -115,6 +121,8 @@ impl Cli {
             Command::Explain(options) => brief(explain::run(options)),
             Command::Node(options) => brief(node::run(options)),
             Command::Token(options) => brief(token::run(options)),
+            Command::Secret(options) => brief(secret::run(options)),
+            Command::Audit(options) => brief(audit::run(options)),
             Command::Status(options) => brief(status::run(options)),
         }
     }

@@ -1,8 +1,10 @@
 //! One file a theme, one test a sentence.
 
+mod access;
 mod access_log;
 mod addresses;
 mod ages;
+mod api_fuzz;
 mod away;
 mod bad_input;
 mod behind;
@@ -55,4 +57,5 @@ mod streamed;
 mod tiers;
 mod unsafe_methods;
 mod uploads;
+mod webhooks;
 mod websockets;

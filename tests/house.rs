@@ -3,6 +3,7 @@
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
+pub(crate) mod control;
 pub(crate) mod held;
 pub(crate) mod hosts;
 pub(crate) mod live;

@@ -24,6 +24,7 @@ pub use fault::{Fault, Faults};
 
 use crate::limits::{FILE_BYTES_MAX, SHIELDS_MAX, SITES_MAX};
 use crate::process::Process;
+use crate::secret::Reference;
 use crate::site::Site;
 use crate::snapshot::{Change, Document, Shield};
 use crate::typed::{self, Kind, Node, Reader, Typed};
@@ -96,21 +97,27 @@ pub fn site(site: &Site) -> Result<(), Faults> {
     Faults::from_findings(findings.list, "", None)
 }
 
-/// Checks that a site has its secrets themselves, after [`Site::recall`].
+/// Checks that a site has its secrets themselves, and not what stands for them.
 ///
 /// # Errors
-/// That it has a mark of one that is not known.
-pub fn recalled(site: &Site) -> Result<(), Faults> {
+/// That it has something that stands for one that is not known.
+pub fn resolved(site: &Site) -> Result<(), Faults> {
     let mut findings = Findings::default();
     secrets(site, &mut findings);
     Faults::from_findings(findings.list, "", None)
 }
 
 fn secrets(site: &Site, findings: &mut Findings) {
-    if let Some(key) = site.origin.client_key.as_ref().filter(|key| key.is_mark()) {
-        let says = format!("{} stands for a key that the site does not have; write the PEM text of the key itself", quoted(key.reveal()));
-        findings.add("origin.client_key", says);
-    }
+    let Some(key) = &site.origin.client_key else { return };
+    let shown = quoted(key.reveal());
+    let says = match key.reference() {
+        None => return,
+        Some(Reference::Mark(_)) => format!("{shown} stands for a key that the site does not have; write the PEM text of the key itself"),
+        Some(Reference::Named { .. }) => {
+            format!("{shown} names a secret that is not there; write it first with skerry secret put, or the PEM text of the key itself")
+        }
+    };
+    findings.add("origin.client_key", says);
 }
 
 /// Checks that the shields a site asks for are among `known`, by name and region.

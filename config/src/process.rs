@@ -42,6 +42,12 @@ pub struct Control {
     /// How many purges are taken and kept.
     #[serde(default)]
     pub purges: Purges,
+    /// How the REST API is served.
+    #[serde(default, skip_serializing_if = "ControlApi::is_default")]
+    pub api: ControlApi,
+    /// Where webhooks may be sent.
+    #[serde(default, skip_serializing_if = "Webhooks::is_default")]
+    pub webhooks: Webhooks,
 }
 
 /// How changes of sites reach the nodes: one node, one region, all. A stage is held for a while, and a site that fares worse on the nodes that have its change than on those that do not is rolled back.
@@ -84,11 +90,53 @@ impl Default for Purges {
     }
 }
 
+/// Where webhooks may be sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webhooks {
+    /// Prefixes outside the public internet in which receivers may be, such as `10.20.0.0/16`; at most 256. Without them a webhook whose URL or name leads to a private, loopback, link-local or otherwise special address is not sent: whoever writes it would reach the control plane's own network.
+    #[schemars(with = "Vec<String>")]
+    pub allow: Vec<IpNet>,
+}
+
+impl Webhooks {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How the REST API is served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlApi {
+    /// TLS for the API, `/metrics` and `/healthz`. Without it they are cleartext.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ApiTls>,
+}
+
+impl ControlApi {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The certificate of the API. With neither file the CDN's own authority issues it, for `names`, the addresses of the listeners and `localhost`; `ca.pem` in the data directory is then what clients trust.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiTls {
+    /// The PEM file of the chain, leaf first; read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// The PEM file of the leaf's key; read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
 /// Where the control plane listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ControlListen {
-    /// The REST API, `/metrics` and `/healthz`, over cleartext HTTP: keep it on loopback or a private network.
+    /// The REST API, `/metrics` and `/healthz`: over TLS with `api.tls`, else over cleartext HTTP, which belongs on loopback.
     pub api: SocketAddr,
     /// The stream of the nodes: gRPC over mutual TLS.
     pub nodes: SocketAddr,

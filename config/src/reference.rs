@@ -123,6 +123,9 @@ fn order(name: &str) -> &'static [&'static str] {
         "Query" => Query::FIELDS,
         "Control" => Control::FIELDS,
         "ControlListen" => ControlListen::FIELDS,
+        "ControlApi" => ControlApi::FIELDS,
+        "ApiTls" => ApiTls::FIELDS,
+        "Webhooks" => Webhooks::FIELDS,
         "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
         "Rollout" => Rollout::FIELDS,
@@ -288,6 +291,8 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
             "nameservers": [{ "name": "ns1.cdn.example.net", "addresses": ["192.0.2.10"] }],
             "coverage": [{ "region": "north", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
         },
+        "api": { "tls": { "cert": "/etc/skerry/tls/api.pem", "key": "/etc/skerry/tls/api.key" } },
+        "webhooks": { "allow": ["10.20.0.0/16"] },
         "purges": {},
     });
     let live = ["names", "dns.nameservers.addresses", "dns.coverage"];

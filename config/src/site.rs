@@ -55,19 +55,18 @@ impl Site {
     #[must_use]
     pub fn shown(&self) -> Self {
         let mut shown = self.clone();
-        if let Some(key) = &mut shown.origin.client_key {
-            *key = key.mark();
-        }
+        shown.secrets_mut().for_each(|secret| *secret = secret.mark());
         shown
     }
 
-    /// Puts a secret of `kept`, an earlier version, where this one has its mark; a mark of something else stays.
-    pub fn recall(&mut self, kept: &Self) {
-        if let (Some(key), Some(known)) = (&mut self.origin.client_key, &kept.origin.client_key)
-            && *key == known.mark()
-        {
-            *key = known.clone();
-        }
+    /// The secrets of the site, or what stands for them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.origin.client_key.iter()
+    }
+
+    /// The same, to put others in their places.
+    pub fn secrets_mut(&mut self) -> impl Iterator<Item = &mut Secret> {
+        self.origin.client_key.iter_mut()
     }
 }
 
@@ -98,7 +97,7 @@ pub struct Origin {
     /// The certificate shown to an `https` origin that asks for one, with those between it and its authority, as PEM text of at most 64KiB. `client_key` belongs to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<String>,
-    /// The private key of `client_certificate`, as PEM text (PKCS #8, PKCS #1 or SEC1) of at most 64KiB. It is shown to nobody: the API and `skerry site show` have `redacted:` and a fingerprint in its place, and a site that is written with that keeps the key.
+    /// The private key of `client_certificate`, as PEM text (PKCS #8, PKCS #1 or SEC1) of at most 64KiB. It is shown to nobody: the API and `skerry site show` have `redacted:` and a fingerprint in its place, and a site that is written with that keeps the key. `secret:NAME` stands for the secret of that name, which `skerry secret put` writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_key: Option<Secret>,
     /// The version of HTTP spoken to the origin: `auto` takes HTTP/2 where an `https` origin offers it, else HTTP/1.1; `1.1` that alone; `2` that alone, with an `http` origin by prior knowledge (h2c), as gRPC servers without TLS need it. WebSockets go over HTTP/1.1 always.

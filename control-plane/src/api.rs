@@ -2,6 +2,7 @@
 //!
 //! Decides nothing but statuses: every error is a problem document (RFC 9457).
 
+mod audit;
 mod check;
 mod diff;
 mod events;
@@ -14,8 +15,10 @@ mod problem;
 mod purges;
 mod rights;
 mod rollouts;
+mod secrets;
 mod sites;
 mod tokens;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -40,14 +43,16 @@ use problem::Problem;
 #[derive(Clone)]
 pub(crate) struct Api {
     plane: Arc<Plane>,
+    queried: Arc<openapi::Queried>,
     stop: watch::Receiver<bool>,
 }
 
 /// All routes.
 pub(crate) fn router(plane: Arc<Plane>, registry: Registry, stop: watch::Receiver<bool>) -> Router {
-    let api = Api { plane, stop };
     let (guarded, document) = guarded().split_for_parts();
-    let document = Bytes::from(openapi::text(document));
+    let document = openapi::whole(document);
+    let api = Api { plane, queried: Arc::new(openapi::queried(&document)), stop };
+    let document = Bytes::from(openapi::text(&document));
     let guarded = guarded.route_layer(from_fn_with_state(api.clone(), guard::demand_token));
     let docs: Router<Api> = SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into();
     Router::new()
@@ -86,12 +91,17 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::put, secrets::delete))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::put, webhooks::read, webhooks::delete))
+        .routes(routes!(audit::read))
 }
 
 /// The API's description, as `/openapi.json` serves it.
 #[must_use]
 pub fn openapi_document() -> String {
-    openapi::text(guarded().into_openapi())
+    openapi::text(&openapi::whole(guarded().into_openapi()))
 }
 
 async fn missing(State(_): State<Api>, uri: axum::http::Uri) -> Response {

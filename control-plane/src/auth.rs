@@ -6,6 +6,7 @@
 mod elsewhere;
 mod grant;
 mod join;
+mod logins;
 pub(crate) mod purging;
 mod secret;
 
@@ -27,6 +28,7 @@ pub(crate) use elsewhere::follow;
 pub(crate) use grant::{Grant, Rank};
 use join::JoinRecord;
 pub(crate) use join::{JOIN_TTL, JOIN_TTL_MAX, NAME_PREFIX};
+pub(crate) use logins::Logins;
 use secret::{Hash, for_api, of_api, same, unhex};
 pub(crate) use secret::{hash, hex, random};
 

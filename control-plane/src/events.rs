@@ -1,15 +1,29 @@
-//! What happens, for those who watch: `GET /v1/events`.
+//! What happens, numbered, for those who watch: `GET /v1/events` and webhooks.
 //!
-//! Nothing waits for a watcher: one that is slower than the events misses some and is told how many.
+//! Nothing waits for a watcher: the last events are kept, a watcher reads them at its own pace, and one that is slower than that is told how many it missed.
+//! A number is never used twice: a block of them is taken in the store before it is used, and what is left of it after a crash is left out.
+//! The lock covers what is kept.
 
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 use crate::auth::Grant;
+use crate::clock;
+use crate::store::{self, Change, Store, Transaction};
 
-/// Events kept for a slow watcher.
-const EVENTS_MAX: usize = 1024;
+/// Events kept for watchers that are slow or come back.
+pub(crate) const EVENTS_KEPT_MAX: usize = 4_096;
+
+/// Numbers taken in the store at once.
+const NUMBERS_TAKEN: u64 = 100_000;
+
+/// Where the store has the last number taken.
+const TAKEN_KEY: &str = "meta/events";
 
 /// An event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -44,6 +58,16 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Something about a webhook changed.
+    Webhook {
+        /// Its name.
+        name: String,
+        /// `disabled`.
+        what: String,
+        /// Why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A rollout went on.
     Rollout {
         /// Its number.
@@ -62,7 +86,7 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The watcher was too slow.
+    /// The watcher was too slow, or was away for too long. It has no number.
     Lagged {
         /// Events it missed.
         missed: u64,
@@ -70,13 +94,30 @@ pub(crate) enum Event {
 }
 
 impl Event {
+    /// The kinds that can be asked for.
+    const KINDS: &[&str] = &["site", "purge", "node", "rollout", "webhook"];
+
+    /// Whether there are such kinds, and at least one.
+    pub(crate) fn check_kinds(kinds: &BTreeSet<String>) -> Result<(), String> {
+        let unknown = kinds.iter().find(|kind| !Self::KINDS.contains(&kind.as_str()));
+        match unknown {
+            None if kinds.is_empty() => {
+                Err(format!("no kind is named; name some of {}, or leave the field out for all", Self::KINDS.join(", ")))
+            }
+            None => Ok(()),
+            Some(unknown) => {
+                let shown: String = unknown.chars().take(63).collect();
+                Err(format!("{shown:?} is not a kind of event; there are {}", Self::KINDS.join(", ")))
+            }
+        }
+    }
+
     /// Whether a token may be told: one for some sites hears of those.
     pub(crate) fn is_for(&self, grant: &Grant) -> bool {
         match self {
-            Self::Site { name, .. } => grant.covers(name),
-            Self::Rollout { site: Some(name), .. } => grant.covers(name),
+            Self::Site { name, .. } | Self::Rollout { site: Some(name), .. } => grant.covers(name),
             Self::Lagged { .. } => true,
-            Self::Purge { .. } | Self::Node { .. } | Self::Rollout { .. } => grant.is_whole(),
+            Self::Purge { .. } | Self::Node { .. } | Self::Webhook { .. } | Self::Rollout { .. } => grant.is_whole(),
         }
     }
 
@@ -86,27 +127,81 @@ impl Event {
             Self::Site { .. } => "site",
             Self::Purge { .. } => "purge",
             Self::Node { .. } => "node",
+            Self::Webhook { .. } => "webhook",
             Self::Rollout { .. } => "rollout",
             Self::Lagged { .. } => "lagged",
         }
     }
 }
 
+/// An event with its number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Told {
+    /// What happened.
+    #[serde(flatten)]
+    pub(crate) event: Event,
+    /// It rises with every event, with gaps.
+    pub(crate) number: u64,
+    /// When, RFC 3339.
+    pub(crate) at: String,
+}
+
+/// What a watcher reads at once.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// How many it missed before these, at most.
+    pub(crate) missed: u64,
+    /// In order.
+    pub(crate) events: Vec<Arc<Told>>,
+}
+
 /// The events.
-#[derive(Debug)]
 pub(crate) struct Events {
-    sender: broadcast::Sender<Event>,
+    store: Arc<dyn Store>,
+    kept: Mutex<Kept>,
+    /// The number of the newest event.
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Arc<Told>>,
+    /// Nobody is told anything any more.
+    is_over: bool,
+}
+
+/// One watcher.
+pub(crate) struct Reader {
+    events: Arc<Events>,
+    /// The number of the last event it has read.
+    position: u64,
+    news: watch::Receiver<u64>,
 }
 
 impl Events {
-    pub(crate) fn new() -> Self {
-        Self { sender: broadcast::Sender::new(EVENTS_MAX) }
+    /// None yet, with numbers above all that were used. Blocks.
+    pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, String> {
+        let before = match store.get(TAKEN_KEY)? {
+            None => 0,
+            Some(value) => serde_json::from_slice(&value)
+                .map_err(|error| format!("the store holds something else than a number at {TAKEN_KEY}: {error}"))?,
+        };
+        store.transact(&taken(before + NUMBERS_TAKEN))?;
+        Ok(Self { store, kept: Mutex::default(), newest: watch::Sender::new(before) })
     }
 
     /// Tells whoever watches.
     pub(crate) fn tell(&self, event: Event) {
-        // An error means that nobody watches.
-        let _ = self.sender.send(event);
+        let mut kept = self.kept.lock();
+        if kept.is_over {
+            return;
+        }
+        let number = *self.newest.borrow() + 1;
+        kept.events.push_back(Arc::new(Told { event, number, at: clock::now() }));
+        if kept.events.len() > EVENTS_KEPT_MAX {
+            kept.events.pop_front();
+        }
+        self.newest.send_replace(number);
     }
 
     /// Tells about a node.
@@ -114,8 +209,131 @@ impl Events {
         self.tell(Event::Node { name: name.to_owned(), what: what.to_owned(), snapshot: None, reason: None });
     }
 
-    /// Begins to watch.
-    pub(crate) fn watch(&self) -> broadcast::Receiver<Event> {
-        self.sender.subscribe()
+    /// The number of the newest event.
+    pub(crate) fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// Begins to watch: after the event of that number, or what happens from now on.
+    pub(crate) fn read(self: &Arc<Self>, after: Option<u64>) -> Reader {
+        let news = self.newest.subscribe();
+        Reader { events: Arc::clone(self), position: after.unwrap_or_else(|| self.newest()), news }
+    }
+
+    /// Takes further numbers in the store before those taken are used up, until stopped; then gives back what was not used.
+    pub(crate) async fn reserve(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let mut news = self.newest.subscribe();
+        let mut last = *news.borrow_and_update() + NUMBERS_TAKEN;
+        loop {
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() { return },
+                () = skerry_agent::stopped(stop.clone()) => break,
+            }
+            let newest = *news.borrow_and_update();
+            if newest + NUMBERS_TAKEN / 2 > last {
+                last = newest + NUMBERS_TAKEN;
+                self.keep(last).await;
+            }
+        }
+        // What happens from here on is told to nobody, and has no number.
+        self.kept.lock().is_over = true;
+        self.keep(self.newest()).await;
+    }
+
+    async fn keep(&self, last: u64) {
+        if let Err(why) = store::blocking(&self.store, move |store| store.transact(&taken(last))).await {
+            tracing::error!(why, "the numbers of events are not in the store; after a crash some may be used again");
+        }
+    }
+
+    fn after(&self, position: u64, limit: usize) -> Reading {
+        let kept = self.kept.lock();
+        let newest = *self.newest.borrow();
+        if position > newest {
+            // Of another history: nothing is known of what it has missed.
+            return Reading { missed: 1, events: Vec::new() };
+        }
+        let first = kept.events.front().map_or(newest + 1, |told| told.number);
+        let missed = first.saturating_sub(position + 1);
+        let skip = usize::try_from((position + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        Reading { missed, events: kept.events.iter().skip(skip).take(limit).map(Arc::clone).collect() }
+    }
+}
+
+impl Reader {
+    /// What happened after what was read last, at most `limit`; waits until there is something. Being dropped in the middle loses nothing.
+    pub(crate) async fn next(&mut self, limit: usize) -> Reading {
+        loop {
+            self.news.mark_unchanged();
+            let reading = self.ready(limit);
+            if reading.missed > 0 || !reading.events.is_empty() {
+                return reading;
+            }
+            if self.news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn ready(&mut self, limit: usize) -> Reading {
+        let reading = self.events.after(self.position, limit);
+        if reading.missed > 0 || !reading.events.is_empty() {
+            self.position = reading.events.last().map_or_else(|| self.events.newest(), |told| told.number);
+        }
+        reading
+    }
+}
+
+fn taken(last: u64) -> Transaction {
+    Transaction { then: vec![Change::Put(TAKEN_KEY.to_owned(), last.to_string().into_bytes())], ..Transaction::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Redb;
+
+    fn numbers(reading: &Reading) -> Vec<u64> {
+        reading.events.iter().map(|told| told.number).collect()
+    }
+
+    #[tokio::test]
+    async fn a_watcher_reads_on_where_it_was_and_is_told_what_it_missed() {
+        let place = tempfile::tempdir().unwrap();
+        let events = Arc::new(Events::open(Arc::new(Redb::open(&place.path().join("store")).unwrap())).unwrap());
+        let mut reader = events.read(None);
+        for seq in 1..=3 {
+            events.tell(Event::Purge { seq });
+        }
+        assert_eq!(numbers(&reader.next(2).await), [1, 2]);
+        assert_eq!(numbers(&reader.next(2).await), [3]);
+        assert_eq!(numbers(&events.read(Some(1)).next(9).await), [2, 3]);
+        for seq in 0..EVENTS_KEPT_MAX as u64 {
+            events.tell(Event::Purge { seq });
+        }
+        let reading = events.read(Some(1)).next(1).await;
+        assert_eq!((reading.missed, numbers(&reading)), (2, vec![4]));
+        let mut strange = events.read(Some(u64::MAX));
+        assert_eq!(strange.next(1).await.missed, 1);
+        events.tell(Event::Purge { seq: 1 });
+        assert_eq!(numbers(&strange.next(9).await), [events.newest()]);
+    }
+
+    #[tokio::test]
+    async fn no_number_is_used_twice() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Arc::new(Redb::open(&place.path().join("store")).unwrap()) as Arc<dyn Store>;
+        let begun = || Arc::new(Events::open(Arc::clone(&store)).unwrap());
+        let crashed = begun();
+        crashed.tell(Event::Purge { seq: 1 });
+        let used = crashed.newest();
+        let next = begun();
+        next.tell(Event::Purge { seq: 1 });
+        assert!(next.newest() > used);
+        let (stop, stopped) = watch::channel(true);
+        Arc::clone(&next).reserve(stopped).await;
+        drop(stop);
+        assert_eq!(begun().newest(), next.newest(), "an end in peace leaves no gap");
     }
 }

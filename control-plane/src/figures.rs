@@ -6,6 +6,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 const APPLIED_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 /// The figures.
+#[derive(Clone)]
 pub(crate) struct Figures {
     /// Nodes connected, by role.
     pub(crate) nodes_connected: IntGaugeVec,
@@ -17,6 +18,12 @@ pub(crate) struct Figures {
     pub(crate) purge_applied: Histogram,
     /// Requests of the API, by route and status.
     pub(crate) api_requests: IntCounterVec,
+    /// Requests with a token that is none, by what came of them.
+    pub(crate) logins_failed: IntCounterVec,
+    /// Messages of webhooks, by webhook and what became of them.
+    pub(crate) webhooks: IntCounterVec,
+    /// Messages that wait, by webhook.
+    pub(crate) webhooks_waiting: IntGaugeVec,
     /// The number of the configuration.
     pub(crate) snapshot_version: IntGauge,
     /// Snapshots that nodes refused.
@@ -35,12 +42,15 @@ impl Figures {
     /// Registers all.
     pub(crate) fn new(registry: &Registry) -> Result<Self, String> {
         let figures = Self::make().map_err(|error| error.to_string())?;
-        let all: [Box<dyn prometheus::core::Collector>; 11] = [
+        let all: Vec<Box<dyn prometheus::core::Collector>> = vec![
             Box::new(figures.nodes_connected.clone()),
             Box::new(figures.purges.clone()),
             Box::new(figures.purge_seq.clone()),
             Box::new(figures.purge_applied.clone()),
             Box::new(figures.api_requests.clone()),
+            Box::new(figures.logins_failed.clone()),
+            Box::new(figures.webhooks.clone()),
+            Box::new(figures.webhooks_waiting.clone()),
             Box::new(figures.snapshot_version.clone()),
             Box::new(figures.snapshots_refused.clone()),
             Box::new(figures.joins.clone()),
@@ -50,6 +60,10 @@ impl Figures {
         ];
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
+        }
+        // So that they are there, as 0, before the first one.
+        for outcome in ["unknown", "limited"] {
+            figures.logins_failed.with_label_values(&[outcome]);
         }
         Ok(figures)
     }
@@ -65,6 +79,18 @@ impl Figures {
             purge_seq: IntGauge::new("skerry_control_purge_seq", "Number of the newest purge.")?,
             purge_applied: Histogram::with_opts(applied.buckets(APPLIED_BUCKETS.to_vec()))?,
             api_requests: IntCounterVec::new(Opts::new("skerry_control_api_requests_total", "Requests of the API."), &["route", "status"])?,
+            logins_failed: IntCounterVec::new(
+                Opts::new("skerry_control_logins_failed_total", "Requests of the API with a token that is not known."),
+                &["outcome"],
+            )?,
+            webhooks: IntCounterVec::new(
+                Opts::new("skerry_control_webhooks_total", "Messages of webhooks: delivered, tries that failed, dropped."),
+                &["webhook", "outcome"],
+            )?,
+            webhooks_waiting: IntGaugeVec::new(
+                Opts::new("skerry_control_webhooks_waiting", "Messages that wait for a webhook."),
+                &["webhook"],
+            )?,
             snapshot_version: IntGauge::new("skerry_control_snapshot_version", "Number of the configuration.")?,
             snapshots_refused: IntCounter::new("skerry_control_snapshots_refused_total", "Snapshots that a node refused.")?,
             joins: IntCounterVec::new(Opts::new("skerry_control_joins_total", "Joins asked for."), &["outcome"])?,

@@ -11,6 +11,7 @@ mod load;
 mod nodes;
 mod numbered;
 mod rollouts;
+mod secrets;
 mod sites;
 
 use std::sync::Arc;
@@ -29,12 +30,14 @@ use crate::rollout::Rollout;
 use crate::store::Store;
 use deltas::Deltas;
 use numbered::Numbers;
+use secrets::Secrets;
 
 pub(crate) use content::Sealed;
 pub(crate) use deltas::Encoded;
 pub(crate) use nodes::Node;
 pub(crate) use numbered::{Numbered, Reach, Tracks};
-pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, recall, shields};
+pub(crate) use secrets::{Named, SecretWish, VALUE_BYTES_MAX, no_secret};
+pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, refer, shields};
 
 /// The numbers of the configurations.
 const SNAPSHOT_KEY: &str = "meta/snapshot";
@@ -67,6 +70,7 @@ pub(crate) struct State {
     pub(crate) lingering: RedBlackTreeMapSync<String, Arc<Lingering>>,
     /// The last rollouts, by number.
     pub(crate) rollouts: RedBlackTreeMapSync<u64, Arc<Rollout>>,
+    secrets: Secrets,
     numbers: Numbers,
     /// The numbers as they lie in the store.
     numbers_stored: Option<Arc<[u8]>>,
@@ -157,6 +161,7 @@ impl Default for State {
             waiting: RedBlackTreeSetSync::new_sync(),
             lingering: RedBlackTreeMapSync::new_sync(),
             rollouts: RedBlackTreeMapSync::new_sync(),
+            secrets: Secrets::default(),
             numbers: Numbers::default(),
             numbers_stored: None,
         }

@@ -20,8 +20,10 @@ mod questions;
 mod reading;
 mod refusal;
 mod rollout;
+mod secured;
 mod start;
 mod store;
+mod webhooks;
 mod zone;
 
 pub use api::openapi_document;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::auth::Tokens;
+use crate::auth::{Logins, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -12,17 +12,20 @@ use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
 use crate::rollout::Rollouts;
+use crate::webhooks::Webhooks;
 
 /// The parts.
 pub(crate) struct Plane {
     pub(crate) ca: Ca,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) logins: Logins,
     pub(crate) intent: Arc<Intent>,
     pub(crate) purges: Arc<Purges>,
     pub(crate) health: Arc<Health>,
     pub(crate) questions: Arc<Questions>,
     pub(crate) rollouts: Rollouts,
     pub(crate) journal: Journal,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) figures: Figures,
 }

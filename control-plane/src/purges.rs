@@ -158,19 +158,21 @@ impl Purges {
                 read.into_iter().map(|(seq, value)| parse(seq, &value).map(Arc::new)).collect::<Result<_, _>>()?
             }
         };
-        let mut size = 0;
+        let (mut size, mut last) = (0, after);
         let mut next = Vec::new();
         for entry in found.into_iter().take_while(|entry| entry.seq <= through) {
-            if next.is_empty() && entry.seq != after + 1 {
-                return Ok(Next::Cut);
+            // The log has gaps where it was lifted.
+            if entry.seq != last + 1 {
+                break;
             }
             size += entry.targets.len();
             if !next.is_empty() && size > bytes {
                 break;
             }
+            last = entry.seq;
             next.push(entry);
         }
-        // Nothing although there should be something: what was there has been cut away.
+        // Nothing although there should be something: what was there has been cut away, or never was.
         if next.is_empty() && after < through { Ok(Next::Cut) } else { Ok(Next::Entries(next)) }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::auth::{self, Tokens};
+use crate::auth::{self, Logins, Tokens};
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::figures::Figures;
@@ -27,7 +27,9 @@ use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
 use crate::rollout::{self, Rollouts};
+use crate::secured::Secured;
 use crate::store::{Redb, Store};
+use crate::webhooks::{Patience, Webhooks};
 use crate::zone::Zone;
 
 /// Tries to find a port that is free for both UDP and TCP.
@@ -79,9 +81,15 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let store = Arc::new(Redb::open(&data.join(STORE))?);
     let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
     let tls = publish::tls(&plane.ca, &names)?;
+    let api_address = address(&sockets.api)?;
+    let secured = settings.api.tls.as_ref().map(|tls| Secured::new(tls, &names, &[api_address, nodes_address], &plane)).transpose()?;
+    if secured.is_none() && !api_address.ip().to_canonical().is_loopback() {
+        tracing::warn!(api = %api_address, "tokens cross the network in the clear: the API listens outside loopback without TLS; set api.tls");
+    }
     let addresses = json!({
         "pid": std::process::id(),
-        "api": address(&sockets.api)?.to_string(),
+        "api": api_address.to_string(),
+        "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
         "dns": address(&sockets.dns_tcp)?.to_string(),
     });
@@ -95,10 +103,18 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
     parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
+    parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
+    parts.push(tokio::spawn(Arc::clone(&plane.webhooks).dispatch(stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());
-    parts.push(listen::serve(sockets.api, router, stop.clone()));
+    match secured {
+        Some(secured) => {
+            parts.push(listen::serve_over_tls(sockets.api, router, Arc::clone(&secured.config), stop.clone()));
+            parts.push(tokio::spawn(secured.keep(stop.clone())));
+        }
+        None => parts.push(listen::serve(sockets.api, router, stop.clone())),
+    }
     drop(plane);
 
     ready::write(data, &addresses).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
@@ -117,17 +133,23 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
     let data = &settings.data;
     let intent = Arc::new(Intent::load(Arc::clone(&store), settings.dns.ttl.0.min(LINGER_MAX))?);
     let snapshot = intent.state().snapshot;
+    let figures = Figures::new(registry)?;
+    let events = Arc::new(Events::open(Arc::clone(&store))?);
+    let allow = &settings.webhooks.allow;
+    let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
     Ok(Plane {
         ca: Ca::load(data)?,
         tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
+        logins: Logins::default(),
         intent,
         purges: Arc::new(Purges::open(Arc::clone(&store), snapshot, &settings.purges)?),
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
-        events: Events::new(),
-        figures: Figures::new(registry)?,
+        events,
+        webhooks: Arc::new(webhooks),
+        figures,
     })
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod events;
 mod explain;
 mod figures;
 mod house;
@@ -9,4 +10,7 @@ mod nodes;
 mod purges;
 mod rollouts;
 mod scale;
+mod secrets;
 mod start;
+
+pub(crate) use house::eventually;

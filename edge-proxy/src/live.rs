@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use skerry_agent::reload::{INTERVAL, Watched};
 use skerry_config::check;
 use skerry_config::process::{self, Process};
 use skerry_transport::certificates::Certificates;
@@ -13,7 +14,6 @@ use tokio::sync::watch;
 
 use crate::listeners::Listeners;
 use crate::quic::Quic;
-use crate::reload::{INTERVAL, Watched};
 
 /// Where settings come from, and who asks for them to be read again.
 pub struct Source {

@@ -1,15 +1,18 @@
 //! The control API as commands use it: where it is, who we are, and its refusals as sentences.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use skerry_transport::tls;
 
 use super::Fail;
-use crate::ask::{Unanswered, ask};
+use crate::ask::{Secured, Unanswered, ask};
 
 /// How long an answer may take, beside a wait that the request asks for.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -21,6 +24,9 @@ pub(crate) struct Options {
     /// The control API, such as http://127.0.0.1:8080
     #[arg(long, global = true, env = "SKERRY_API", value_name = "URL")]
     api: Option<String>,
+    /// The PEM file of the authorities that vouch for the control API over https; those of the system by default
+    #[arg(long, global = true, env = "SKERRY_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A token of the control API; the first one is in admin.token in the control plane's data directory
     #[arg(long, global = true, env = "SKERRY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
@@ -34,6 +40,7 @@ pub(crate) struct Options {
 pub(crate) struct Api {
     /// `host:port`.
     address: String,
+    secured: Option<Secured>,
     token: String,
 }
 
@@ -73,23 +80,22 @@ impl Options {
                     .to_owned(),
             )
         })?;
-        Api::new(url, token).map_err(Fail::Usage)
+        Api::new(url, token, self.ca.as_deref()).map_err(Fail::Usage)
     }
 }
 
 impl Api {
-    /// The API at `url`, asked with `token`.
+    /// The API at `url`, asked with `token`; over https the authorities in the file `ca` vouch for it, or those of the system.
     ///
     /// # Errors
     /// One sentence, when either cannot be used.
-    pub(crate) fn new(url: &str, token: &str) -> Result<Self, String> {
-        let wrong = || format!("the API address {url:?} is not usable; write http://HOST:PORT");
-        if url.starts_with("https://") {
-            return Err(format!(
-                "the API address {url:?} is not usable: the control plane speaks cleartext HTTP; reach it over loopback or a tunnel"
-            ));
-        }
-        let address = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    pub(crate) fn new(url: &str, token: &str, ca: Option<&Path>) -> Result<Self, String> {
+        let wrong = || format!("the API address {url:?} is not usable; write http://HOST:PORT or https://HOST:PORT");
+        let (is_secured, rest) = match url.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, url.strip_prefix("http://").unwrap_or(url)),
+        };
+        let address = rest.trim_end_matches('/');
         let authority: http::uri::Authority = address.parse().map_err(|_| wrong())?;
         if authority.port_u16().is_none() {
             return Err(wrong());
@@ -97,7 +103,8 @@ impl Api {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("the token has characters that no token has; copy it again, without spaces and line ends".to_owned());
         }
-        Ok(Self { address: authority.as_str().to_owned(), token: token.to_owned() })
+        let secured = is_secured.then(|| secured(authority.host(), ca)).transpose()?;
+        Ok(Self { address: authority.as_str().to_owned(), secured, token: token.to_owned() })
     }
 
     /// Makes a call; a refusal is a sentence that says what to do.
@@ -111,6 +118,10 @@ impl Api {
             Refusal::Unanswered(Unanswered::Connect(error)) => {
                 format!("the control API at {} cannot be reached ({error}); is the control plane running there?", self.address)
             }
+            Refusal::Unanswered(Unanswered::Untrusted(error)) => format!(
+                "the control API at {} is not trusted ({error}); give the authority of its certificate with --ca FILE, ca.pem of its data directory where that issued it",
+                self.address
+            ),
             Refusal::Unanswered(other) => format!("the control API at {} did not answer: {other}", self.address),
             Refusal::Status(StatusCode::UNAUTHORIZED, _) => format!(
                 "the control API at {} does not know this token; use the one in admin.token in its data directory, or one made from it",
@@ -137,7 +148,7 @@ impl Api {
         }
         let request = request.body(Full::new(Bytes::from(body)));
         let request = request.map_err(|error| Refusal::Unanswered(Unanswered::Broken(error.to_string())))?;
-        let answer = ask(&self.address, request, ANSWER_MAX + call.wait).await.map_err(Refusal::Unanswered)?;
+        let answer = ask(&self.address, self.secured.as_ref(), request, ANSWER_MAX + call.wait).await.map_err(Refusal::Unanswered)?;
         let status = answer.status();
         let value: Option<Value> = serde_json::from_slice(answer.body()).ok();
         if !status.is_success() {
@@ -149,6 +160,19 @@ impl Api {
             None => Err(Refusal::Status(status, format!("{} is not a control API: its answer is no JSON", self.address))),
         }
     }
+}
+
+fn secured(host: &str, ca: Option<&Path>) -> Result<Secured, String> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host:?} is no name that a certificate can be for"))?;
+    let config = match ca {
+        None => tls::to_server(None).map_err(|_| "this system has no certificate authorities; give --ca FILE".to_owned()),
+        Some(path) => std::fs::read(path)
+            .map_err(|error| error.to_string())
+            .and_then(|pem| tls::to_server(Some(&pem)))
+            .map_err(|error| format!("the authorities in {} cannot be used: {error}", path.display())),
+    };
+    Ok(Secured { config: config?, name })
 }
 
 /// A refusal of the API (RFC 9457) as a sentence, with a line for each fault it names.
@@ -175,21 +199,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_a_port_and_no_tls() {
+    fn an_address_has_a_port() {
         for (url, fine) in [
             ("http://127.0.0.1:8080", true),
             ("http://control.internal:8080/", true),
             ("127.0.0.1:8080", true),
             ("http://[::1]:8080", true),
             ("http://127.0.0.1", false),
-            ("https://127.0.0.1:8080", false),
+            ("https://127.0.0.1:8080", true),
+            ("https://[::1]:8080", true),
+            ("https://127.0.0.1", false),
             ("http://a b:1", false),
             ("http://a:1/v1", false),
             ("", false),
         ] {
-            assert_eq!(Api::new(url, "t").is_ok(), fine, "{url}");
+            assert_eq!(Api::new(url, "t", None).is_ok(), fine, "{url}");
         }
-        assert!(Api::new("http://a:1", "two\nlines").is_err());
+        assert!(Api::new("http://a:1", "two\nlines", None).is_err());
+        let missing = Api::new("https://a:1", "t", Some(Path::new("/nowhere/ca.pem"))).unwrap_err();
+        assert!(missing.contains("/nowhere/ca.pem"), "{missing}");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Purges, Rollout, Shield, ShieldListen, Tls,
+    Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver,
+    Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -152,6 +152,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             region_order: regions.map(region).collect(),
             coverage,
         },
+        api: ControlApi::default(),
+        webhooks: Webhooks { allow: loopback() },
         // Who tries something out wants to see it at once.
         rollout: Rollout { hold: Period::default(), ..Rollout::default() },
         purges: Purges::default(),
@@ -167,10 +169,14 @@ fn link(ports: &Ports, join_token: Option<String>) -> ControlLink {
     ControlLink { address: SocketAddr::new(HOST, ports.nodes).to_string(), join_token }
 }
 
+/// This machine.
+fn loopback() -> Vec<IpNet> {
+    vec![Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()]
+}
+
 /// Origins on this machine, the sample among them, and where else they are allowed to be.
 fn origins(allow: &[IpNet]) -> Origins {
-    let loopback = [Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8).into(), Ipv6Net::from(Ipv6Addr::LOCALHOST).into()];
-    Origins { allow: loopback.into_iter().chain(allow.iter().copied()).collect(), resolvers: Vec::new() }
+    Origins { allow: loopback().into_iter().chain(allow.iter().copied()).collect(), resolvers: Vec::new() }
 }
 
 /// The settings of a shield.

@@ -76,7 +76,7 @@ fn follows(answer: &Value, name: &str) -> bool {
 /// the edge's to complain about.
 pub(crate) async fn edge_serves(edge: SocketAddr, host: &str, sample: bool) -> Result<(), String> {
     let request = Request::get(READY_PATH).header(header::HOST, host).body(Full::<Bytes>::default()).map_err(|error| error.to_string())?;
-    let answer = ask(&edge.to_string(), request, LOOK_MAX).await.map_err(|why| format!("{edge}: {why}"))?;
+    let answer = ask(&edge.to_string(), None, request, LOOK_MAX).await.map_err(|why| format!("{edge}: {why}"))?;
     let fine = if sample { answer.status() == StatusCode::NO_CONTENT } else { true };
     if fine { Ok(()) } else { Err(format!("{edge} answers {}", answer.status())) }
 }

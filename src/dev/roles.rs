@@ -104,7 +104,7 @@ async fn control(data: &Data, ports: &Ports, children: &mut Children) -> Result<
         }
         let path = folder.join("admin.token");
         let token = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let api = Api::new(&url, token.trim())?;
+        let api = Api::new(&url, token.trim(), None)?;
         probe::api_answers(&api).await?;
         Ok((api, token.trim().to_owned()))
     })

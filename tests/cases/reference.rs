@@ -61,6 +61,11 @@ fn the_metrics_page_is_what_the_processes_say() {
     UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"no packet", (address, port.parse::<u16>().unwrap())).unwrap();
     dig(cdn.at("/dns"), &["default.cdn.test", "A"]);
 
+    let (api, token) = (cdn.at("/control/api"), format!("authorization: Bearer {}", cdn.at("/control/token")));
+    let hook = r#"{"url": "http://127.0.0.1:9/", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}"#;
+    let json = "content-type: application/json";
+    assert_eq!(curl(&["-X", "PUT", "-H", &token, "-H", json, "--data-binary", hook, &format!("{api}/v1/webhooks/ops")]).status, 201);
+
     let mut page = String::from(
         "# Metrics\n\nEvery process serves these as Prometheus text at `/metrics` of its admin listener (the control plane: of its API).\n\
          This page is written by a test from what the processes say; `SKERRY_BLESS=1` rewrites it.\n",

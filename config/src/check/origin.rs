@@ -99,7 +99,7 @@ fn identity(origin: &Origin, findings: &mut Findings) {
     };
     let leaf = chain.map_err(|says| findings.add(CERTIFICATE, says)).ok();
     // Its key is checked where it is known.
-    if key.is_mark() {
+    if key.reference().is_some() {
         return;
     }
     match (public_key(key.reveal()), leaf) {

@@ -15,7 +15,7 @@ use crate::limits::{
     SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
 use crate::process::{
-    Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
+    ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
 };
 use crate::units::{Period, Size};
 
@@ -47,6 +47,10 @@ fn control_plane(control: &Control, findings: &mut Findings) {
     dns(&control.dns, findings);
     rollout(&control.rollout, findings);
     purges(&control.purges, findings);
+    if let Some(tls) = &control.api.tls {
+        api_tls(tls, findings);
+    }
+    allowed(&control.webhooks.allow, "webhooks.allow", findings);
 }
 
 fn rollout(rollout: &Rollout, findings: &mut Findings) {
@@ -77,6 +81,22 @@ fn purges(purges: &Purges, findings: &mut Findings) {
     ] {
         if value < least || value > most {
             findings.add(format!("purges.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
+        }
+    }
+}
+
+fn api_tls(tls: &ApiTls, findings: &mut Findings) {
+    for (field, file, other, has_other) in [("cert", &tls.cert, "key", tls.key.is_some()), ("key", &tls.key, "cert", tls.cert.is_some())] {
+        let at = format!("api.tls.{field}");
+        match file {
+            None if has_other => {
+                let because = format!("api.tls.{other}");
+                let says =
+                    "missing; write the path of the other PEM file too, or leave both out for a certificate of the CDN's own authority";
+                findings.add_because(at, &[because.as_str()], says);
+            }
+            Some(path) if path.as_os_str().is_empty() => findings.add(at, "the path is empty; write the path of a PEM file"),
+            _ => {}
         }
     }
 }
@@ -287,9 +307,13 @@ fn shield(shield: &Shield, findings: &mut Findings) {
 
 fn origins(origins: &Origins, findings: &mut Findings) {
     resolvers(&origins.resolvers, findings);
-    many(origins.allow.len(), ORIGIN_PREFIXES_MAX, "origins.allow", findings);
-    for (index, prefix) in origins.allow.iter().enumerate().take(ORIGIN_PREFIXES_MAX) {
-        let at = format!("origins.allow[{index}]");
+    allowed(&origins.allow, "origins.allow", findings);
+}
+
+fn allowed(prefixes: &[IpNet], path: &str, findings: &mut Findings) {
+    many(prefixes.len(), ORIGIN_PREFIXES_MAX, path, findings);
+    for (index, prefix) in prefixes.iter().enumerate().take(ORIGIN_PREFIXES_MAX) {
+        let at = format!("{path}[{index}]");
         let mapped = match prefix {
             IpNet::V6(prefix) if prefix.prefix_len() >= 96 => prefix.addr().to_ipv4_mapped().map(|ip| (ip, prefix.prefix_len() - 96)),
             _ => None,

@@ -6,8 +6,8 @@ use super::read::{FromText, Reader, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Certificate, Control, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory, Nameserver, Origins,
-    Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, dns_ttl, slice,
+    ApiTls, Certificate, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits, Memory,
+    Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -54,6 +54,8 @@ record!(Control {
     listen = "listen": required("the table of listeners: api, nodes, dns"),
     names = "names": or(Vec::new()),
     dns = "dns": required("the table of the zone, with zone and nameservers"),
+    api = "api": or(ControlApi::default()),
+    webhooks = "webhooks": or(Webhooks::default()),
     rollout = "rollout": or(Rollout::default()),
     purges = "purges": or(Purges::default()),
 } else Self {
@@ -63,6 +65,8 @@ record!(Control {
     dns: Dns::stand_in(),
     rollout: Rollout::default(),
     purges: Purges::default(),
+    api: ControlApi::default(),
+    webhooks: Webhooks::default(),
 });
 
 record!(Rollout {
@@ -77,6 +81,19 @@ record!(Purges {
     rate = "rate": or(Self::default().rate),
     burst = "burst": or(Self::default().burst),
     keep = "keep": or(Self::default().keep),
+} else Self::default());
+
+record!(ControlApi {
+    tls = "tls": optional,
+} else Self::default());
+
+record!(Webhooks {
+    allow = "allow": or(Vec::new()),
+} else Self::default());
+
+record!(ApiTls {
+    cert = "cert": optional,
+    key = "key": optional,
 } else Self::default());
 
 record!(ControlListen {

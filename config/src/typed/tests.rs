@@ -72,6 +72,9 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     tables::<Edge>(&mut process);
     agrees::<Control>(&mut process, "Control");
     agrees::<ControlListen>(&mut process, "ControlListen");
+    agrees::<ControlApi>(&mut process, "ControlApi");
+    agrees::<ApiTls>(&mut process, "ApiTls");
+    agrees::<Webhooks>(&mut process, "Webhooks");
     agrees::<Dns>(&mut process, "Dns");
     agrees::<Rollout>(&mut process, "Rollout");
     agrees::<Purges>(&mut process, "Purges");

@@ -27,6 +27,7 @@ pub mod listen;
 pub mod place;
 pub mod question;
 pub mod ready;
+pub mod reload;
 pub mod token;
 pub mod wire;
 

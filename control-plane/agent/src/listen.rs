@@ -1,6 +1,7 @@
 //! A small HTTP server for people and programs of the operator: an axum router behind one listener, with bounds.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,15 +11,18 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 /// Connections at once; further ones wait in the listen queue.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// Time allowed for the head of a request, idle time before it included. Whoever says nothing holds a place no longer than that.
+/// Time allowed for the head of a request, idle time before it included, and for a TLS handshake. Whoever says nothing holds a place no longer than that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time between two pings on an HTTP/2 connection.
@@ -30,8 +34,21 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time until accepting is tried again when the system has no file descriptor left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
+/// Who sent a request: an extension of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves `router` over HTTP/1.1 and cleartext HTTP/2 until `stop` says so, then lets running requests end within 5 s.
 pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    accepting(listener, router, None, stop)
+}
+
+/// The same over TLS.
+pub fn serve_over_tls(listener: TcpListener, router: Router, tls: Arc<ServerConfig>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+    accepting(listener, router, Some(TlsAcceptor::from(tls)), stop)
+}
+
+fn accepting(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
@@ -40,7 +57,7 @@ pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>)
                 () = crate::stopped(stop.clone()) => break,
                 accepted = accept(&listener, &places) => accepted,
             };
-            let (stream, place) = match accepted {
+            let (stream, peer, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -48,7 +65,11 @@ pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>)
                     continue;
                 }
             };
-            tokio::spawn(connection(stream, router.clone(), HEAD_TIMEOUT, place, stop.clone()));
+            let server = Server { router: router.clone(), peer: Peer(peer), head_timeout: HEAD_TIMEOUT, _place: place, stop: stop.clone() };
+            match tls.clone() {
+                None => drop(tokio::spawn(connection(stream, server))),
+                Some(tls) => drop(tokio::spawn(secured(stream, tls, server))),
+            }
         }
         drop(listener);
         // Whoever holds every place knows that no connection is left.
@@ -59,11 +80,32 @@ pub fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>)
     })
 }
 
-/// Serves one connection, waiting for the head of a request at most `head_timeout`; keeps its place until it ends.
-async fn connection(stream: TcpStream, router: Router, head_timeout: Duration, _place: OwnedSemaphorePermit, stop: watch::Receiver<bool>) {
+/// What one connection needs.
+struct Server {
+    router: Router,
+    peer: Peer,
+    head_timeout: Duration,
+    /// Kept until the connection ends.
+    _place: OwnedSemaphorePermit,
+    stop: watch::Receiver<bool>,
+}
+
+/// Shakes hands and serves one connection.
+async fn secured(stream: TcpStream, tls: TlsAcceptor, server: Server) {
+    match tokio::time::timeout(server.head_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, server).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+        Err(_) => tracing::debug!("the TLS handshake took too long"),
+    }
+}
+
+/// Serves one connection, waiting for the head of a request at most the head's time.
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, server: Server) {
+    let Server { router, peer, head_timeout, _place, stop } = server;
     let asked = Arc::new(AtomicBool::new(false));
     let saw = Arc::clone(&asked);
-    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         saw.store(true, Ordering::Relaxed);
         let router = router.clone();
         async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
@@ -92,11 +134,11 @@ async fn connection(stream: TcpStream, router: Router, head_timeout: Duration, _
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, peer, place))
 }
 
 #[cfg(test)]
@@ -111,8 +153,10 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let (_stop, stopped) = watch::channel(false);
-        let (stream, _) = listener.accept().await.unwrap();
-        tokio::spawn(connection(stream, Router::new(), Duration::from_millis(50), place, stopped));
+        let (stream, peer) = listener.accept().await.unwrap();
+        let head_timeout = Duration::from_millis(50);
+        let server = Server { router: Router::new(), peer: Peer(peer), head_timeout, _place: place, stop: stopped };
+        tokio::spawn(connection(stream, server));
         client.write_all(said).await.unwrap();
         let mut answer = Vec::new();
         tokio::time::timeout(Duration::from_secs(20), client.read_to_end(&mut answer)).await.expect("the connection is held").unwrap();

@@ -43,10 +43,10 @@ pub(crate) async fn check(
 ) -> Result<Answer<Sound>, Problem> {
     match question {
         Question { site: Some(site), document: None } => {
-            let mut site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
+            let site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
             grant.demand_site(&site.name)?;
             let state = api.plane.intent.state();
-            intent::recall(&state, &mut site);
+            let site = intent::refer(&state, site)?.resolved;
             intent::check(&site)?;
             intent::shields(&state, &site)?;
             intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;

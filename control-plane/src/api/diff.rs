@@ -58,7 +58,7 @@ pub(crate) async fn between(
         Some(to) => intent.site_version(&name, to).await?,
         None => intent.newest_version(&name)?,
     };
-    let diff = lines(before.site.as_deref(), after.site.as_deref())?;
+    let diff = lines(&intent.state(), before.site.as_deref(), after.site.as_deref())?;
     Ok(Answer(Difference { name, from: Some(before.version), to: Some(after.version), changed: !diff.is_empty(), diff }))
 }
 
@@ -70,21 +70,21 @@ pub(crate) async fn against(
     Place(name): Place<String>,
     SiteText { text, format }: SiteText,
 ) -> Result<Answer<Difference>, Problem> {
-    let mut site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
+    let site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
     same_name(&site, &name)?;
     let state = api.plane.intent.state();
-    intent::recall(&state, &mut site);
+    let site = intent::refer(&state, site)?.site;
     let present = state.sites.get(&name).filter(|version| version.site.is_some());
-    let diff = lines(present.and_then(|version| version.site.as_deref()), Some(&site))?;
+    let diff = lines(&state, present.and_then(|version| version.site.as_deref()), Some(&site))?;
     Ok(Answer(Difference { name, from: present.map(|version| version.version), to: None, changed: !diff.is_empty(), diff }))
 }
 
-fn lines(before: Option<&Site>, after: Option<&Site>) -> Result<Vec<String>, Refusal> {
-    Ok(diff::lines(&as_toml(before)?, &as_toml(after)?))
+fn lines(state: &intent::State, before: Option<&Site>, after: Option<&Site>) -> Result<Vec<String>, Refusal> {
+    Ok(diff::lines(&as_toml(state, before)?, &as_toml(state, after)?))
 }
 
 /// A site as people may see it.
-fn as_toml(site: Option<&Site>) -> Result<String, Refusal> {
+fn as_toml(state: &intent::State, site: Option<&Site>) -> Result<String, Refusal> {
     let Some(site) = site else { return Ok(String::new()) };
-    toml::to_string(&site.shown()).map_err(|error| Refusal::Broken(format!("the site cannot be written as TOML: {error}")))
+    toml::to_string(&state.shown(site)).map_err(|error| Refusal::Broken(format!("the site cannot be written as TOML: {error}")))
 }

@@ -69,7 +69,7 @@ pub(crate) struct NodeAnswer {
         ("node" = Option<String>, Query, description = "The node to ask; without it all are asked"),
         ("header" = Option<Vec<String>>, Query, description = "A header field of the request, `Name: value`; may be repeated, at most 64 times and 16 KiB together")
     ),
-    responses((status = 200, body = Explained)))]
+    responses((status = 200, body = Explained), (status = 404, description = "No such node"), (status = 503, description = "The node is away")))]
 pub(crate) async fn explain(
     State(api): State<Api>,
     Extension(grant): Extension<Grant>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
@@ -59,6 +59,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        plain(request.headers())?;
         match media_type(request.headers()).as_deref() {
             None | Some("application/json") => {}
             Some(other) => return Err(unsupported(other, "application/json")),
@@ -79,6 +80,7 @@ impl<S: Send + Sync> FromRequest<S> for SiteText {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        plain(request.headers())?;
         let format = match media_type(request.headers()).as_deref() {
             None | Some("application/json") => Format::Json,
             Some("application/toml" | "text/toml" | "text/x-toml") => Format::Toml,
@@ -172,6 +174,23 @@ async fn whole(body: Body, timeout: Duration) -> Result<Bytes, Problem> {
         }
         Problem::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
     })
+}
+
+/// Demands a body that is not coded, in UTF-8.
+fn plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = |says: String| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, says));
+    if let Some(coding) = headers.get(CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return refused(format!("the body is coded as {coding:?}; send it without a coding"));
+    }
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let charset = kind.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    match charset.filter(|charset| !charset.eq_ignore_ascii_case("utf-8")) {
+        Some(charset) => refused(format!("the body is text in {charset:?}; send UTF-8")),
+        None => Ok(()),
+    }
 }
 
 /// The media type without parameters, lower case.

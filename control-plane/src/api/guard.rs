@@ -1,11 +1,15 @@
 //! What happens around every request: tokens are demanded, writes are recorded, requests are counted.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
 use axum::RequestExt as _;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use skerry_agent::listen::Peer;
 
 use super::Api;
 use super::extract::Author;
@@ -14,23 +18,19 @@ use super::rights::{self, Reach, Right};
 use crate::auth::{Grant, Rank};
 use crate::clock;
 use crate::journal::Line;
+use crate::refusal::Refusal;
 
 /// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let Some(grant) = bearer(request.headers()).and_then(|token| api.plane.tokens.grant(token)) else {
-        let says = match request.headers().contains_key(AUTHORIZATION) {
-            true => {
-                "the token is not known here or has expired; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it"
-            }
-            false => "a token is needed; send \"Authorization: Bearer TOKEN\"",
-        };
-        return Problem::new(StatusCode::UNAUTHORIZED, says).into_response();
+        return no_token(&api, &request).into_response();
     };
     let author = grant.name.clone();
-    let refused = demand_right(&grant, &mut request).await.err();
+    let refused = demand_right(&api, &grant, &mut request).await.err();
     // What needs no more than to look changes nothing, whatever its method.
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || right(&request).least == Rank::Viewer;
-    let (method, path) = (request.method().to_string(), request.uri().to_string());
+    let what = (request.method().to_string(), request.uri().path().to_owned());
+    let address = client(&request).to_string();
     request.extensions_mut().insert(Author(author.clone()));
     request.extensions_mut().insert(grant);
     let answer = async move {
@@ -45,7 +45,8 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     let write = tokio::spawn(async move {
         let response = answer.await;
         let outcome = response.status().as_u16();
-        api.plane.journal.write(Line { time: clock::now(), author, method, path, outcome }).await;
+        let (method, path) = what;
+        api.plane.journal.write(Line { number: 0, time: clock::now(), author, address, method, path, outcome }).await;
         response
     });
     write.await.unwrap_or_else(|error| {
@@ -64,10 +65,35 @@ fn right(request: &Request) -> Right {
     rights::of(request.method(), route_of(request))
 }
 
+/// The answer to a request without a valid token. Requests without any are no attempt, and cost nobody anything.
+fn no_token(api: &Api, request: &Request) -> Problem {
+    if !request.headers().contains_key(AUTHORIZATION) {
+        return Problem::new(StatusCode::UNAUTHORIZED, "a token is needed; send \"Authorization: Bearer TOKEN\"");
+    }
+    let limited = api.plane.logins.failed(client(request), Instant::now());
+    api.plane.figures.logins_failed.with_label_values(&[if limited.is_some() { "limited" } else { "unknown" }]).inc();
+    match limited {
+        Some(again_in) => {
+            let says = "too many tokens from this address were not known here; a valid one is let in at any time";
+            Refusal::Limited { says: says.to_owned(), again_in }.into()
+        }
+        None => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "the token is not known here or has expired; send \"Authorization: Bearer TOKEN\" with the one in admin.token or one made from it",
+        ),
+    }
+}
+
+/// Where a request comes from.
+fn client(request: &Request) -> IpAddr {
+    request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical())
+}
+
 /// Demands of a token what its request needs.
-async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Problem> {
-    let right = right(request);
-    let what = format!("{} {}", request.method(), route_of(request));
+async fn demand_right(api: &Api, grant: &Grant, request: &mut Request) -> Result<(), Problem> {
+    let route = route_of(request).to_owned();
+    let right = rights::of(request.method(), &route);
+    let what = format!("{} {route}", request.method());
     grant.demand(right.least, &what)?;
     match right.reach {
         Reach::Own => {}
@@ -78,6 +104,10 @@ async fn demand_right(grant: &Grant, request: &mut Request) -> Result<(), Proble
             let site = parts.iter().find(|(name, _)| *name == "name").map_or("", |(_, site)| site);
             grant.demand_site(site)?;
         }
+    }
+    let method = if request.method() == Method::HEAD { "GET" } else { request.method().as_str() };
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && !api.queried.contains(&(method.to_owned(), route)) {
+        return Err(Refusal::Malformed(format!("{what} takes no query; leave out what follows the question mark")).into());
     }
     Ok(())
 }
@@ -106,6 +136,9 @@ fn route(path: &str) -> &'static str {
         "/v1/explain",
         "/v1/tokens",
         "/v1/events",
+        "/v1/audit",
+        "/v1/webhooks",
+        "/v1/secrets",
         "/healthz",
         "/metrics",
         "/openapi.json",

@@ -15,7 +15,7 @@ use super::extract::{Author, Json, Pace, Params, Place, SiteText, wish};
 use super::problem::Problem;
 use crate::auth::Grant;
 use crate::events::Event;
-use crate::intent::{SiteVersion, Written};
+use crate::intent::{self, SiteVersion, Written};
 use crate::reading;
 use crate::refusal::Refusal;
 
@@ -115,7 +115,7 @@ pub(crate) struct Rollback {
 pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Grant>) -> Answer<SiteList> {
     let state = api.plane.intent.state();
     let sites = state.sites.values().filter(|version| grant.covers(&version.name));
-    let sites = sites.filter_map(|version| Some(view(version, version.site.as_ref()?)));
+    let sites = sites.filter_map(|version| Some(view(&state, version, version.site.as_ref()?)));
     Answer(SiteList { sites: sites.collect(), snapshot: state.snapshot })
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Gra
     responses((status = 200, body = SiteView, headers(("ETag", description = "The version in quotes")))))]
 pub(crate) async fn read(State(api): State<Api>, Place(name): Place<String>) -> Result<Response, Problem> {
     let (version, site) = api.plane.intent.site(&name)?;
-    Ok(([(ETAG, etag(version.version))], Answer(view(&version, &site))).into_response())
+    Ok(([(ETAG, etag(version.version))], Answer(view(&api.plane.intent.state(), &version, &site))).into_response())
 }
 
 /// Makes a site, or its next version. The same content again makes no version. Takes JSON, TOML and YAML.
@@ -172,7 +172,8 @@ pub(crate) async fn delete(
     responses((status = 200, body = VersionList)))]
 pub(crate) async fn versions(State(api): State<Api>, Place(name): Place<String>) -> Result<Answer<VersionList>, Problem> {
     let versions = api.plane.intent.site_versions(&name).await?;
-    let versions = versions.into_iter().map(|version| VersionView { site: None, ..version_view(version) }).collect();
+    let state = api.plane.intent.state();
+    let versions = versions.into_iter().map(|version| VersionView { site: None, ..version_view(&state, version) }).collect();
     Ok(Answer(VersionList { versions }))
 }
 
@@ -181,7 +182,7 @@ pub(crate) async fn versions(State(api): State<Api>, Place(name): Place<String>)
     params(("name" = String, Path, description = "The site's name"), ("version" = u64, Path, description = "The version's number")),
     responses((status = 200, body = VersionView)))]
 pub(crate) async fn version(State(api): State<Api>, Place((name, number)): Place<(String, u64)>) -> Result<Answer<VersionView>, Problem> {
-    Ok(Answer(version_view(api.plane.intent.site_version(&name, number).await?)))
+    Ok(Answer(version_view(&api.plane.intent.state(), api.plane.intent.site_version(&name, number).await?)))
 }
 
 /// Makes the content of an old version the next version.
@@ -232,19 +233,19 @@ fn tell(api: &Api, written: &Written) {
     }
 }
 
-fn view(version: &SiteVersion, site: &Site) -> SiteView {
+fn view(state: &intent::State, version: &SiteVersion, site: &Site) -> SiteView {
     SiteView {
         name: version.name.clone(),
         version: version.version,
         at: version.at.clone(),
         author: version.author.clone(),
-        site: site.shown(),
+        site: state.shown(site),
     }
 }
 
-fn version_view(version: SiteVersion) -> VersionView {
+fn version_view(state: &intent::State, version: SiteVersion) -> VersionView {
     let SiteVersion { version, at, author, reason, site, .. } = version;
-    VersionView { version, at, author, reason, deleted: site.is_none(), site: site.map(|site| site.shown()) }
+    VersionView { version, at, author, reason, deleted: site.is_none(), site: site.map(|site| state.shown(&site)) }
 }
 
 fn etag(version: u64) -> String {

@@ -197,7 +197,8 @@ impl From<Listed> for TokenView {
     }
 }
 
-fn is_word(text: &str) -> bool {
+/// Whether a text is a name as tokens, regions and webhooks have them.
+pub(super) fn is_word(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=WORD_MAX).contains(&text.len()) && text.bytes().all(known)
 }

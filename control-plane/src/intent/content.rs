@@ -8,6 +8,7 @@ use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use skerry_config::site::{Lead, Site};
 use skerry_config::snapshot::{Shield, SiteDigest};
 
+use super::secrets::Secrets;
 use super::{SiteVersion, json};
 use crate::refusal::Refusal;
 
@@ -16,7 +17,7 @@ use crate::refusal::Refusal;
 pub(crate) struct Sealed {
     /// The version it was first written as; a later one may have the same content.
     pub(crate) version: Arc<SiteVersion>,
-    /// Its content.
+    /// Its content, with the secrets that the version only refers to.
     pub(crate) site: Arc<Site>,
     /// What tells its content from another.
     pub(crate) digest: SiteDigest,
@@ -46,8 +47,8 @@ pub(super) type Put = (String, Option<Arc<Sealed>>);
 
 impl Sealed {
     /// The content of a version; nothing of one that deleted the site.
-    pub(super) fn of(version: &Arc<SiteVersion>) -> Result<Option<Arc<Self>>, Refusal> {
-        let Some(site) = version.site.clone() else { return Ok(None) };
+    pub(super) fn of(version: &Arc<SiteVersion>, secrets: &Secrets) -> Result<Option<Arc<Self>>, Refusal> {
+        let Some(site) = version.site.as_ref().map(|site| secrets.sealed(site)) else { return Ok(None) };
         let json = json(&site)?;
         let digest = SiteDigest::of_json(&json);
         Ok(Some(Arc::new(Self { version: Arc::clone(version), site, digest, bytes: json.len() })))

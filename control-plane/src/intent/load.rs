@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::content::{Content, Put, Sealed};
 use super::numbered::{Numbered, Numbers, Tracks};
+use super::secrets::Secrets;
 use super::{
     FIRST_SNAPSHOT, LINGERING, Lingering, ROLLING, SETTLED, SNAPSHOT_KEY, SiteVersion, State, leads, nodes, parse, rollouts, sites,
 };
@@ -28,7 +29,8 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         let kept = lingering.get(name).map_or(version, |lingering| &lingering.version);
         (name.clone(), Some(Arc::clone(kept)))
     });
-    let kept = sealed(kept.collect())?;
+    let secrets = Secrets::load(store)?;
+    let kept = sealed(kept.collect(), &secrets)?;
     let nothing = Content::default();
     let waiting: RedBlackTreeSetSync<String> = settled.iter().map(|(name, _)| name.clone()).collect();
     let mut state = State {
@@ -36,6 +38,7 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         snapshot: numbers.newest,
         numbers_stored: numbers_stored.map(Into::into),
         sites,
+        secrets,
         lingering,
         leads,
         rollouts,
@@ -44,9 +47,9 @@ pub(super) fn state(store: &dyn Store) -> Result<State, String> {
         ..State::default()
     };
     let newest = nothing.edited(&kept, &state.leads).with_shields(state.shields(), &state.leads);
-    let settled = if settled.is_empty() { newest.clone() } else { newest.edited(&sealed(settled)?, &state.leads) };
+    let settled = if settled.is_empty() { newest.clone() } else { newest.edited(&sealed(settled, &state.secrets)?, &state.leads) };
     let rolling = match (numbers.rolling, state.rollout()) {
-        (Some(number), Some(rollout)) => Some((number, settled.edited(&sealed(rolling)?, &state.leads), rollout.reach())),
+        (Some(number), Some(rollout)) => Some((number, settled.edited(&sealed(rolling, &state.secrets)?, &state.leads), rollout.reach())),
         _ => None,
     };
     let newest = Numbered::new(numbers.newest, newest);
@@ -71,9 +74,10 @@ fn all<T: DeserializeOwned>(store: &dyn Store, prefix: &str) -> Result<Vec<(Stri
     found.into_iter().map(|(key, value)| Ok((key[prefix.len()..].to_owned(), parse(&key, &value)?))).collect()
 }
 
-fn sealed(versions: Vec<(String, Option<Arc<SiteVersion>>)>) -> Result<Vec<Put>, String> {
+fn sealed(versions: Vec<(String, Option<Arc<SiteVersion>>)>, secrets: &Secrets) -> Result<Vec<Put>, String> {
     let seal = |(name, version): (String, Option<Arc<SiteVersion>>)| {
-        let sealed = version.as_ref().map(Sealed::of).transpose().map_err(|refusal| refusal.says().to_owned())?;
+        let sealed =
+            version.as_ref().map(|version| Sealed::of(version, secrets)).transpose().map_err(|refusal| refusal.says().to_owned())?;
         Ok((name, sealed.flatten()))
     };
     versions.into_iter().map(seal).collect()

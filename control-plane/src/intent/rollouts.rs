@@ -205,7 +205,7 @@ impl Draft {
             return Ok(None);
         }
         let Some(present) = self.next.sites.get(name).cloned() else { return Ok(None) };
-        let site = settled.map(|sealed| Arc::clone(&sealed.site));
+        let site = settled.and_then(|sealed| sealed.version.site.clone());
         if present.site == site {
             return Ok(None);
         }

@@ -9,6 +9,7 @@ use skerry_config::site::Site;
 
 use super::content::Sealed;
 use super::draft::{Draft, In};
+use super::secrets::Referred;
 use super::{Intent, LINGERING, Lingering, State};
 use crate::clock;
 use crate::refusal::Refusal;
@@ -85,28 +86,36 @@ impl Intent {
         version.and_then(|version| Some((Arc::clone(version), version.site.clone()?))).ok_or_else(|| missing(name))
     }
 
-    /// Makes `site` the newest version. The same content again makes none. A mark of a secret that the present version has stands for that secret.
-    pub(crate) async fn put_site(&self, mut site: Site, wish: Wish) -> Result<Written, Refusal> {
+    /// Makes `site` the newest version. The same content again makes none. What stands for a secret that the present version has is good as it is.
+    pub(crate) async fn put_site(&self, site: Site, wish: Wish) -> Result<Written, Refusal> {
+        self.write_site(site, None, wish).await
+    }
+
+    /// Makes `site` the newest version; what stands for a secret may be of `old`, an earlier version, too.
+    async fn write_site(&self, site: Site, old: Option<&Site>, wish: Wish) -> Result<Written, Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
-        recall(&state, &mut site);
-        check(&site)?;
         let before = state.sites.get(&site.name);
         let present = before.filter(|version| version.site.is_some());
+        let kept: Vec<&Site> = present.and_then(|version| version.site.as_deref()).into_iter().chain(old).collect();
+        let referred = state.secrets.refer(site, &kept)?;
+        check(&referred.resolved)?;
+        let site = &referred.site;
         require(&site.name, present.map_or(0, |version| version.version), wish.demand.as_ref())?;
-        if let Some(present) = present.filter(|version| version.site.as_deref() == Some(&site)) {
+        if let Some(present) = present.filter(|version| version.site.as_deref() == Some(site)) {
             return self.same_again(&state, present, wish.now).await;
         }
-        owners(&state, &site)?;
-        shields(&state, &site)?;
+        owners(&state, site)?;
+        shields(&state, site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
         let now = wish.now;
-        let version = Arc::new(stamp(site.name.clone(), number, wish, Some(Arc::new(site))));
+        let version = Arc::new(stamp(site.name.clone(), number, wish, Some(Arc::new(site.clone()))));
         let mut draft = Draft::new(&state);
+        draft.add_secrets(&referred)?;
         draft.add_version(&version)?;
         draft.end_lingering(&version.name);
-        let mut puts = vec![(version.name.clone(), Sealed::of(&version)?)];
+        let mut puts = vec![(version.name.clone(), Sealed::of(&version, &draft.next.secrets)?)];
         for owner in lingering_owners(&state, &version) {
             draft.end_lingering(&owner);
             puts.push((owner, None));
@@ -166,7 +175,7 @@ impl Intent {
         let site =
             old.site.ok_or_else(|| Refusal::Conflict(format!("version {to} of site {name:?} is its deletion; choose another one")))?;
         wish.reason = wish.reason.or_else(|| Some(format!("rollback to version {to}")));
-        self.put_site(Site::clone(&site), wish).await
+        self.write_site(Site::clone(&site), Some(&site), wish).await
     }
 
     /// One version.
@@ -225,17 +234,17 @@ impl Draft {
     }
 }
 
-/// Checks a site on its own.
+/// Checks a site on its own, its secrets among it.
 pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
-    let checked = skerry_config::check::site(site).and_then(|()| skerry_config::check::recalled(site));
+    let checked = skerry_config::check::site(site).and_then(|()| skerry_config::check::resolved(site));
     checked.map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
-/// Puts the secrets of the version in force where `site` has their marks.
-pub(crate) fn recall(state: &State, site: &mut Site) {
-    if let Some(kept) = state.sites.get(&site.name).and_then(|version| version.site.as_deref()) {
-        site.recall(kept);
-    }
+/// A site as a version would have it, and with its secrets as it would be sent to nodes.
+pub(crate) fn refer(state: &State, site: Site) -> Result<Referred, Refusal> {
+    let present = state.sites.get(&site.name).and_then(|version| version.site.clone());
+    let kept: Vec<&Site> = present.as_deref().into_iter().collect();
+    state.secrets.refer(site, &kept)
 }
 
 /// Checks that no host of `site` belongs to another one. A site that was deleted has none, though nodes keep it for a while.

@@ -173,4 +173,34 @@ mod tests {
         assert_eq!(told(4).await, [(1, true), (2, false), (3, true), (4, false)]);
         store.close();
     }
+
+    #[tokio::test]
+    async fn where_the_log_was_lifted_what_comes_before_is_sent_and_then_everything_is_purged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let mut store: Arc<dyn Store> = Arc::new(Redb::open(&path).unwrap());
+        let mut purges = Purges::open(Arc::clone(&store), 1, &process::Purges::default()).unwrap();
+        for _ in 0..2 {
+            purges.append(Targets { all: true, ..Targets::default() }, "a").await.unwrap();
+        }
+        assert_eq!(purges.lift(1_000).await.unwrap(), 1_001);
+        // From memory, and from the store.
+        for again in [false, true] {
+            if again {
+                drop(purges);
+                store.close();
+                store = Arc::new(Redb::open(&path).unwrap());
+                purges = Purges::open(Arc::clone(&store), 1, &process::Purges::default()).unwrap();
+            }
+            let next = async |after| match purges.next(after, 1_001, 9, 1 << 20).await.unwrap() {
+                Next::Entries(entries) => Some(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()),
+                Next::Cut => None,
+            };
+            if again {
+                assert_eq!(next(0).await, Some(vec![1, 2]));
+            }
+            assert_eq!((next(2).await, next(1_000).await), (None, Some(vec![1_001])));
+        }
+        store.close();
+    }
 }

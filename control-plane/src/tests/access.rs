@@ -198,3 +198,74 @@ async fn a_token_that_makes_no_sense_is_refused() {
     }
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tries_tokens_is_held_up_and_who_has_one_is_not() {
+    let mut house = House::start().await;
+    for _ in 0..30 {
+        let mut request = house.request(Method::GET, "/v1/sites");
+        request.headers_mut().unwrap().remove("authorization");
+        assert_eq!(house.send(request, "").await.status, StatusCode::UNAUTHORIZED, "no token is no attempt");
+    }
+    let mut outcomes = Vec::new();
+    for number in 0..60 {
+        outcomes.push(house.ask_with(&format!("ska1.guess{number}"), "GET", "/v1/sites", json!(null)).await);
+    }
+    let (first, later) = outcomes.split_at(30);
+    assert!(first.iter().all(|answer| answer.status == StatusCode::UNAUTHORIZED), "{first:?}");
+    let held_up: Vec<_> = later.iter().filter(|answer| answer.status == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert!(!held_up.is_empty(), "{later:?}");
+    for answer in &held_up {
+        let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=2).contains(&wait), "{answer:?}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+    }
+    assert_eq!(house.get("/v1/sites").await.status, StatusCode::OK, "a valid token is let in");
+    let metrics = house.get("/metrics").await.text;
+    let counted = format!("skerry_control_logins_failed_total{{outcome=\"limited\"}} {}\n", held_up.len());
+    assert!(metrics.contains(&counted), "{metrics}");
+    house.token = String::new();
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_write_is_in_the_audit_log_and_no_secret_is() {
+    let house = House::start().await;
+    let editor = house.api_token(json!({"name": "ed", "role": "editor", "sites": ["shop"]})).await;
+    house.ask_with(&editor, "PUT", "/v1/sites/shop?reason=hunter2", super::house::site("shop", "a.test")).await;
+    house.ask_with(&editor, "DELETE", "/v1/sites/blog", json!(null)).await;
+    house.get("/v1/sites").await;
+    house.post("/v1/check", json!({})).await;
+    house.post("/v1/purges", json!({"tags": ["hunter2"]})).await;
+    let lines = |answer: Value| answer["lines"].as_array().unwrap().clone();
+    let all = lines(house.get("/v1/audit").await.json());
+    let told: Vec<_> = all
+        .iter()
+        .map(|line| (line["number"].as_u64().unwrap(), line["author"].clone(), line["path"].clone(), line["outcome"].as_u64().unwrap()))
+        .collect();
+    let wanted = [
+        (1, json!("admin"), json!("/v1/tokens"), 201),
+        (2, json!("ed"), json!("/v1/sites/shop"), 201),
+        (3, json!("ed"), json!("/v1/sites/blog"), 403),
+        (4, json!("admin"), json!("/v1/purges"), 202),
+    ];
+    assert_eq!(told, wanted);
+    assert!(all.iter().all(|line| line["address"] == "127.0.0.1" && line["time"].as_str().unwrap().ends_with('Z')), "{all:?}");
+    let kept = std::fs::read_to_string(house.settings.data.join("audit.log")).unwrap();
+    assert!(!kept.contains("hunter2") && !kept.contains(&editor), "{kept}");
+
+    assert_eq!(house.ask_with(&editor, "GET", "/v1/audit", json!(null)).await.status, StatusCode::FORBIDDEN);
+    for method in ["PUT", "POST", "DELETE"] {
+        assert_eq!(house.call(method.parse().unwrap(), "/v1/audit", &json!({})).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+    for query in ["limit=0", "limit=1001", "limit=x", "after=-1", "before=1"] {
+        assert_eq!(house.get(&format!("/v1/audit?{query}")).await.status, StatusCode::BAD_REQUEST, "{query}");
+    }
+    let house = house.restart(|_| {}).await;
+    let page = lines(house.get("/v1/audit?after=1&limit=2").await.json());
+    assert_eq!(page.iter().map(|line| line["number"].clone()).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(house.get("/v1/audit?limit=1").await.json()["lines"][0]["path"], "/v1/purges");
+    house.put_site("blog", "b.test").await;
+    assert_eq!(lines(house.get("/v1/audit?after=4").await.json())[0]["number"], 5);
+    house.stop().await;
+}

@@ -230,6 +230,27 @@ async fn everything_wrong_is_a_problem_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn codings_and_queries_that_nobody_asked_for_are_refused() {
+    let house = House::start().await;
+    for (method, path) in [("GET", "/v1/sites?colour=1"), ("POST", "/v1/check?colour=1"), ("DELETE", "/v1/nodes/none?colour=1")] {
+        let answer = house.call(method.parse().unwrap(), path, &json!({})).await;
+        assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{method} {path}");
+    }
+    for path in ["/v1/sites/shop", "/v1/secrets/shop"] {
+        for (field, value, fine) in [
+            ("content-encoding", "gzip", false),
+            ("content-encoding", "identity", true),
+            ("content-type", "application/json; charset=utf-16", false),
+            ("content-type", "application/json; charset=\"UTF-8\"", true),
+        ] {
+            let answer = house.send(house.request(Method::PUT, path).header(field, value), "{}").await;
+            assert_eq!(answer.status != StatusCode::UNSUPPORTED_MEDIA_TYPE, fine, "{path} {field}: {value}: {answer:?}");
+        }
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_needed_for_what_is_not_open() {
     let mut house = House::start().await;
     let admin = house.token.clone();

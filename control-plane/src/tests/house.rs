@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
-use skerry_config::process::{Control, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout};
+use skerry_config::process::{Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout, Webhooks};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_config::units::Period;
@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits for a condition.
-pub(super) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     let mut look_again = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -52,6 +52,8 @@ pub(super) fn settings(data: &Path) -> Control {
         listen: ControlListen { api: any, nodes: any, dns: any },
         names: Vec::new(),
         dns,
+        api: ControlApi::default(),
+        webhooks: Webhooks { allow: vec!["127.0.0.0/8".parse().unwrap()] },
         rollout,
         purges: Purges::default(),
     }

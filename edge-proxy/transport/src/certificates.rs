@@ -159,7 +159,7 @@ fn certified(files: &process::Certificate) -> Result<(CertifiedKey, Vec<String>)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("{cert_path}: not a certificate in PEM: {error}"))?;
     let leaf = chain.first().ok_or_else(|| format!("{cert_path}: no certificate in it; write the chain in PEM, leaf first"))?;
-    let names = names_of(leaf).ok_or_else(|| format!("{cert_path}: the first certificate names no DNS name"))?;
+    let names = names_of(leaf).ok_or_else(|| format!("{cert_path}: the first certificate names neither a DNS name nor an address"))?;
     let key = PrivateKeyDer::from_pem_slice(read(&files.key)?.as_bytes())
         .map_err(|error| format!("{key_path}: not a private key in PEM: {error}"))?;
     let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|error| format!("{key_path}: {error}"))?;
@@ -172,18 +172,18 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
-/// The DNS names of a certificate, lower case; `None` when it has none or cannot be parsed.
+/// The DNS names of a certificate, lower case; `None` when it has neither one nor an address, or cannot be parsed.
 fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+    use x509_parser::extensions::GeneralName;
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    let names = parsed.subject_alternative_name().ok()??;
-    let names: Vec<String> = names
-        .value
-        .general_names
+    let all = &parsed.subject_alternative_name().ok()??.value.general_names;
+    let names: Vec<String> = all
         .iter()
         .filter_map(|name| match name {
-            x509_parser::extensions::GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
             _ => None,
         })
         .collect();
-    (!names.is_empty()).then_some(names)
+    let has_address = all.iter().any(|name| matches!(name, GeneralName::IPAddress(_)));
+    (!names.is_empty() || has_address).then_some(names)
 }

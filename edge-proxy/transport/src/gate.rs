@@ -20,11 +20,11 @@ mod addresses;
 mod collect;
 mod handshakes;
 
-use addresses::{Addresses, Prefix};
+use addresses::Addresses;
 pub(crate) use handshakes::Handshake;
 use handshakes::Handshakes;
 
-pub use addresses::RECENT_MAX;
+pub use addresses::{Prefix, RECENT_MAX};
 pub use handshakes::HANDSHAKES_MAX;
 
 /// Why a connection was closed before its first request.

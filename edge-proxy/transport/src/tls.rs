@@ -1,12 +1,13 @@
-//! rustls server configurations, with ring as the only provider.
+//! rustls configurations, with ring as the only provider.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme};
 
 /// Protocols offered by ALPN, in order of preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -70,6 +71,41 @@ pub fn for_nodes(certificate: &[u8], key: &[u8], ca: &[u8], role: &'static str) 
         .with_single_cert(vec![CertificateDer::from(certificate.to_vec())], key)
         .map_err(|error| format!("the node certificate cannot be used: {error}"))?;
     config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The authorities of the system, for servers that no others are named for.
+pub(crate) static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore::empty();
+    if let Err(error) = pingora::tls::load_platform_certs_incl_env_into_store(&mut roots) {
+        tracing::error!(%error, "the certificate authorities of the system cannot be read; servers that need them fail at TLS");
+    }
+    Arc::new(roots)
+});
+
+/// To a server that speaks HTTP/1.1 and that one of these authorities, in PEM, vouches for; without them those of the system.
+///
+/// # Errors
+/// When there is no authority, or one cannot be used.
+pub fn to_server(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
+    let roots = match authorities {
+        None => Arc::clone(&SYSTEM),
+        Some(pem) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let certificate = certificate.map_err(|error| format!("not a certificate in PEM: {error}"))?;
+                roots.add(certificate).map_err(|error| format!("a certificate that is no authority's: {error}"))?;
+            }
+            Arc::new(roots)
+        }
+    };
+    if roots.is_empty() {
+        return Err("no certificate authority is in it; write at least one in PEM".to_owned());
+    }
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -87,46 +87,50 @@ impl Desk {
             return Ok(None);
         }
         let version = arriving.version;
-        Ok(Some(self.report(version, move |inner, duties| adopt_whole(inner, duties, &arriving)).await))
+        self.report(version, move |inner, duties| adopt_whole(inner, duties, &arriving)).await.map(Some)
     }
 
     /// Makes the next snapshot of the one in force; what to report. An error means that it is made for another one.
     pub(super) async fn snapshot_change(&mut self, order: SnapshotChange) -> Result<report::What, String> {
-        let now = self.inner.snapshot.load_full().filter(|now| now.version() == order.from);
-        let now = now.ok_or_else(|| format!("a change to snapshot {} is for {}, which is not in force", order.to, order.from))?;
         if self.arriving.is_some() {
             return Err(format!("a change to snapshot {} came between the pieces of another", order.to));
         }
-        Ok(self.report(order.to, move |inner, duties| adopt_change(inner, duties, &now, &order)).await)
+        self.report(order.to, move |inner, duties| adopt_change(inner, duties, &order)).await
     }
 
     /// Has a snapshot adopted, and says what came of it.
-    async fn report(&self, version: u64, adopt: impl FnOnce(&Inner, &dyn Duties) -> Result<(), Refusal> + Send + 'static) -> report::What {
+    async fn report(
+        &self,
+        version: u64,
+        adopt: impl FnOnce(&Inner, &dyn Duties) -> Result<(), Untaken> + Send + 'static,
+    ) -> Result<report::What, String> {
         let duties = Arc::clone(&self.duties);
         let done = super::blocking(&self.inner, move |inner| Ok(adopt(inner, &*duties))).await;
-        match done.unwrap_or_else(|reason| Err(Refusal { reason, sites: Vec::new() })) {
+        match done.unwrap_or_else(|reason| Err(reason.into())) {
             Ok(()) => {
                 tracing::info!(version, "snapshot in force");
-                report::What::Adopted(Adopted { version })
+                Ok(report::What::Adopted(Adopted { version }))
             }
-            Err(Refusal { reason, sites }) => {
+            Err(Untaken::Refused { reason, sites }) => {
                 tracing::error!(version, reason, ?sites, "snapshot refused, the one before stays in force");
-                report::What::Refused(Refused { version, reason, sites })
+                Ok(report::What::Refused(Refused { version, reason, sites }))
             }
+            Err(Untaken::Elsewhere(why)) => Err(why),
         }
     }
 }
 
 /// Why a snapshot is not taken.
-struct Refusal {
-    reason: String,
-    /// The sites at fault, when it is known that it is they.
-    sites: Vec<String>,
+enum Untaken {
+    /// It cannot be run. The sites are those at fault, when it is known that it is they.
+    Refused { reason: String, sites: Vec<String> },
+    /// It is made for another one than what is in force.
+    Elsewhere(String),
 }
 
-impl From<String> for Refusal {
+impl From<String> for Untaken {
     fn from(reason: String) -> Self {
-        Self { reason, sites: Vec::new() }
+        Self::Refused { reason, sites: Vec::new() }
     }
 }
 
@@ -136,27 +140,34 @@ fn earlier(mut told: Vec<wire::Earlier>) -> Vec<Earlier> {
     told.into_iter().map(|wire::Earlier { log, through }| Earlier { log, through }).collect()
 }
 
-/// Checks, adopts and keeps a whole snapshot.
-fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), Refusal> {
+/// Checks, adopts and keeps a whole snapshot. What an earlier stream began to adopt comes before it.
+fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result<(), Untaken> {
+    let mut kept = inner.snapshots.lock();
     let document = keep::parse_document(&arrived.json)?;
     says(document.version, arrived.version)?;
     let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
     put_in_force(inner, duties, &snapshot)?;
-    stays_in_force(arrived.version, inner.snapshots.lock().put(arrived.version, &arrived.json));
+    stays_in_force(arrived.version, kept.put(arrived.version, &arrived.json));
     Ok(())
 }
 
 /// Checks and adopts what a change makes of the snapshot in force, and keeps the change.
-fn adopt_change(inner: &Inner, duties: &dyn Duties, now: &Snapshot, order: &SnapshotChange) -> Result<(), Refusal> {
+fn adopt_change(inner: &Inner, duties: &dyn Duties, order: &SnapshotChange) -> Result<(), Untaken> {
+    let mut kept = inner.snapshots.lock();
+    let now = inner
+        .snapshot
+        .load_full()
+        .filter(|now| now.version() == order.from)
+        .ok_or_else(|| Untaken::Elsewhere(format!("a change to snapshot {} is for {}, which is not in force", order.to, order.from)))?;
     let change: Change = serde_json::from_slice(&order.json).map_err(|error| format!("the change cannot be read: {error}"))?;
     says(change.version, order.to)?;
     let snapshot = now.apply(change.clone()).map_err(|faults| {
         let sites = change.accused(&faults);
-        Refusal { reason: keep::one_line(&faults), sites }
+        Untaken::Refused { reason: keep::one_line(&faults), sites }
     })?;
     let snapshot = Arc::new(snapshot);
     put_in_force(inner, duties, &snapshot)?;
-    stays_in_force(order.to, inner.snapshots.lock().change(order.from, &order.json, &snapshot));
+    stays_in_force(order.to, kept.change(order.from, &order.json, &snapshot));
     Ok(())
 }
 
@@ -176,3 +187,6 @@ fn stays_in_force(version: u64, kept: Result<(), String>) {
         tracing::error!(version, error, "the snapshot is in force but not on disk");
     }
 }
+
+#[cfg(test)]
+mod tests;

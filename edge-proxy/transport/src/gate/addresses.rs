@@ -19,10 +19,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// One client as far as limits go: an IPv4 address, or the /64 of an IPv6 one, which is what one household or machine is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Prefix(IpAddr);
+pub struct Prefix(IpAddr);
 
 impl Prefix {
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// The client at an address; an IPv4 address in the form of IPv6 counts as itself.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(address.into()),
             IpAddr::V6(address) => Self(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),

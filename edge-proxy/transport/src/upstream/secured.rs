@@ -3,7 +3,7 @@
 //! The lock covers the map of the kinds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -17,22 +17,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::target::{Endpoint, Kind, TlsTo};
-use crate::tls::{node_name, provider};
+use crate::tls::{SYSTEM, node_name, provider};
 
 /// Kinds kept; beyond it all are forgotten and made again.
 const KINDS_MAX: usize = 1_024;
 
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
-
-/// The authorities of the system, for origins whose site names none.
-static PUBLIC: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
-    let mut roots = RootCertStore::empty();
-    if let Err(error) = pingora::tls::load_platform_certs_incl_env_into_store(&mut roots) {
-        tracing::error!(%error, "the certificate authorities of the system cannot be read; origins that need them fail at TLS");
-    }
-    Arc::new(roots)
-});
 
 /// See the module.
 #[derive(Default)]
@@ -90,7 +81,7 @@ fn configuration(tls: &TlsTo, http_version: HttpVersion) -> Result<ClientConfig,
             Arc::new(roots)
         }
         (None, Some(trust)) => trust.roots(),
-        (None, None) => Arc::clone(&PUBLIC),
+        (None, None) => Arc::clone(&SYSTEM),
     };
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(said)?;
     // An empty store trusts nobody, which is said when a certificate is to be checked.

@@ -1,4 +1,4 @@
-//! Files that operators renew under a running edge: read again when they change.
+//! Files that operators renew under a running process: read again when they change.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -6,17 +6,19 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// How often files are looked at.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(2);
+pub const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Files, and when each last changed as far as is known.
-pub(crate) struct Watched {
+#[derive(Debug)]
+pub struct Watched {
     files: Vec<PathBuf>,
     known: Vec<Option<SystemTime>>,
 }
 
 impl Watched {
     /// Notes the files as they are. Before they are read: a change in between is then seen as one.
-    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+    #[must_use]
+    pub fn new(files: Vec<PathBuf>) -> Self {
         let mut watched = Self { files, known: Vec::new() };
         watched.known = watched.modified();
         watched
@@ -27,13 +29,13 @@ impl Watched {
     }
 
     /// Whether one of them has changed since the last look.
-    pub(crate) fn changed(&mut self) -> bool {
+    pub fn changed(&mut self) -> bool {
         let found = self.modified();
         std::mem::replace(&mut self.known, found) != self.known
     }
 
     /// Calls `reload` when a file has changed, until stopped; what cannot be used leaves the old in force.
-    pub(crate) async fn follow(mut self, what: &str, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
+    pub async fn follow(mut self, what: &str, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
