@@ -5,7 +5,6 @@
 mod api;
 mod audit;
 mod check;
-mod diff;
 mod explain;
 mod node;
 mod purge;

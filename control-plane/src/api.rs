@@ -4,6 +4,7 @@
 
 mod audit;
 mod check;
+mod diff;
 mod events;
 mod explain;
 mod extract;
@@ -76,6 +77,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(sites::versions))
         .routes(routes!(sites::version))
         .routes(routes!(sites::rollback))
+        .routes(routes!(diff::between, diff::against))
         .routes(routes!(rollouts::list))
         .routes(routes!(rollouts::read))
         .routes(routes!(rollouts::abort))

@@ -49,7 +49,7 @@ impl skerry_agent::Duties for Duties {
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         self.figures.adopt(&snapshot);
         self.client.configure(&snapshot);
-        shields::warn_of_missing(&snapshot);
+        shields::warn_of_missing(&snapshot, &self.current.load());
         self.current.store(snapshot);
         Ok(())
     }

@@ -28,9 +28,14 @@ fn weight(shield: &str, host: &str, path: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64([shield, host, path].join("\0").as_bytes())
 }
 
-/// Tells the operator of sites that ask for shields of which there is none in this configuration.
-pub(crate) fn warn_of_missing(snapshot: &Snapshot) {
-    let missing = snapshot.sites().map(|served| served.site()).filter(|site| {
+/// Tells the operator of sites that ask for shields of which there is none in this configuration, where that differs from the one before.
+pub(crate) fn warn_of_missing(snapshot: &Snapshot, before: &Snapshot) {
+    let changed = snapshot.changed_since(before.version()).filter(|_| snapshot.shields() == before.shields());
+    let sites: Vec<&Site> = match changed {
+        Some(changed) => changed.iter().filter_map(|name| snapshot.site(name)).map(|served| served.site()).collect(),
+        None => snapshot.sites().map(|served| served.site()).collect(),
+    };
+    let missing = sites.into_iter().filter(|site| {
         let chosen = &site.shields;
         let asks = !chosen.names.is_empty() || !chosen.regions.is_empty();
         asks && !snapshot.shields().iter().any(|shield| chosen.are(&shield.name, &shield.region))

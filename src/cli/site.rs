@@ -10,7 +10,7 @@ use skerry_config::site::Site;
 use skerry_config::units::Period;
 
 use super::api::{self, Api, Call, segment};
-use super::{Fail, diff, rollout, show};
+use super::{Fail, rollout, show};
 
 /// The options of `skerry site`.
 #[derive(Args)]
@@ -46,12 +46,19 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         version: Option<u64>,
     },
-    /// What a file would change
+    /// What a file would change, or what changed between two versions
     Diff {
         /// The site
         name: String,
         /// The site file
-        file: PathBuf,
+        #[arg(required_unless_present = "from", conflicts_with = "from")]
+        file: Option<PathBuf>,
+        /// The version before
+        #[arg(long, value_name = "VERSION")]
+        from: Option<u64>,
+        /// The version after; by default the newest
+        #[arg(long, value_name = "VERSION", requires = "from")]
+        to: Option<u64>,
     },
     /// All versions of a site
     History {
@@ -106,9 +113,9 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         }
         Command::List => list(&api?, json).await,
         Command::Show { name, version } => show_one(&api?, &name, version, json).await,
-        Command::Diff { name, file } => {
-            let site = read(&file)?;
-            differences(&api?, &name, &site, json).await
+        Command::Diff { name, file, from, to } => {
+            let site = file.as_deref().map(read).transpose()?;
+            differences(&api?, &name, site.as_ref(), (from, to), json).await
         }
         Command::History { name } => history(&api?, &name, json).await,
         Command::Rollback { name, version, reason, pace } => rollback(&api?, &name, version, reason.as_deref(), &pace, json).await,
@@ -206,22 +213,27 @@ fn as_toml(site: &Site) -> Result<String, Fail> {
     toml::to_string(site).map_err(|error| Fail::Refused(format!("the site cannot be written as TOML: {error}; use --json")))
 }
 
-async fn differences(api: &Api, name: &str, site: &Site, json: bool) -> Result<(), Fail> {
-    if site.name != name {
-        return Err(Fail::Usage(format!("the file is site {:?}, not {name:?}; name the site of the file", site.name)));
-    }
-    let answer = api.call(Call { path: &path(name, ""), ..Call::default() }).await?;
-    let (before, after) = (as_toml(&site_of(&answer)?)?, as_toml(&site.shown())?);
-    let changes = diff::lines(&before, &after);
+async fn differences(api: &Api, name: &str, site: Option<&Site>, versions: (Option<u64>, Option<u64>), json: bool) -> Result<(), Fail> {
+    let rest = match (site, versions) {
+        (None, (from, to)) => {
+            let to = to.map(|to| format!("&to={to}")).unwrap_or_default();
+            format!("/diff?from={}{to}", from.unwrap_or_default())
+        }
+        (Some(site), _) if site.name == name => "/diff".to_owned(),
+        (Some(site), _) => {
+            return Err(Fail::Usage(format!("the file is site {:?}, not {name:?}; name the site of the file", site.name)));
+        }
+    };
+    let body = site.map(serde_json::to_value).transpose();
+    let body = body.map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let answer = api.call(Call { method, path: &path(name, &rest), body, ..Call::default() }).await?;
     if json {
-        let version = answer.get("version").cloned().unwrap_or(Value::Null);
-        show::json(&json!({"name": name, "version": version, "changed": !changes.is_empty(), "diff": changes}));
-    } else if changes.is_empty() {
+        show::json(&answer);
+    } else if answer.get("changed").and_then(Value::as_bool) == Some(false) {
         show::line("no difference");
     } else {
-        for change in changes {
-            show::line(&change);
-        }
+        show::list(&answer, "diff").iter().filter_map(Value::as_str).for_each(show::line);
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(crate) async fn check(
             let site = reading::site_value(&site).map_err(|faults| Refusal::Faulty("the site has faults".to_owned(), faults))?;
             grant.demand_site(&site.name)?;
             let state = api.plane.intent.state();
-            let site = intent::refer(&state, site)?;
+            let site = intent::refer(&state, site)?.resolved;
             intent::check(&site)?;
             intent::shields(&state, &site)?;
             intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;

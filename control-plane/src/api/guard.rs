@@ -14,14 +14,11 @@ use skerry_agent::listen::Peer;
 use super::Api;
 use super::extract::Author;
 use super::problem::Problem;
-use super::rights::{self, Reach};
-use crate::auth::Grant;
+use super::rights::{self, Reach, Right};
+use crate::auth::{Grant, Rank};
 use crate::clock;
 use crate::journal::Line;
 use crate::refusal::Refusal;
-
-/// The one POST that changes nothing.
-const CHECK: &str = "/v1/check";
 
 /// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -30,7 +27,8 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     };
     let author = grant.name.clone();
     let refused = demand_right(&api, &grant, &mut request).await.err();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || request.uri().path() == CHECK;
+    // What needs no more than to look changes nothing, whatever its method.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || right(&request).least == Rank::Viewer;
     let what = (request.method().to_string(), request.uri().path().to_owned());
     let address = client(&request).to_string();
     request.extensions_mut().insert(Author(author.clone()));
@@ -55,6 +53,16 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
         tracing::error!(%error, "a write failed");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; the log of the control plane says why").into_response()
     })
+}
+
+/// The path of a request as it is routed.
+fn route_of(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str())
+}
+
+/// What a request needs.
+fn right(request: &Request) -> Right {
+    rights::of(request.method(), route_of(request))
 }
 
 /// The answer to a request without a valid token. Requests without any are no attempt, and cost nobody anything.
@@ -83,7 +91,7 @@ fn client(request: &Request) -> IpAddr {
 
 /// Demands of a token what its request needs.
 async fn demand_right(api: &Api, grant: &Grant, request: &mut Request) -> Result<(), Problem> {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let route = route_of(request).to_owned();
     let right = rights::of(request.method(), &route);
     let what = format!("{} {route}", request.method());
     grant.demand(right.least, &what)?;

@@ -144,10 +144,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     let wish = wish(grant, why.reason, why.rollout, &headers)?;
     let site = reading::site(&text, format).map_err(|faults| Refusal::Faulty(format!("site {name:?} has faults"), faults))?;
-    if site.name != name {
-        let says = format!("{:?} is not the name in the path; write {name:?} in both", site.name);
-        return Err(Refusal::fault("the site has another name than its path", "name", says).into());
-    }
+    same_name(&site, &name)?;
     let written = api.plane.intent.put_site(site, wish).await?;
     Ok(answer(&api, &written))
 }
@@ -203,6 +200,15 @@ pub(crate) async fn rollback(
     let wish = wish(grant, rollback.reason, rollback.rollout, &headers)?;
     let written = api.plane.intent.roll_back_site(&name, rollback.version, wish).await?;
     Ok(answer(&api, &written))
+}
+
+/// Checks that a site has the name that its path has.
+pub(super) fn same_name(site: &Site, name: &str) -> Result<(), Refusal> {
+    if site.name == name {
+        return Ok(());
+    }
+    let says = format!("{:?} is not the name in the path; write {name:?} in both", site.name);
+    Err(Refusal::fault("the site has another name than its path", "name", says))
 }
 
 fn answer(api: &Api, written: &Written) -> Response {

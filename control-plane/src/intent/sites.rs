@@ -9,6 +9,7 @@ use skerry_config::site::Site;
 
 use super::content::Sealed;
 use super::draft::{Draft, In};
+use super::secrets::Referred;
 use super::{Intent, LINGERING, Lingering, State};
 use crate::auth::Grant;
 use crate::clock;
@@ -189,6 +190,12 @@ impl Intent {
         super::parse(name, &value).map_err(Refusal::Broken)
     }
 
+    /// The newest version of a site that ever was.
+    pub(crate) fn newest_version(&self, name: &str) -> Result<SiteVersion, Refusal> {
+        let state = self.state();
+        state.sites.get(name).map(|version| SiteVersion::clone(version)).ok_or_else(|| missing(name))
+    }
+
     /// All versions kept, the oldest first; deleted sites have theirs still.
     pub(crate) async fn site_versions(&self, name: &str) -> Result<Vec<SiteVersion>, Refusal> {
         if !self.state().sites.contains_key(name) {
@@ -235,11 +242,11 @@ pub(crate) fn check(site: &Site) -> Result<(), Refusal> {
     checked.map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
-/// A site with its secrets, as it would be sent to nodes.
-pub(crate) fn refer(state: &State, site: Site) -> Result<Site, Refusal> {
+/// A site as a version would have it, and with its secrets as it would be sent to nodes.
+pub(crate) fn refer(state: &State, site: Site) -> Result<Referred, Refusal> {
     let present = state.sites.get(&site.name).and_then(|version| version.site.clone());
     let kept: Vec<&Site> = present.as_deref().into_iter().collect();
-    Ok(state.secrets.refer(site, &kept)?.resolved)
+    state.secrets.refer(site, &kept)
 }
 
 /// Checks that no host of `site` belongs to another one. A site that was deleted has none, though nodes keep it for a while.

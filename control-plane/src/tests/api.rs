@@ -44,6 +44,30 @@ async fn sites_have_versions_that_can_be_brought_back() {
     house.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_and_files_are_compared() {
+    let house = House::start().await;
+    house.put_site("shop", "a.test").await;
+    house.put_site("shop", "b.test").await;
+    let changed = house.get("/v1/sites/shop/diff?from=1").await.json();
+    assert_eq!((&changed["from"], &changed["to"], &changed["changed"]), (&json!(1), &json!(2), &json!(true)));
+    let lines: Vec<&str> = changed["diff"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(lines.contains(&"- hosts = [\"a.test\"]") && lines.contains(&"+ hosts = [\"b.test\"]"), "{lines:?}");
+    assert_eq!(house.get("/v1/sites/shop/diff?from=2&to=2").await.json()["changed"], false);
+    let file = house.post("/v1/sites/shop/diff", site("shop", "c.test")).await.json();
+    assert_eq!((&file["from"], &file["to"], file["diff"].as_array().unwrap().len() > 1), (&json!(2), &json!(null), true));
+    let new = house.post("/v1/sites/new/diff", site("new", "c.test")).await.json();
+    assert!(new["from"].is_null() && new["diff"].as_array().unwrap().iter().all(|line| line.as_str().unwrap().starts_with('+')), "{new}");
+    assert_eq!(house.get("/v1/sites/shop").await.json()["version"], 2, "nothing was changed");
+    assert!(!std::fs::read_to_string(house.settings.data.join("audit.log")).unwrap().contains("diff"));
+    for (path, status) in [("?from=9", 404), ("?from=1&to=9", 404), ("", 400), ("?from=one", 400)] {
+        assert_eq!(house.get(&format!("/v1/sites/shop/diff{path}")).await.status.as_u16(), status, "{path}");
+    }
+    assert_eq!(house.get("/v1/sites/none/diff?from=1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(house.post("/v1/sites/other/diff", site("shop", "c.test")).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    house.stop().await;
+}
+
 /// A certificate of itself, and its key.
 fn certificate() -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();

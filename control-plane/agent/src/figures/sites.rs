@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use skerry_config::limits::SITES_MAX;
-use skerry_config::snapshot::Snapshot;
+use skerry_config::snapshot::{Served, Snapshot};
 
 use super::{Answered, Outcome};
 
@@ -71,13 +71,15 @@ struct Slots {
     by_name: HashMap<Arc<str>, Slot>,
     /// Counts the snapshots.
     turn: u64,
+    /// The number of the last one.
+    version: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     index: u32,
-    /// The last snapshot that had the site.
-    seen: u64,
+    /// Since which snapshot there is no such site.
+    gone: Option<u64>,
 }
 
 impl Sites {
@@ -86,17 +88,15 @@ impl Sites {
     pub(super) fn adopt(&self, snapshot: &Snapshot) {
         let mut slots = self.slots.lock();
         slots.turn += 1;
-        let turn = slots.turn;
-        let mut fresh = Vec::new();
-        for served in snapshot.sites() {
-            match slots.by_name.get_mut(served.site().name.as_str()) {
-                Some(slot) => {
-                    slot.seen = turn;
-                    served.give_slot(slot.index);
-                }
-                None => fresh.push(served),
+        let fresh = match snapshot.changed_since(slots.version) {
+            Some(changed) => slots.follow(changed.iter().map(|name| (name.as_str(), snapshot.site(name)))),
+            None => {
+                let turn = slots.turn;
+                slots.by_name.values_mut().for_each(|slot| slot.gone = slot.gone.or(Some(turn)));
+                slots.follow(snapshot.sites().map(|served| (served.site().name.as_str(), Some(served))))
             }
-        }
+        };
+        slots.version = snapshot.version();
         if fresh.is_empty() {
             return;
         }
@@ -117,7 +117,7 @@ impl Sites {
             };
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             served.give_slot(index);
-            slots.by_name.insert(name, Slot { index, seen: turn });
+            slots.by_name.insert(name, Slot { index, gone: None });
         }
         self.table.store(Arc::new(table));
     }
@@ -142,18 +142,30 @@ impl Sites {
 }
 
 impl Slots {
+    /// Notes which of these sites there are, and gives them their slots; those that have none yet.
+    fn follow<'a>(&mut self, sites: impl Iterator<Item = (&'a str, Option<&'a Arc<Served>>)>) -> Vec<&'a Arc<Served>> {
+        let mut fresh = Vec::new();
+        for (name, served) in sites {
+            match (self.by_name.get_mut(name), served) {
+                (Some(slot), Some(served)) => {
+                    slot.gone = None;
+                    served.give_slot(slot.index);
+                }
+                (Some(slot), None) => slot.gone = slot.gone.or(Some(self.turn)),
+                (None, Some(served)) => fresh.push(served),
+                (None, None) => {}
+            }
+        }
+        fresh
+    }
+
     /// Takes so many slots from sites that the present snapshot does not have, those gone longest first.
     fn longest_gone(&mut self, wanted: usize) -> Vec<u32> {
         if wanted == 0 {
             return Vec::new();
         }
-        let turn = self.turn;
-        let mut gone: Vec<_> = self
-            .by_name
-            .iter()
-            .filter(|(_, slot)| slot.seen < turn)
-            .map(|(name, slot)| (slot.seen, slot.index, Arc::clone(name)))
-            .collect();
+        let gone = self.by_name.iter().filter_map(|(name, slot)| Some((slot.gone?, slot.index, Arc::clone(name))));
+        let mut gone: Vec<_> = gone.collect();
         gone.sort_unstable();
         gone.truncate(wanted);
         gone.into_iter()
@@ -229,7 +241,7 @@ fn class(head: Duration) -> usize {
 #[cfg(test)]
 mod tests {
     use skerry_config::site::Site;
-    use skerry_config::snapshot::Document;
+    use skerry_config::snapshot::{Change, Document};
 
     use super::*;
 
@@ -282,6 +294,23 @@ mod tests {
         assert_eq!(sites.read("c").unwrap().requests(), 1);
         assert_eq!(sites.read("b"), Some(SiteFigures::default()));
         assert_eq!(sites.read("d"), None);
+    }
+
+    #[test]
+    fn a_change_gives_slots_to_what_it_names_and_leaves_the_others_theirs() {
+        let sites = Sites::default();
+        let both = snapshot(1, ["a".to_owned(), "b".to_owned()]);
+        sites.adopt(&both);
+        let put = both.site("a").unwrap().site().clone();
+        let named = |name: &str| skerry_config::site::Site { name: name.to_owned(), hosts: vec![format!("{name}.new")], ..put.clone() };
+        let change = Change { from: 1, version: 2, sites: vec![named("a"), named("c")], gone: vec!["b".to_owned()], ..Change::default() };
+        let next = both.apply(change).unwrap();
+        sites.adopt(&next);
+        assert_eq!(next.site("a").unwrap().slot(), both.site("a").unwrap().slot());
+        answer(&sites, &next, "c");
+        assert_eq!(sites.read("c").unwrap().requests(), 1);
+        let slots = sites.slots.lock();
+        assert_eq!(["a", "b", "c"].map(|name| slots.by_name[name].gone), [None, Some(2), None]);
     }
 
     #[test]
