@@ -7,6 +7,7 @@
 mod choose;
 mod gate;
 mod hold;
+mod late;
 mod record;
 mod stage;
 

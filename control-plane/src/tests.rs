@@ -6,6 +6,7 @@ mod certificates;
 mod events;
 mod explain;
 mod figures;
+mod first_nodes;
 mod house;
 mod intent;
 mod nodes;

@@ -19,12 +19,12 @@ fn held(hold: Duration) -> impl FnOnce(&mut Control) {
 }
 
 /// Until an operator says so, or a test is over.
-fn held_for_ever(settings: &mut Control) {
+pub(super) fn held_for_ever(settings: &mut Control) {
     held(Duration::from_secs(3_600))(settings);
 }
 
 /// Two regions: edge-1, edge-2 and shield-1 in north, edge-3 and shield-2 in south.
-async fn five(house: &House) -> Vec<TestNode> {
+pub(super) async fn five(house: &House) -> Vec<TestNode> {
     let mut nodes = Vec::new();
     for (role, name, region) in [
         (Role::Edge, "edge-1", "north"),
@@ -43,17 +43,17 @@ fn name(node: &TestNode) -> &str {
 }
 
 /// The first host of a site on a node.
-fn host(node: &TestNode, site: &str) -> Option<String> {
+pub(super) fn host(node: &TestNode, site: &str) -> Option<String> {
     Some(node.agent.snapshot()?.site(site)?.site().hosts[0].clone())
 }
 
 /// The names of the nodes that serve a site under a host.
-fn with_host<'a>(nodes: &'a [TestNode], site: &str, wanted: &str) -> Vec<&'a str> {
+pub(super) fn with_host<'a>(nodes: &'a [TestNode], site: &str, wanted: &str) -> Vec<&'a str> {
     nodes.iter().filter(|node| host(node, site).as_deref() == Some(wanted)).map(name).collect()
 }
 
 /// Waits until the present stage of a rollout has this name, and all its nodes have the configuration in force.
-async fn adopted(house: &House, id: u64, stage: &str) -> Value {
+pub(super) async fn adopted(house: &House, id: u64, stage: &str) -> Value {
     eventually(&format!("stage {stage} of rollout {id}"), async || {
         let rollout = house.get(&format!("/v1/rollouts/{id}")).await.json();
         let last = rollout["stages"].as_array()?.last()?.clone();
@@ -62,7 +62,7 @@ async fn adopted(house: &House, id: u64, stage: &str) -> Value {
     .await
 }
 
-async fn over(house: &House, id: u64) -> Value {
+pub(super) async fn over(house: &House, id: u64) -> Value {
     eventually(&format!("the end of rollout {id}"), async || {
         let rollout = house.get(&format!("/v1/rollouts/{id}")).await.json();
         rollout["ended"].is_string().then_some(rollout)
@@ -70,13 +70,13 @@ async fn over(house: &House, id: u64) -> Value {
     .await
 }
 
-async fn put(house: &House, site: &Value) -> u64 {
+pub(super) async fn put(house: &House, site: &Value) -> u64 {
     let answer = house.call(Method::PUT, &format!("/v1/sites/{}", site["name"].as_str().unwrap()), site).await;
     assert!(answer.status.is_success(), "{answer:?}");
     answer.json()["rollout"].as_u64().unwrap()
 }
 
-async fn proceed(house: &House, id: u64) {
+pub(super) async fn proceed(house: &House, id: u64) {
     let answer = house.post(&format!("/v1/rollouts/{id}/proceed"), json!({})).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
@@ -105,7 +105,7 @@ fn assert_rising(nodes: &[TestNode]) {
     }
 }
 
-async fn stop(house: House, nodes: Vec<TestNode>) {
+pub(super) async fn stop(house: House, nodes: Vec<TestNode>) {
     assert_rising(&nodes);
     for node in nodes {
         node.stop().await;
@@ -300,106 +300,6 @@ async fn an_aborted_rollout_leaves_what_was_settled_and_hosts_that_moved_move_ba
     })
     .await;
     assert_eq!(house.get("/v1/sites/shop").await.json()["author"], "rollout");
-    stop(house, nodes).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_holds_the_first_stage_up_by_going_away_before_it_has_it_is_replaced() {
-    let house = House::start_with(held_for_ever).await;
-    let mut nodes = five(&house).await;
-    put(&house, &site("shop", "a.test")).await;
-    house.settled().await;
-    let first = nodes.remove(0);
-    let settings = first.stop().await;
-    eventually("the edge is away", async || (house.get("/v1/nodes/edge-1").await.json()["connected"] == false).then_some(())).await;
-    let id = put(&house, &site("shop", "b.test")).await;
-    adopted(&house, id, "node").await;
-    assert_eq!(with_host(&nodes, "shop", "b.test"), ["edge-2", "shield-1"]);
-    // Who comes back in the middle gets what its stage has.
-    let back = TestNode::start(settings).await;
-    house.get("/v1/nodes").await;
-    eventually("it is back", async || (house.get("/v1/nodes/edge-1").await.json()["connected"] == true).then_some(())).await;
-    assert_eq!(host(&back, "shop").as_deref(), Some("a.test"));
-    proceed(&house, id).await;
-    adopted(&house, id, "region").await;
-    assert_eq!(host(&back, "shop").as_deref(), Some("b.test"));
-    nodes.push(back);
-    stop(house, nodes).await;
-}
-
-/// The nodes of the present stage, once they are these.
-async fn stage_of(house: &House, id: u64, nodes: &[&str]) {
-    eventually(&format!("the stage of {nodes:?}"), async || {
-        let rollout = house.get(&format!("/v1/rollouts/{id}")).await.json();
-        let stage = rollout["stages"].as_array()?.last()?.clone();
-        (stage["name"] == "node" && stage["nodes"] == json!(nodes)).then_some(())
-    })
-    .await;
-}
-
-/// Has a node put nothing in force until what this gives is dropped.
-fn gate(node: &TestNode) -> std::sync::mpsc::Sender<()> {
-    let (gate, held) = std::sync::mpsc::channel();
-    *node.told.gate.lock() = Some(held);
-    gate
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_only_node_is_waited_for_when_it_goes_away_with_a_change() {
-    let house = House::start_with(held_for_ever).await;
-    let node = house.node(Role::Edge, "edge-1").await;
-    put(&house, &site("shop", "a.test")).await;
-    house.settled().await;
-    let gate = gate(&node);
-    let id = put(&house, &site("shop", "b.test")).await;
-    stage_of(&house, id, &["edge-1"]).await;
-    let told = std::sync::Arc::clone(&node.told);
-    let settings = node.kill().await;
-    eventually("the edge is away", async || (house.get("/v1/nodes/edge-1").await.json()["connected"] == false).then_some(())).await;
-    drop(gate);
-    eventually("its directory is free", async || (std::sync::Arc::strong_count(&told) == 1).then_some(())).await;
-    let node = TestNode::start(settings).await;
-    let rollout = adopted(&house, id, "node").await;
-    assert_eq!(rollout["stages"].as_array().unwrap().len(), 1, "{rollout:#}");
-    stop(house, vec![node]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_takes_one_first_node_after_another_away_is_rolled_back() {
-    let house = House::start_with(held_for_ever).await;
-    let mut nodes = five(&house).await;
-    put(&house, &site("shop", "a.test")).await;
-    house.settled().await;
-    // They end before they can say that they have it.
-    let gates: Vec<_> = nodes.iter().map(gate).collect();
-    let id = put(&house, &site("shop", "b.test")).await;
-    for edge in ["edge-1", "edge-2", "edge-3"] {
-        stage_of(&house, id, &[edge, "shield-1"]).await;
-        nodes.remove(0).kill().await;
-    }
-    let rollout = over(&house, id).await;
-    assert_eq!((&rollout["state"], rollout["stages"].as_array().unwrap().len()), (&json!("rolled_back"), 3), "{rollout:#}");
-    let reason = rollout["sites"][0]["rolled_back"]["reason"].as_str().unwrap();
-    assert!(reason.contains("3 times") && reason.contains("edge-3"), "{reason}");
-    drop(gates);
-    stop(house, nodes).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_first_node_that_is_removed_or_drained_is_replaced() {
-    let house = House::start_with(held_for_ever).await;
-    let mut nodes = five(&house).await;
-    put(&house, &site("shop", "a.test")).await;
-    house.settled().await;
-    let id = put(&house, &site("shop", "b.test")).await;
-    adopted(&house, id, "node").await;
-    let gone = house.call(Method::DELETE, "/v1/nodes/edge-1", &json!({})).await;
-    assert!(gone.status.is_success(), "{gone:?}");
-    nodes.remove(0).stop().await;
-    stage_of(&house, id, &["edge-2", "shield-1"]).await;
-    house.post("/v1/nodes/shield-1/drain", json!({})).await;
-    stage_of(&house, id, &["edge-2", "shield-2"]).await;
-    adopted(&house, id, "node").await;
     stop(house, nodes).await;
 }
 
