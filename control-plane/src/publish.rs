@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about what is told; that is `intent` and `purges`.
 
+mod answers;
 mod listen;
 mod orders;
 mod renew;
@@ -25,7 +26,7 @@ use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
 
-use orders::Answered;
+use answers::{Answered, Awaited};
 
 pub(crate) use listen::{serve, tls};
 
@@ -233,12 +234,13 @@ impl Door {
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
         let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
+        let awaited = Awaited::default();
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, &answers, reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, (&answers, &awaited), reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,
-            why = orders::tell(plane, &peer, standing, answered, &orders) => why,
+            why = orders::tell(plane, &peer, standing, (answered, &awaited), &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -266,7 +268,7 @@ impl Door {
         peer: &Peer,
         session: &Session,
         line: &Line,
-        answers: &watch::Sender<Answered>,
+        (answers, awaited): (&watch::Sender<Answered>, &Awaited),
         mut reports: Streaming<Report>,
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
@@ -278,13 +280,14 @@ impl Door {
                 Err(status) => return status.message().to_owned(),
             };
             match what {
-                Some(report::What::Adopted(adopted)) => {
+                Some(report::What::Adopted(adopted)) if awaited.is_answered(adopted.version) => {
                     let version = Some(adopted.version);
                     answers.send_replace(Answered { has: version, last: version });
                     session.adopted(adopted.version);
                     self.tell_about(peer, "adopted", adopted.version, None);
                 }
-                Some(report::What::Refused(refused)) => {
+                Some(report::What::Refused(refused)) if awaited.is_answered(refused.version) => {
+                    let refused = answers::bounded(refused);
                     tracing::error!(
                         node = peer.name,
                         snapshot = refused.version,
@@ -319,7 +322,8 @@ impl Door {
                 }
                 Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),
-                Some(report::What::Hello(_)) | None => {}
+                // The last two answer nothing that was sent, or answer it once more.
+                Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
             }
         }
     }
