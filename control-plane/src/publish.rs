@@ -95,7 +95,7 @@ impl Control for Door {
         };
         self.place(&node, &hello).await?;
         if node.issued.certificate != peer.certificate {
-            self.plane.intent.use_renewed(&peer.name).await.map_err(|refusal| refused(&refusal))?;
+            self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
         }
         let standing = self.standing(&peer, &hello).await?;
@@ -197,7 +197,8 @@ impl Door {
             tier_address: None,
             joined_at: clock::now(),
         };
-        plane.intent.admit_node(node, admission.mark.clone(), admission.again).await.map_err(|refusal| refused(&refusal))?;
+        let admitted = plane.intent.admit_node(node, admission.mark.clone(), admission.again, &plane.revoked).await;
+        admitted.map_err(|refusal| refused(&refusal))?;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");
