@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Ask, Hello, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -274,6 +274,7 @@ impl Door {
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
+        let one_history = Arc::new(Semaphore::new(1));
         loop {
             let what = match reports.message().await {
                 Ok(Some(report)) => report.what,
@@ -310,11 +311,7 @@ impl Door {
                 Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
                     session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
                 }
-                Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
-                    // Whoever waits here for room would leave reports unread. The node sends it again.
-                    Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
-                    Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
-                },
+                Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;
@@ -326,6 +323,23 @@ impl Door {
                 // The last two answer nothing that was sent, or answer it once more.
                 Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
             }
+        }
+    }
+
+    /// Has buckets of a node's history taken, one report at a time. Where there is no room for it, or for the word that it was taken, the node sends it
+    /// again: whoever waited here would leave reports unread.
+    fn take_history(&self, peer: &Peer, history: History, one: &Arc<Semaphore>, orders: &mpsc::Sender<Result<Order, Status>>) {
+        let Ok(place) = Arc::clone(one).try_acquire_owned() else { return };
+        // What waits to be written does not keep the stream open.
+        let orders = orders.downgrade();
+        let taken = move |taken| {
+            drop(place);
+            if let Some(orders) = orders.upgrade() {
+                drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) })));
+            }
+        };
+        if !self.plane.history.tell(&peer.name, history, taken) {
+            tracing::warn!(node = peer.name, "too many nodes' histories wait to be written; this one is sent again");
         }
     }
 
