@@ -6,6 +6,7 @@ mod certificates;
 mod events;
 mod explain;
 mod figures;
+mod hostile;
 mod house;
 mod nodes;
 mod purges;
