@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about what is told; that is `intent` and `purges`.
 
+mod answers;
 mod listen;
 mod orders;
 mod renew;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Ask, Hello, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,7 +26,7 @@ use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
 
-use orders::Answered;
+use answers::{Answered, Awaited};
 
 pub(crate) use listen::{serve, tls};
 
@@ -94,7 +95,7 @@ impl Control for Door {
         };
         self.place(&node, &hello).await?;
         if node.issued.certificate != peer.certificate {
-            self.plane.intent.use_renewed(&peer.name).await.map_err(|refusal| refused(&refusal))?;
+            self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
         }
         let standing = self.standing(&peer, &hello).await?;
@@ -196,7 +197,8 @@ impl Door {
             tier_address: None,
             joined_at: clock::now(),
         };
-        plane.intent.admit_node(node, admission.mark.clone(), admission.again).await.map_err(|refusal| refused(&refusal))?;
+        let admitted = plane.intent.admit_node(node, admission.mark.clone(), admission.again, &plane.revoked).await;
+        admitted.map_err(|refusal| refused(&refusal))?;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");
@@ -233,12 +235,13 @@ impl Door {
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
         let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
+        let awaited = Awaited::default();
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, &answers, reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, (&answers, &awaited), reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,
-            why = orders::tell(plane, &peer, standing, answered, &orders) => why,
+            why = orders::tell(plane, &peer, standing, (answered, &awaited), &orders) => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -266,11 +269,12 @@ impl Door {
         peer: &Peer,
         session: &Session,
         line: &Line,
-        answers: &watch::Sender<Answered>,
+        (answers, awaited): (&watch::Sender<Answered>, &Awaited),
         mut reports: Streaming<Report>,
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
+        let one_history = Arc::new(Semaphore::new(1));
         loop {
             let what = match reports.message().await {
                 Ok(Some(report)) => report.what,
@@ -278,13 +282,14 @@ impl Door {
                 Err(status) => return status.message().to_owned(),
             };
             match what {
-                Some(report::What::Adopted(adopted)) => {
+                Some(report::What::Adopted(adopted)) if awaited.is_answered(adopted.version) => {
                     let version = Some(adopted.version);
                     answers.send_replace(Answered { has: version, last: version });
                     session.adopted(adopted.version);
                     self.tell_about(peer, "adopted", adopted.version, None);
                 }
-                Some(report::What::Refused(refused)) => {
+                Some(report::What::Refused(refused)) if awaited.is_answered(refused.version) => {
+                    let refused = answers::bounded(refused);
                     tracing::error!(
                         node = peer.name,
                         snapshot = refused.version,
@@ -306,11 +311,7 @@ impl Door {
                 Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
                     session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
                 }
-                Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
-                    // Whoever waits here for room would leave reports unread. The node sends it again.
-                    Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
-                    Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
-                },
+                Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;
@@ -319,8 +320,26 @@ impl Door {
                 }
                 Some(report::What::SiteFigures(told)) => session.site_figures(told),
                 Some(report::What::Answered(answered)) => line.answered(answered),
-                Some(report::What::Hello(_)) | None => {}
+                // The last two answer nothing that was sent, or answer it once more.
+                Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
             }
+        }
+    }
+
+    /// Has buckets of a node's history taken, one report at a time. Where there is no room for it, or for the word that it was taken, the node sends it
+    /// again: whoever waited here would leave reports unread.
+    fn take_history(&self, peer: &Peer, history: History, one: &Arc<Semaphore>, orders: &mpsc::Sender<Result<Order, Status>>) {
+        let Ok(place) = Arc::clone(one).try_acquire_owned() else { return };
+        // What waits to be written does not keep the stream open.
+        let orders = orders.downgrade();
+        let taken = move |taken| {
+            drop(place);
+            if let Some(orders) = orders.upgrade() {
+                drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) })));
+            }
+        };
+        if !self.plane.history.tell(&peer.name, history, taken) {
+            tracing::warn!(node = peer.name, "too many nodes' histories wait to be written; this one is sent again");
         }
     }
 

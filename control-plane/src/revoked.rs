@@ -1,4 +1,4 @@
-//! The certificates of nodes that were removed. Nodes are told them, so that no tier serves another by one; each is kept as long as it could count.
+//! The certificates of nodes that were removed, and those that a node had too many of. Nodes are told them, so that no tier serves another by one; each is kept as long as it could count.
 //!
 //! They go to all nodes at once and outside of the configuration: they wait for no stage of a rollout, and no rollback takes them back.
 
@@ -11,8 +11,7 @@ use tokio::sync::watch;
 
 use crate::auth::{hash, hex, unhex};
 use crate::clock;
-use crate::intent::{Issued, Node};
-use crate::refusal::Refusal;
+use crate::intent::Issued;
 use crate::store::{Change, Store};
 
 const PREFIX: &str = "revoked/";
@@ -42,35 +41,26 @@ impl Revoked {
         Ok(Self { table: watch::Sender::new(Arc::new(table)) })
     }
 
-    /// What removing a node writes: all of its certificates that could count, and away with those that no longer could.
-    pub(crate) fn changes(&self, node: &Node) -> Result<Vec<Change>, Refusal> {
-        let now = clock::unix_seconds();
-        let table = self.table.borrow().clone();
-        let gone = table.iter().filter(|(_, until)| **until < now).map(|(fingerprint, _)| Change::Delete(key(fingerprint)));
-        let mut changes: Vec<Change> = gone.collect();
-        let kept = table.len() - changes.len();
-        let fresh = of(node, now);
-        if kept + fresh.len() > REVOKED_MAX {
-            let first = table.values().filter(|until| **until >= now).min().copied().unwrap_or(now);
-            let says = format!(
-                "{kept} certificates of removed nodes are still valid, and {REVOKED_MAX} can be revoked at once; the first of them ends {}",
-                clock::of_seconds(first)
-            );
-            return Err(Refusal::Conflict(says));
+    /// What revoking these writes, those that no longer could count going. Where they are too many at once, those that end first make room: whoever
+    /// removes a node is never refused.
+    pub(crate) fn changes<'a>(&self, certificates: impl IntoIterator<Item = &'a Issued>) -> Vec<Change> {
+        let fresh = fresh(certificates);
+        if fresh.is_empty() {
+            return Vec::new();
         }
-        changes.extend(fresh.iter().map(|(fingerprint, until)| Change::Put(key(fingerprint), until.to_string().into_bytes())));
-        Ok(changes)
+        let table = self.table.borrow().clone();
+        let next = with(&table, fresh);
+        let gone = table.keys().filter(|fingerprint| !next.contains_key(*fingerprint)).map(|fingerprint| Change::Delete(key(fingerprint)));
+        let more = next.iter().filter(|(fingerprint, until)| table.get(*fingerprint) != Some(*until));
+        gone.chain(more.map(|(fingerprint, until)| Change::Put(key(fingerprint), until.to_string().into_bytes()))).collect()
     }
 
-    /// Has nodes told of a node that was removed.
-    pub(crate) fn add(&self, node: &Node) {
-        let now = clock::unix_seconds();
-        self.table.send_modify(|table| {
-            let mut next = (**table).clone();
-            next.retain(|_, until| *until >= now);
-            next.extend(of(node, now));
-            *table = Arc::new(next);
-        });
+    /// Has nodes told of certificates that are revoked.
+    pub(crate) fn add<'a>(&self, certificates: impl IntoIterator<Item = &'a Issued>) {
+        let fresh = fresh(certificates);
+        if !fresh.is_empty() {
+            self.table.send_modify(|table| *table = Arc::new(with(table, fresh)));
+        }
     }
 
     /// All, and word of changes.
@@ -88,11 +78,29 @@ impl Issued {
     }
 }
 
-/// The certificates of a node that could count, with the second until which they could.
-fn of(node: &Node, now: u64) -> Vec<(Fingerprint, u64)> {
-    let all = node.former.iter().chain(&node.next).chain([&node.issued]);
-    let until = |issued: &Issued| if issued.ends == 0 { now + UNKNOWN_SECONDS } else { issued.counts_until };
-    all.filter_map(|issued| Some((unhex(&issued.certificate)?, until(issued)))).filter(|(_, until)| *until >= now).collect()
+/// Certificates with the second since 1970 until which each could count.
+fn fresh<'a>(certificates: impl IntoIterator<Item = &'a Issued>) -> Vec<(Fingerprint, u64)> {
+    let unknown = clock::unix_seconds() + UNKNOWN_SECONDS;
+    let until = |issued: &Issued| if issued.ends == 0 { unknown } else { issued.counts_until };
+    certificates.into_iter().filter_map(|issued| Some((unhex(&issued.certificate)?, until(issued)))).collect()
+}
+
+/// A table with more in it, within its bounds.
+fn with(table: &BTreeMap<Fingerprint, u64>, fresh: Vec<(Fingerprint, u64)>) -> BTreeMap<Fingerprint, u64> {
+    let now = clock::unix_seconds();
+    let mut next = table.clone();
+    next.extend(fresh);
+    next.retain(|_, until| *until >= now);
+    let surplus = next.len().saturating_sub(REVOKED_MAX);
+    if surplus > 0 {
+        let mut ends: Vec<_> = next.iter().map(|(fingerprint, until)| (*until, *fingerprint)).collect();
+        ends.sort_unstable();
+        for (_, fingerprint) in &ends[..surplus] {
+            next.remove(fingerprint);
+        }
+        tracing::warn!(surplus, "{REVOKED_MAX} certificates are revoked at once; those that end first are so no longer");
+    }
+    next
 }
 
 fn key(fingerprint: &Fingerprint) -> String {

@@ -22,7 +22,7 @@ use crate::certificates;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
-use crate::history::History;
+use crate::history::{self, History};
 use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::leads;
@@ -113,6 +113,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(Arc::clone(&plane.webhooks).dispatch(stop.clone())));
     parts.push(tokio::spawn(gauge(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(behind::watch(Arc::clone(&plane), settings.alarm.behind.0, stop.clone())));
+    parts.push(tokio::spawn(history::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(certificates::watch(Arc::clone(&plane), own, stop.clone())));
     parts.push(publish::serve(sockets.nodes, tls, Door::new(Arc::clone(&plane), stop.clone()), stop.clone()));
     let router = api::router(Arc::clone(&plane), registry, stop.clone());

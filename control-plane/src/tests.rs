@@ -7,6 +7,7 @@ mod events;
 mod explain;
 mod figures;
 mod first_nodes;
+mod hostile;
 mod house;
 mod intent;
 mod nodes;

@@ -96,9 +96,10 @@ pub(crate) async fn run(inner: Arc<Inner>, duties: Arc<dyn Duties>, stop: watch:
 async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
     let mut backoff = Backoff::default();
     let mut before = None;
+    let renewing = renewal::Renewing::default();
     loop {
         let began = Instant::now();
-        let end = session(inner, duties, &mut before).await;
+        let end = session(inner, duties, &renewing, &mut before).await;
         if began.elapsed() >= STREAM_SETTLED {
             backoff = Backoff::default();
         }
@@ -122,7 +123,7 @@ async fn follow(inner: &Arc<Inner>, duties: &Arc<dyn Duties>) -> Infallible {
 }
 
 /// One stream, from connecting to its end. The one before is let go of when it stands, or cannot.
-async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, before: &mut Option<Held>) -> End {
+async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, renewing: &renewal::Renewing, before: &mut Option<Held>) -> End {
     let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
     let opened = open(inner, duties, &reports, outgoing).await;
     drop(before.take());
@@ -134,13 +135,13 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, before: &mut Opti
     let told = ToldOf::default();
     let (moved, watched) = (&told.moved, &told.watched);
     let end = tokio::select! {
-        end = carry_out(inner, duties, &mut orders, &reports, &told) => end,
+        end = carry_out(inner, duties, &mut orders, &reports, (&told, renewing)) => end,
         end = confirm(inner, duties, &reports, moved) => end,
         end = beat(duties, &reports) => end,
         end = tell_times(duties, &reports) => end,
         end = watched::tell(duties, watched, &reports) => end,
         end = history::tell(inner, duties, &told.taken, &reports) => end,
-        end = renewal::ask(inner, &told.renewing, &reports) => end,
+        end = renewal::ask(inner, renewing, &reports) => end,
     };
     if matches!(end, End::Renewed) {
         *before = Some((orders, reports));
@@ -156,7 +157,6 @@ struct ToldOf {
     /// The control plane has taken buckets of the history.
     taken: Notify,
     watched: Watched,
-    renewing: renewal::Renewing,
 }
 
 /// Connects and says where the node stands. The position is brought to disk first: what a hello says counts as confirmed.
@@ -203,7 +203,7 @@ async fn carry_out(
     duties: &Arc<dyn Duties>,
     orders: &mut Streaming<Order>,
     reports: &mpsc::Sender<Report>,
-    ToldOf { moved, taken, watched, renewing }: &ToldOf,
+    (ToldOf { moved, taken, watched }, renewing): (&ToldOf, &renewal::Renewing),
 ) -> End {
     // They end with the stream.
     let mut questions = JoinSet::new();

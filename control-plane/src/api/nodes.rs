@@ -139,8 +139,7 @@ pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
-    let removed = api.plane.intent.remove_node(&name, |node| api.plane.revoked.changes(node)).await?;
-    api.plane.revoked.add(&removed);
+    api.plane.intent.remove_node(&name, &api.plane.revoked).await?;
     api.plane.health.forget(&name);
     api.plane.history.forget(&name).await?;
     api.plane.events.node(&name, "removed");

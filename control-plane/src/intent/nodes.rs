@@ -10,15 +10,21 @@ use super::Intent;
 use super::draft::Draft;
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::store::{Change, Transaction};
+use crate::revoked::Revoked;
+use crate::store::Transaction;
 
 pub(super) const PREFIX: &str = "node/";
 
 /// Nodes at most.
 const NODES_MAX: usize = 10_000;
 
-/// Certificates of one node at most that were issued and are still valid, beside the one by which it follows.
+/// Certificates of one node at most that were issued before and are still valid, beside the one by which it follows and the next one. Each one more
+/// revokes the oldest of them.
 const FORMER_MAX: usize = 8;
+
+/// A node that has so many gets another one only after this part of a certificate's life: so it has at most so many revoked in the time of a life,
+/// and takes no other's place among those that are.
+const REISSUE_PART: u64 = 90;
 
 /// A node that was let in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +70,40 @@ pub(crate) struct Issued {
 }
 
 impl Node {
-    /// Puts a certificate among those before.
-    fn leave(&mut self, issued: Issued) {
-        let now = clock::unix_seconds();
+    /// Puts a certificate among those before. Those that are too many from then on, the oldest, are to be revoked.
+    fn leave(&mut self, issued: Issued) -> Vec<Issued> {
         self.former.push(issued);
+        self.prune();
+        let surplus = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..surplus).collect()
+    }
+
+    fn prune(&mut self) {
+        let now = clock::unix_seconds();
         self.former.retain(|former| former.ends == 0 || former.counts_until >= now);
+    }
+
+    /// Whether another certificate may be issued for it.
+    fn check_reissue(&mut self, issued: &Issued) -> Result<(), Refusal> {
+        self.prune();
+        let last = self.next.as_ref().unwrap_or(&self.issued).ends;
+        let life = issued.ends.saturating_sub(clock::unix_seconds());
+        let (from, wait) = (last.saturating_add(life / REISSUE_PART), life / REISSUE_PART);
+        if self.former.len() + usize::from(self.next.is_some()) < FORMER_MAX || issued.ends >= from {
+            return Ok(());
+        }
+        let says = format!(
+            "more than {FORMER_MAX} certificates of node {:?} are still valid; another one is issued {} s after the last one, not {} s after it",
+            self.name,
+            wait,
+            issued.ends.saturating_sub(last)
+        );
+        Err(Refusal::Conflict(says))
+    }
+
+    /// All of its certificates that could still count.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Issued> {
+        self.former.iter().chain(&self.next).chain([&self.issued])
     }
 
     /// What it is.
@@ -85,7 +120,7 @@ impl Intent {
 
     /// Lets a node in; `token` marks its token used, so that both happen or neither. A node that was let in with it before, and asks
     /// `again`, must still be there: removing a node takes its token with it.
-    pub(crate) async fn admit_node(&self, mut node: Node, token: Transaction, again: bool) -> Result<(), Refusal> {
+    pub(crate) async fn admit_node(&self, mut node: Node, mut token: Transaction, again: bool, revoked: &Revoked) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let state = self.state();
         match state.nodes.get(&node.name) {
@@ -105,11 +140,19 @@ impl Intent {
             }
             _ => {}
         }
+        let mut surplus = Vec::new();
         if let Some(known) = state.nodes.get(&node.name) {
-            node.former.clone_from(&known.former);
-            [Some(known.issued.clone()), known.next.clone()].into_iter().flatten().for_each(|issued| node.leave(issued));
+            let mut known = Node::clone(known);
+            known.check_reissue(&node.issued)?;
+            node.former = known.former;
+            for issued in [Some(known.issued), known.next].into_iter().flatten() {
+                surplus.extend(node.leave(issued));
+            }
         }
-        self.replace(node, token).await
+        token.then.extend(revoked.changes(&surplus));
+        self.replace(node, token).await?;
+        revoked.add(&surplus);
+        Ok(())
     }
 
     /// Keeps the addresses that a node says it has.
@@ -127,50 +170,54 @@ impl Intent {
     }
 
     /// Another certificate was issued for a node that follows by `by`.
-    pub(crate) async fn renew_node(&self, name: &str, by: &str, issued: Issued) -> Result<(), Refusal> {
-        let known = self.node(name)?;
-        if known.issued.certificate != by {
-            return Err(Refusal::Conflict(format!("node {name:?} follows by another certificate")));
-        }
-        let mut node = Node::clone(&known);
-        if let Some(unused) = node.next.replace(issued) {
-            node.leave(unused);
-        }
-        if node.former.len() > FORMER_MAX {
-            let says = format!(
-                "{FORMER_MAX} certificates of node {name:?} are still valid beside the one it uses; another one is issued when the first of them has ended"
-            );
-            return Err(Refusal::Conflict(says));
-        }
-        let (next, former) = (node.next, node.former);
-        self.change_node(name, |node| (node.next, node.former) = (next, former)).await
+    pub(crate) async fn renew_node(&self, name: &str, by: &str, issued: Issued, revoked: &Revoked) -> Result<(), Refusal> {
+        let change = |node: &mut Node| {
+            if node.issued.certificate != by {
+                return Err(Refusal::Conflict(format!("node {name:?} follows by another certificate")));
+            }
+            node.check_reissue(&issued)?;
+            Ok(node.next.replace(issued).map(|unused| node.leave(unused)).unwrap_or_default())
+        };
+        self.reissue_node(name, change, revoked).await
     }
 
     /// A node has used the certificate that was issued for it last.
-    pub(crate) async fn use_renewed(&self, name: &str) -> Result<(), Refusal> {
-        self.change_node(name, |node| {
-            if let Some(next) = node.next.take() {
-                let before = std::mem::replace(&mut node.issued, next);
-                node.leave(before);
-            }
-        })
-        .await
+    pub(crate) async fn use_renewed(&self, name: &str, revoked: &Revoked) -> Result<(), Refusal> {
+        let change = |node: &mut Node| {
+            let Some(next) = node.next.take() else { return Ok(Vec::new()) };
+            let before = std::mem::replace(&mut node.issued, next);
+            Ok(node.leave(before))
+        };
+        self.reissue_node(name, change, revoked).await
     }
 
-    /// Forgets a node: its certificates count for nothing from here on. `also` is written with it. The node as it was.
-    pub(crate) async fn remove_node(
-        &self,
-        name: &str,
-        also: impl FnOnce(&Node) -> Result<Vec<Change>, Refusal>,
-    ) -> Result<Arc<Node>, Refusal> {
+    /// Forgets a node: its certificates are revoked, and count for nothing from here on.
+    pub(crate) async fn remove_node(&self, name: &str, revoked: &Revoked) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let mut draft = Draft::new(&self.state());
         let node = draft.next.nodes.get(name).cloned().ok_or_else(|| missing(name))?;
         draft.next.nodes.remove_mut(name);
         draft.delete(format!("{PREFIX}{name}"));
-        draft.transaction.then.extend(also(&node)?);
+        draft.transaction.then.extend(revoked.changes(node.certificates()));
         self.place(draft).await?;
-        Ok(node)
+        revoked.add(node.certificates());
+        Ok(())
+    }
+
+    /// Changes the certificates of a node; `change` gives those that are to be revoked.
+    async fn reissue_node(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Node) -> Result<Vec<Issued>, Refusal>,
+        revoked: &Revoked,
+    ) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut node = Node::clone(&*self.node(name)?);
+        let surplus = change(&mut node)?;
+        let also = Transaction { then: revoked.changes(&surplus), ..Transaction::default() };
+        self.replace(node, also).await?;
+        revoked.add(&surplus);
+        Ok(())
     }
 
     async fn change_node(&self, name: &str, change: impl FnOnce(&mut Node)) -> Result<(), Refusal> {
@@ -206,3 +253,6 @@ impl Intent {
 fn missing(name: &str) -> Refusal {
     Refusal::Missing(format!("there is no node {name:?}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,33 +11,25 @@ use skerry_agent::wire::{
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use super::answers::{Answered, Awaited};
 use super::{Peer, Standing};
 use crate::intent::{Encoded, Tracks};
 use crate::plane::Plane;
 use crate::purges::Next;
-
-/// What a node said of the configurations it was sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Answered {
-    /// The one in force on it, as far as that is known to be of our history.
-    pub(super) has: Option<u64>,
-    /// The last one it has put in force or refused.
-    pub(super) last: Option<u64>,
-}
 
 /// Tells a node everything until its stream ends; why it did.
 pub(super) async fn tell(
     plane: &Plane,
     peer: &Peer,
     standing: Standing,
-    answers: watch::Receiver<Answered>,
+    (answers, awaited): (watch::Receiver<Answered>, &Awaited),
     orders: &mpsc::Sender<Result<Order, Status>>,
 ) -> String {
     let mut limits = match peer.role {
         Role::Shield => plane.purges.heads(),
         Role::Edge => plane.purges.releases(),
     };
-    let mut snapshots = Snapshots { node: &peer.name, tracks: plane.intent.published(), answers, sent: None, parts: None };
+    let mut snapshots = Snapshots { node: &peer.name, tracks: plane.intent.published(), answers, awaited, sent: None, parts: None };
     // That it missed none, or no more: before it hears so it serves nothing that an earlier run stored. What it is told from here on is of the
     // present term, and it has to say so when it comes back.
     let mut told_all = false;
@@ -145,6 +137,7 @@ struct Snapshots<'a> {
     node: &'a str,
     tracks: watch::Receiver<Arc<Tracks>>,
     answers: watch::Receiver<Answered>,
+    awaited: &'a Awaited,
     /// The last one that was sent.
     sent: Option<u64>,
     /// What is left of it.
@@ -173,6 +166,7 @@ impl Snapshots<'_> {
                 return Ok(None);
             }
             self.sent = Some(target.version);
+            self.awaited.sent(target.version);
             let rest = match plane.intent.encoded(answered.has, &target).await? {
                 Encoded::Change(json) => {
                     let from = answered.has.unwrap_or_default();

@@ -26,7 +26,9 @@ impl Door {
     async fn issue_again(&self, peer: &Peer, csr: &[u8]) -> Result<Vec<u8>, String> {
         key_of(csr)?;
         let certificate = self.plane.ca.issue(peer.role, &peer.name, csr)?;
-        self.plane.intent.renew_node(&peer.name, &peer.certificate, Issued::of(&certificate)).await.map_err(|why| why.says().to_owned())?;
+        let (plane, issued) = (&self.plane, Issued::of(&certificate));
+        let renewed = plane.intent.renew_node(&peer.name, &peer.certificate, issued, &plane.revoked).await;
+        renewed.map_err(|why| why.says().to_owned())?;
         Ok(certificate.to_vec())
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::house::House;
 
 /// Reads a stream until it has said so much, as `(id, kind, data)`.
-async fn read(house: &House, query: &str, last: Option<&str>, count: usize) -> Vec<(Option<u64>, String, Value)> {
+pub(super) async fn read(house: &House, query: &str, last: Option<&str>, count: usize) -> Vec<(Option<u64>, String, Value)> {
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
         .build_http::<http_body_util::Empty<bytes::Bytes>>();
     let mut request = house.request(Method::GET, &format!("/v1/events{query}"));
