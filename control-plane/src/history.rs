@@ -74,9 +74,12 @@ impl History {
         Self { store, writing: tokio::sync::Mutex::default() }
     }
 
-    /// Takes the buckets of a report that are new; what the node may forget.
-    pub(crate) async fn take(&self, node: &str, report: wire::History) -> Result<HistoryTaken, Refusal> {
+    /// Takes the buckets of a report that are new; what the node may forget. Nothing is taken of one that is not there (any more).
+    pub(crate) async fn take(&self, node: &str, report: wire::History, is_there: impl FnOnce() -> bool) -> Result<HistoryTaken, Refusal> {
         let _writing = self.writing.lock().await;
+        if !is_there() {
+            return Err(Refusal::Missing(format!("node {node:?} was removed")));
+        }
         let node = node.to_owned();
         store::blocking(&self.store, move |store| take(store, &node, report)).await.map_err(Refusal::Broken)
     }
@@ -233,15 +236,15 @@ mod tests {
         let history = History::new(Arc::clone(&store));
         let now = clock::unix_seconds();
         let from = now - now % 300;
-        let taken = history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7)])).await.unwrap();
+        let taken = history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7)]), || true).await.unwrap();
         assert_eq!(taken, HistoryTaken { log: "a".to_owned(), through: 2 });
         // The word of it was lost: the node sends them again, and one more of the same time.
-        history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7), (3, from, 1)])).await.unwrap();
+        history.take("edge-1", report("a", &[(1, from - 300, 5), (2, from, 7), (3, from, 1)]), || true).await.unwrap();
         // The node lost its log, and begins another one.
-        history.take("edge-1", report("b", &[(1, from, 10)])).await.unwrap();
+        history.take("edge-1", report("b", &[(1, from, 10)]), || true).await.unwrap();
         // Too old to be kept, but it counts.
-        history.take("edge-1", report("b", &[(2, 300, 100)])).await.unwrap();
-        history.take("edge-2", report("c", &[(1, from, 1)])).await.unwrap();
+        history.take("edge-1", report("b", &[(2, 300, 100)]), || true).await.unwrap();
+        history.take("edge-2", report("c", &[(1, from, 1)]), || true).await.unwrap();
         let (buckets, taken) = history.read("edge-1", 0).await.unwrap();
         let found: Vec<_> = buckets.iter().map(|bucket| (bucket.from, bucket.sums.requests, bucket.sites["shop"].requests)).collect();
         assert_eq!(found, [(from - 300, 5, 5), (from, 18, 18)]);
@@ -252,5 +255,8 @@ mod tests {
         drop(forgetting);
         assert_eq!(history.read("edge-1", 0).await.unwrap(), (Vec::new(), Taken::default()));
         assert_eq!(history.read("edge-2", 0).await.unwrap().0.len(), 1);
+        // A report that was on its way when its node was removed.
+        assert!(matches!(history.take("edge-1", report("b", &[(3, from, 1)]), || false).await, Err(Refusal::Missing(_))));
+        assert_eq!(history.read("edge-1", 0).await.unwrap(), (Vec::new(), Taken::default()));
     }
 }

@@ -306,11 +306,14 @@ impl Door {
                 Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
                     session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
                 }
-                Some(report::What::History(history)) => match plane.history.take(&peer.name, history).await {
-                    // Whoever waits here for room would leave reports unread. The node sends it again.
-                    Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
-                    Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
-                },
+                Some(report::What::History(history)) => {
+                    let is_there = || plane.intent.node(&peer.name).is_ok();
+                    match plane.history.take(&peer.name, history, is_there).await {
+                        // Whoever waits here for room would leave reports unread. The node sends it again.
+                        Ok(taken) => drop(orders.try_send(Ok(Order { what: Some(order::What::HistoryTaken(taken)) }))),
+                        Err(why) => tracing::error!(node = peer.name, why = why.says(), "the history of a node is not taken"),
+                    }
+                }
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;

@@ -227,7 +227,7 @@ mod tests {
         plane.intent.admit_node(serde_json::from_value(node).unwrap(), Transaction::default(), false).await.unwrap();
         let bucket = HistoryEntry { seq: 1, from: clock::unix_seconds(), ..HistoryEntry::default() };
         let report = wire::History { log: "a".to_owned(), entries: vec![bucket], ..wire::History::default() };
-        plane.history.take("edge-1", report).await.unwrap();
+        plane.history.take("edge-1", report, || true).await.unwrap();
         let mut changes = store.watch(Subject::Keys("node/".to_owned()), store.revision().unwrap());
         let api = Api { plane, queried: Arc::default(), stop: watch::channel(false).1 };
         remove(State(api), Place("edge-1".to_owned())).await.unwrap();
