@@ -285,11 +285,12 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn lines_that_the_file_does_not_take_wait_for_it_and_are_not_joined_with_half_a_line() {
-        use std::io::BufRead as _;
+        // More than what is read below makes room for.
+        const LATE: u64 = 400;
         let place = tempfile::tempdir().unwrap();
         let store = Arc::new(Redb::open(&place.path().join("kept")).unwrap()) as Arc<dyn Store>;
-        // It takes bytes until it is full, which may be in the middle of a line, and takes more when somebody has read.
-        let (full, reader) = std::os::unix::net::UnixStream::pair().unwrap();
+        // It takes bytes until it is full, in the middle of a line too, and takes more when somebody has read.
+        let (full, mut reader) = std::os::unix::net::UnixStream::pair().unwrap();
         full.set_nonblocking(true).unwrap();
         let journal = Journal::start(Writer::new(File::from(std::os::fd::OwnedFd::from(full)), store)).unwrap();
         let long = format!("/{}", "é".repeat(400));
@@ -300,22 +301,32 @@ mod tests {
             assert!(count < 100_000);
         }
         assert!(matches!(journal.ready().await, Err(Refusal::Busy(says)) if says.contains("audit.log")));
-        // As one that was under way.
-        journal.write(line("/late")).await;
-        let lines = std::thread::spawn(move || {
-            let lines = std::io::BufReader::new(reader).split(b'\n').map(Result::unwrap);
-            lines.filter_map(|line| serde_json::from_slice::<Line>(&line).ok()).collect::<Vec<_>>()
+        // As if they had been under way.
+        for _ in 0..LATE {
+            journal.write(line(&long)).await;
+        }
+        let mut text = vec![0; 40 << 10];
+        reader.read_exact(&mut text).unwrap();
+        assert!(journal.ready().await.is_err());
+        let rest = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).map(|_| rest)
         });
         while journal.ready().await.is_err() {
             tokio::task::yield_now().await;
         }
         journal.write(line("/after")).await;
         drop(journal);
-        let mut lines = lines.join().unwrap();
+        text.extend(rest.join().unwrap().unwrap());
+        let text = String::from_utf8_lossy(&text);
+        let (whole, torn): (Vec<_>, Vec<_>) =
+            text.lines().filter(|line| !line.is_empty()).partition(|line| serde_json::from_str::<Line>(line).is_ok());
+        assert!(!torn.is_empty() && torn.iter().all(|line| line.matches("\"number\"").count() <= 1), "{torn:?}");
+        let mut lines: Vec<Line> = whole.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
         lines.sort_by_key(|line| line.number);
         lines.dedup_by_key(|line| line.number);
-        assert!(lines.iter().map(|line| line.number).eq(1..=count + 2), "{count}");
-        assert_eq!((lines[0].path.len(), &*lines[lines.len() - 2].path), (511, "/late"));
+        assert!(lines.iter().map(|line| line.number).eq(1..=count + LATE + 1), "{count}");
+        assert_eq!((lines[0].path.len(), &*lines[lines.len() - 1].path), (511, "/after"));
     }
 
     #[tokio::test]
