@@ -102,7 +102,7 @@ pub(crate) enum Event {
 
 impl Event {
     /// The kinds that can be asked for.
-    const KINDS: &[&str] = &["site", "purge", "node", "rollout", "webhook"];
+    const KINDS: &[&str] = &["site", "purge", "node", "rollout", "webhook", "certificate"];
 
     /// Whether there are such kinds, and at least one.
     pub(crate) fn check_kinds(kinds: &BTreeSet<String>) -> Result<(), String> {
@@ -303,6 +303,26 @@ fn taken(last: u64) -> Transaction {
 mod tests {
     use super::*;
     use crate::store::Redb;
+
+    #[test]
+    fn every_kind_that_happens_can_be_asked_for() {
+        let (name, what) = (String::new(), String::new());
+        // Another variant does not compile here before it has a place in the list.
+        let next = |event: &Event| match event {
+            Event::Site { .. } => Some(Event::Purge { seq: 1 }),
+            Event::Purge { .. } => Some(Event::Node { name: name.clone(), what: what.clone(), snapshot: None, reason: None }),
+            Event::Node { .. } => Some(Event::Webhook { name: name.clone(), what: what.clone(), reason: None }),
+            Event::Webhook { .. } => Some(Event::Certificate { name: name.clone(), ends_at: String::new() }),
+            Event::Certificate { .. } => {
+                Some(Event::Rollout { id: 1, what: what.clone(), snapshot: 1, stage: None, site: None, reason: None })
+            }
+            Event::Rollout { .. } => Some(Event::Lagged { missed: 1 }),
+            Event::Lagged { .. } => None,
+        };
+        let first = Event::Site { name: name.clone(), version: 1, snapshot: 1, deleted: false };
+        let events: Vec<Event> = std::iter::successors(Some(first), next).filter(|event| !matches!(event, Event::Lagged { .. })).collect();
+        assert!(events.iter().map(Event::name).collect::<BTreeSet<_>>() == Event::KINDS.iter().copied().collect());
+    }
 
     fn numbers(reading: &Reading) -> Vec<u64> {
         reading.events.iter().map(|told| told.number).collect()

@@ -140,17 +140,23 @@ impl History {
         read.await.map_err(Refusal::Broken)
     }
 
-    /// Forgets a node that was removed.
-    pub(crate) async fn forget(&self, node: &str) -> Result<(), Refusal> {
-        let _writing = self.writing.lock().await;
+    /// Begins to forget a node that is removed.
+    pub(crate) async fn forget(&self, node: &str) -> Result<Forgetting<'_>, Refusal> {
+        let writing = self.writing.lock().await;
         let node = node.to_owned();
-        let forgotten = store::blocking(&self.store, move |store| {
-            let mut then: Vec<_> = store.list(&prefix(&node))?.into_iter().map(|(key, _)| Change::Delete(key)).collect();
-            then.push(Change::Delete(taken_key(&node)));
-            store.transact(&Transaction { then, ..Transaction::default() })
+        let changes = store::blocking(&self.store, move |store| {
+            let buckets = store.list(&prefix(&node))?.into_iter().map(|(key, _)| Change::Delete(key));
+            Ok(buckets.chain([Change::Delete(taken_key(&node))]).collect())
         });
-        forgotten.await.map(drop).map_err(Refusal::Broken)
+        Ok(Forgetting { changes: changes.await.map_err(Refusal::Broken)?, _writing: writing })
     }
+}
+
+/// A node that is being forgotten: nothing more is taken of any node until this is dropped.
+pub(crate) struct Forgetting<'a> {
+    /// What takes its history out of the store.
+    pub(crate) changes: Vec<Change>,
+    _writing: tokio::sync::MutexGuard<'a, ()>,
 }
 
 /// Keeps the reports of a queue, until `stop` says so. Nodes send again what waits then.
@@ -293,7 +299,7 @@ fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::store::Redb;
 
@@ -307,7 +313,7 @@ mod tests {
         wire::History { log: log.to_owned(), entries: entries.collect(), dropped: 2, dropped_requests: 9 }
     }
 
-    async fn take(history: &History, node: &str, report: wire::History) -> HistoryTaken {
+    pub(crate) async fn take(history: &History, node: &str, report: wire::History) -> HistoryTaken {
         let (taken, word) = tokio::sync::oneshot::channel();
         let taken = Box::new(|through| taken.send(through).unwrap());
         history.write(vec![Told { node: node.to_owned(), report, taken }], |_| true).await;
@@ -359,7 +365,7 @@ mod tests {
     async fn a_bucket_counts_once_whatever_was_lost_on_the_way() {
         let data = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Redb::open(&data.path().join("store.redb")).unwrap());
-        let history = History::new(store);
+        let history = History::new(Arc::clone(&store));
         let now = clock::unix_seconds();
         let from = now - now % 300;
         let taken = take(&history, "edge-1", report("a", &[(1, from - 300, 5), (2, from, 7)])).await;
@@ -376,8 +382,16 @@ mod tests {
         assert_eq!(found, [(from - 300, 5, 5), (from, 18, 18)]);
         assert_eq!((taken.total.requests, taken.dropped, taken.dropped_requests), (123, 2, 9));
         assert_eq!(history.read("edge-1", from).await.unwrap().0.len(), 1);
-        history.forget("edge-1").await.unwrap();
+        let forgetting = history.forget("edge-1").await.unwrap();
+        store.transact(&Transaction { then: forgetting.changes.clone(), ..Transaction::default() }).unwrap();
+        drop(forgetting);
         assert_eq!(history.read("edge-1", 0).await.unwrap(), (Vec::new(), Taken::default()));
         assert_eq!(history.read("edge-2", 0).await.unwrap().0.len(), 1);
+        // A report that was on its way when its node was removed.
+        let (taken, word) = tokio::sync::oneshot::channel();
+        let taken = Box::new(|through| taken.send(through).unwrap());
+        history.write(vec![Told { node: "edge-1".to_owned(), report: report("b", &[(3, from, 1)]), taken }], |_| false).await;
+        assert!(word.await.is_err());
+        assert_eq!(history.read("edge-1", 0).await.unwrap(), (Vec::new(), Taken::default()));
     }
 }

@@ -1,14 +1,15 @@
 //! The audit journal: one numbered line for every write through the API, in `audit.log` and in the store.
 //!
 //! A write is answered after its line is in the file; the store follows, and what it missed when the process ended is put into it from the file at
-//! the next start. Nothing changes a line, and nothing reads the journal to decide anything.
+//! the next start. While the file takes no lines, those of writes that were under way wait in memory, and no further write is let through. Nothing
+//! changes a line, and nothing reads the journal to decide anything else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +22,12 @@ const PREFIX: &str = "audit/";
 
 /// Lines waiting to be written; a further write waits for its turn.
 const LINES_WAITING_MAX: usize = 1024;
+
+/// Bytes of lines that wait for a file which takes none; what comes beyond them is in the store only.
+const HELD_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of the path of a line; the rest is cut off.
+const PATH_BYTES_MAX: usize = 512;
 
 /// Lines written at once.
 const LINES_AT_ONCE_MAX: usize = 256;
@@ -50,16 +57,16 @@ pub(crate) struct Line {
     pub(crate) address: String,
     /// The method.
     pub(crate) method: String,
-    /// The path, without its query.
+    /// The path, without its query: its first 512 bytes.
     pub(crate) path: String,
     /// The status of the answer.
     pub(crate) outcome: u16,
 }
 
 enum Waiting {
-    /// To be written; told when it is in the file.
+    /// To be written; told when it is in the file, or waits for it.
     Line(Line, oneshot::Sender<()>),
-    /// Told when everything before is in the store.
+    /// Told when everything before is in the store, and what waited for the file was tried again.
     Read(oneshot::Sender<()>),
 }
 
@@ -69,6 +76,7 @@ pub(crate) struct Journal {
     waiting: mpsc::Sender<Waiting>,
     store: Arc<dyn Store>,
     newest: Arc<AtomicU64>,
+    is_stuck: Arc<AtomicBool>,
 }
 
 impl Journal {
@@ -76,16 +84,33 @@ impl Journal {
     pub(crate) fn open(path: &Path, store: Arc<dyn Store>) -> Result<Self, String> {
         let unwritable = |error: std::io::Error| format!("{} cannot be written: {error}", path.display());
         let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path);
-        let mut writer = Writer { file: file.map_err(unwritable)?, store: Arc::clone(&store), newest: Arc::default() };
+        let mut writer = Writer::new(file.map_err(unwritable)?, store);
         writer.catch_up().map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        let newest = Arc::clone(&writer.newest);
-        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
-        std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(waiting)).map_err(unwritable)?;
-        Ok(Self { waiting: sender, store, newest })
+        Self::start(writer).map_err(unwritable)
     }
 
-    /// Writes a line, whose number is chosen here; returns when it is in the file.
-    pub(crate) async fn write(&self, line: Line) {
+    fn start(writer: Writer) -> std::io::Result<Self> {
+        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
+        let (store, newest, is_stuck) = (Arc::clone(&writer.store), Arc::clone(&writer.newest), Arc::clone(&writer.is_stuck));
+        std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run(waiting))?;
+        Ok(Self { waiting: sender, store, newest, is_stuck })
+    }
+
+    /// Whether the file takes lines; where it did not, it is tried again.
+    pub(crate) async fn ready(&self) -> Result<(), Refusal> {
+        if self.is_stuck.load(Ordering::Acquire) {
+            self.reach().await;
+        }
+        if self.is_stuck.load(Ordering::Acquire) {
+            let says = "audit.log cannot be written, and nothing is changed without a line in it; the log of the control plane says why, and a full disk is the first thing to look for";
+            return Err(Refusal::Busy(says.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Writes a line, whose number is chosen here; returns when it is in the file, or waits in memory for a file that takes none.
+    pub(crate) async fn write(&self, mut line: Line) {
+        line.path.truncate(line.path.floor_char_boundary(PATH_BYTES_MAX));
         let (done, written) = oneshot::channel();
         // The writer ends only after every journal is gone, and says itself what it could not write.
         if self.waiting.send(Waiting::Line(line, done)).await.is_ok() {
@@ -95,10 +120,7 @@ impl Journal {
 
     /// Lines with a number above `after`, at most `limit`, in order; without `after` the newest ones. All that were written before are there.
     pub(crate) async fn read(&self, after: Option<u64>, limit: u64) -> Result<Vec<Line>, Refusal> {
-        let (done, stored) = oneshot::channel();
-        if self.waiting.send(Waiting::Read(done)).await.is_ok() {
-            let _ = stored.await;
-        }
+        self.reach().await;
         let newest = self.newest.load(Ordering::Acquire);
         let oldest = newest.saturating_sub(LINES_STORED_MAX);
         let after = after.unwrap_or(newest.saturating_sub(limit)).max(oldest);
@@ -116,6 +138,14 @@ impl Journal {
         .map_err(Refusal::Broken)
     }
 
+    /// Waits until the writer has done what came before.
+    async fn reach(&self) {
+        let (done, reached) = oneshot::channel();
+        if self.waiting.send(Waiting::Read(done)).await.is_ok() {
+            let _ = reached.await;
+        }
+    }
+
     /// The number of the newest line.
     pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Ordering::Acquire)
@@ -126,9 +156,18 @@ struct Writer {
     file: File,
     store: Arc<dyn Store>,
     newest: Arc<AtomicU64>,
+    /// Lines that the file has not taken.
+    held: String,
+    is_stuck: Arc<AtomicBool>,
+    /// The file ends in what may be half a line.
+    is_torn: bool,
 }
 
 impl Writer {
+    fn new(file: File, store: Arc<dyn Store>) -> Self {
+        Self { file, store, newest: Arc::default(), held: String::new(), is_stuck: Arc::default(), is_torn: false }
+    }
+
     /// Puts the lines into the store that only the file has, and ends a line that was cut off.
     fn catch_up(&mut self) -> Result<(), String> {
         let said = |error: std::io::Error| error.to_string();
@@ -137,7 +176,7 @@ impl Writer {
         let length = self.file.metadata().map_err(said)?.len();
         self.file.seek(SeekFrom::Start(length.saturating_sub(CAUGHT_UP_BYTES_MAX))).map_err(said)?;
         let mut text = Vec::new();
-        Read::by_ref(&mut self.file).take(CAUGHT_UP_BYTES_MAX).read_to_end(&mut text).map_err(said)?;
+        Read::by_ref(&mut self.file).take(length.min(CAUGHT_UP_BYTES_MAX)).read_to_end(&mut text).map_err(said)?;
         if text.last().is_some_and(|last| *last != b'\n') {
             self.file.write_all(b"\n").map_err(said)?;
         }
@@ -165,9 +204,7 @@ impl Writer {
                 }
             }
             let text: String = lines.iter().filter_map(|line| serde_json::to_string(line).ok()).map(|line| line + "\n").collect();
-            if let Err(error) = self.file.write_all(text.as_bytes()) {
-                tracing::error!(%error, lines = lines.len(), "the audit journal cannot be written");
-            }
+            self.append(&text);
             // An error means that the writer of the request is gone.
             for done in written {
                 let _ = done.send(());
@@ -179,6 +216,36 @@ impl Writer {
                 let _ = done.send(());
             }
         }
+    }
+
+    /// Writes what is held and these lines, or holds them too.
+    fn append(&mut self, lines: &str) {
+        if self.held.len() + lines.len() > HELD_BYTES_MAX {
+            tracing::error!(bytes = lines.len(), "audit lines are in the store only: {HELD_BYTES_MAX} bytes wait for the file already");
+        } else {
+            self.held.push_str(lines);
+        }
+        if self.held.is_empty() {
+            return;
+        }
+        let written = self.write();
+        match &written {
+            Ok(()) => self.held.clear(),
+            Err(error) => tracing::error!(%error, bytes = self.held.len(), "audit.log cannot be written; writes are refused until it can"),
+        }
+        self.is_stuck.store(written.is_err(), Ordering::Release);
+    }
+
+    /// Writes what is held, all of it or nothing.
+    fn write(&mut self) -> std::io::Result<()> {
+        let before = self.file.metadata()?.len();
+        let start = if self.is_torn { "\n" } else { "" };
+        let written = self.file.write_all(format!("{start}{}", self.held).as_bytes());
+        self.is_torn = match &written {
+            Ok(()) => false,
+            Err(_) => self.file.set_len(before).is_err() || self.is_torn,
+        };
+        written
     }
 
     /// Puts numbered lines into the store, and takes the oldest out.
@@ -214,6 +281,52 @@ mod tests {
 
     fn named(lines: &[(u64, &str)]) -> Vec<(u64, String)> {
         lines.iter().map(|(number, path)| (*number, (*path).to_owned())).collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lines_that_the_file_does_not_take_wait_for_it_and_are_not_joined_with_half_a_line() {
+        // More than what is read below makes room for.
+        const LATE: u64 = 400;
+        let place = tempfile::tempdir().unwrap();
+        let store = Arc::new(Redb::open(&place.path().join("kept")).unwrap()) as Arc<dyn Store>;
+        // It takes bytes until it is full, in the middle of a line too, and takes more when somebody has read.
+        let (full, mut reader) = std::os::unix::net::UnixStream::pair().unwrap();
+        full.set_nonblocking(true).unwrap();
+        let journal = Journal::start(Writer::new(File::from(std::os::fd::OwnedFd::from(full)), store)).unwrap();
+        let long = format!("/{}", "é".repeat(400));
+        let mut count = 0;
+        while journal.ready().await.is_ok() {
+            journal.write(line(&long)).await;
+            count += 1;
+            assert!(count < 100_000);
+        }
+        assert!(matches!(journal.ready().await, Err(Refusal::Busy(says)) if says.contains("audit.log")));
+        // As if they had been under way.
+        for _ in 0..LATE {
+            journal.write(line(&long)).await;
+        }
+        let mut text = vec![0; 40 << 10];
+        reader.read_exact(&mut text).unwrap();
+        assert!(journal.ready().await.is_err());
+        let rest = std::thread::spawn(move || {
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).map(|_| rest)
+        });
+        while journal.ready().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        journal.write(line("/after")).await;
+        drop(journal);
+        text.extend(rest.join().unwrap().unwrap());
+        let text = String::from_utf8_lossy(&text);
+        let (whole, torn): (Vec<_>, Vec<_>) =
+            text.lines().filter(|line| !line.is_empty()).partition(|line| serde_json::from_str::<Line>(line).is_ok());
+        assert!(!torn.is_empty() && torn.iter().all(|line| line.matches("\"number\"").count() <= 1), "{torn:?}");
+        let mut lines: Vec<Line> = whole.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.sort_by_key(|line| line.number);
+        lines.dedup_by_key(|line| line.number);
+        assert!(lines.iter().map(|line| line.number).eq(1..=count + LATE + 1), "{count}");
+        assert_eq!((lines[0].path.len(), &*lines[lines.len() - 1].path), (511, "/after"));
     }
 
     #[tokio::test]

@@ -18,4 +18,4 @@ mod secrets;
 mod start;
 mod state;
 
-pub(crate) use house::eventually;
+pub(crate) use house::{eventually, settings};

@@ -1,6 +1,6 @@
 //! Webhooks: events, sent as signed messages to receivers that operators name.
 //!
-//! Nothing waits for a receiver. The lock covers the table; `writing` orders changes of it.
+//! Nothing waits for a receiver. The lock covers the table; `writing`, which all webhooks share, orders changes of it and of what they are.
 
 mod client;
 mod hook;
@@ -63,7 +63,6 @@ pub(crate) struct Shown {
 pub(crate) struct Webhooks {
     shared: Arc<Shared>,
     hooks: RwLock<BTreeMap<String, Running>>,
-    writing: tokio::sync::Mutex<()>,
 }
 
 struct Running {
@@ -94,14 +93,15 @@ impl Webhooks {
         events: Arc<Events>,
         figures: Figures,
     ) -> Result<Self, String> {
-        let shared = Arc::new(Shared { store, client: Client::new(allow), patience, events, figures });
+        let shared =
+            Arc::new(Shared { store, client: Client::new(allow), patience, events, figures, writing: tokio::sync::Mutex::default() });
         let mut hooks = BTreeMap::new();
         for (key, value) in shared.store.list(PREFIX)? {
             let record: Record = serde_json::from_slice(&value)
                 .map_err(|error| format!("the store holds something else than a webhook at {key}: {error}"))?;
             hooks.insert(record.name.clone(), Running::start(Hook::load(&shared, record)?));
         }
-        Ok(Self { shared, hooks: RwLock::new(hooks), writing: tokio::sync::Mutex::default() })
+        Ok(Self { shared, hooks: RwLock::new(hooks) })
     }
 
     /// Gives every event to the webhooks that want it, until stopped.
@@ -129,7 +129,9 @@ impl Webhooks {
             tracing::error!(missed, "events were lost to webhooks: they came faster than {EVENTS_KEPT_MAX} could be kept");
         }
         let hooks: Vec<_> = self.hooks.read().values().map(|running| Arc::clone(&running.hook)).collect();
-        let then: Vec<Change> = told.events.iter().flat_map(|event| hooks.iter().flat_map(|hook| hook.takes(event))).collect();
+        let wanted: Vec<_> =
+            hooks.iter().map(|hook| told.events.iter().filter_map(|event| hook.wants(event)).collect::<Vec<_>>()).collect();
+        let then: Vec<Change> = hooks.iter().zip(&wanted).flat_map(|(hook, wanted)| hook.keeps(wanted)).collect();
         if then.is_empty() {
             return;
         }
@@ -139,7 +141,10 @@ impl Webhooks {
         if let Err(why) = store::blocking(&self.shared.store, move |store| store.transact(&transaction)).await {
             tracing::error!(why, "what waits for webhooks is not in the store");
         }
-        hooks.iter().for_each(|hook| hook.wake());
+        // Only now, so that what becomes of a message comes into the store after the message.
+        for (hook, wanted) in hooks.iter().zip(wanted) {
+            hook.takes(wanted).await;
+        }
     }
 
     /// Makes a webhook, or another one of it, which is enabled again; whether there was none.
@@ -153,7 +158,7 @@ impl Webhooks {
         if let Some(secret) = &wish.secret {
             sign::key(secret).map_err(|says| fault("secret", says.to_owned()))?;
         }
-        let _writing = self.writing.lock().await;
+        let _writing = self.shared.writing.lock().await;
         let before = self.hooks.read().get(&wish.name).map(|running| running.hook.record());
         let kept = before.as_ref().map(|record| record.secret.clone());
         let secret = wish.secret.map(Secret::new).or(kept);
@@ -197,7 +202,7 @@ impl Webhooks {
 
     /// Deletes a webhook with what waits for it.
     pub(crate) async fn delete(&self, name: &str) -> Result<(), Refusal> {
-        let _writing = self.writing.lock().await;
+        let _writing = self.shared.writing.lock().await;
         self.hook(name)?;
         let gone = self.hooks.write().remove(name);
         drop(gone);

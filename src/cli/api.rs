@@ -53,7 +53,7 @@ pub(crate) struct Call<'a> {
     pub(crate) path: &'a str,
     /// The body, if there is one.
     pub(crate) body: Option<Value>,
-    /// The version that must be in force for the write to happen.
+    /// The version that must be the newest for the write to happen.
     pub(crate) if_match: Option<u64>,
     /// How long the request itself asks the API to wait.
     pub(crate) wait: Duration,

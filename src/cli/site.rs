@@ -23,11 +23,11 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Put a site in force: a file in TOML, YAML or JSON, checked here first
+    /// Make a new version of a site: a file in TOML, YAML or JSON, checked here first
     Apply {
         /// The site file
         file: PathBuf,
-        /// Refuse unless this version is in force
+        /// Refuse unless this version is the newest
         #[arg(long, value_name = "VERSION")]
         if_version: Option<u64>,
         /// Why, for the history
@@ -42,7 +42,7 @@ enum Command {
     Show {
         /// The site
         name: String,
-        /// A version from its history; by default the one in force
+        /// A version from its history; by default the newest
         #[arg(long, value_name = "VERSION")]
         version: Option<u64>,
     },
@@ -65,7 +65,7 @@ enum Command {
         /// The site
         name: String,
     },
-    /// Put an earlier version in force again, as a version of its own
+    /// Return to an earlier version, as a new one
     Rollback {
         /// The site
         name: String,
@@ -268,7 +268,9 @@ async fn delete(api: &Api, name: &str, reason: Option<&str>, now: bool, json: bo
     if json {
         show::json(&answer);
     } else {
-        show::line(&format!("site {name} is no longer served; its history stays: skerry site history {name}"));
+        show::line(&format!(
+            "site {name}: it leaves DNS now; nodes serve it until clients have forgotten it; its history stays: skerry site history {name}"
+        ));
     }
     Ok(())
 }

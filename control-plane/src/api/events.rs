@@ -44,7 +44,7 @@ struct Watching {
     ready: VecDeque<sse::Event>,
 }
 
-/// What happens, as server-sent events named by their kind: `site`, `purge`, `node`, `rollout`, `webhook`, and `lagged` when the reader missed some. Each has its number as `id`; with that of the last one in `Last-Event-ID` a reader goes on where it was, as far as the last 4096 events reach back. A token for some sites hears of those. The stream ends when the token expires or is revoked.
+/// What happens, as server-sent events named by their kind: `site`, `purge`, `node`, `rollout`, `webhook`, `certificate`, and `lagged` when the reader missed some. Each has its number as `id`; with that of the last one in `Last-Event-ID` a reader goes on where it was, as far as the last 4096 events reach back. A token for some sites hears of those. The stream ends when the token expires or is revoked.
 #[utoipa::path(get, path = "/v1/events", tag = "events",
     params(Wanted, ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was read")),
     responses((status = 200, body = Told, content_type = "text/event-stream")))]

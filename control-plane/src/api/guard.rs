@@ -20,7 +20,8 @@ use crate::clock;
 use crate::journal::Line;
 use crate::refusal::Refusal;
 
-/// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves.
+/// Lets requests through whose token is for them. A write runs to its end and is recorded, refused or not, even when its client leaves; none
+/// begins while it could not be recorded.
 pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let Some(grant) = bearer(request.headers()).and_then(|token| api.plane.tokens.grant(token)) else {
         return no_token(&api, &request).into_response();
@@ -29,6 +30,9 @@ pub(crate) async fn demand_token(State(api): State<Api>, mut request: Request, n
     let refused = demand_right(&api, &grant, &mut request).await.err();
     // What needs no more than to look changes nothing, whatever its method.
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) || right(&request).least == Rank::Viewer;
+    if !reads && let Err(stuck) = api.plane.journal.ready().await {
+        return Problem::from(stuck).into_response();
+    }
     let what = (request.method().to_string(), request.uri().path().to_owned());
     let address = client(&request).to_string();
     request.extensions_mut().insert(Author(author.clone()));

@@ -139,9 +139,10 @@ pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
-    api.plane.intent.remove_node(&name, &api.plane.revoked).await?;
+    let history = api.plane.history.forget(&name).await?;
+    api.plane.intent.remove_node(&name, &api.plane.revoked, history.changes.clone()).await?;
+    drop(history);
     api.plane.health.forget(&name);
-    api.plane.history.forget(&name).await?;
     api.plane.events.node(&name, "removed");
     Ok(StatusCode::NO_CONTENT)
 }
@@ -198,5 +199,43 @@ fn view(api: &Api, node: &Node) -> NodeView {
         last_seen: live.last_seen.map(clock::text),
         joined_at: node.joined_at.clone(),
         certificate: CertificateView::of(node),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use skerry_agent::wire::{self, HistoryEntry};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::history::tests::take;
+    use crate::start;
+    use crate::store::{Change, Redb, Store, Subject, Transaction};
+    use crate::tests::settings;
+
+    #[tokio::test]
+    async fn a_node_goes_together_with_its_history() {
+        let place = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Redb::open(&place.path().join("store.redb")).unwrap());
+        let plane = Arc::new(start::plane(&settings(place.path()), Arc::clone(&store), &prometheus::Registry::new()).unwrap());
+        let node = json!({"name": "edge-1", "role": "edge", "region": "north", "certificate": "00".repeat(32), "token": "", "drained": false,
+            "addresses": [], "tier_address": null, "joined_at": clock::now()});
+        plane.intent.admit_node(serde_json::from_value(node).unwrap(), Transaction::default(), false, &plane.revoked).await.unwrap();
+        let bucket = HistoryEntry { seq: 1, from: clock::unix_seconds(), ..HistoryEntry::default() };
+        let report = wire::History { log: "a".to_owned(), entries: vec![bucket], ..wire::History::default() };
+        take(&plane.history, "edge-1", report).await;
+        let mut changes = store.watch(Subject::Keys("node/".to_owned()), store.revision().unwrap());
+        let api = Api { plane, queried: Arc::default(), stop: watch::channel(false).1 };
+        remove(State(api), Place("edge-1".to_owned())).await.unwrap();
+        let step = changes.next().await.unwrap();
+        let gone = step.keys.iter().filter(|change| matches!(change, Change::Delete(_))).map(Change::key);
+        let gone: Vec<_> = gone.map(|key| key.split('/').take(2).collect::<Vec<_>>().join("/")).collect();
+        for key in ["node/edge-1", "history/edge-1", "history-taken/edge-1"] {
+            assert!(gone.iter().any(|gone| gone == key), "{key}: {gone:?}");
+        }
+        assert!(store.list("history").unwrap().is_empty());
     }
 }

@@ -19,7 +19,7 @@ use crate::intent::{self, SiteVersion, Written};
 use crate::reading;
 use crate::refusal::Refusal;
 
-/// A site in force.
+/// A site, in its newest version.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SiteView {
     /// Its name.
@@ -35,7 +35,7 @@ pub(crate) struct SiteView {
     site: Site,
 }
 
-/// All sites in force.
+/// All sites, each in its newest version.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SiteList {
     /// By name.
@@ -49,7 +49,7 @@ pub(crate) struct SiteList {
 pub(crate) struct SiteWritten {
     /// The site.
     name: String,
-    /// The version in force.
+    /// The newest version.
     version: u64,
     /// The number of the configuration that has it; nodes that have it may have a higher one.
     snapshot: u64,

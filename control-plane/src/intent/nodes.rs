@@ -11,7 +11,7 @@ use super::draft::Draft;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::revoked::Revoked;
-use crate::store::Transaction;
+use crate::store::{Change, Transaction};
 
 pub(super) const PREFIX: &str = "node/";
 
@@ -191,14 +191,14 @@ impl Intent {
         self.reissue_node(name, change, revoked).await
     }
 
-    /// Forgets a node: its certificates are revoked, and count for nothing from here on.
-    pub(crate) async fn remove_node(&self, name: &str, revoked: &Revoked) -> Result<(), Refusal> {
+    /// Forgets a node, and does `also` in the same transaction: its certificates are revoked, and count for nothing from here on.
+    pub(crate) async fn remove_node(&self, name: &str, revoked: &Revoked, also: Vec<Change>) -> Result<(), Refusal> {
         let _writing = self.writing.lock().await;
         let mut draft = Draft::new(&self.state());
         let node = draft.next.nodes.get(name).cloned().ok_or_else(|| missing(name))?;
         draft.next.nodes.remove_mut(name);
         draft.delete(format!("{PREFIX}{name}"));
-        draft.transaction.then.extend(revoked.changes(node.certificates()));
+        draft.transaction.then.extend(revoked.changes(node.certificates()).into_iter().chain(also));
         self.place(draft).await?;
         revoked.add(node.certificates());
         Ok(())

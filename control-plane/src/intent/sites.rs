@@ -69,7 +69,7 @@ pub(crate) enum Demand {
 /// What came of a change.
 #[derive(Debug)]
 pub(crate) struct Written {
-    /// The version in force.
+    /// The newest version.
     pub(crate) version: Arc<SiteVersion>,
     /// The number of the configuration that has it; nodes that have it may have a higher one.
     pub(crate) snapshot: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Written {
 }
 
 impl Intent {
-    /// The site in force.
+    /// The newest version of a site.
     pub(crate) fn site(&self, name: &str) -> Result<(Arc<SiteVersion>, Arc<Site>), Refusal> {
         let state = self.state();
         let version = state.sites.get(name);

@@ -230,6 +230,27 @@ async fn who_tries_tokens_is_held_up_and_who_has_one_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_write_is_done_while_the_audit_log_takes_no_line() {
+    let house = House::start().await.restart(|data| {
+        std::fs::remove_file(data.join("audit.log")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", data.join("audit.log")).unwrap();
+    });
+    let house = house.await;
+    // Nobody knew before this one that the disk is full; its line waits.
+    assert_eq!(house.put_site("shop", "a.test").await.status, StatusCode::CREATED);
+    let refused = house.put_site("blog", "b.test").await;
+    assert_eq!((refused.status, refused.json()["status"].as_u64()), (StatusCode::SERVICE_UNAVAILABLE, Some(503)), "{refused:?}");
+    assert!(refused.headers.contains_key("retry-after") && refused.text.contains("audit.log"), "{refused:?}");
+    assert_eq!(house.get("/v1/sites/blog").await.status, StatusCode::NOT_FOUND);
+    let house = house.restart(|data| std::fs::remove_file(data.join("audit.log")).unwrap()).await;
+    assert_eq!(house.put_site("blog", "b.test").await.status, StatusCode::CREATED);
+    let lines = house.get("/v1/audit").await.json();
+    let paths: Vec<_> = lines["lines"].as_array().unwrap().iter().map(|line| line["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/v1/sites/shop", "/v1/sites/blog"]);
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_write_is_in_the_audit_log_and_no_secret_is() {
     let house = House::start().await;
     let editor = house.api_token(json!({"name": "ed", "role": "editor", "sites": ["shop"]})).await;

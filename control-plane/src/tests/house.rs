@@ -43,7 +43,7 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     }
 }
 
-pub(super) fn settings(data: &Path) -> Control {
+pub(crate) fn settings(data: &Path) -> Control {
     let any = "127.0.0.1:0".parse().unwrap();
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
     let dns =

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::clock;
 use crate::health::Health;
 use crate::intent::{Intent, Wish, Written};
+use crate::revoked::Revoked;
 use crate::rollout::{Rollout, Stage, StageName, Standing};
 use crate::store::{Change, Redb, Store, Transaction};
 use crate::zone::Zone;
@@ -276,7 +277,7 @@ async fn a_host_that_moves_to_a_new_site_is_answered_all_the_time() {
         tier_address: None,
         joined_at: clock::now(),
     };
-    desk.intent.admit_node(node, Transaction::default(), false).await.unwrap();
+    desk.intent.admit_node(node, Transaction::default(), false, &Revoked::load(&*desk.store).unwrap()).await.unwrap();
     let (intent, health) = (Arc::new(desk.intent), Arc::new(Health::new()));
     let _session = health.connect("edge-1", Role::Edge, Some(intent.state().tracks.settled.version), 0, String::new());
     let settings = super::house::settings(desk.directory.path());

@@ -65,8 +65,9 @@ pub(super) struct Counts {
     pub(super) last_error: Option<String>,
 }
 
+/// A message.
 #[derive(Clone, Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     number: u64,
     body: String,
 }
@@ -85,6 +86,7 @@ pub(super) struct Shared {
     pub(super) patience: Patience,
     pub(super) events: Arc<Events>,
     pub(super) figures: Figures,
+    pub(super) writing: tokio::sync::Mutex<()>,
 }
 
 /// See the module.
@@ -113,7 +115,12 @@ impl Hook {
             let number = key[prefix.len()..].parse().map_err(|_| format!("the store holds a message at {key}"))?;
             waiting.push_back(Waiting { number, body: String::from_utf8_lossy(&value).into_owned() });
         }
-        Ok(Self::with(shared, record, waiting))
+        let hook = Self::with(shared, record, waiting);
+        let then = hook.cut(&mut hook.state.lock());
+        if !then.is_empty() {
+            shared.store.transact(&Transaction { when: Vec::new(), then, may_be_lost: true })?;
+        }
+        Ok(hook)
     }
 
     /// One for which nothing waits.
@@ -150,30 +157,50 @@ impl Hook {
         self.changed.notify_one();
     }
 
-    /// What has to be done in the store for an event that it wants.
-    pub(super) fn takes(&self, told: &Told) -> Vec<Change> {
-        let mut state = self.state.lock();
+    /// The message of an event, if it wants it.
+    pub(super) fn wants(&self, told: &Told) -> Option<Waiting> {
+        let state = self.state.lock();
         let kind = told.event.name();
         let wants = state.record.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind));
         if !wants || state.record.disabled.is_some() {
-            return Vec::new();
+            return None;
         }
         let body = Body { kind, timestamp: &told.at, number: told.number, data: &told.event };
-        let Ok(body) = serde_json::to_string(&body) else { return Vec::new() };
-        let mut changes = vec![Change::Put(self.key(&state, told.number), body.clone().into_bytes())];
-        state.waiting.push_back(Waiting { number: told.number, body });
-        while state.waiting.len() > QUEUE_MAX {
-            let Some(oldest) = state.waiting.pop_front() else { break };
-            state.counts.dropped += 1;
-            self.count(&state, "dropped");
-            changes.push(Change::Delete(self.key(&state, oldest.number)));
-        }
-        changes
+        Some(Waiting { number: told.number, body: serde_json::to_string(&body).ok()? })
     }
 
-    /// Says that there is more to send.
-    pub(super) fn wake(&self) {
+    /// What puts messages into the store.
+    pub(super) fn keeps(&self, messages: &[Waiting]) -> Vec<Change> {
+        let state = self.state.lock();
+        messages.iter().map(|message| Change::Put(self.key(&state, message.number), message.body.clone().into_bytes())).collect()
+    }
+
+    /// Sends messages too, which are in the store.
+    pub(super) async fn takes(&self, messages: Vec<Waiting>) {
+        if messages.is_empty() {
+            return;
+        }
+        let changes = {
+            let mut state = self.state.lock();
+            state.waiting.extend(messages);
+            self.cut(&mut state)
+        };
+        self.store(changes).await;
         self.changed.notify_one();
+    }
+
+    /// Drops what may not wait: the oldest beyond the bound, and all when nothing is sent any more.
+    fn cut(&self, state: &mut State) -> Vec<Change> {
+        let most = if state.record.disabled.is_some() { 0 } else { QUEUE_MAX };
+        let count = state.waiting.len().saturating_sub(most);
+        let changes: Vec<Change> =
+            state.waiting.drain(..count).map(|waiting| Change::Delete(queue_key(&state.record.name, waiting.number))).collect();
+        for _ in &changes {
+            state.counts.dropped += 1;
+            self.count(state, "dropped");
+        }
+        self.gauge(state);
+        changes
     }
 
     /// Sends what waits, until the task is ended.
@@ -236,39 +263,50 @@ impl Hook {
     /// Takes note of a failed try; the time until the next one.
     async fn failed(&self, record: &Record, message: &Waiting, says: &str, is_gone: bool, tries: &mut u32) -> Duration {
         let patience = self.shared.patience;
-        let mut changes = Vec::new();
-        let mut disabled = None;
-        {
+        let has_failed_too_often = {
             let mut state = self.state.lock();
             state.counts.failed += 1;
             state.counts.last_error = Some(says.to_owned());
             state.failures_in_a_row += 1;
             self.count(&state, "failed");
-            // A hook that was written anew meanwhile has its chances before it.
-            if state.record == *record && (is_gone || state.failures_in_a_row >= patience.failures) {
-                let why = if is_gone {
-                    says.to_owned()
-                } else {
-                    format!("{} tries in a row failed; the last one: {says}", state.failures_in_a_row)
-                };
-                state.record.disabled = Some(why.clone());
-                changes.extend(put(&state.record));
-                changes.extend(state.waiting.drain(..).map(|waiting| Change::Delete(queue_key(&record.name, waiting.number))));
-                disabled = Some(why);
-            } else if *tries >= patience.tries {
+            state.failures_in_a_row >= patience.failures
+        };
+        tracing::warn!(webhook = record.name, why = says, "a webhook was not delivered");
+        if is_gone || has_failed_too_often {
+            if let Some(reason) = self.disable(record, says, is_gone).await {
+                *tries = 0;
+                self.shared.events.tell(Event::Webhook { name: record.name.clone(), what: "disabled".to_owned(), reason: Some(reason) });
+            }
+        } else if *tries >= patience.tries {
+            let changes = {
+                let mut state = self.state.lock();
                 state.counts.dropped += 1;
                 self.count(&state, "dropped");
-                changes.extend(self.done(&mut state, message));
-                *tries = 0;
-            }
-        }
-        self.store(changes).await;
-        tracing::warn!(webhook = record.name, why = says, "a webhook was not delivered");
-        if let Some(reason) = disabled {
+                self.done(&mut state, message)
+            };
+            self.store(changes).await;
             *tries = 0;
-            self.shared.events.tell(Event::Webhook { name: record.name.clone(), what: "disabled".to_owned(), reason: Some(reason) });
         }
         wait(patience, (*tries).max(1))
+    }
+
+    /// Sends nothing any more; why. A hook that was written anew meanwhile has its chances before it.
+    async fn disable(&self, record: &Record, says: &str, is_gone: bool) -> Option<String> {
+        let _writing = self.shared.writing.lock().await;
+        let (why, changes) = {
+            let mut state = self.state.lock();
+            let failures = state.failures_in_a_row;
+            if state.record != *record || !(is_gone || failures >= self.shared.patience.failures) {
+                return None;
+            }
+            let why = if is_gone { says.to_owned() } else { format!("{failures} tries in a row failed; the last one: {says}") };
+            state.record.disabled = Some(why.clone());
+            let mut changes = self.cut(&mut state);
+            changes.extend(put(&state.record));
+            (why, changes)
+        };
+        self.store(changes).await;
+        Some(why)
     }
 
     /// Takes a message out.

@@ -176,7 +176,9 @@ async fn a_receiver_that_fails_too_often_or_is_gone_is_sent_no_more() {
         }
         let reason = eventually("it is disabled", async || sender.hooks.get("ops").unwrap().disabled).await;
         assert!(reason.contains(says), "{reason}");
-        assert_eq!(sender.hooks.get("ops").unwrap().waiting, 0);
+        let shown = sender.hooks.get("ops").unwrap();
+        assert_eq!((shown.waiting, shown.dropped), (0, 5));
+        assert_eq!(sender.hooks.shared.figures.webhooks_waiting.with_label_values(&["ops"]).get(), 0);
         let mut told = Vec::new();
         while !told.iter().any(|told: &Arc<crate::events::Told>| matches!(&told.event, Event::Webhook { what, .. } if what == "disabled")) {
             told.extend(reader.next(16).await.events);
@@ -187,6 +189,86 @@ async fn a_receiver_that_fails_too_often_or_is_gone_is_sent_no_more() {
         assert!(receiver.take("200 OK").await.contains("edge-9"));
         sender.end().await;
     }
+}
+
+#[test]
+fn nothing_is_sent_before_it_is_in_the_store() {
+    // One thread does all work of the store, and is kept busy.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (place, receiver) = (tempfile::tempdir().unwrap(), Place::new().await);
+        let sender = Sender::start(place.path(), QUICK);
+        sender.put(&receiver.url(), Some(&["node"])).await;
+        let hook = sender.hooks.hook("ops").unwrap();
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        let work = tokio::task::spawn_blocking(move || busy.recv().is_err());
+        sender.events.node("edge-1", "drained");
+        let nudges = async {
+            let mut again = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                again.tick().await;
+                hook.replace(hook.record());
+            }
+        };
+        let early = tokio::time::timeout(Duration::from_millis(100), async {
+            tokio::select! {
+                _ = receiver.listener.accept() => (),
+                () = nudges => (),
+            }
+        });
+        assert!(early.await.is_err(), "a message came whose event was not in the store");
+        drop(release);
+        assert!(work.await.unwrap());
+        receiver.number("200 OK").await;
+        eventually("it is forgotten", async || sender.store.list(hook::QUEUE_PREFIX).unwrap().is_empty().then_some(())).await;
+        sender.end().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gives_up_a_webhook_does_not_undo_a_change_of_it() {
+    let (place, receiver) = (tempfile::tempdir().unwrap(), Place::new().await);
+    let sender = Sender::start(place.path(), QUICK);
+    sender.put(&receiver.url(), Some(&["node"])).await;
+    let hook = sender.hooks.hook("ops").unwrap();
+    // A change is under way while the receiver says that it is gone.
+    let writing = sender.hooks.shared.writing.lock().await;
+    sender.events.node("edge-1", "drained");
+    receiver.take("410 Gone").await;
+    eventually("it is counted", async || (sender.hooks.get("ops").unwrap().failed == 1).then_some(())).await;
+    assert_eq!(sender.hooks.get("ops").unwrap().disabled, None);
+    let record = Record { kinds: None, ..hook.record() };
+    sender.hooks.transact(vec![hook::put(&record).unwrap()]).await.unwrap();
+    hook.replace(record.clone());
+    drop(writing);
+    receiver.take("200 OK").await;
+    let kept = sender.store.get(&format!("{PREFIX}ops")).unwrap().unwrap();
+    assert_eq!((serde_json::from_slice::<Record>(&kept).unwrap(), hook.record()), (record.clone(), record));
+    sender.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_the_store_is_cut_to_the_bound_at_the_start() {
+    let place = tempfile::tempdir().unwrap();
+    let sender = Sender::start(place.path(), QUICK);
+    let key = |number: usize| format!("{}{number:020}", hook::queue_prefix("ops"));
+    let record = Record {
+        name: "ops".to_owned(),
+        url: "http://127.0.0.1:1/".to_owned(),
+        kinds: None,
+        secret: Secret::new(SECRET.to_owned()),
+        disabled: None,
+    };
+    let messages = (1..=hook::QUEUE_MAX + 50).map(|number| Change::Put(key(number), b"{}".to_vec()));
+    sender.hooks.transact(messages.chain(hook::put(&record)).collect()).await.unwrap();
+    sender.end().await;
+    let slow = Patience { first: Duration::from_secs(3_600), longest: Duration::from_secs(3_600), ..QUICK };
+    let sender = Sender::start(place.path(), slow);
+    let shown = sender.hooks.get("ops").unwrap();
+    assert_eq!((shown.waiting, shown.dropped), (hook::QUEUE_MAX, 50));
+    let kept = sender.store.list(hook::QUEUE_PREFIX).unwrap();
+    assert_eq!((kept.len(), &kept[0].0), (hook::QUEUE_MAX, &key(51)));
+    sender.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

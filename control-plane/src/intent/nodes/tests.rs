@@ -102,7 +102,7 @@ async fn a_node_that_joins_again_and_again_can_be_removed() {
     assert_eq!((records.counts(), refused), ((FORMER_MAX + 1, 0), 100 - FORMER_MAX));
     records.admit(node("edge-1", issued(101, ends + 2 * DAY)), true).await.unwrap();
     assert_eq!(records.counts(), (FORMER_MAX + 1, 1));
-    records.intent.remove_node("edge-1", &records.revoked).await.unwrap();
+    records.intent.remove_node("edge-1", &records.revoked, Vec::new()).await.unwrap();
     assert_eq!(records.revoked.watch().borrow().len(), FORMER_MAX + 2);
 }
 
@@ -116,7 +116,7 @@ async fn a_removal_is_not_refused_however_many_are_revoked() {
     records.revoked.add(&many);
     let own = issued(0, ends + LIFE);
     records.admit(node("edge-1", own.clone()), false).await.unwrap();
-    records.intent.remove_node("edge-1", &records.revoked).await.unwrap();
+    records.intent.remove_node("edge-1", &records.revoked, Vec::new()).await.unwrap();
     let read = Revoked::load(&*records.store).unwrap();
     for table in [read.watch(), records.revoked.watch()] {
         let table = table.borrow().clone();
