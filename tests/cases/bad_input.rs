@@ -82,7 +82,7 @@ fn an_operator_who_says_too_little_or_the_wrong_thing() {
     assert!(skerry(&["status", "--api", "http://127.0.0.1:1"]).refused(2).contains("SKERRY_TOKEN"));
     let nobody = skerry(&["status", "--api", "http://127.0.0.1:1", "--token", "x"]);
     assert!(nobody.refused(1).contains("is the control plane running"), "{nobody:?}");
-    assert!(skerry(&["status", "--api", "https://127.0.0.1:1", "--token", "x"]).refused(2).contains("cleartext"));
+    assert!(skerry(&["status", "--api", "ftp://127.0.0.1:1", "--token", "x"]).refused(2).contains("https://HOST:PORT"));
     assert_eq!(skerry(&["purge", "--soft"]).code, 2);
     assert_eq!(skerry(&["purge", "--all", "--wait", "5"]).code, 2);
     assert_eq!(skerry(&["frobnicate"]).code, 2);
