@@ -10,7 +10,6 @@ use http::HeaderValue;
 use skerry_config::cookies;
 use skerry_config::site::{Key as Rules, Query};
 use skerry_config::snapshot::canonical_host;
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::request::Request;
@@ -29,16 +28,13 @@ pub struct Key {
     text: Arc<[u8]>,
 }
 
-/// A text while it is put together; one of usual length takes no allocation.
-type Text = SmallVec<[u8; 256]>;
-
 impl Key {
     /// The key of a request before any `Vary` is known.
     #[must_use]
     pub fn of(request: &Request, rules: &Rules) -> Self {
         let (path, query) = split(&request.path_and_query);
         let query = query.and_then(|query| canonical_query(query, rules.query.as_ref()));
-        let mut text = Text::new();
+        let mut text = Vec::with_capacity(64 + request.authority.len() + request.path_and_query.len());
         part(&mut text, rules.scheme.then_some(request.scheme.as_bytes()));
         match &rules.host {
             Some(alias) => part(&mut text, Some(canonical_host(alias).as_bytes())),
@@ -56,43 +52,43 @@ impl Key {
             let values = cookies::of(&request.headers).filter(|(found, _)| *found == name.as_bytes()).map(|(_, value)| value);
             named(&mut text, &[b"cookie ", name.as_bytes()].concat(), values);
         }
-        Self::from_text(&text)
+        Self::from_text(text)
     }
 
     /// The key of a variant: this key with more parts; `None` stands for a field that is absent, which differs from an empty one.
     #[must_use]
     pub fn variant<'a>(&self, parts: impl IntoIterator<Item = Option<Cow<'a, [u8]>>>) -> Self {
-        let mut text = Text::from_slice(&self.text);
+        let mut text = self.text.to_vec();
         text.extend_from_slice(VARIANT);
         for value in parts {
             part(&mut text, value.as_deref());
         }
-        Self::from_text(&text)
+        Self::from_text(text)
     }
 
     /// The key under which an answer to HEAD is stored that came without its body.
     #[must_use]
     pub fn head(&self) -> Self {
-        let mut text = Text::from_slice(&self.text);
+        let mut text = self.text.to_vec();
         text.extend_from_slice(HEAD);
-        Self::from_text(&text)
+        Self::from_text(text)
     }
 
     /// The key of answers that say of queries what has this hash.
     #[must_use]
     pub fn under(&self, search: u128) -> Self {
-        let mut text = Text::from_slice(&self.text);
+        let mut text = self.text.to_vec();
         text.extend_from_slice(UNDER);
         text.extend_from_slice(&search.to_be_bytes());
-        Self::from_text(&text)
+        Self::from_text(text)
     }
 
     /// The key under which it is kept what the answers below a path say of queries.
     #[must_use]
     pub fn search(&self) -> Self {
-        let mut text = Text::from_slice(&self.text);
+        let mut text = self.text.to_vec();
         text.extend_from_slice(SEARCH);
-        Self::from_text(&text)
+        Self::from_text(text)
     }
 
     /// The hash, for tables that may mistake one key for another without harm.
@@ -112,8 +108,8 @@ impl Key {
         &self.text
     }
 
-    pub(crate) fn from_text(text: &[u8]) -> Self {
-        Self { hash: xxh3_128(text), text: text.into() }
+    pub(crate) fn from_text(text: Vec<u8>) -> Self {
+        Self { hash: xxh3_128(&text), text: text.into() }
     }
 }
 
@@ -143,13 +139,13 @@ const UNDER: &[u8] = &[0xff, 0xff, 0xff, 0xfb];
 const ABSENT: &[u8] = &[0xff, 0xff, 0xff, 0xff];
 
 /// A name, its values in order, and an end.
-fn named<'a>(text: &mut Text, name: &[u8], values: impl Iterator<Item = &'a [u8]>) {
+fn named<'a>(text: &mut Vec<u8>, name: &[u8], values: impl Iterator<Item = &'a [u8]>) {
     part(text, Some(name));
     values.for_each(|value| part(text, Some(value)));
     part(text, None);
 }
 
-fn part(text: &mut Text, value: Option<&[u8]>) {
+fn part(text: &mut Vec<u8>, value: Option<&[u8]>) {
     let Some(value) = value else {
         text.extend_from_slice(ABSENT);
         return;

@@ -124,7 +124,7 @@ fn record(kind: Kind, key: &Key, total: u64, stamp: Stamp, head: Writer) -> Reco
 pub(super) fn entry(record: &Record, filling: &Arc<Filling>, slices: impl FnOnce(u64, u64, u64, bool) -> Slices) -> Option<Entry> {
     let mut payload = Reader::new(record.payload.clone());
     let mut fields = Fields::of(Reader::new(payload.bytes()?))?;
-    let key = Key::from_text(&record.key);
+    let key = Key::from_text(record.key.to_vec());
     match record.kind {
         Kind::Object => fields.object(record, key, payload.rest(), filling, slices).map(|object| Entry::Object(Arc::new(object))),
         Kind::Marker => {
@@ -171,7 +171,7 @@ impl Fields {
                 TAGS => found.tags = Tags::read(&mut value)?,
                 GROUPS => found.groups = value.names()?,
                 LENGTH => found.length = Some(value.number()?),
-                PRIMARY => found.primary = Some((value.number()?, Key::from_text(&value.bytes()?))),
+                PRIMARY => found.primary = Some((value.number()?, Key::from_text(value.bytes()?.to_vec()))),
                 SLICES => found.slices = Some((value.number()?, value.number()?, value.number()?)),
                 GENERATION => found.generation = Some(value.number()?),
                 RULES => found.rules = Some(no_vary_search::Rules::read(&mut value)?),

@@ -62,7 +62,7 @@ async fn serving(disk: &Disk) {
 }
 
 fn key(name: &str) -> Key {
-    Key::from_text(name.as_bytes())
+    Key::from_text(name.as_bytes().to_vec())
 }
 
 fn put(disk: &Disk, key: &Key, generation: u64) {
