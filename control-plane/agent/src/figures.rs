@@ -6,6 +6,7 @@ mod sites;
 mod text;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
@@ -26,6 +27,8 @@ pub struct Figures {
     hits_ok: IntCounter,
     bytes: IntCounter,
     cut: IntCounter,
+    /// Answers that count as errors: each once, cut off or not.
+    errors: AtomicU64,
     /// In the order of [`Refusal::ALL`].
     refused: Vec<IntCounter>,
     seconds: Histogram,
@@ -100,6 +103,7 @@ impl Figures {
             requests,
             bytes: IntCounter::new(name("body_bytes_total"), format!("Bytes of bodies sent to {clients}.")).expect("valid"),
             cut: IntCounter::new(name("cut_total"), "Answers cut off because upstream ended early.").expect("valid"),
+            errors: AtomicU64::new(0),
             refused: Refusal::ALL.iter().map(|reason| refused.with_label_values(&[reason.as_str()])).collect(),
             seconds: Histogram::with_opts(
                 HistogramOpts::new(name("request_seconds"), "Time from the head of a request to the end of its answer.")
@@ -136,6 +140,9 @@ impl Figures {
         self.seconds.observe(answered.seconds);
         if answered.is_cut {
             self.cut.inc();
+        }
+        if answered.is_error() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(slot) = answered.slot {
             self.sites.answered(slot, answered);
@@ -182,7 +189,7 @@ impl Figures {
     /// The sums that the node reports. The connections are the caller's to add.
     #[must_use]
     pub fn load(&self) -> Load {
-        let mut load = Load { bytes: self.bytes.get(), errors: self.cut.get(), memory: memory(), ..Load::default() };
+        let mut load = Load { bytes: self.bytes.get(), errors: self.errors.load(Ordering::Relaxed), memory: memory(), ..Load::default() };
         for family in prometheus::core::Collector::collect(&self.requests) {
             for metric in family.get_metric() {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter of whole requests below 2^53")]
@@ -190,10 +197,6 @@ impl Figures {
                 load.requests += count;
                 if metric.get_label().iter().any(|label| label.name() == "cache" && label.value() == "hit") {
                     load.hits += count;
-                }
-                // One that was cut off counts as that.
-                if metric.get_label().iter().any(|label| label.name() == "status" && label.value().starts_with('5')) {
-                    load.errors += count;
                 }
             }
         }
@@ -241,5 +244,24 @@ fn status_label(status: u16) -> &'static str {
             4 => "4xx",
             _ => "5xx",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_is_cut_off_too_counts_once() {
+        let figures = Figures::new(Role::Edge, &Registry::new());
+        let answered = |status, is_cut| {
+            let outcome = Outcome::Error;
+            figures.answered(&Answered { slot: None, status, outcome, is_cut, bytes: 0, head: None, seconds: 0.0 });
+        };
+        answered(502, true);
+        answered(503, false);
+        answered(200, true);
+        answered(404, false);
+        assert_eq!((figures.load().requests, figures.load().errors), (4, 3));
     }
 }
