@@ -36,6 +36,7 @@ mod http3;
 mod interim;
 mod listeners;
 mod malformed;
+mod measured;
 mod memory;
 mod nodes;
 mod policy;
