@@ -21,6 +21,7 @@ mod dns;
 mod drain;
 mod events;
 mod explain;
+mod far;
 mod figures;
 mod files;
 mod front_door;
