@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
@@ -325,9 +325,7 @@ impl Door {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
-                Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
-                    session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
-                }
+                Some(report::What::Load(load)) => session.load(load.into()),
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
@@ -339,6 +337,7 @@ impl Door {
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 // The last two answer nothing that was sent, or answer it once more.
                 Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
+                Some(report::What::Latency(_)) => {}
             }
         }
     }
