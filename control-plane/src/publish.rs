@@ -18,7 +18,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::auth::hex;
 use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
@@ -55,8 +54,8 @@ const AGES_MAX: usize = 1024;
 pub(crate) struct Peer {
     role: Role,
     name: String,
-    /// The SHA-256 of the certificate, in hexadecimal.
-    certificate: String,
+    /// Its certificate.
+    issued: Issued,
 }
 
 /// Where a node stands in our history.
@@ -88,7 +87,10 @@ impl Control for Door {
     async fn follow(&self, request: Request<Streaming<Report>>) -> Result<Response<Self::FollowStream>, Status> {
         let peer = request.extensions().get::<Option<Peer>>().cloned().flatten();
         let peer = peer.ok_or_else(|| Status::unauthenticated("following needs the certificate that joining gives"))?;
-        let node = self.known(&peer)?;
+        let node = match self.known(&peer) {
+            Ok(node) => node,
+            Err(unknown) => self.recognise(&peer).await.ok_or(unknown)?,
+        };
         let mut reports = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, reports.message()).await;
         let hello = match first.map_err(|_| Status::deadline_exceeded("no hello"))?? {
@@ -96,7 +98,7 @@ impl Control for Door {
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
         let location = self.place(&node, &hello).await?;
-        if node.issued.certificate != peer.certificate {
+        if node.issued.certificate != peer.issued.certificate {
             self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
         }
@@ -125,12 +127,27 @@ impl Door {
     /// The record of a node, when its certificate is the one it was given, or the next one.
     fn known(&self, peer: &Peer) -> Result<Arc<Node>, Status> {
         let is_its = |node: &Arc<Node>| {
-            [Some(&node.issued), node.next.as_ref()].into_iter().flatten().any(|issued| issued.certificate == peer.certificate)
+            [Some(&node.issued), node.next.as_ref()].into_iter().flatten().any(|issued| issued.certificate == peer.issued.certificate)
         };
         let node = self.plane.intent.node(&peer.name).ok().filter(is_its);
         node.ok_or_else(|| {
             Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name))
         })
+    }
+
+    /// The record of a node that shows a certificate of ours newer than all that its record has: the store was put back to a copy from before.
+    async fn recognise(&self, peer: &Peer) -> Option<Arc<Node>> {
+        let plane = &self.plane;
+        match plane.intent.recognise_node(&peer.name, peer.issued.clone(), &plane.revoked).await {
+            Ok(node) => {
+                tracing::warn!(node = peer.name, "a node has a certificate that is newer than the store knows; it goes on by it");
+                Some(node)
+            }
+            Err(why) => {
+                tracing::debug!(node = peer.name, why = why.says(), "a certificate is not known");
+                None
+            }
+        }
     }
 
     /// What a hello confirms: nothing that is of another history, as of a store that was lost or put back to an older copy. Numbers that
@@ -372,7 +389,7 @@ impl Peer {
     /// Who a verified certificate belongs to.
     fn of(certificate: &[u8]) -> Option<Self> {
         let (role, name) = identity::owner(certificate)?;
-        Some(Self { role, name, certificate: hex(&crate::auth::hash(certificate)) })
+        Some(Self { role, name, issued: Issued::of(certificate) })
     }
 }
 

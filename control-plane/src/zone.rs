@@ -11,7 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use skerry_agent::Role;
 use skerry_config::process;
-use skerry_dns::state::{Edge, Site, State};
+use skerry_dns::state::{Edge, Site, State, Target};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -49,7 +49,8 @@ pub(crate) struct Zone {
 impl Zone {
     /// From the settings.
     pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>) -> Self {
-        let coverage = dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(|prefix| (*prefix, each.region.clone())));
+        let coverage =
+            dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(|prefix| (*prefix, Target::Region(each.region.clone()))));
         let fixed = State {
             zone: dns.zone.trim_end_matches('.').to_ascii_lowercase(),
             nameservers: dns.nameservers.iter().map(|server| (server.name.clone(), server.addresses.clone())).collect(),
@@ -72,8 +73,9 @@ impl Zone {
         // The time of a change is above every serial that an earlier process gave out; SOA serials wrap (RFC 1982).
         let now = u32::try_from(clock::unix_seconds() & u64::from(u32::MAX)).unwrap_or(1);
         self.serial = now.max(self.serial.wrapping_add(1));
-        let edges = self.content.edges.iter().cloned().map(|(name, region, addresses, up)| Edge { name, region, addresses, up });
-        let sites = self.content.sites.iter().cloned().map(|(name, hosts)| Site { name, hosts });
+        let edges =
+            self.content.edges.iter().cloned().map(|(name, region, addresses, up)| Edge { name, region, addresses, up, ..Edge::default() });
+        let sites = self.content.sites.iter().cloned().map(|(name, hosts)| Site { name, hosts, ..Site::default() });
         let mut lacking = BTreeMap::new();
         for (edges, sites) in &self.content.lacking {
             let edges = Arc::new(edges.clone());

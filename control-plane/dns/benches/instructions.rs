@@ -11,7 +11,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
 use skerry_dns::packet::{Transport, UDP_PAYLOAD_MAX, respond};
-use skerry_dns::state::{Edge, Site, State};
+use skerry_dns::state::{Edge, Site, State, Target};
 use skerry_dns::zone::Zone;
 
 const CASE: &str = "dns_answer";
@@ -39,7 +39,7 @@ fn measured(times: usize) {
     let queries: Vec<Vec<u8>> = (0..SITES).map(query).collect();
     let resolver = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99));
     for turn in 0..times {
-        let response = respond(black_box(&zone), black_box(&queries[turn % SITES]), resolver, Transport::Udp).expect("an answer");
+        let response = respond(black_box(&zone), black_box(&queries[turn % SITES]), resolver, Transport::Udp, 1e9).expect("an answer");
         assert!(response.rcode == ResponseCode::NoError && response.subnet && !response.truncated);
         black_box(response);
     }
@@ -63,12 +63,12 @@ fn host(number: usize) -> String {
 
 fn state() -> State {
     let region = |number: u8| format!("region-{number}");
-    let coverage = (0..REGIONS).map(|number| (format!("10.{number}.0.0/16").parse().expect("a prefix"), region(number)));
+    let coverage = (0..REGIONS).map(|number| (format!("10.{number}.0.0/16").parse().expect("a prefix"), Target::Region(region(number))));
     let edges = (0..REGIONS).flat_map(|of| (0..EDGES).map(move |number| (of, number))).map(|(of, number)| Edge {
         name: format!("edge-{of}-{number}"),
         region: region(of),
         addresses: vec![Ipv4Addr::new(192, 0, 2, of * EDGES + number).into()],
-        up: true,
+        ..Edge::default()
     });
     State {
         zone: "cdn.example".to_owned(),
@@ -79,7 +79,7 @@ fn state() -> State {
         region_order: (0..REGIONS).map(region).collect(),
         coverage: coverage.collect(),
         edges: edges.collect(),
-        sites: (0..SITES).map(|number| Site { name: format!("site-{number:03}"), hosts: vec![host(number)] }).collect(),
+        sites: (0..SITES).map(|number| Site { name: format!("site-{number:03}"), hosts: vec![host(number)], ..Site::default() }).collect(),
         ..State::default()
     }
 }

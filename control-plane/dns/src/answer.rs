@@ -1,4 +1,4 @@
-//! The answer to one question: a pure function of zone, name, type and client.
+//! The answer to one question: a pure function of zone, name, type, client and time.
 //!
 //! Owns what an answer says: records, sections, lifetimes, and how far it holds for other clients. Knows no packets.
 
@@ -10,7 +10,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, HTTPS, NS, SOA, SVCB, TXT}
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::place::Client;
-use crate::steer::{Candidate, Wanted};
+use crate::steer::{Candidate, Wanted, choose};
 use crate::zone::{Addresses, Found, Owner, Zone};
 
 /// The lifetime of SOA, NS and TXT records, in seconds.
@@ -25,6 +25,9 @@ const ANY_TTL_S: u32 = 3600;
 const ADDRESS_TTL_MAX_S: u32 = 86_400;
 /// SOA refresh, retry and expire, in seconds, for secondaries that copy by other means; the zone is not transferred.
 const SOA_TIMES_S: (i32, i32, i32) = (3600, 600, 604_800);
+
+/// The type that was asked for, by whom, and when.
+type Asked<'a> = (RecordType, &'a Client, f64);
 
 /// An answer, before it is a packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,9 +53,10 @@ impl Reply {
     }
 }
 
-/// Answers a question of class IN. `name` is used as the owner of the records as it was asked, letter case included.
+/// Answers a question of class IN. `name` is used as the owner of the records as it was asked, letter case included;
+/// `now` is in seconds since 1970.
 #[must_use]
-pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client) -> Reply {
+pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client, now: f64) -> Reply {
     let (Some(apex), false) = (zone.apex(), matches!(record_type, RecordType::AXFR | RecordType::IXFR)) else {
         return Reply::empty(ResponseCode::Refused, false);
     };
@@ -64,14 +68,14 @@ pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client
             let data = HINFO::new("RFC8482".to_owned(), String::new());
             reply.answers.push(Record::from_rdata(name.clone(), ANY_TTL_S, RData::HINFO(data)));
         }
-        Found::Wildcard(target) | Found::Owned(Owner::Alias(target)) => alias(zone, name, target, record_type, client, &mut reply),
+        Found::Wildcard(target) | Found::Owned(Owner::Alias(target)) => alias(zone, name, target, (record_type, client, now), &mut reply),
         Found::Owned(Owner::Apex(addresses)) => {
             apex_records(zone, apex, name, record_type, &mut reply);
             if let Some(addresses) = addresses {
-                address_records(zone, name, addresses, record_type, client, &mut reply);
+                address_records(zone, name, addresses, (record_type, client, now), &mut reply);
             }
         }
-        Found::Owned(Owner::Host(addresses)) => address_records(zone, name, addresses, record_type, client, &mut reply),
+        Found::Owned(Owner::Host(addresses)) => address_records(zone, name, addresses, (record_type, client, now), &mut reply),
         Found::Owned(Owner::Empty | Owner::Reserved) => {}
     }
     let followed = record_type != RecordType::CNAME;
@@ -83,10 +87,10 @@ pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client
     reply
 }
 
-fn alias(zone: &Zone, name: &Name, target: &Name, record_type: RecordType, client: &Client, reply: &mut Reply) {
+fn alias(zone: &Zone, name: &Name, target: &Name, asked: Asked<'_>, reply: &mut Reply) {
     reply.answers.push(Record::from_rdata(name.clone(), STEADY_TTL_S, RData::CNAME(CNAME(target.clone()))));
-    if let (Found::Owned(Owner::Host(addresses)), true) = (zone.find(target), record_type != RecordType::CNAME) {
-        address_records(zone, target, addresses, record_type, client, reply);
+    if let (Found::Owned(Owner::Host(addresses)), true) = (zone.find(target), asked.0 != RecordType::CNAME) {
+        address_records(zone, target, addresses, asked, reply);
     }
 }
 
@@ -115,23 +119,21 @@ fn soa(zone: &Zone, apex: &Name) -> RData {
 }
 
 /// Adds the A, AAAA or HTTPS records of a name, and the scope in which they hold.
-fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, record_type: RecordType, client: &Client, reply: &mut Reply) {
+fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, (record_type, client, now): Asked<'_>, reply: &mut Reply) {
     match (addresses, record_type) {
         (Addresses::Fixed(addresses), RecordType::A | RecordType::AAAA) => {
             let wanted = addresses.iter().filter(|address| address.is_ipv4() == (record_type == RecordType::A));
             reply.answers.extend(wanted.map(|&address| Record::from_rdata(name.clone(), STEADY_TTL_S, address.into())));
         }
         (_, RecordType::A | RecordType::AAAA | RecordType::HTTPS) => {
-            let Some(steer) = zone.steer(addresses) else { return };
             let wanted = match record_type {
                 RecordType::A => Wanted::Ipv4,
                 RecordType::AAAA => Wanted::Ipv6,
                 _ => Wanted::Any,
             };
-            let placed = zone.coverage.place(client);
-            let choice = steer.choose(placed.region, client, wanted);
-            reply.scope = if choice.by_group { placed.scope.max(client.group_bits()) } else { placed.scope };
-            let ttl = u32::try_from(zone.state().ttl.as_secs()).unwrap_or(u32::MAX).min(ADDRESS_TTL_MAX_S);
+            let Some(choice) = choose(zone, addresses, client, wanted, now) else { return };
+            reply.scope = choice.scope;
+            let ttl = u32::try_from(choice.ttl.as_secs()).unwrap_or(u32::MAX).min(ADDRESS_TTL_MAX_S);
             let data: Vec<RData> = match wanted {
                 Wanted::Ipv4 => ipv4(&choice.edges).map(|address| RData::A(A(address))).collect(),
                 Wanted::Ipv6 => ipv6(&choice.edges).map(|address| RData::AAAA(AAAA(address))).collect(),

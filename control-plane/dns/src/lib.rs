@@ -4,8 +4,12 @@
 
 pub mod answer;
 pub mod figures;
+pub mod geo;
+pub mod learn;
 pub mod packet;
 pub mod place;
+pub mod plan;
+pub mod prefix;
 pub mod serve;
 pub mod state;
 pub mod steer;

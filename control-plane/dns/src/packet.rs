@@ -58,11 +58,11 @@ pub struct Response {
     pub subnet: bool,
 }
 
-/// Answers one packet from `source`.
+/// Answers one packet from `source` at `now`, in seconds since 1970.
 ///
 /// # Errors
 /// Why there is to be no answer.
-pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport) -> Result<Response, Dropped> {
+pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport, now: f64) -> Result<Response, Dropped> {
     let header: &[u8; HEADER_OCTETS] = raw.first_chunk().ok_or(Dropped::Short)?;
     if header[2] & 0x80 != 0 {
         return Err(Dropped::Response);
@@ -88,7 +88,7 @@ pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport) ->
     } else {
         match subnet {
             Err(()) => refusal(ResponseCode::FormErr),
-            Ok(subnet) => answer(zone, question.name(), question.query_type(), &client(subnet, source)),
+            Ok(subnet) => answer(zone, question.name(), question.query_type(), &client(subnet, source), now),
         }
     };
     let option = match subnet {

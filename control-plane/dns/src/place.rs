@@ -1,4 +1,4 @@
-//! From a client's prefix to the region that its operator declared for it.
+//! From a client's prefix to the region or edge that its operator declared for it.
 //!
 //! Owns the compiled coverage: one sorted list of address ranges for each family. Knows no edges and reads no clock.
 //! Addresses of both families lie left-aligned in 128 bits, so that one piece of arithmetic serves both.
@@ -16,11 +16,11 @@ const IPV4_GROUP_BITS: u8 = 24;
 /// The prefix length, in bits, within which IPv6 clients are always given the same edge.
 const IPV6_GROUP_BITS: u8 = 48;
 
-/// A region by its number in the [`crate::steer::Steer`] that goes with the coverage.
-pub type Region = u32;
+/// What was declared, a [`crate::state::Target`], by its number in the [`crate::steer::Steer`] that goes with the coverage.
+pub type Declared = u32;
 
 /// The number that stands for an uncovered range in the packed list.
-const UNCOVERED: Region = Region::MAX;
+const UNCOVERED: Declared = Declared::MAX;
 
 /// Who asks: an address prefix, as told by a resolver (RFC 7871) or taken from the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,18 @@ impl Client {
         Self::new(address.to_canonical(), IPV6_BITS)
     }
 
+    /// The first address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        if self.ipv4 { IpAddr::from(((self.bits >> 96) as u32).to_be_bytes()) } else { IpAddr::from(self.bits.to_be_bytes()) }
+    }
+
+    /// The length of the prefix, in bits.
+    #[must_use]
+    pub fn prefix_bits(&self) -> u8 {
+        self.prefix
+    }
+
     /// The prefix length, in bits, of the group of clients that are always given the same edge: /24 or /48.
     #[must_use]
     pub fn group_bits(&self) -> u8 {
@@ -73,8 +85,8 @@ fn mask(prefix: u8) -> u128 {
 /// Where a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// The region of the longest coverage prefix around the client; none when no prefix is.
-    pub region: Option<Region>,
+    /// What the longest coverage prefix around the client was declared for; none when no prefix is around it.
+    pub declared: Option<Declared>,
     /// The length, in bits, of the shortest prefix of the client within which every client is placed alike. Longer than the
     /// client's own prefix when that one was too short to tell (RFC 7871 section 7.2.1).
     pub scope: u8,
@@ -90,11 +102,11 @@ pub struct Coverage {
 impl Coverage {
     /// Compiles declared prefixes. Of two declarations of the same prefix the first one counts.
     #[must_use]
-    pub fn build(declared: impl IntoIterator<Item = (IpNet, Region)>) -> Self {
+    pub fn build(declared: impl IntoIterator<Item = (IpNet, Declared)>) -> Self {
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-        for (net, region) in declared {
+        for (net, target) in declared {
             let client = Client::new(net.addr(), net.prefix_len());
-            let entry = Entry { start: client.bits, prefix: client.prefix, region, parent: None };
+            let entry = Entry { start: client.bits, prefix: client.prefix, target, parent: None };
             if client.ipv4 { ipv4.push(entry) } else { ipv6.push(entry) }
         }
         Self { ipv4: Ranges::build(ipv4), ipv6: Ranges::build(ipv6) }
@@ -113,7 +125,7 @@ impl Coverage {
 struct Entry {
     start: u128,
     prefix: u8,
-    region: Region,
+    target: Declared,
     /// The index of the longest prefix around this one.
     parent: Option<u32>,
 }
@@ -133,10 +145,10 @@ impl Entry {
 struct Ranges {
     /// By start, then by length.
     entries: Vec<Entry>,
-    /// The first address of each range of one region; a range ends where the next one starts. Neighbours differ in region.
+    /// The first address of each range of one target; a range ends where the next one starts. Neighbours differ in it.
     starts: Vec<u128>,
-    /// The region of each range.
-    regions: Vec<Region>,
+    /// The target of each range.
+    targets: Vec<Declared>,
 }
 
 impl Ranges {
@@ -150,7 +162,7 @@ impl Ranges {
         for index in 0..entries.len() {
             ranges.leave(&entries, &mut around, Some(entries[index].start));
             entries[index].parent = around.last().and_then(|&parent| u32::try_from(parent).ok());
-            ranges.begin(entries[index].start, entries[index].region);
+            ranges.begin(entries[index].start, entries[index].target);
             around.push(index);
         }
         ranges.leave(&entries, &mut around, None);
@@ -167,26 +179,26 @@ impl Ranges {
             }
             around.pop();
             if let Some(after) = end.checked_add(1) {
-                self.begin(after, around.last().map_or(UNCOVERED, |&outer| entries[outer].region));
+                self.begin(after, around.last().map_or(UNCOVERED, |&outer| entries[outer].target));
             }
         }
     }
 
-    /// Begins a range, replacing one that begins at the same address and joining a neighbour of the same region.
-    fn begin(&mut self, start: u128, region: Region) {
+    /// Begins a range, replacing one that begins at the same address and joining a neighbour of the same target.
+    fn begin(&mut self, start: u128, target: Declared) {
         if self.starts.last() == Some(&start) {
             self.starts.pop();
-            self.regions.pop();
+            self.targets.pop();
         }
-        if self.regions.last() != Some(&region) {
+        if self.targets.last() != Some(&target) {
             self.starts.push(start);
-            self.regions.push(region);
+            self.targets.push(target);
         }
     }
 
     fn place(&self, client: &Client) -> Placed {
         let Some(range) = self.starts.partition_point(|&start| start <= client.bits).checked_sub(1) else {
-            return Placed { region: None, scope: 0 };
+            return Placed { declared: None, scope: 0 };
         };
         let first = self.starts[range];
         let next = self.starts.get(range + 1).copied();
@@ -194,17 +206,17 @@ impl Ranges {
         let below = first.checked_sub(1).map_or(0, |outside| shared_bits(client.bits, outside) + 1);
         let above = next.map_or(0, |outside| shared_bits(client.bits, outside) + 1);
         let scope = below.max(above);
-        let region = if scope <= client.prefix { self.regions[range] } else { self.around(client) };
-        Placed { region: (region != UNCOVERED).then_some(region), scope }
+        let target = if scope <= client.prefix { self.targets[range] } else { self.around(client) };
+        Placed { declared: (target != UNCOVERED).then_some(target), scope }
     }
 
-    /// The region of the longest prefix around all of a client's prefix. At most as many steps as an address has bits.
-    fn around(&self, client: &Client) -> Region {
+    /// The target of the longest prefix around all of a client's prefix. At most as many steps as an address has bits.
+    fn around(&self, client: &Client) -> Declared {
         let before = self.entries.partition_point(|entry| (entry.start, entry.prefix) <= (client.bits, client.prefix));
         let mut entry = before.checked_sub(1).map(|index| &self.entries[index]);
         while let Some(candidate) = entry {
             if candidate.contains(client) {
-                return candidate.region;
+                return candidate.target;
             }
             entry = candidate.parent.and_then(|parent| self.entries.get(parent as usize));
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::{Edge, Site, State};
+use crate::state::{Edge, Site, State, Target};
 use crate::zone::Zone;
 
 fn addresses(texts: &[&str]) -> Vec<IpAddr> {
@@ -12,16 +12,16 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
 }
 
 fn edge(name: &str, region: &str, texts: &[&str]) -> Edge {
-    Edge { name: name.into(), region: region.into(), addresses: addresses(texts), up: true }
+    Edge { name: name.into(), region: region.into(), addresses: addresses(texts), ..Edge::default() }
 }
 
 fn site(name: &str, hosts: &[&str]) -> Site {
-    Site { name: name.into(), hosts: hosts.iter().map(|&host| host.into()).collect() }
+    Site { name: name.into(), hosts: hosts.iter().map(|&host| host.into()).collect(), ..Site::default() }
 }
 
 /// Region `north` has one edge with both families, `south` one with IPv4 only, `west` three.
 pub(crate) fn state() -> State {
-    let covered = |net: &str, region: &str| (net.parse().expect("a prefix"), region.to_owned());
+    let covered = |net: &str, region: &str| (net.parse().expect("a prefix"), Target::Region(region.to_owned()));
     State {
         zone: "cdn.test".into(),
         serial: 7,

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -93,7 +93,8 @@ impl Service {
     }
 
     fn answer(&self, raw: &[u8], source: SocketAddr, transport: Transport) -> Option<Response> {
-        let outcome = respond(&self.zone(), raw, source.ip(), transport);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let outcome = respond(&self.zone(), raw, source.ip(), transport, now);
         self.figures.count(transport, outcome.as_ref().map_err(|dropped| *dropped));
         outcome.ok()
     }

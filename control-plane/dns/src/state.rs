@@ -7,6 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::geo::{Location, Places};
+use crate::plan::Plan;
+
+/// The share of its clients that an edge is given usually, in percent.
+pub const WEIGHT_USUAL: u32 = 100;
+
 /// The state of the zone. Immutable; a change is another one.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -22,8 +28,8 @@ pub struct State {
     pub h3: bool,
     /// Regions in the order in which they serve clients that no coverage names.
     pub region_order: Vec<String>,
-    /// Which client prefixes are served by which region.
-    pub coverage: Vec<(IpNet, String)>,
+    /// What the operator declared for client prefixes: above all that is learned.
+    pub coverage: Vec<(IpNet, Target)>,
     /// The edges that DNS may answer with. One that must not be answered with even when no edge is up, as a drained one, is left out.
     pub edges: Vec<Edge>,
     /// The sites.
@@ -31,10 +37,23 @@ pub struct State {
     /// The edges that do not have a site, by its name: they are no answer for it, even when no other edge is up. Only sites that some edge lacks; those
     /// that the same edges lack share the set.
     pub lacking: BTreeMap<String, Arc<BTreeSet<String>>>,
+    /// What was learned about client prefixes. Another plan with the same [`State::serial`] is no change of the zone.
+    pub plan: Arc<Plan>,
+    /// Where addresses are, if that is known.
+    pub geo: Option<Arc<dyn Places>>,
+}
+
+/// Whom the operator declared for a client prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The edges of a region.
+    Region(String),
+    /// One edge, by name; while it cannot answer, those of its region.
+    Node(String),
 }
 
 /// An edge.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Edge {
     /// Its name.
     pub name: String,
@@ -44,13 +63,39 @@ pub struct Edge {
     pub addresses: Vec<IpAddr>,
     /// Whether it may get clients: connected, not drained, and with a configuration.
     pub up: bool,
+    /// The share of the clients it would have that it is given, in percent: [`WEIGHT_USUAL`] and above all, 0 none while another edge can answer.
+    pub weight: u32,
+    /// What its operator has it cost: it counts as so much farther away.
+    pub cost: Duration,
+    /// How much of what it can do it does, as it reported, 1.0 being all; none when that is not known.
+    pub utilization: Option<f32>,
+    /// Where it is, if its operator said so.
+    pub location: Option<Location>,
+}
+
+impl Default for Edge {
+    /// Up, with the usual weight.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            region: String::new(),
+            addresses: Vec::new(),
+            up: true,
+            weight: WEIGHT_USUAL,
+            cost: Duration::ZERO,
+            utilization: None,
+            location: None,
+        }
+    }
 }
 
 /// A site.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Site {
     /// Its name; the label of its target in the zone.
     pub name: String,
     /// Its hosts, as in the site file.
     pub hosts: Vec<String>,
+    /// The regions whose edges may answer for it, and no others in any case; empty: all.
+    pub regions: Vec<String>,
 }

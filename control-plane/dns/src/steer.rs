@@ -1,134 +1,318 @@
-//! From a region to the edges that answer for it.
+//! From a client to the edges that answer it.
 //!
-//! Owns the candidates of each region, compiled from what is up. Knows no DNS names and no addresses of clients beyond a
-//! group of them. Choosing by measured latency and load belongs here too, behind [`Steer::choose`].
+//! Owns the order in which what is known counts: what the operator declared, what was measured and planned, geography, the regions in their order.
+//! A pure function of zone, client and time: reads no clock and asks nobody. Knows no packets.
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod candidate;
+mod explain;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::place::{Client, Region};
-use crate::state::{Edge, State};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+pub use self::candidate::{ADDRESSES_PER_EDGE_MAX, Candidate, Wanted};
+pub use self::explain::{Considered, Excluded, Explanation, explain};
+use crate::place::{Client, Declared};
+use crate::plan::{Plan, Row, Why};
+use crate::prefix::Prefix;
+use crate::state::{Edge, State, Target};
+use crate::zone::{Addresses, Zone};
 
 /// How many edges one answer names: the chosen one and the next, which a client tries when the first does not connect.
 pub const EDGES_PER_ANSWER_MAX: usize = 2;
-/// How many addresses of each family one edge is answered with; more would only make packets longer.
-pub const ADDRESSES_PER_EDGE_MAX: usize = 4;
+/// The shortest lifetime of an address answer, in seconds: where a choice may not last.
+pub const TTL_MIN_S: u64 = 5;
+/// An edge is named second, or in place of a better one without the wanted family, only when it is no farther than that, in ms and as a share:
+/// many clients take whichever address they please.
+const NEAR_MS: f64 = 10.0;
+const NEAR: f64 = 0.25;
 
-/// An edge as it is answered with.
-#[derive(Debug)]
-pub struct Candidate {
-    /// Mixed into the hash of a client group.
-    seed: u64,
-    /// At most [`ADDRESSES_PER_EDGE_MAX`].
-    pub ipv4: Vec<Ipv4Addr>,
-    /// At most [`ADDRESSES_PER_EDGE_MAX`].
-    pub ipv6: Vec<Ipv6Addr>,
+/// Why an answer names the edges that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The operator declared it for the client's prefix.
+    Declared,
+    /// It is the best by measurements of the client's prefix.
+    Measured,
+    /// It is the best by an estimate from neighbours, network and geography.
+    Estimated,
+    /// It is the nearest.
+    Geography,
+    /// It is of the first region in the order.
+    Region,
+    /// It was the best, and none is so much better that a change is worth it.
+    Held,
+    /// It is the runner-up, tried for a while to learn about it.
+    Explored,
+    /// A better one has too much to do.
+    Spilled,
+    /// No edge is known to be up, so every one counts as up.
+    LastResort,
 }
 
-impl Candidate {
-    fn new(edge: &Edge) -> Self {
-        let ipv4 = edge.addresses.iter().filter_map(|address| if let IpAddr::V4(ipv4) = address { Some(*ipv4) } else { None });
-        let ipv6 = edge.addresses.iter().filter_map(|address| if let IpAddr::V6(ipv6) = address { Some(*ipv6) } else { None });
-        Self {
-            seed: xxh3_64(edge.name.as_bytes()),
-            ipv4: ipv4.take(ADDRESSES_PER_EDGE_MAX).collect(),
-            ipv6: ipv6.take(ADDRESSES_PER_EDGE_MAX).collect(),
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Declared,
+        Self::Measured,
+        Self::Estimated,
+        Self::Geography,
+        Self::Region,
+        Self::Held,
+        Self::Explored,
+        Self::Spilled,
+        Self::LastResort,
+    ];
+
+    /// In one word, as figures and explanations have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Measured => "measured",
+            Self::Estimated => "estimated",
+            Self::Geography => "geography",
+            Self::Region => "region",
+            Self::Held => "held",
+            Self::Explored => "explored",
+            Self::Spilled => "spilled",
+            Self::LastResort => "last_resort",
         }
     }
 }
 
-/// What an edge must have to be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// An IPv4 address.
-    Ipv4,
-    /// An IPv6 address.
-    Ipv6,
-    /// An address of either family.
-    Any,
+impl From<Why> for Reason {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Measured => Self::Measured,
+            Why::Estimated => Self::Estimated,
+            Why::Held => Self::Held,
+            Why::Spilled => Self::Spilled,
+        }
+    }
 }
 
 /// The edges chosen for a client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Choice<'a> {
-    /// The chosen one first; at most [`EDGES_PER_ANSWER_MAX`], empty when no edge of the region has what was wanted.
+    /// The chosen one first; at most [`EDGES_PER_ANSWER_MAX`], empty when none has what was wanted.
     pub edges: Vec<&'a Candidate>,
-    /// Whether another group of clients in the same region may be given other edges, or these in another order.
-    pub by_group: bool,
+    /// The length, in bits, of the prefix within which every client is given the same edges (RFC 7871 section 7.2.1).
+    pub scope: u8,
+    /// How long the answer may be kept: the zone's lifetime, or less where the choice may not last.
+    pub ttl: Duration,
+    /// Why these.
+    pub reason: Reason,
 }
 
-/// The candidates of each region.
+/// Chooses edges for a client at a time, in seconds since 1970; `None` for addresses that are the same for everybody.
+#[must_use]
+pub fn choose<'a>(zone: &'a Zone, addresses: &Addresses, client: &Client, wanted: Wanted, now: f64) -> Option<Choice<'a>> {
+    zone.steer(addresses).map(|steer| steer.choose(zone, client, wanted, now))
+}
+
+/// The candidates for the sites that the same edges may serve.
 #[derive(Debug, Default)]
 pub struct Steer {
-    /// The numbers of the regions.
-    regions: HashMap<String, Region>,
-    /// By region, its own; empty when it has none that may be chosen.
-    served_by: Vec<Vec<usize>>,
-    /// Those of the first region that has any: for clients that no coverage names, and for regions that have none.
+    /// All edges, in the order of the state.
+    candidates: Arc<[Candidate]>,
+    /// Which of them may be answered with.
+    eligible: Vec<bool>,
+    /// Those that may be, by number of what was declared; empty when none of it may.
+    declared: Vec<Vec<usize>>,
+    /// Those of the first region that has any.
     uncovered: Vec<usize>,
-    candidates: Vec<Candidate>,
+    /// The candidate of each of the plan's nodes, if it may be answered with.
+    planned: Vec<Option<usize>>,
+    /// Whether all edges count as up because none is.
+    last_resort: bool,
+}
+
+/// A candidate in the course of a choice.
+#[derive(Clone, Copy, Debug)]
+struct Scored {
+    index: usize,
+    /// Latency, the operator's cost and the price of load, in ms.
+    ms: f64,
+}
+
+/// The numbers of all that is declared in a state: one for each target, by its order.
+#[must_use]
+pub fn targets(state: &State) -> BTreeMap<&Target, Declared> {
+    let distinct: BTreeSet<&Target> = state.coverage.iter().map(|(_, target)| target).collect();
+    distinct.into_iter().zip(0..).collect()
 }
 
 impl Steer {
-    /// Compiles the candidates of every region of a state: the edges of the region that are up; when it has none, those of the
-    /// next region in the declared order, then of the others by name. When no edge at all is up every edge counts as up,
-    /// because a wrong belief about their health must not take the whole service away.
+    /// Compiles the candidates of a state. When no edge at all is up every edge counts as up, because a wrong belief about their health must not
+    /// take the whole service away.
     #[must_use]
     pub fn build(state: &State) -> Self {
-        Self::without(state, &BTreeSet::new())
+        Self::among(state, state.edges.iter().map(Candidate::new).collect(), &BTreeSet::new(), &[])
     }
 
-    /// The same without some edges, by name, which are chosen in no case. The regions have the same numbers.
+    /// The same for sites that some edges, by name, do not have, and that only edges of some regions may serve, or all: the others are chosen in no
+    /// case.
     #[must_use]
-    pub fn without(state: &State, left_out: &BTreeSet<String>) -> Self {
-        let named = state.coverage.iter().map(|(_, region)| region.as_str()).chain(state.edges.iter().map(|edge| edge.region.as_str()));
-        let rest: BTreeSet<&str> = named.filter(|region| !state.region_order.iter().any(|ordered| ordered == region)).collect();
-        let order: Vec<&str> = state.region_order.iter().map(String::as_str).chain(rest).collect();
+    pub fn without(&self, state: &State, left_out: &BTreeSet<String>, regions: &[String]) -> Self {
+        Self::among(state, Arc::clone(&self.candidates), left_out, regions)
+    }
 
-        let reachable = |edge: &&(usize, &Edge)| !edge.1.addresses.is_empty() && !left_out.contains(&edge.1.name);
-        let edges: Vec<(usize, &Edge)> = state.edges.iter().enumerate().collect();
-        let anyone_up = edges.iter().filter(reachable).any(|(_, edge)| edge.up);
-        let mut by_region: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (index, edge) in edges.iter().filter(reachable).filter(|(_, edge)| edge.up || !anyone_up) {
-            by_region.entry(edge.region.as_str()).or_default().push(*index);
+    fn among(state: &State, candidates: Arc<[Candidate]>, left_out: &BTreeSet<String>, regions: &[String]) -> Self {
+        let may = |edge: &Edge| {
+            !edge.addresses.is_empty() && !left_out.contains(&edge.name) && (regions.is_empty() || regions.contains(&edge.region))
+        };
+        let anyone_up = state.edges.iter().any(|edge| may(edge) && edge.up);
+        let eligible: Vec<bool> = state.edges.iter().map(|edge| may(edge) && (edge.up || !anyone_up)).collect();
+
+        let mut by_region: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, edge) in state.edges.iter().enumerate().filter(|(index, _)| eligible[*index]) {
+            by_region.entry(edge.region.as_str()).or_default().push(index);
+            by_name.insert(edge.name.as_str(), index);
         }
-
-        let uncovered = order.iter().find_map(|region| by_region.get(region)).cloned().unwrap_or_default();
-        let served_by = order.iter().map(|region| by_region.remove(region).unwrap_or_default()).collect();
-        let mut regions = HashMap::new();
-        for (number, region) in (0..).zip(&order) {
-            regions.entry((*region).to_owned()).or_insert(number);
-        }
-        Self { regions, served_by, uncovered, candidates: state.edges.iter().map(Candidate::new).collect() }
+        let of_region = |region: &str| by_region.get(region).cloned().unwrap_or_default();
+        let region_of = |name: &str| state.edges.iter().find(|edge| edge.name == name).map(|edge| edge.region.as_str());
+        let declared = targets(state).into_keys().map(|target| match target {
+            Target::Region(region) => of_region(region),
+            Target::Node(name) => match by_name.get(name.as_str()) {
+                Some(&index) => vec![index],
+                None => region_of(name).map(of_region).unwrap_or_default(),
+            },
+        });
+        let in_order = state.region_order.iter().map(String::as_str).find_map(|region| by_region.get(region));
+        let uncovered = in_order.or_else(|| by_region.values().next()).cloned().unwrap_or_default();
+        let planned = state.plan.nodes.iter().map(|node| by_name.get(node.name.as_str()).copied());
+        Self { eligible, declared: declared.collect(), uncovered, planned: planned.collect(), last_resort: !anyone_up, candidates }
     }
 
-    /// The number of a region that the state names.
-    #[must_use]
-    pub fn region(&self, name: &str) -> Option<Region> {
-        self.regions.get(name).copied()
-    }
-
-    /// Chooses by rendezvous hash over the client's group, so that load spreads, a client keeps its edge, and only the clients
-    /// of an edge that leaves are moved.
-    #[must_use]
-    pub fn choose(&self, region: Option<Region>, client: &Client, wanted: Wanted) -> Choice<'_> {
-        let served = region.and_then(|region| self.served_by.get(region as usize)).filter(|own| !own.is_empty()).unwrap_or(&self.uncovered);
+    fn choose(&self, zone: &Zone, client: &Client, wanted: Wanted, now: f64) -> Choice<'_> {
+        let state = zone.state();
+        let placed = zone.coverage.place(client);
+        let own = placed.declared.and_then(|declared| self.declared.get(declared as usize)).filter(|own| !own.is_empty());
         let group = client.group();
-        let mut ranked: Vec<(u64, &Candidate)> = served
-            .iter()
-            .filter_map(|&index| self.candidates.get(index))
-            .filter(|candidate| match wanted {
-                Wanted::Ipv4 => !candidate.ipv4.is_empty(),
-                Wanted::Ipv6 => !candidate.ipv6.is_empty(),
-                Wanted::Any => true,
+        let prefix = Prefix::from(client);
+        let learned = !state.plan.is_empty() || state.geo.is_some();
+        let (ranked, reason, ttl_s, by_group) = match own {
+            Some(own) if own.len() == 1 => (self.in_turn(own, &group), Reason::Declared, 0, false),
+            Some(own) => {
+                let planned = state.plan.around(prefix).map(|row| self.planned(state, row, &group, Some(own)));
+                let ranked = planned.filter(|ranked| !ranked.is_empty()).unwrap_or_else(|| self.in_turn(own, &group));
+                (ranked, Reason::Declared, 0, true)
+            }
+            None => {
+                let (ranked, reason, ttl_s) =
+                    self.learned(state, prefix, &group, now).unwrap_or_else(|| (self.in_turn(&self.uncovered, &group), Reason::Region, 0));
+                (ranked, reason, ttl_s, learned || self.uncovered.len() > 1)
+            }
+        };
+        let edges = self.named(&ranked, wanted);
+        let zone_ttl_s = state.ttl.as_secs();
+        Choice {
+            edges,
+            scope: if by_group { placed.scope.max(client.group_bits()) } else { placed.scope },
+            ttl: Duration::from_secs(if ttl_s == 0 { zone_ttl_s } else { zone_ttl_s.min(ttl_s) }),
+            reason: if self.last_resort { Reason::LastResort } else { reason },
+        }
+    }
+
+    /// By the plan, or by geography: best first, with the reason and the lifetime in seconds, 0 being the zone's.
+    fn learned(&self, state: &State, prefix: Prefix, group: &[u8; 17], now: f64) -> Option<(Vec<Scored>, Reason, u64)> {
+        if let Some(row) = state.plan.around(prefix) {
+            let mut ranked = self.planned(state, row, group, None);
+            let ttl_s = u64::from(row.ttl_s);
+            let tried = row.trial(now).and_then(|(node, until_s)| Some((self.planned.get(usize::from(node)).copied().flatten()?, until_s)));
+            if let Some((index, until_s)) = tried.filter(|(index, _)| self.takes(*index, group)) {
+                let left_s = (f64::from(until_s) - now).ceil() as u64;
+                ranked.retain(|scored| scored.index != index);
+                ranked.insert(0, Scored { index, ms: 0.0 });
+                return Some((ranked, Reason::Explored, left_s.max(TTL_MIN_S)));
+            }
+            let first = row.ranked().next().and_then(|first| *self.planned.get(usize::from(first.node))?);
+            // The one that was planned cannot answer, so why it was is not why another does.
+            let as_planned = first.is_some() && first == ranked.first().map(|scored| scored.index);
+            let reason = if as_planned { row.why.into() } else { Reason::Estimated };
+            if !ranked.is_empty() {
+                return Some((ranked, reason, ttl_s));
+            }
+        }
+        let (ranked, from_network) = self.by_geography(state, prefix, group)?;
+        let reason = if from_network { Reason::Estimated } else { Reason::Geography };
+        Some((ranked, reason, 0))
+    }
+
+    /// The nodes of a row that may be answered with, or those of `own` among them.
+    fn planned(&self, state: &State, row: &Row, group: &[u8; 17], own: Option<&Vec<usize>>) -> Vec<Scored> {
+        let all: Vec<Scored> = row
+            .ranked()
+            .filter_map(|ranked| {
+                let index = self.planned.get(usize::from(ranked.node)).copied().flatten()?;
+                let price = state.plan.nodes.get(usize::from(ranked.node)).map_or(0.0, |node| node.price_ms);
+                let ms = f64::from(ranked.ms + price) + self.candidates[index].cost_ms;
+                own.is_none_or(|own| own.contains(&index)).then_some(Scored { index, ms })
             })
-            .map(|candidate| (xxh3_64_with_seed(&group, candidate.seed), candidate))
             .collect();
-        let by_group = ranked.len() > 1;
-        ranked.sort_by_key(|&(score, candidate)| (std::cmp::Reverse(score), candidate.seed));
-        Choice { edges: ranked.into_iter().take(EDGES_PER_ANSWER_MAX).map(|(_, candidate)| candidate).collect(), by_group }
+        self.weighed(all, group)
+    }
+
+    /// By distance and what is known of the network; `None` when nobody knows where the client is, or where edges are.
+    fn by_geography(&self, state: &State, prefix: Prefix, group: &[u8; 17]) -> Option<(Vec<Scored>, bool)> {
+        let places = state.geo.as_ref()?;
+        let network = places.network(prefix.address()).and_then(|number| state.plan.networks.get(&number));
+        let from = crate::geo::Spot::new(places.location(prefix.address())?);
+        let plan: &Plan = &state.plan;
+        let mut known: Vec<Option<f32>> = vec![None; self.candidates.len()];
+        for (node, ms) in network.iter().flat_map(|network| &network.nodes) {
+            if let Some(index) = self.planned.get(usize::from(*node)).copied().flatten() {
+                known[index] = Some(*ms);
+            }
+        }
+        let mut prices = vec![0.0; self.candidates.len()];
+        for (node, index) in plan.nodes.iter().zip(&self.planned) {
+            if let Some(index) = index {
+                prices[*index] = f64::from(node.price_ms);
+            }
+        }
+        let scored = self.candidates.iter().enumerate().filter(|(index, _)| self.eligible[*index]).filter_map(|(index, candidate)| {
+            let ms = plan.geography.ms(from.km(candidate.spot.as_ref()?)) + f64::from(known[index].unwrap_or(0.0));
+            Some(Scored { index, ms: ms + candidate.cost_ms + prices[index] })
+        });
+        let mut ranked = self.weighed(scored.collect(), group);
+        ranked.sort_by(|one, two| one.ms.total_cmp(&two.ms).then(one.index.cmp(&two.index)));
+        let first = ranked.first()?;
+        let from_network = known[first.index].is_some();
+        Some((ranked, from_network))
+    }
+
+    /// By rendezvous hash over the client's group, so that load spreads, a client keeps its edge, and only the clients of an edge that leaves are
+    /// moved.
+    fn in_turn(&self, own: &[usize], group: &[u8; 17]) -> Vec<Scored> {
+        let mut ranked = self.weighed(own.iter().map(|&index| Scored { index, ms: 0.0 }).collect(), group);
+        let score = |scored: &Scored| xxh3_64_with_seed(group, self.candidates[scored.index].seed);
+        ranked.sort_by_cached_key(|scored| (std::cmp::Reverse(score(scored)), self.candidates[scored.index].seed));
+        ranked
+    }
+
+    /// Without those that by their weight do not take this group of clients, unless that is all of them.
+    fn weighed(&self, mut ranked: Vec<Scored>, group: &[u8; 17]) -> Vec<Scored> {
+        if ranked.iter().any(|scored| self.takes(scored.index, group)) {
+            ranked.retain(|scored| self.takes(scored.index, group));
+        }
+        ranked
+    }
+
+    fn takes(&self, index: usize, group: &[u8; 17]) -> bool {
+        self.candidates[index].takes(group)
+    }
+
+    /// The first of those that have what is wanted, and one that is as good or nearly.
+    fn named(&self, ranked: &[Scored], wanted: Wanted) -> Vec<&Candidate> {
+        let Some(best) = ranked.first() else { return Vec::new() };
+        let reach = best.ms.max(0.0) * (1.0 + NEAR) + NEAR_MS;
+        let near = ranked.iter().filter(|scored| scored.ms <= reach).map(|scored| &self.candidates[scored.index]);
+        near.filter(|candidate| candidate.has(wanted)).take(EDGES_PER_ANSWER_MAX).collect()
     }
 }
 

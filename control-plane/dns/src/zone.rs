@@ -9,8 +9,8 @@ use std::sync::Arc;
 use hickory_proto::rr::Name;
 
 use crate::place::Coverage;
-use crate::state::State;
-use crate::steer::Steer;
+use crate::state::{Site, State};
+use crate::steer::{Steer, targets};
 
 /// The label below the zone under which every edge has a name of its own: `NODE.nodes.ZONE`.
 pub const NODES_LABEL: &str = "nodes";
@@ -78,7 +78,8 @@ impl Zone {
     #[must_use]
     pub fn build(state: Arc<State>) -> Self {
         let steer = Steer::build(&state);
-        let declared = state.coverage.iter().filter_map(|(net, region)| steer.region(region).map(|region| (*net, region)));
+        let targets = targets(&state);
+        let declared = state.coverage.iter().filter_map(|(net, target)| targets.get(target).map(|number| (*net, *number)));
         let coverage = Coverage::build(declared);
         let apex = if state.zone.is_empty() { None } else { domain_name(&state.zone) };
         let mut zone = Self {
@@ -170,18 +171,23 @@ impl Zone {
                 self.enter(apex, name, Owner::Host(Addresses::Fixed(addresses.clone())));
             }
         }
-        // Sites that share a set share what is compiled.
-        let mut lacked: HashMap<*const BTreeSet<String>, Addresses> = HashMap::new();
-        let mut steered = |site: &str| {
-            let Some(lacking) = state.lacking.get(site) else { return Addresses::Steered };
-            let among = &mut self.among;
+        // Sites that share a set and a fence share what is compiled.
+        let nothing = Arc::default();
+        let mut compiled: HashMap<(*const BTreeSet<String>, Vec<String>), Addresses> = HashMap::new();
+        let mut steered = |site: &Site| {
+            let lacking = state.lacking.get(&site.name);
+            if lacking.is_none() && site.regions.is_empty() {
+                return Addresses::Steered;
+            }
+            let lacking = lacking.unwrap_or(&nothing);
+            let (steer, among) = (&self.steer, &mut self.among);
             let number = || {
-                among.push(Steer::without(&state, lacking));
+                among.push(steer.without(&state, lacking, &site.regions));
                 Addresses::SteeredAmong(among.len() - 1)
             };
-            lacked.entry(Arc::as_ptr(lacking)).or_insert_with(number).clone()
+            compiled.entry((Arc::as_ptr(lacking), site.regions.clone())).or_insert_with(number).clone()
         };
-        let targets = state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice(), steered(&site.name))));
+        let targets = state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice(), steered(site))));
         let targets: Vec<(Name, &[String], Addresses)> = targets.collect();
         for (target, _, addresses) in &targets {
             self.enter(apex, target.clone(), Owner::Host(addresses.clone()));

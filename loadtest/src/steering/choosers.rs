@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use skerry_dns::place::{Client, Coverage};
-use skerry_dns::state::{Edge, State};
-use skerry_dns::steer::{Steer, Wanted};
+use skerry_dns::place::Client;
+use skerry_dns::state::{Edge, State, Target};
+use skerry_dns::steer::{Wanted, choose};
+use skerry_dns::zone::{Addresses, Zone};
 
 use super::world::World;
 
@@ -189,8 +190,7 @@ impl Chooser for Geography {
 /// The code that answers DNS: coverage that an operator declared by geography, one region for each node, and the choice among the edges of a region.
 #[derive(Debug)]
 pub struct Skerry {
-    steer: Steer,
-    coverage: Coverage,
+    zone: Zone,
     nodes: usize,
 }
 
@@ -198,18 +198,17 @@ impl Skerry {
     /// Of that world, of which it is told no more than where things lie.
     #[must_use]
     pub fn new(world: &World) -> Self {
-        let coverage: Vec<(IpNet, String)> =
-            (0..world.prefixes()).filter_map(|prefix| Some((net(prefix)?, region(*world.by_distance(prefix).first()?)))).collect();
+        let coverage: Vec<(IpNet, Target)> = (0..world.prefixes())
+            .filter_map(|prefix| Some((net(prefix)?, Target::Region(region(*world.by_distance(prefix).first()?)))))
+            .collect();
         let edges = (0..world.nodes()).map(|node| Edge {
             name: format!("edge-{node}"),
             region: region(node),
             addresses: vec![IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(node).unwrap_or(u32::MAX)))],
-            up: true,
+            ..Edge::default()
         });
         let state = State { zone: "cdn.test".to_owned(), coverage, edges: edges.collect(), ..State::default() };
-        let steer = Steer::build(&state);
-        let declared = state.coverage.iter().filter_map(|(net, region)| Some((*net, steer.region(region)?)));
-        Self { coverage: Coverage::build(declared), steer, nodes: world.nodes() }
+        Self { zone: Zone::build(Arc::new(state)), nodes: world.nodes() }
     }
 }
 
@@ -221,11 +220,10 @@ impl Chooser for Skerry {
     /// The code takes no measurements: what it has to learn from them comes in here.
     fn told(&mut self, _: f64, _: &[Measurement], _: &[f64]) {}
 
-    fn choose(&mut self, _: f64, prefix: usize) -> usize {
+    fn choose(&mut self, at_s: f64, prefix: usize) -> usize {
         let client = Client::new(address(prefix).into(), PREFIX_BITS);
-        let placed = self.coverage.place(&client);
-        let choice = self.steer.choose(placed.region, &client, Wanted::Ipv4);
-        let first = choice.edges.first().and_then(|edge| edge.ipv4.first());
+        let choice = choose(&self.zone, &Addresses::Steered, &client, Wanted::Ipv4, at_s);
+        let first = choice.as_ref().and_then(|choice| choice.edges.first()?.ipv4.first());
         let node = first.and_then(|address| usize::try_from(address.to_bits()).ok());
         node.filter(|node| *node < self.nodes).unwrap_or_default()
     }

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::sample::zone;
 
+const NOW: f64 = 1e9;
+
 fn name(text: &str) -> Name {
     Name::from_ascii(text).expect("a name")
 }
@@ -22,7 +24,7 @@ fn lines(records: &[Record]) -> Vec<String> {
 }
 
 fn check(asked: &str, record_type: RecordType, from: &str, answers: &[&str], scope: u8) {
-    let reply = answer(&zone(), &name(asked), record_type, &client(from));
+    let reply = answer(&zone(), &name(asked), record_type, &client(from), NOW);
     assert_eq!(lines(&reply.answers), answers, "{asked} {record_type} from {from}");
     assert_eq!((reply.rcode, reply.authoritative, reply.scope), (ResponseCode::NoError, true, scope), "{asked} {record_type} from {from}");
     let negative = record_type != RecordType::CNAME && answers.iter().all(|line| line.contains(" CNAME ")) || answers.is_empty();
@@ -40,7 +42,7 @@ fn the_zone_itself() {
     check("cdn.test.", RecordType::MX, "10.1.0.0/24", &[], 0);
     check("ns1.cdn.test.", RecordType::A, "10.1.0.0/24", &["ns1.cdn.test. 300 A 192.0.2.53"], 0);
     check("ns1.cdn.test.", RecordType::HTTPS, "10.1.0.0/24", &[], 0);
-    let reply = answer(&zone(), &name("cdn.test."), RecordType::NS, &client("10.1.0.0/24"));
+    let reply = answer(&zone(), &name("cdn.test."), RecordType::NS, &client("10.1.0.0/24"), NOW);
     assert_eq!(lines(&reply.additional), ["ns1.cdn.test. 300 A 192.0.2.53", "ns1.cdn.test. 300 AAAA 2001:db8::53"]);
 }
 
@@ -64,14 +66,14 @@ fn https_names_protocols_and_addresses() {
     check("shop.cdn.test.", RecordType::HTTPS, "10.1.9.0/24", &[north], 16);
     check("shop.cdn.test.", RecordType::HTTPS, "10.2.9.0/24", &["shop.cdn.test. 20 HTTPS 1 . alpn=h2,http/1.1, ipv4hint=192.0.2.2,"], 16);
     let with = Zone::build(std::sync::Arc::new(crate::state::State { h3: true, ..crate::sample::state() }));
-    let reply = answer(&with, &name("shop.cdn.test."), RecordType::HTTPS, &client("10.2.9.0/24"));
+    let reply = answer(&with, &name("shop.cdn.test."), RecordType::HTTPS, &client("10.2.9.0/24"), NOW);
     assert_eq!(lines(&reply.answers), ["shop.cdn.test. 20 HTTPS 1 . alpn=h3,h2,http/1.1, ipv4hint=192.0.2.2,"]);
 }
 
 #[test]
 fn two_edges_of_a_region_answer_in_an_order_that_is_one_for_each_group() {
     let zone = zone();
-    let ask = |from: &str| answer(&zone, &name("shop.cdn.test."), RecordType::A, &client(from));
+    let ask = |from: &str| answer(&zone, &name("shop.cdn.test."), RecordType::A, &client(from), NOW);
     let reply = ask("10.3.9.0/24");
     assert_eq!((reply.answers.len(), reply.scope), (2, 24));
     assert_eq!(reply, ask("10.3.9.77/32"));
@@ -108,14 +110,14 @@ fn what_does_not_exist_says_so_and_what_is_not_ours_is_refused() {
         ("img.cdn.test.", RecordType::A, ResponseCode::NoError),
         ("nodes.cdn.test.", RecordType::A, ResponseCode::NoError),
     ] {
-        let reply = answer(&zone, &name(asked), record_type, &client("10.1.9.0/24"));
+        let reply = answer(&zone, &name(asked), record_type, &client("10.1.9.0/24"), NOW);
         assert_eq!((reply.rcode, reply.authoritative, lines(&reply.authority)), (rcode, true, vec![SOA_LINE.to_owned()]), "{asked}");
         assert!(reply.answers.is_empty(), "{asked}");
     }
     for (asked, record_type) in
         [("example.com.", RecordType::A), (".", RecordType::NS), ("cdn.test.", RecordType::AXFR), ("cdn.test.", RecordType::IXFR)]
     {
-        let reply = answer(&zone, &name(asked), record_type, &client("10.1.9.0/24"));
+        let reply = answer(&zone, &name(asked), record_type, &client("10.1.9.0/24"), NOW);
         assert_eq!(reply, Reply::empty(ResponseCode::Refused, false), "{asked} {record_type}");
     }
 }
@@ -157,7 +159,7 @@ proptest! {
     #[test]
     fn any_question_has_an_answer(asked in any_name(), record_type in any::<u16>(), from in any_client()) {
         let zone = zone();
-        let reply = answer(&zone, &asked, RecordType::from(record_type), &from);
+        let reply = answer(&zone, &asked, RecordType::from(record_type), &from, NOW);
         prop_assert!(reply.answers.len() <= 16);
         prop_assert_eq!(reply.authoritative, reply.rcode != ResponseCode::Refused);
     }
@@ -169,7 +171,7 @@ proptest! {
     ) {
         let zone = zone();
         let (from, width) = if ipv6 { ([0x2001, 0xdb8, u16::from(b), u16::from(c), 0, 0, 0, 0].into(), 56) } else { (IpAddr::from([10, b, c, 0]), 24) };
-        let reply = answer(&zone, &asked, record_type, &Client::new(from, width));
+        let reply = answer(&zone, &asked, record_type, &Client::new(from, width), NOW);
         prop_assert!(reply.scope <= width, "the sample tells no two clients of one /{width} apart");
         for other in others {
             let other = match from {
@@ -182,7 +184,7 @@ proptest! {
                     IpAddr::from(((address.to_bits() & keep) | (other & !keep)).to_be_bytes())
                 }
             };
-            prop_assert_eq!(&answer(&zone, &asked, record_type, &Client::new(other, 128)), &reply, "{} {}", from, other);
+            prop_assert_eq!(&answer(&zone, &asked, record_type, &Client::new(other, 128), NOW), &reply, "{} {}", from, other);
         }
     }
 }

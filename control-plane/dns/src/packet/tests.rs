@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::sample;
 
+const NOW: f64 = 1e9;
 const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 53));
 
 fn query(name: &str, record_type: RecordType) -> Message {
@@ -31,7 +32,7 @@ fn octets(query: &Message) -> Vec<u8> {
 }
 
 fn ask(raw: &[u8], transport: Transport) -> Message {
-    let response = respond(&sample::zone(), raw, RESOLVER, transport).expect("an answer");
+    let response = respond(&sample::zone(), raw, RESOLVER, transport, NOW).expect("an answer");
     Message::from_vec(&response.octets).expect("a message")
 }
 
@@ -63,7 +64,7 @@ fn a_client_subnet_decides_and_is_answered_with_a_scope() {
         ("0 1 0 0", "192.0.2.2", "0 1 0 0"),
     ] {
         let query = with_edns(query("shop.cdn.test.", RecordType::A), 4096, Some(subnet_octets(sent)));
-        let response = respond(&sample::zone(), &octets(&query), RESOLVER, Transport::Udp).expect("an answer");
+        let response = respond(&sample::zone(), &octets(&query), RESOLVER, Transport::Udp, NOW).expect("an answer");
         assert!(response.subnet);
         let EdnsOption::Unknown(_, expected) = subnet_octets(answered) else { panic!("a subnet") };
         let ends = [&[0, 8, 0, u8::try_from(expected.len()).expect("short")], expected.as_slice()].concat();
@@ -123,7 +124,7 @@ fn what_is_not_a_question_to_us_is_answered_by_its_name() {
         assert!(answer.answers.is_empty() && !answer.metadata.authoritative);
     }
     for (raw, dropped) in [(&[][..], Dropped::Short), (&plain[..11], Dropped::Short), (&changed(2, 0x80), Dropped::Response)] {
-        assert_eq!(respond(&sample::zone(), raw, RESOLVER, Transport::Udp).map(|response| response.rcode), Err(dropped));
+        assert_eq!(respond(&sample::zone(), raw, RESOLVER, Transport::Udp, NOW).map(|response| response.rcode), Err(dropped));
     }
 }
 
@@ -148,7 +149,7 @@ fn large() -> Zone {
 fn what_does_not_fit_is_truncated_but_glue_is_left_out_first() {
     let zone = large();
     let ask = |query: &Message, transport| {
-        let response = respond(&zone, &octets(query), RESOLVER, transport).expect("an answer");
+        let response = respond(&zone, &octets(query), RESOLVER, transport, NOW).expect("an answer");
         let message = Message::from_vec(&response.octets).expect("a message");
         assert_eq!(message.metadata.truncation, response.truncated);
         (message, response.octets.len())
@@ -174,7 +175,7 @@ proptest! {
     #[test]
     fn any_octets_are_survived(raw in prop::collection::vec(any::<u8>(), 0..600), tcp in any::<bool>()) {
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
-        if let Ok(response) = respond(&sample::zone(), &raw, RESOLVER, transport) {
+        if let Ok(response) = respond(&sample::zone(), &raw, RESOLVER, transport, NOW) {
             prop_assert_eq!(&response.octets[..2], &raw[..2]);
             prop_assert!(response.octets[2] & 0x80 != 0);
         }
@@ -189,7 +190,7 @@ proptest! {
             raw[at] = to;
         }
         raw.truncate(raw.len().saturating_sub(cut % 32));
-        if let Ok(response) = respond(&sample::zone(), &raw, RESOLVER, Transport::Udp) {
+        if let Ok(response) = respond(&sample::zone(), &raw, RESOLVER, Transport::Udp, NOW) {
             prop_assert!(response.octets.len() <= usize::from(UDP_PAYLOAD_MAX));
             prop_assert!(Message::from_vec(&response.octets).is_ok());
         }

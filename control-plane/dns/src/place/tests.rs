@@ -13,9 +13,9 @@ fn client(text: &str) -> Client {
     Client::new(net.addr(), net.prefix_len())
 }
 
-fn check(declared: &[(&str, Region)], asked: &str, region: Option<Region>, scope: u8) {
+fn check(declared: &[(&str, Declared)], asked: &str, region: Option<Declared>, scope: u8) {
     let coverage = Coverage::build(declared.iter().map(|&(text, region)| (net(text), region)));
-    assert_eq!(coverage.place(&client(asked)), Placed { region, scope }, "{asked} in {declared:?}");
+    assert_eq!(coverage.place(&client(asked)), Placed { declared: region, scope }, "{asked} in {declared:?}");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn crowded() -> impl Strategy<Value = IpNet> {
 }
 
 /// The rule in its plainest form.
-fn longest(declared: &[(IpNet, Region)], asked: &IpNet) -> Option<Region> {
+fn longest(declared: &[(IpNet, Declared)], asked: &IpNet) -> Option<Declared> {
     let around = declared.iter().filter(|(net, _)| net.contains(asked));
     around.rev().max_by_key(|(net, _)| net.prefix_len()).map(|&(_, region)| region)
 }
@@ -90,7 +90,7 @@ proptest! {
     fn places_as_the_plain_rule_does(declared in prop::collection::vec((crowded(), 0_u32..4), 0..24), asked in crowded()) {
         let coverage = Coverage::build(declared.iter().copied());
         let placed = coverage.place(&Client::new(asked.addr(), asked.prefix_len()));
-        prop_assert_eq!(placed.region, longest(&declared, &asked));
+        prop_assert_eq!(placed.declared, longest(&declared, &asked));
         prop_assert!(placed.scope <= asked.max_prefix_len());
     }
 
@@ -110,7 +110,7 @@ proptest! {
             let width = if asked.ipv4 { mask(32) } else { mask(128) };
             let bits = (asked.bits & mask(scope)) | (other & !mask(scope) & width);
             let other = Client { ipv4: asked.ipv4, bits, prefix: if asked.ipv4 { 32 } else { 128 } };
-            prop_assert_eq!(coverage.place(&other).region, placed.region);
+            prop_assert_eq!(coverage.place(&other).declared, placed.declared);
         }
     }
 }

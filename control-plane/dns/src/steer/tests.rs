@@ -1,25 +1,43 @@
 //! Which edges answer for a region, and how they share its clients.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::*;
 
 fn edge(name: &str, region: &str, addresses: &[&str], up: bool) -> Edge {
-    Edge { name: name.into(), region: region.into(), addresses: addresses.iter().map(|text| text.parse().expect("valid")).collect(), up }
+    let addresses = addresses.iter().map(|text| text.parse().expect("valid")).collect();
+    Edge { name: name.into(), region: region.into(), addresses, up, ..Edge::default() }
 }
 
-fn steer(order: &[&str], edges: Vec<Edge>) -> Steer {
-    Steer::build(&State { region_order: order.iter().map(|&region| region.into()).collect(), edges, ..State::default() })
+/// With 10.1.0.0/16 declared for region `north`, 10.2.0.0/16 for `south`, 10.3.0.0/16 for the edge `b`.
+fn zone(order: &[&str], edges: Vec<Edge>) -> Zone {
+    let declared = |net: &str, target| (net.parse().expect("valid"), target);
+    let region = |name: &str| Target::Region(name.to_owned());
+    Zone::build(Arc::new(State {
+        ttl: Duration::from_secs(20),
+        region_order: order.iter().map(|&region| region.into()).collect(),
+        coverage: vec![
+            declared("10.1.0.0/16", region("north")),
+            declared("10.2.0.0/16", region("south")),
+            declared("10.3.0.0/16", Target::Node("b".into())),
+        ],
+        edges,
+        ..State::default()
+    }))
 }
 
-fn client(third: u8) -> Client {
-    Client::new(IpAddr::from([10, 1, third, 9]), 32)
+fn from(second: u8, third: u8) -> Client {
+    Client::new(IpAddr::from([10, second, third, 9]), 32)
+}
+
+fn choice<'a>(zone: &'a Zone, client: &Client, wanted: Wanted) -> Choice<'a> {
+    choose(zone, &Addresses::Steered, client, wanted, 0.0).expect("steered")
 }
 
 /// The first IPv4 addresses' last octets, in the order of the answer.
-fn chosen(steer: &Steer, region: Option<&str>, client: &Client) -> Vec<u8> {
-    let region = region.map(|name| steer.region(name).expect("valid"));
-    steer.choose(region, client, Wanted::Ipv4).edges.iter().map(|candidate| candidate.ipv4[0].octets()[3]).collect()
+fn chosen(zone: &Zone, client: &Client) -> Vec<u8> {
+    choice(zone, client, Wanted::Ipv4).edges.iter().map(|candidate| candidate.ipv4[0].octets()[3]).collect()
 }
 
 #[test]
@@ -32,48 +50,47 @@ fn a_region_is_served_by_its_own_edges_then_by_the_next_in_order_then_by_name() 
             edge("d", "winter", &["192.0.2.4"], true),
         ]
     };
-    let all = steer(&["south", "north"], edges(true, true, true));
-    assert_eq!(chosen(&all, Some("north"), &client(1)), [2]);
-    assert_eq!(chosen(&all, None, &client(1)), [3]);
-    assert_eq!(chosen(&steer(&["south", "north"], edges(false, true, true)), Some("north"), &client(1)), [3]);
-    assert_eq!(chosen(&steer(&["south", "north"], edges(true, false, true)), None, &client(1)), [2]);
-    assert_eq!(chosen(&steer(&["south", "north"], edges(false, false, true)), Some("north"), &client(1)), [1]);
-    assert_eq!(chosen(&steer(&["south", "north"], edges(false, false, false)), Some("north"), &client(1)), [4]);
+    let all = zone(&["south", "north"], edges(true, true, true));
+    assert_eq!(chosen(&all, &from(1, 1)), [2]);
+    assert_eq!(chosen(&all, &from(9, 1)), [3]);
+    assert_eq!(chosen(&zone(&["south", "north"], edges(false, true, true)), &from(1, 1)), [3]);
+    assert_eq!(chosen(&zone(&["south", "north"], edges(true, false, true)), &from(9, 1)), [2]);
+    assert_eq!(chosen(&zone(&["south", "north"], edges(false, false, true)), &from(1, 1)), [1]);
+    assert_eq!(chosen(&zone(&["south", "north"], edges(false, false, false)), &from(1, 1)), [4]);
 }
 
 #[test]
 fn when_no_edge_is_up_every_edge_counts_as_up() {
-    let down = steer(&["south"], vec![edge("b", "north", &["192.0.2.2"], false), edge("c", "south", &["192.0.2.3"], false)]);
-    assert_eq!(chosen(&down, Some("north"), &client(1)), [2]);
-    assert_eq!(chosen(&down, None, &client(1)), [3]);
+    let down = zone(&["south"], vec![edge("b", "north", &["192.0.2.2"], false), edge("c", "south", &["192.0.2.3"], false)]);
+    assert_eq!(chosen(&down, &from(1, 1)), [2]);
+    assert_eq!(chosen(&down, &from(9, 1)), [3]);
 }
 
 #[test]
 fn an_edge_without_address_is_not_up() {
-    let half = steer(&[], vec![edge("a", "north", &[], true), edge("b", "south", &["192.0.2.2"], false)]);
-    assert_eq!(chosen(&half, Some("north"), &client(1)), [2]);
-    assert!(chosen(&steer(&[], Vec::new()), None, &client(1)).is_empty());
+    let half = zone(&[], vec![edge("a", "north", &[], true), edge("b", "south", &["192.0.2.2"], false)]);
+    assert_eq!(chosen(&half, &from(1, 1)), [2]);
+    assert!(chosen(&zone(&[], Vec::new()), &from(9, 1)).is_empty());
 }
 
 #[test]
 fn the_wanted_family_never_leads_into_another_region() {
-    let mixed = steer(&["north"], vec![edge("a", "north", &["192.0.2.1"], true), edge("b", "south", &["192.0.2.2", "2001:db8::2"], true)]);
-    let north = mixed.region("north");
-    assert!(mixed.choose(north, &client(1), Wanted::Ipv6).edges.is_empty());
-    assert_eq!(mixed.choose(mixed.region("south"), &client(1), Wanted::Ipv6).edges.len(), 1);
+    let mixed = zone(&["north"], vec![edge("a", "north", &["192.0.2.1"], true), edge("b", "south", &["192.0.2.2", "2001:db8::2"], true)]);
+    assert!(choice(&mixed, &from(1, 1), Wanted::Ipv6).edges.is_empty());
+    assert_eq!(choice(&mixed, &from(2, 1), Wanted::Ipv6).edges.len(), 1);
 }
 
 #[test]
 fn clients_spread_stay_and_only_those_of_a_lost_edge_move() {
     let edges =
         |gone: u8| (1..=4_u8).map(|n| edge(&format!("edge-{n}"), "north", &[&format!("192.0.2.{n}")], n != gone)).collect::<Vec<_>>();
-    let (full, less) = (steer(&[], edges(0)), steer(&[], edges(3)));
+    let (full, less) = (zone(&[], edges(0)), zone(&[], edges(3)));
     let mut shares: BTreeMap<u8, u32> = BTreeMap::new();
     for third in 0..=255 {
-        let before = chosen(&full, Some("north"), &client(third));
+        let before = chosen(&full, &from(1, third));
         assert_eq!(before.len(), EDGES_PER_ANSWER_MAX);
-        assert_eq!(before, chosen(&full, Some("north"), &Client::new(IpAddr::from([10, 1, third, 200]), 32)), "one /24, one answer");
-        let after = chosen(&less, Some("north"), &client(third));
+        assert_eq!(before, chosen(&full, &Client::new(IpAddr::from([10, 1, third, 200]), 32)), "one /24, one answer");
+        let after = chosen(&less, &from(1, third));
         if before[0] == 3 {
             assert_eq!(after[0], before[1], "the second edge takes over");
         } else {
@@ -82,4 +99,29 @@ fn clients_spread_stay_and_only_those_of_a_lost_edge_move() {
         *shares.entry(before[0]).or_default() += 1;
     }
     assert!(shares.len() == 4 && shares.values().all(|&share| (40..=90).contains(&share)), "{shares:?} of 256, 64 expected");
+}
+
+#[test]
+fn an_edge_that_was_declared_answers_alone_and_its_region_while_it_cannot() {
+    let edges = |up| {
+        vec![edge("a", "north", &["192.0.2.1"], true), edge("b", "north", &["192.0.2.2"], up), edge("c", "south", &["192.0.2.3"], true)]
+    };
+    let both = zone(&["south"], edges(true));
+    let declared = choice(&both, &from(3, 1), Wanted::Any);
+    assert_eq!((declared.reason, declared.scope, declared.edges.len()), (Reason::Declared, 16, 1));
+    assert_eq!(chosen(&both, &from(3, 1)), [2]);
+    assert_eq!(chosen(&zone(&["south"], edges(false)), &from(3, 1)), [1]);
+}
+
+#[test]
+fn weight_is_the_share_of_clients_that_an_edge_takes_and_none_is_taken_from_all() {
+    let edges = |weight| vec![Edge { weight, ..edge("a", "north", &["192.0.2.1"], true) }, edge("b", "north", &["192.0.2.2"], true)];
+    let share = |weight| {
+        let zone = zone(&[], edges(weight));
+        (0..=255).filter(|&third| chosen(&zone, &from(1, third))[0] == 1).count()
+    };
+    let (usual, half, none) = (share(100), share(50), share(0));
+    assert!((100..=156).contains(&usual) && (40..=88).contains(&half) && none == 0, "{usual} {half} {none} of 256");
+    let alone = zone(&[], vec![Edge { weight: 0, ..edge("a", "north", &["192.0.2.1"], true) }]);
+    assert_eq!(chosen(&alone, &from(1, 1)), [1]);
 }

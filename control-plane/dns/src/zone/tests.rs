@@ -36,7 +36,7 @@ fn every_name_has_its_owner_whatever_its_case() {
 #[test]
 fn the_names_of_edges_are_out_of_reach_of_wildcards_and_sites_named_alike() {
     let mut state = state();
-    state.sites = vec![Site { name: "all".into(), hosts: vec!["*.cdn.test".into(), "x.nodes.cdn.test".into()] }];
+    state.sites = vec![Site { name: "all".into(), hosts: vec!["*.cdn.test".into(), "x.nodes.cdn.test".into()], ..Site::default() }];
     let zone = Zone::build(Arc::new(state));
     check(&zone, "any.cdn.test.", &Found::Wildcard(&name("all.cdn.test.")));
     check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
@@ -48,7 +48,7 @@ fn the_names_of_edges_are_out_of_reach_of_wildcards_and_sites_named_alike() {
 fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_only_one() {
     let mut state = state();
     let edges: Vec<String> = state.edges.iter().map(|edge| edge.name.clone()).collect();
-    state.sites = ["all", "none", "some", "few"].map(|name| Site { name: name.into(), hosts: Vec::new() }).into();
+    state.sites = ["all", "none", "some", "few"].map(|name| Site { name: name.into(), ..Site::default() }).into();
     let but_one: Arc<std::collections::BTreeSet<String>> = Arc::new(edges.iter().skip(1).cloned().collect());
     state.lacking.insert("none".into(), Arc::new(edges.iter().cloned().collect()));
     state.lacking.insert("some".into(), Arc::clone(&but_one));
@@ -57,7 +57,7 @@ fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_onl
     let client = crate::place::Client::host("192.0.2.1".parse().expect("valid"));
     let candidates = |site: &str| match zone.find(&name(&format!("{site}.cdn.test."))) {
         Found::Owned(Owner::Host(addresses)) => {
-            zone.steer(addresses).expect("steered").choose(None, &client, crate::steer::Wanted::Any).edges.len()
+            crate::steer::choose(&zone, addresses, &client, crate::steer::Wanted::Any, 0.0).expect("steered").edges.len()
         }
         found => panic!("{found:?}"),
     };
@@ -70,8 +70,8 @@ fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_onl
 fn the_first_owner_of_a_name_keeps_it() {
     let mut state = state();
     state.sites = vec![
-        Site { name: "ns1".into(), hosts: vec!["ns1.cdn.test".into(), "two.cdn.test".into()] },
-        Site { name: "two".into(), hosts: vec!["nodes.cdn.test".into()] },
+        Site { name: "ns1".into(), hosts: vec!["ns1.cdn.test".into(), "two.cdn.test".into()], ..Site::default() },
+        Site { name: "two".into(), hosts: vec!["nodes.cdn.test".into()], ..Site::default() },
     ];
     let zone = Zone::build(Arc::new(state));
     assert!(matches!(zone.find(&name("ns1.cdn.test.")), Found::Owned(Owner::Host(Addresses::Fixed(_)))));
@@ -87,8 +87,8 @@ fn a_state_without_a_zone_or_with_names_that_are_none_is_compiled_without_them()
 
     let long = "x".repeat(64);
     let mut state = state();
-    state.sites = vec![Site { name: long.clone(), hosts: vec![format!("{long}.cdn.test"), "..".into(), String::new()] }];
-    state.edges.push(Edge { name: long, region: "north".into(), addresses: Vec::new(), up: true });
+    state.sites = vec![Site { name: long.clone(), hosts: vec![format!("{long}.cdn.test"), "..".into(), String::new()], ..Site::default() }];
+    state.edges.push(Edge { name: long, region: "north".into(), ..Edge::default() });
     let zone = Zone::build(Arc::new(state.clone()));
     check(&zone, "nothing.cdn.test.", &Found::Missing);
     state.zone = "..".into();
