@@ -6,10 +6,12 @@
 //! - `groups`: the same by neighbourhood and network, and what distance makes of latency;
 //! - `estimate`: the blend of all that, for one prefix;
 //! - `load`: what nodes have to do, and what that counts for;
-//! - `planner`: who serves whom, who is tried, and for how long an answer holds.
+//! - `planner`: who serves whom, who is tried, and for how long an answer holds;
+//! - `keep`: all of it in octets, for a file.
 
 mod estimate;
 mod groups;
+mod keep;
 mod load;
 mod planner;
 mod table;

@@ -69,7 +69,7 @@ pub(super) struct Pair {
     pub(super) ms: f32,
     pub(super) km: f32,
     /// Of single measurements around that, in ms squared.
-    variance: f32,
+    pub(super) variance: f32,
     pub(super) weight: f32,
     pub(super) at: u32,
 }
@@ -119,6 +119,17 @@ impl Groups {
         pair.variance += ((off * off - f64::from(pair.variance)) * gain) as f32;
         pair.weight = (kept + more).min(WEIGHT_MAX) as f32;
         pair.at = pair.at.max(at);
+    }
+
+    /// All groups with their paths.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Group, &Vec<Pair>)> {
+        self.groups.iter()
+    }
+
+    /// A group that was kept; `None` when there is no room.
+    pub(super) fn put(&mut self, group: Group, pairs: Vec<Pair>) -> Option<()> {
+        self.pairs = Some(self.pairs + pairs.len()).filter(|count| *count <= PAIRS_MAX)?;
+        self.groups.insert(group, pairs).is_none().then_some(())
     }
 
     /// The paths of a group.

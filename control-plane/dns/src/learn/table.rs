@@ -44,10 +44,19 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    const EMPTY: Self = Self { node: NOBODY, tenths: 0, weight: 0, at: 0 };
+    pub(super) const EMPTY: Self = Self { node: NOBODY, tenths: 0, weight: 0, at: 0 };
 
     pub(super) fn new(node: Number, ms: f64, weight: f64, at: u32) -> Self {
         Self { node, tenths: (ms * 10.0).round() as u16, weight: (weight * WEIGHT_UNIT) as u16, at }
+    }
+
+    /// Node, latency in tenths of a millisecond, weight in sixteenths, and time.
+    pub(super) fn parts(&self) -> (Number, u16, u16, u32) {
+        (self.node, self.tenths, self.weight, self.at)
+    }
+
+    pub(super) fn of_parts(node: Number, tenths: u16, weight: u16, at: u32) -> Self {
+        Self { node, tenths, weight, at }
     }
 
     pub(super) fn ms(&self) -> f64 {
@@ -71,6 +80,15 @@ impl From<Option<Location>> for Place {
 }
 
 impl Place {
+    /// In hundredths of a degree.
+    pub(super) fn at(degrees: Option<(i16, i16)>) -> Self {
+        Self(degrees)
+    }
+
+    pub(super) fn degrees(self) -> Option<(i16, i16)> {
+        self.0
+    }
+
     pub(super) fn spot(self) -> Option<Spot> {
         self.0.map(|(latitude, longitude)| {
             Spot::new(Location { latitude: f32::from(latitude) / 100.0, longitude: f32::from(longitude) / 100.0 })
@@ -220,6 +238,16 @@ impl Entry {
         self.changes.iter().max().copied().unwrap_or(0)
     }
 
+    pub(super) fn change_times(&self) -> [u32; CHANGES_MAX] {
+        self.changes
+    }
+
+    /// With what was kept.
+    pub(super) fn restored(mut self, slots: [Slot; SLOTS], changes: [u32; CHANGES_MAX]) -> Self {
+        (self.slots, self.changes) = (slots, changes);
+        self
+    }
+
     /// The estimates, the least latency first.
     pub(super) fn ranked(&self) -> impl Iterator<Item = Ranked> + '_ {
         let places = (0..RANKED_MAX).take_while(|&place| self.nodes[place] != NOBODY);
@@ -266,11 +294,19 @@ impl Table {
         self.places.contains_key(&prefix)
     }
 
-    /// `None` when there is no room.
+    /// An entry for a prefix that has none; `None` when there is no room.
     pub(super) fn insert(&mut self, prefix: Prefix, brought_by: Number) -> Option<&mut Entry> {
+        self.put(Entry::new(prefix, brought_by))
+    }
+
+    /// The same, made already; `None` also when its prefix has one.
+    pub(super) fn put(&mut self, entry: Entry) -> Option<&mut Entry> {
         let place = u32::try_from(self.entries.len()).ok().filter(|place| (*place as usize) < PREFIXES_MAX)?;
-        self.places.insert(prefix, place);
-        self.entries.push(Entry::new(prefix, brought_by));
+        if self.places.contains_key(&entry.prefix) {
+            return None;
+        }
+        self.places.insert(entry.prefix, place);
+        self.entries.push(entry);
         self.entries.last_mut()
     }
 

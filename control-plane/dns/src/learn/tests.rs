@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::geo::{Location, Places};
 use crate::place::Client;
-use crate::plan::Why;
+use crate::plan::{Row, Why};
 use crate::state::{Edge, Target};
 use crate::steer::{Choice, Reason, Wanted, choose};
 use crate::zone::{Addresses, Zone};
@@ -242,8 +242,44 @@ fn a_node_that_lies_moves_no_more_than_its_own_latencies() {
     assert!(row.why == Why::Measured && honest.state.plan.summary.mean_ms < 12.0, "{row:?} {:?}", honest.state.plan.summary);
 }
 
+#[test]
+fn what_was_learned_is_the_same_after_a_restart_and_octets_that_are_damaged_are_refused() {
+    let prefixes: Vec<String> = (0..40).map(|nth| format!("10.{}.{nth}.0/24", nth % 2 + 1)).collect();
+    let mut house = House::new(&["north", "south"], prefixes.clone());
+    house.state.geo = Some(Arc::new(Known));
+    for (edge, latitude) in house.state.edges.iter_mut().zip([48.0, -28.0]) {
+        edge.location = Some(Location { latitude, longitude: 10.0 });
+    }
+    house.run(300.0, |prefix, node| if prefix.starts_with("10.1") == (node == "north") { 15.0 } else { 95.0 }, |_| 1.0, 100.0);
+    let octets = house.learner.to_octets();
+    let mut again = Learner::from_octets(&octets, Settings::default()).expect("a learner");
+    assert!(again.to_octets() == octets);
+    let before: BTreeMap<Prefix, Row> = house.state.plan.rows().map(|row| (row.prefix, *row)).collect();
+    let plan = again.plan(house.now + STEP_S, &house.state);
+    assert_eq!(plan.len(), before.len());
+    for row in plan.rows() {
+        assert_eq!(row.ranked().next().map(|ranked| ranked.node), before[&row.prefix].ranked().next().map(|ranked| ranked.node), "{row:?}");
+    }
+    for cut in [0, 7, 8, 15, octets.len() / 2, octets.len() - 1] {
+        assert!(Learner::from_octets(&octets[..cut], Settings::default()).is_err(), "{cut} octets of {}", octets.len());
+    }
+    let mut damaged = octets.clone();
+    damaged[octets.len() / 3] ^= 0x10;
+    assert!(Learner::from_octets(&damaged, Settings::default()).unwrap_err().contains("damaged"));
+    assert_eq!(again.plan(house.now + f64::from(FORGET_AFTER_S) + 100.0, &house.state).len(), 0, "what is old is forgotten");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn octets_with_a_sum_that_is_right_are_a_learner_or_refused(content in prop::collection::vec(any::<u8>(), 0..400)) {
+        let mut octets = [b"skerryL1".as_slice(), &content].concat();
+        octets.extend_from_slice(&xxhash_rust::xxh3::xxh3_64(&octets).to_le_bytes());
+        if let Ok(mut learner) = Learner::from_octets(&octets, Settings::default()) {
+            learner.plan(BEGIN, &state(&["a", "b"]));
+        }
+    }
 
     #[test]
     fn no_report_breaks_the_learner_and_a_plan_names_only_nodes_that_there_are(
