@@ -3,15 +3,16 @@
 //! Decides nothing about what is told; that is `intent` and `purges`.
 
 mod answers;
+mod latency;
 mod listen;
 mod orders;
 mod renew;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Latency, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
 use skerry_config::process::Location;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -364,18 +365,6 @@ impl Door {
         };
         if !self.plane.history.tell(&peer.name, history, taken) {
             tracing::warn!(node = peer.name, "too many nodes' histories wait to be written; this one is sent again");
-        }
-    }
-
-    /// Takes in how far clients are, of edges and at their pace.
-    fn take_latency(&self, peer: &Peer, session: &Session, latency: Latency, pace: &mut Pace) {
-        let figures = &self.plane.figures;
-        if peer.role != Role::Edge || !pace.is_kept(Instant::now()) {
-            figures.latency_prefixes.with_label_values(&["unasked"]).inc_by(latency.prefixes.len() as u64);
-            return;
-        }
-        for (outcome, count) in session.latency(latency).counts() {
-            figures.latency_prefixes.with_label_values(&[outcome]).inc_by(count);
         }
     }
 
