@@ -15,8 +15,10 @@ mod show;
 mod site;
 mod status;
 mod token;
+mod webhook;
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,6 +68,8 @@ enum Command {
     Token(token::Options),
     /// Keep, list and delete secrets that sites name
     Secret(secret::Options),
+    /// Send events to a URL, signed
+    Webhook(webhook::Options),
     /// Who changed what
     Audit(audit::Options),
     /// Nodes, versions, hit ratio and lag
@@ -122,10 +126,22 @@ impl Cli {
             Command::Node(options) => brief(node::run(options)),
             Command::Token(options) => brief(token::run(options)),
             Command::Secret(options) => brief(secret::run(options)),
+            Command::Webhook(options) => brief(webhook::run(options)),
             Command::Audit(options) => brief(audit::run(options)),
             Command::Status(options) => brief(status::run(options)),
         }
     }
+}
+
+/// A value that must not be typed on a command line, where others on the machine see it: what a file holds, or with `-` standard input.
+fn value_in(file: &Path) -> Result<String, Fail> {
+    let read = if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(file)
+    };
+    read.map_err(|error| Fail::Usage(format!("the value in {} cannot be read: {error}", file.display())))
 }
 
 /// Runs a command that asks the API a few things and ends.
@@ -156,5 +172,7 @@ mod tests {
         assert!(Cli::try_parse_from(["skerry", "purge"]).is_err());
         assert!(Cli::try_parse_from(["skerry", "purge", "--soft"]).is_err());
         assert!(Cli::try_parse_from(["skerry", "purge", "--tag", "a", "--url", "http://h/p", "--tag", "b"]).is_ok());
+        assert!(Cli::try_parse_from(["skerry", "purge", "show", "7", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["skerry", "purge", "--all", "show", "7"]).is_err());
     }
 }

@@ -134,6 +134,8 @@ pub const CERTIFICATES_MAX: usize = 1_024;
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 /// Bytes of the smallest memory tier.
 pub const MEMORY_BYTES_MIN: u64 = 1 << 20;
+/// Bits in a second of the least bandwidth that an edge may be said to have.
+pub const BANDWIDTH_MIN: u64 = 1_000_000;
 /// Bytes of the smallest memory that a node may be limited to.
 pub const MEMORY_LIMIT_MIN: u64 = 64 << 20;
 /// Bytes of the smallest disk tier.

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{AT_ONCE_MAX, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::units::{Period, Size};
 
+mod clients;
+
+pub use clients::{Capacity, Location, Measuring};
+
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -236,6 +240,9 @@ pub struct Edge {
     pub listen: EdgeListen,
     /// The addresses DNS answers with for this edge; at least one.
     pub public_addresses: Vec<IpAddr>,
+    /// Where the edge stands: `[latitude, longitude]` in degrees, such as `[52.52, 13.41]`. With it DNS can tell how far clients are that no edge has measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
     /// The memory tier.
     #[serde(default)]
     pub cache: Memory,
@@ -257,6 +264,12 @@ pub struct Edge {
     /// How origins are reached.
     #[serde(default, skip_serializing_if = "Origins::is_default")]
     pub origins: Origins,
+    /// What is measured of clients, so that DNS answers with the edge that is fastest for each.
+    #[serde(default, skip_serializing_if = "Measuring::is_default")]
+    pub measuring: Measuring,
+    /// What the edge can do.
+    #[serde(default, skip_serializing_if = "Capacity::is_default")]
+    pub capacity: Capacity,
 }
 
 /// Where an edge listens: IP addresses with ports, such as `127.0.0.1:8400` or `[::]:443`, which takes IPv4 too and so cannot stand beside `0.0.0.0:443`. Port 0 chooses a free one; `ready.json` in the data directory tells which.

@@ -77,6 +77,7 @@ fn shape(schema: &Value) -> Shape {
     let inner = nullable.unwrap_or(schema);
     match reference(inner) {
         Some("Period") => return Shape::Plain("duration".to_owned()),
+        Some("BitRate") => return Shape::Plain("bandwidth".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
         Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Lead" | "Fallback") => {
@@ -93,7 +94,7 @@ fn shape(schema: &Value) -> Shape {
         },
         ("boolean", _) => Shape::Plain("boolean".to_owned()),
         (_, Some("ip")) => Shape::Plain("IP address".to_owned()),
-        ("integer", _) => Shape::Plain("number".to_owned()),
+        ("integer" | "number", _) => Shape::Plain("number".to_owned()),
         _ => Shape::Plain("text".to_owned()),
     }
 }
@@ -146,6 +147,8 @@ fn order(name: &str) -> &'static [&'static str] {
         "Certificate" => Certificate::FIELDS,
         "Certificates" => Certificates::FIELDS,
         "Alarm" => Alarm::FIELDS,
+        "Measuring" => Measuring::FIELDS,
+        "Capacity" => Capacity::FIELDS,
         _ => panic!("no order is known for the fields of {name}"),
     }
 }
@@ -274,6 +277,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         "tls": { "certificates": [certificate], "issuer": certificate },
         "geo": { "database": "/var/lib/skerry/country.mmdb" },
         "disk": { "path": "/var/cache/skerry", "size": "100GiB", "second_hit_above": "64MiB" }, "memory_limit": "4GiB",
+        "location": [52.52, 13.41], "capacity": { "bandwidth": "10Gbit" },
     });
     let live = ["listen.http", "listen.https", "listen.h3", "tls.certificates"];
     example("edge-reference.toml", &Kind::of::<Edge>("Edge"), &edge, &live, "Every setting of an edge.");

@@ -20,6 +20,10 @@ pub struct Period(pub Duration);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(pub u64);
 
+/// Bits in a second, written as a number and a unit: `kbit`, `Mbit`, `Gbit`, `Tbit`, all decimal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BitRate(pub u64);
+
 const PERIOD_UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 const SIZE_UNITS: &[(&str, u64)] = &[
@@ -33,6 +37,8 @@ const SIZE_UNITS: &[(&str, u64)] = &[
     ("GB", 1_000_000_000),
     ("TB", 1_000_000_000_000),
 ];
+
+const BIT_UNITS: &[(&str, u64)] = &[("bit", 1), ("kbit", 1_000), ("Mbit", 1_000_000), ("Gbit", 1_000_000_000), ("Tbit", 1_000_000_000_000)];
 
 impl Period {
     /// A period of whole seconds.
@@ -79,6 +85,16 @@ impl FromStr for Size {
     }
 }
 
+impl FromStr for BitRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        scaled(text, BIT_UNITS).map(Self).ok_or_else(|| {
+            format!("{} is not a bandwidth; write a whole number and a unit, such as \"500Mbit\" or \"10Gbit\"", quoted(text))
+        })
+    }
+}
+
 /// The number in `text` times the factor of its unit; `None` when either is missing, unknown or too large.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
@@ -113,6 +129,12 @@ impl fmt::Display for Size {
     }
 }
 
+impl fmt::Display for BitRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shortest(self.0, if self.0 == 0 { &BIT_UNITS[..1] } else { BIT_UNITS }))
+    }
+}
+
 macro_rules! as_text {
     ($type:ty, $name:literal, $pattern:literal, $says:literal) => {
         impl Serialize for $type {
@@ -143,6 +165,7 @@ as_text!(
     "^[0-9]+ *(B|KiB|MiB|GiB|TiB|kB|MB|GB|TB)$",
     "A whole number and a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB or TB, such as \"256MiB\"."
 );
+as_text!(BitRate, "BitRate", "^[0-9]+ *(bit|kbit|Mbit|Gbit|Tbit)$", "Bits in a second: a whole number and a unit, such as \"10Gbit\".");
 
 #[cfg(test)]
 mod tests {

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skerry_agent::wire::control_server::Control;
-use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Load, Order, Removed, Report, order, report};
+use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::auth::hex;
 use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
@@ -53,8 +52,8 @@ const AGES_MAX: usize = 1024;
 pub(crate) struct Peer {
     role: Role,
     name: String,
-    /// The SHA-256 of the certificate, in hexadecimal.
-    certificate: String,
+    /// Its certificate.
+    issued: Issued,
 }
 
 /// Where a node stands in our history.
@@ -86,7 +85,10 @@ impl Control for Door {
     async fn follow(&self, request: Request<Streaming<Report>>) -> Result<Response<Self::FollowStream>, Status> {
         let peer = request.extensions().get::<Option<Peer>>().cloned().flatten();
         let peer = peer.ok_or_else(|| Status::unauthenticated("following needs the certificate that joining gives"))?;
-        let node = self.known(&peer)?;
+        let node = match self.known(&peer) {
+            Ok(node) => node,
+            Err(unknown) => self.recognise(&peer).await.ok_or(unknown)?,
+        };
         let mut reports = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, reports.message()).await;
         let hello = match first.map_err(|_| Status::deadline_exceeded("no hello"))?? {
@@ -94,7 +96,7 @@ impl Control for Door {
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
         self.place(&node, &hello).await?;
-        if node.issued.certificate != peer.certificate {
+        if node.issued.certificate != peer.issued.certificate {
             self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
         }
@@ -122,12 +124,27 @@ impl Door {
     /// The record of a node, when its certificate is the one it was given, or the next one.
     fn known(&self, peer: &Peer) -> Result<Arc<Node>, Status> {
         let is_its = |node: &Arc<Node>| {
-            [Some(&node.issued), node.next.as_ref()].into_iter().flatten().any(|issued| issued.certificate == peer.certificate)
+            [Some(&node.issued), node.next.as_ref()].into_iter().flatten().any(|issued| issued.certificate == peer.issued.certificate)
         };
         let node = self.plane.intent.node(&peer.name).ok().filter(is_its);
         node.ok_or_else(|| {
             Status::permission_denied(format!("node {:?} is not, or no longer, one of this CDN's; it must join again", peer.name))
         })
+    }
+
+    /// The record of a node that shows a certificate of ours newer than all that its record has: the store was put back to a copy from before.
+    async fn recognise(&self, peer: &Peer) -> Option<Arc<Node>> {
+        let plane = &self.plane;
+        match plane.intent.recognise_node(&peer.name, peer.issued.clone(), &plane.revoked).await {
+            Ok(node) => {
+                tracing::warn!(node = peer.name, "a node has a certificate that is newer than the store knows; it goes on by it");
+                Some(node)
+            }
+            Err(why) => {
+                tracing::debug!(node = peer.name, why = why.says(), "a certificate is not known");
+                None
+            }
+        }
     }
 
     /// What a hello confirms: nothing that is of another history, as of a store that was lost or put back to an older copy. Numbers that
@@ -308,9 +325,7 @@ impl Door {
                         plane.figures.purge_applied.observe(age.as_secs_f64());
                     }
                 }
-                Some(report::What::Load(Load { requests, hits, bytes, errors, memory, connections })) => {
-                    session.load(skerry_agent::Load { requests, hits, bytes, errors, memory, connections });
-                }
+                Some(report::What::Load(load)) => session.load(load.into()),
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Renew(renew)) => {
@@ -322,6 +337,7 @@ impl Door {
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 // The last two answer nothing that was sent, or answer it once more.
                 Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
+                Some(report::What::Latency(_)) => {}
             }
         }
     }
@@ -353,7 +369,7 @@ impl Peer {
     /// Who a verified certificate belongs to.
     fn of(certificate: &[u8]) -> Option<Self> {
         let (role, name) = identity::owner(certificate)?;
-        Some(Self { role, name, certificate: hex(&crate::auth::hash(certificate)) })
+        Some(Self { role, name, issued: Issued::of(certificate) })
     }
 }
 

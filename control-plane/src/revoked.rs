@@ -63,6 +63,11 @@ impl Revoked {
         }
     }
 
+    /// Whether a certificate is revoked.
+    pub(crate) fn has(&self, issued: &Issued) -> bool {
+        unhex(&issued.certificate).is_some_and(|fingerprint| self.table.borrow().contains_key(&fingerprint))
+    }
+
     /// All, and word of changes.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<BTreeMap<Fingerprint, u64>>> {
         self.table.subscribe()

@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Method, StatusCode};
+use http::Method;
+use http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use skerry_agent::Place;
 use skerry_cache::fetch::{Body, Fetch, FetchError, FetchErrorKind, Fetched, Forward};
 use skerry_cache::time::Time;
 use skerry_config::site::Site;
 use skerry_config::snapshot::{Served, Snapshot};
 use skerry_transport::aged::{AGE_MS, Aged};
-use skerry_transport::hygiene::{FAULT, PURGE_LOG, PURGE_SEQ, SCHEME, Signature};
+use skerry_transport::hygiene::{FAULT, PURGE_LOG, PURGE_SEQ, SAID_BY_EDGES, SCHEME, SITE, Signature};
 use skerry_transport::interim::Early;
 use skerry_transport::target::{Target, Times};
 use skerry_transport::upstream::{Client, Incoming, IncomingBody, Outgoing, UpstreamError, UpstreamErrorKind};
@@ -74,12 +74,15 @@ impl Upstreams {
     }
 
     /// Says to a shield what only a tier may say.
-    pub(crate) fn sign_for_shield(&self, headers: &mut HeaderMap, scheme: &'static str, purge_seq: u64) {
+    pub(crate) fn sign_for_shield(&self, headers: &mut HeaderMap, site: &Site, scheme: &'static str, purge_seq: u64) {
         headers.insert(PURGE_SEQ, HeaderValue::from(purge_seq));
         if let Ok(history) = HeaderValue::try_from(self.places.borrow().history()) {
             headers.insert(PURGE_LOG, history);
         }
         headers.insert(SCHEME, HeaderValue::from_static(scheme));
+        if let Ok(name) = HeaderValue::from_str(&site.name) {
+            headers.insert(SITE, name);
+        }
     }
 
     /// Says where the request has been.
@@ -87,9 +90,6 @@ impl Upstreams {
         self.signature.sign(headers);
     }
 }
-
-/// What only a tier may say to a shield.
-const FOR_SHIELD: [HeaderName; 3] = [PURGE_SEQ, PURGE_LOG, SCHEME];
 
 /// One request's way upstream.
 pub(crate) struct Fill {
@@ -120,12 +120,12 @@ impl Fetch for Fill {
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
-        self.upstreams.sign_for_shield(&mut outgoing.headers, request.scheme, forward.purge_seq);
+        self.upstreams.sign_for_shield(&mut outgoing.headers, site, request.scheme, forward.purge_seq);
         match self.ask_shields(&shields, &outgoing).await {
             Some(answered) => answered.map_err(fetch_error),
             None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
             None => {
-                FOR_SHIELD.iter().for_each(|name| drop(outgoing.headers.remove(name)));
+                SAID_BY_EDGES.iter().for_each(|name| drop(outgoing.headers.remove(name)));
                 outgoing.early = Some(Arc::clone(&self.early));
                 let client = &self.upstreams.client;
                 let requested_at = Time::from(SystemTime::now());
@@ -148,7 +148,7 @@ impl Fill {
             // What the ones before took is no part of this one's time.
             let requested_at = Time::from(SystemTime::now());
             match self.upstreams.client.request(std::slice::from_ref(shield), request).await {
-                Ok(incoming) if is_elsewhere(incoming.status) => {
+                Ok(incoming) if is_elsewhere(&incoming.headers) => {
                     tracing::warn!(shield = shield.label(), host = request.authority, "the shield does not know the site; asking the next");
                 }
                 Ok(incoming) if is_overloaded(&incoming.headers) => {
@@ -172,9 +172,9 @@ fn no_shield(site: &Site, tried: usize) -> FetchError {
     FetchError { kind: FetchErrorKind::NoShield, detail, retry_after: None }
 }
 
-/// Whether a shield says that the site is not its own (RFC 9110 section 15.5.20): the edge is ahead of it.
-pub(crate) fn is_elsewhere(status: StatusCode) -> bool {
-    status == StatusCode::MISDIRECTED_REQUEST
+/// Whether a shield says that the request is none of its own: it does not know the site, or the edge. An origin's own 421 is an answer.
+pub(crate) fn is_elsewhere(headers: &HeaderMap) -> bool {
+    headers.get(FAULT).is_some_and(|fault| fault == "no-site" || fault == "removed")
 }
 
 /// Whether a shield says that it has too much to do: it has done nothing with the request.

@@ -138,6 +138,7 @@ fn agent_settings(settings: &process::Edge) -> Settings {
         control: settings.control.clone(),
         public_addresses: settings.public_addresses.clone(),
         tier_address: None,
+        location: settings.location,
     }
 }
 

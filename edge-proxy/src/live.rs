@@ -202,19 +202,38 @@ impl Live {
 
 /// The fields that differ and cannot change live. A join token is none: it may go once it has been used.
 fn need_a_restart(started: &process::Edge, settings: &process::Edge) -> Vec<&'static str> {
-    let process::Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits: _, origins } = started;
+    let process::Edge {
+        name,
+        data,
+        control,
+        listen,
+        public_addresses,
+        location,
+        cache,
+        disk,
+        memory_limit,
+        tls,
+        geo,
+        limits: _,
+        origins,
+        measuring,
+        capacity,
+    } = started;
     let fields = [
         ("name", *name == settings.name),
         ("data", *data == settings.data),
         ("control.address", control.address == settings.control.address),
         ("listen.admin", listen.admin == settings.listen.admin),
         ("public_addresses", *public_addresses == settings.public_addresses),
+        ("location", *location == settings.location),
         ("cache", *cache == settings.cache),
         ("disk", *disk == settings.disk),
         ("memory_limit", *memory_limit == settings.memory_limit),
         ("tls.issuer", tls.issuer == settings.tls.issuer),
         ("geo", *geo == settings.geo),
         ("origins", *origins == settings.origins),
+        ("measuring", *measuring == settings.measuring),
+        ("capacity", *capacity == settings.capacity),
     ];
     fields.iter().filter(|(_, same)| !same).map(|(field, _)| *field).collect()
 }

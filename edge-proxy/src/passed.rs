@@ -225,9 +225,9 @@ impl ProxyHttp for Sessions {
         self.upstreams.sign(&mut signed);
         if let Some(served) = &context.served {
             context.came.tell(&mut signed, &served.site().forwarding.send, head.scheme, &head.authority);
-        }
-        if context.is_at_shield() {
-            self.upstreams.sign_for_shield(&mut signed, head.scheme, self.exchange.purge_seq());
+            if context.is_at_shield() {
+                self.upstreams.sign_for_shield(&mut signed, served.site(), head.scheme, self.exchange.purge_seq());
+            }
         }
         context.way.write_head(upstream, head, &signed, watch)
     }
@@ -263,7 +263,7 @@ impl ProxyHttp for Sessions {
     ) -> pingora::Result<()> {
         // A shield that does not know the site, or has too much to do, has done nothing with the request, so that it can be sent once more if its
         // body is still here.
-        let is_refused = fill::is_elsewhere(answer.status) || fill::is_overloaded(&answer.headers);
+        let is_refused = fill::is_elsewhere(&answer.headers) || fill::is_overloaded(&answer.headers);
         if context.is_at_shield() && is_refused && !session.as_ref().retry_buffer_truncated() {
             context.way.give_up();
             let mut error = Error::explain(ErrorType::HTTPStatus(answer.status.as_u16()), "the shield refuses the request").into_up();

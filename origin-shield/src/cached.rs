@@ -16,12 +16,11 @@ use skerry_transport::aged::Aged;
 use skerry_transport::asker::{Asker, Later, Pieces, Sent, Unsent, Whole};
 use skerry_transport::client::Client;
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::SCHEME;
+use skerry_transport::hygiene::SAID_BY_EDGES;
 use skerry_transport::interim;
 
 use crate::fault::{self, Fault};
 use crate::origin::FromOrigin;
-use crate::purged;
 use crate::request::{Asked, Ended, Shield};
 
 /// A request whose answer has to be waited for.
@@ -59,8 +58,7 @@ impl Shield {
         if !self.purged.as_at_edge(&head.headers).await {
             policy = Arc::new(Policy { bypass: true, ..Policy::clone(&policy) });
         }
-        purged::strip(&mut head.headers);
-        head.headers.remove(&SCHEME);
+        SAID_BY_EDGES.iter().for_each(|name| drop(head.headers.remove(name)));
         let fetch = FromOrigin { origins: Arc::clone(&self.origins), served: Arc::clone(served) };
         let Head { method, scheme, authority, path_and_query, headers, .. } = head;
         let request = Request { head_only: method == Method::HEAD, scheme, authority, path_and_query, headers };

@@ -12,7 +12,7 @@ use crate::origin::fetch_kind;
 pub(crate) enum Fault {
     /// The head was not valid.
     Head,
-    /// No site owns the host: the edge is ahead of, or behind, this shield.
+    /// No site owns the host, or another one than at the edge: which is ahead of this shield, or behind it.
     NoSite,
     /// The edge was removed from the CDN: it asks another shield, which says the same, or the origin.
     Removed,

@@ -52,6 +52,7 @@ pub async fn run(settings: process::Shield, stop: watch::Receiver<bool>) -> Resu
         control: settings.control.clone(),
         public_addresses: Vec::new(),
         tier_address: Some(settings.advertise.unwrap_or(tier_address)),
+        location: None,
     });
     let agent = tokio::select! {
         prepared = joining => prepared?,

@@ -20,7 +20,7 @@ use skerry_config::snapshot::Served;
 use skerry_transport::accept::KEEPALIVE_SECONDS;
 use skerry_transport::gate::Permit;
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SCHEME};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SAID_BY_EDGES, SCHEME};
 use skerry_transport::interim::{self, Arrived, INTERIM};
 use skerry_transport::pass::{self, Kind, Watch, Way};
 use skerry_transport::session::{self, is_interim};
@@ -28,7 +28,6 @@ use skerry_transport::sound;
 use skerry_transport::upstream::PassFailure;
 
 use crate::fault::{self, Fault};
-use crate::purged;
 use crate::request::{Asked, Ended, Shield};
 
 /// The shield as Pingora calls it.
@@ -175,8 +174,7 @@ impl ProxyHttp for Sessions {
         context.interim = Arrived::default();
         let (Some(head), Some(watch)) = (&context.head, &context.watch) else { return Ok(()) };
         let mut signed = head.headers.clone();
-        purged::strip(&mut signed);
-        signed.remove(&SCHEME);
+        SAID_BY_EDGES.iter().for_each(|name| drop(signed.remove(name)));
         self.origins.sign(&mut signed);
         context.way.write_head(upstream, head, &signed, watch)
     }

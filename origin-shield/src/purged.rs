@@ -55,12 +55,6 @@ impl Purged {
     }
 }
 
-/// Removes from a request what an edge says of its purges.
-pub(crate) fn strip(headers: &mut HeaderMap) {
-    headers.remove(PURGE_SEQ);
-    headers.remove(PURGE_LOG);
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

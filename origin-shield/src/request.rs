@@ -15,7 +15,7 @@ use skerry_config::snapshot::Served;
 use skerry_transport::client::Client;
 use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
-use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT};
+use skerry_transport::hygiene::{self, CACHE_STATUS, FAULT, SITE};
 use skerry_transport::private::Private;
 
 use crate::Current;
@@ -45,7 +45,10 @@ impl Shield {
         if self.origins.has_looped(&head.headers) {
             return Err(Fault::Loop);
         }
-        self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)
+        let served = self.current.load().site_for_host(head.host()).cloned().ok_or(Fault::NoSite)?;
+        // While a change is on its way the edge may route the host to another site, and would keep this one's answer for it.
+        let is_other = head.headers.get(SITE).is_some_and(|site| site.as_bytes() != served.site().name.as_bytes());
+        if is_other { Err(Fault::NoSite) } else { Ok(served) }
     }
 
     /// `Cache-Status` of this tier alone (what an origin wrote there belongs to another chain), and `Via`.

@@ -49,6 +49,14 @@ enum Command {
         /// The node
         name: String,
     },
+    /// What a node did in the last three days, by five minutes
+    History {
+        /// The node
+        name: String,
+        /// The time from which on, such as 2026-11-28T12:00:00Z; all without it
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+    },
     /// Forget a node; its certificates are revoked, with the control plane and with all other nodes
     Remove {
         /// The node
@@ -93,6 +101,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         Command::Resume { name } => change(&api, Method::POST, &name, "/resume", json, "takes requests again").await,
         Command::Figures { name, metrics } => figures(&api, &name, &metrics, json).await,
         Command::Errors { name } => errors(&api, &name, json).await,
+        Command::History { name, from } => history(&api, &name, from.as_deref(), json).await,
         Command::Remove { name } => change(&api, Method::DELETE, &name, "", json, "is forgotten, and its certificates are revoked").await,
     }
 }
@@ -142,6 +151,28 @@ async fn errors(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
     let row = |error: &Value| ["time", "site", "status", "method", "url", "reason"].map(|field| show::text(error, field)).to_vec();
     let rows: Vec<_> = show::list(&answer, "errors").iter().map(row).collect();
     show::table(&["TIME", "SITE", "STATUS", "METHOD", "URL", "REASON"], &rows);
+    Ok(())
+}
+
+async fn history(api: &Api, name: &str, from: Option<&str>, json: bool) -> Result<(), Fail> {
+    let from = from.map(|from| format!("?from={}", segment(from))).unwrap_or_default();
+    let answer = api.call(Call { path: &format!("/v1/nodes/{}/history{from}", segment(name)), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let sums = |sums: &Value| {
+        let counts = ["requests", "hits", "errors"].map(|field| show::text(sums, field));
+        counts.into_iter().chain([show::bytes(show::number(sums, "bytes"))]).collect::<Vec<_>>()
+    };
+    let row = |bucket: &Value| [vec![show::text(bucket, "from")], sums(bucket)].concat();
+    let mut rows: Vec<_> = show::list(&answer, "buckets").iter().map(row).collect();
+    rows.push([vec!["since it joined".to_owned()], sums(answer.get("total").unwrap_or(&Value::Null))].concat());
+    show::table(&["FROM", "REQUESTS", "HITS", "ERRORS", "BYTES"], &rows);
+    let dropped = show::number(&answer, "dropped_requests");
+    if dropped > 0 {
+        show::line(&format!("{dropped} requests more, of a time that the node could not keep"));
+    }
     Ok(())
 }
 

@@ -1,20 +1,23 @@
-//! `skerry purge`: removes answers from every cache, and says on which nodes it is in force.
+//! `skerry purge`: removes answers from every cache, and says on which nodes it is in force, then or later.
 
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 use skerry_config::purge::Targets;
 use skerry_config::units::Period;
 
-use super::api::{self, Call};
+use super::api::{self, Api, Call};
 use super::{Fail, show};
 
 /// The options of `skerry purge`.
 #[derive(Args)]
 #[command(group = ArgGroup::new("targets").required(true).multiple(true).args(["urls", "prefixes", "tags", "hosts", "sites", "all"]))]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// A whole URL, https://host/path?query, with all its variants
     #[arg(long = "url", value_name = "URL")]
     urls: Vec<String>,
@@ -43,9 +46,25 @@ pub(crate) struct Options {
     api: api::Options,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// A purge by its number: what it names, who has confirmed it, and when
+    Show {
+        /// The number
+        seq: u64,
+    },
+    /// How the nodes follow the purges, and how long these took to be in force
+    Log,
+}
+
 /// Purges, waits if asked to, and fails when a connected node has not confirmed in time.
 pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api()?;
+    match options.command {
+        Some(Command::Show { seq }) => return show_one(&api, seq, options.api.json).await,
+        Some(Command::Log) => return log(&api, options.api.json).await,
+        None => {}
+    }
     let targets = Targets {
         urls: options.urls,
         prefixes: options.prefixes,
@@ -76,6 +95,44 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         options.wait.unwrap_or_default(),
         pending.join(", ")
     )))
+}
+
+async fn show_one(api: &Api, seq: u64, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: &format!("/v1/purges/{seq}"), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let [at, author, targets] = ["at", "author", "targets"].map(|field| show::text(&answer, field));
+    show::line(&format!("purge {seq} of {targets} by {author} at {at}"));
+    let rows = ["acked", "pending", "away"].into_iter().flat_map(|kind| {
+        let row = |name: String| {
+            let time = answer.get("times").and_then(|times| times.get(&name)).cloned().unwrap_or_default();
+            vec![name, kind.to_owned(), show::text(&time, "at"), show::text(&time, "after_ms")]
+        };
+        nodes(&answer, kind).into_iter().map(row).collect::<Vec<_>>()
+    });
+    show::table(&["NODE", "STATE", "SINCE", "AFTER MS"], &rows.collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn log(api: &Api, json: bool) -> Result<(), Fail> {
+    let answer = api.call(Call { path: "/v1/purges", ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+        return Ok(());
+    }
+    let [oldest, newest, released] = ["oldest", "newest", "released"].map(|field| show::text(&answer, field));
+    show::line(&format!("purges {oldest} to {newest} are kept; edges are sent those up to {released}"));
+    let row = |node: &Value| {
+        let applied = node.get("applied").cloned().unwrap_or_default();
+        let own = ["name", "seq", "behind"].map(|field| show::text(node, field));
+        let times = ["p50_ms", "p99_ms", "max_ms"].map(|field| show::text(&applied, field));
+        own.into_iter().chain(times).collect()
+    };
+    let rows: Vec<_> = show::list(&answer, "nodes").iter().map(row).collect();
+    show::table(&["NODE", "PURGE", "BEHIND", "P50 MS", "P99 MS", "MAX MS"], &rows);
+    Ok(())
 }
 
 fn nodes(answer: &Value, kind: &str) -> Vec<String> {

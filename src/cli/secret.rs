@@ -1,14 +1,13 @@
 //! `skerry secret`: secrets that sites name, and nobody is shown.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::api::{self, Call, segment};
-use super::{Fail, show};
+use super::{Fail, show, value_in};
 
 /// The options of `skerry secret`.
 #[derive(Args)]
@@ -45,7 +44,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api()?;
     let (answer, line) = match options.command {
         Command::Put { name, file, sites } => {
-            let mut body = json!({"value": value(&file)?});
+            let mut body = json!({"value": value_in(&file)?});
             if !sites.is_empty() {
                 body["sites"] = json!(sites);
             }
@@ -78,14 +77,4 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         show::line(&line);
     }
     Ok(())
-}
-
-fn value(file: &Path) -> Result<String, Fail> {
-    let read = if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
-    };
-    read.map_err(|error| Fail::Usage(format!("the value in {} cannot be read: {error}", file.display())))
 }

@@ -184,9 +184,12 @@ async fn list(api: &Api, json: bool) -> Result<(), Fail> {
     }
     let rows: Vec<_> = show::list(&answer, "sites")
         .iter()
-        .map(|entry| vec![show::text(entry, "name"), show::text(entry, "version"), show::text(&entry["site"], "hosts")])
+        .map(|entry| {
+            let own = ["name", "version", "settled", "rollout"].map(|field| show::text(entry, field));
+            own.into_iter().chain([show::text(&entry["site"], "hosts")]).collect()
+        })
         .collect();
-    show::table(&["NAME", "VERSION", "HOSTS"], &rows);
+    show::table(&["NAME", "VERSION", "ON ALL NODES", "ROLLOUT", "HOSTS"], &rows);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Alarm, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo, Limits,
-    Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
+    Alarm, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen,
+    Geo, Limits, Measuring, Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -210,12 +210,15 @@ pub(crate) fn edge_settings(data: &Data, ports: &Ports, node: &Node, join_token:
             admin: node.admin,
         },
         public_addresses: vec![node.address.ip()],
+        location: None,
         cache: memory(),
         disk: disk(data, node),
         memory_limit: None,
         geo: Geo::default(),
         limits: limits(),
         origins: origins(allow),
+        measuring: Measuring::default(),
+        capacity: Capacity::default(),
         tls: Tls { certificates: Vec::new(), issuer: Some(Certificate { cert: data.file(ca::CERTIFICATE), key: data.file(ca::KEY) }) },
     })
 }

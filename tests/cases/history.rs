@@ -75,6 +75,11 @@ fn nothing_that_a_node_did_is_lost_or_counted_twice_over_an_outage() {
     assert_eq!(buckets.iter().map(of).sum::<u64>(), all, "{history}");
     let sites: u64 = buckets.iter().flat_map(|bucket| bucket["sites"].as_array().unwrap()).map(of).sum();
     assert_eq!(sites, all, "{history}");
+    let table = cdn.skerry(&["node", "history", "edge-1", "--from", "2026-11-01T00:00:00Z"]).fine().stdout;
+    let total = table.lines().last().unwrap();
+    assert!(total.starts_with("since it joined") && total.contains(&all.to_string()), "{table}");
+    let refused = cdn.skerry(&["node", "history", "edge-1", "--from", "yesterday"]);
+    assert!(refused.code == 1 && refused.stderr.contains("yesterday"), "{refused:?}");
 }
 
 #[test]

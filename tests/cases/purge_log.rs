@@ -79,6 +79,14 @@ fn what_was_accepted_before_the_control_plane_was_killed_is_in_force_on_every_no
     for (edge, path) in [1, 2].into_iter().flat_map(|edge| accepted.iter().map(move |path| (edge, path))) {
         assert_eq!(get(cdn.edge(edge), HOST, &format!("/{path}")).text(), "version 2", "{path} at edge {edge}");
     }
+    let shown = cdn.skerry(&["purge", "show", "1"]).fine().stdout;
+    assert!(shown.starts_with("purge 1 of {\"") && ["shield-1", "edge-1", "edge-2"].iter().all(|node| shown.contains(node)), "{shown}");
+    let log = cdn.json(&["purge", "log"]);
+    assert_eq!(log["nodes"].as_array().unwrap().iter().filter(|node| node["behind"] == 0).count(), 3, "{log}");
+    let newest = log["newest"].as_u64().unwrap();
+    assert!(cdn.skerry(&["purge", "log"]).fine().stdout.contains(&format!("to {newest} are kept")));
+    let none = cdn.skerry(&["purge", "show", &(newest + 1).to_string()]);
+    assert!(none.code == 1 && none.stderr.contains(&(newest + 1).to_string()), "{none:?}");
 }
 
 #[test]

@@ -113,6 +113,10 @@ fn a_change_that_passes_the_checks_and_breaks_traffic_is_stopped_at_the_first_st
     // While this one is held the other two come together.
     let held = apply(&cdn, &site("first", "other.test", &origin.url()));
     adopted(&cdn, held, "node");
+    let listed = cdn.json(&["site", "list"]);
+    let of = |name: &str| listed["sites"].as_array().unwrap().iter().find(|site| site["name"] == name).cloned().unwrap();
+    assert_eq!(["version", "settled", "rollout"].map(|field| of("first")[field].as_u64()), [Some(2), Some(1), Some(held)], "{listed:#}");
+    assert_eq!(["version", "settled", "rollout"].map(|field| of("shop")[field].as_u64()), [Some(1), Some(1), None], "{listed:#}");
     apply(&cdn, &(site("news", "news.test", &origin.url()) + "[cache]\ndefault_ttl = \"1s\"\n"));
     let broken = cdn.file("broken.toml", &site("shop", HOST, BROKEN));
     let id = cdn.json(&["site", "apply", &broken])["rollout"].as_u64().unwrap();

@@ -14,6 +14,20 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
     run(std::process::Command::new("cp").arg("-r").arg(from).arg(to)).fine();
 }
 
+/// Has a site in force everywhere, then takes the shield back to before it, with nobody to tell it.
+fn ahead_of_shield(cdn: &mut Cdn, new: &str) {
+    let place = tempfile::tempdir().unwrap();
+    let earlier = place.path().join("shield");
+    copy(&cdn.data("shield-1"), &earlier);
+    cdn.skerry(&["site", "apply", &cdn.file("new.toml", new), "--wait", "30s"]).fine();
+    wait_until("the site", SOON, || ["edge-1", "shield-1"].iter().all(|name| cdn.follows(name)));
+    cdn.kill("control");
+    cdn.kill("shield-1");
+    std::fs::remove_dir_all(cdn.data("shield-1")).unwrap();
+    copy(&earlier, &cdn.data("shield-1"));
+    cdn.start_again("shield-1");
+}
+
 #[test]
 fn a_shield_behind_its_edge_is_passed_by() {
     let origin = Scripted::start(|seen| Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", &String::from_utf8_lossy(&seen.body)));
@@ -21,21 +35,34 @@ fn a_shield_behind_its_edge_is_passed_by() {
     let first = place.path().join("first.toml");
     std::fs::write(&first, site("default", "old.test", &origin)).unwrap();
     let mut cdn = Cdn::start(&["--site", first.to_str().unwrap()]);
-    let earlier = place.path().join("shield");
-    copy(&cdn.data("shield-1"), &earlier);
-    cdn.skerry(&["site", "apply", &cdn.file("new.toml", &site("new", "new.test", &origin))]).fine();
-    wait_until("the site", SOON, || get(cdn.edge(1), "new.test", "/1").status == 200);
-    // The shield comes back as it was before the site, with nobody to tell it.
-    cdn.kill("control");
-    cdn.kill("shield-1");
-    std::fs::remove_dir_all(cdn.data("shield-1")).unwrap();
-    copy(&earlier, &cdn.data("shield-1"));
-    cdn.start_again("shield-1");
+    ahead_of_shield(&mut cdn, &site("new", "new.test", &origin));
     assert_eq!(get(cdn.edge(1), "new.test", "/2").status, 200);
     let sent = curl(&["--header", "Host: new.test", "--data-binary", "hello", &format!("http://{}/3", cdn.edge(1))]);
     assert_eq!((sent.status, sent.text().as_str()), (200, "hello"));
     assert_eq!(origin.seen("/3").len(), 1);
     assert_eq!(get(cdn.edge(1), "strange.test", "/").status, 421);
+}
+
+#[test]
+fn a_shield_that_has_the_host_for_another_site_is_passed_by() {
+    let [every, new] = ["every", "new"].map(|says| Scripted::start(move |_| Reply::whole("200 OK", "Cache-Control: max-age=60\r\n", says)));
+    let mut cdn = Cdn::start(&["--origin", &every.url()]);
+    assert_eq!(get(cdn.edge(1), "new.test", "/1").text(), "every");
+    ahead_of_shield(&mut cdn, &site("new", "new.test", &new));
+    assert_eq!(get(cdn.edge(1), "new.test", "/2").text(), "new");
+    let sent = curl(&["--header", "Host: new.test", "--data-binary", "hello", &format!("http://{}/3", cdn.edge(1))]);
+    assert_eq!(sent.text(), "new");
+    assert_eq!(get(cdn.edge(1), "other.test", "/4").text(), "every");
+    assert_eq!(every.seen("/4").len(), 1);
+}
+
+#[test]
+fn an_origin_that_says_it_is_not_asked_rightly_is_believed() {
+    let origin = Scripted::start(|_| Reply::whole("421 Misdirected Request", "Cache-Control: no-store\r\n", "not here"));
+    let cdn = Cdn::start(&["--origin", &origin.url()]);
+    assert_eq!((get(cdn.edge(1), "a.test", "/1").status, origin.seen("/1").len()), (421, 1));
+    let sent = curl(&["--header", "Host: a.test", "--data-binary", "hello", &format!("http://{}/2", cdn.edge(1))]);
+    assert_eq!((sent.status, origin.seen("/2").len()), (421, 1));
 }
 
 #[test]

@@ -23,9 +23,10 @@ fn ask(cdn: &Cdn, method: &str, path: &str, body: &Value) -> (u16, Value) {
 fn messages_are_verified_by_the_reference_library() {
     let cdn = Cdn::start(&[]);
     let receiver = Script::start("webhook_receiver.py", &[SECRET]);
-    let wish = json!({"url": format!("http://{}/hook", receiver.address()), "kinds": ["purge", "node"], "secret": SECRET});
-    let (status, made) = ask(&cdn, "PUT", "/v1/webhooks/ops", &wish);
-    assert!(status == 201 && !made.to_string().contains(SECRET), "{status} {made}");
+    let url = format!("http://{}/hook", receiver.address());
+    let secret = cdn.file("webhook.secret", &format!("{SECRET}\n"));
+    let made = cdn.json(&["webhook", "put", "ops", &url, "--kind", "purge", "--kind", "node", "--secret", &secret]);
+    assert!(made["name"] == "ops" && !made.to_string().contains(SECRET), "{made}");
     let (status, purge) = ask(&cdn, "POST", "/v1/purges", &json!({"all": true}));
     assert_eq!(status, 202, "{purge}");
     let (status, _) = ask(&cdn, "POST", "/v1/nodes/edge-1/drain", &json!({}));
@@ -40,6 +41,11 @@ fn messages_are_verified_by_the_reference_library() {
     assert_eq!(notes[1]["message"]["data"]["what"], "drained", "{notes:?}");
     let (_, shown) = ask(&cdn, "GET", "/v1/webhooks/ops", &json!(null));
     assert!(shown["secret"].as_str().unwrap().starts_with("redacted:"), "{shown}");
-    let metrics = ask(&cdn, "DELETE", "/v1/webhooks/ops", &json!(null));
-    assert_eq!(metrics.0, 204);
+    // Changed, it keeps its secret.
+    let changed = cdn.json(&["webhook", "put", "ops", &url]);
+    assert_eq!((&changed["secret"], &changed["kinds"]), (&shown["secret"], &Value::Null), "{changed}");
+    let listed = cdn.skerry(&["webhook", "list"]).fine().stdout;
+    assert!(listed.contains(&url) && !listed.contains(SECRET), "{listed}");
+    cdn.skerry(&["webhook", "delete", "ops"]).fine();
+    assert_eq!(ask(&cdn, "GET", "/v1/webhooks/ops", &json!(null)).0, 404);
 }

@@ -20,6 +20,8 @@ use crate::process::{
 };
 use crate::units::{Period, Size};
 
+mod clients;
+
 /// Everything that is wrong with process settings.
 pub(crate) fn check(process: &Process, findings: &mut Findings) {
     match process {
@@ -223,6 +225,7 @@ fn edge(edge: &Edge, findings: &mut Findings) {
     tls(&edge.tls, secured.filter(|(_, used)| *used).map(|(path, _)| path).next(), findings);
     limits(&edge.limits, findings);
     origins(&edge.origins, findings);
+    clients::check(edge, findings);
     if edge.geo.database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
         findings.add(
             "geo.database",

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::read::{FromText, Reader, closest, record};
+use super::read::{FromText, Reader, Typed, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Alarm, ApiTls, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen, Geo,
-    Limits, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
+    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge,
+    EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen,
+    Tls, Webhooks, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -139,6 +140,7 @@ record!(Edge {
     control = "control": required("the table of the control plane, with its address"),
     listen = "listen": required("the table of listeners: http, https, admin"),
     public_addresses = "public_addresses": required("the addresses DNS answers with, such as [\"192.0.2.1\"]"),
+    location = "location": optional,
     cache = "cache": or(Memory::default()),
     disk = "disk": optional,
     memory_limit = "memory_limit": optional,
@@ -146,12 +148,15 @@ record!(Edge {
     geo = "geo": or(Geo::default()),
     limits = "limits": or(Limits::default()),
     origins = "origins": or(Origins::default()),
+    measuring = "measuring": or(Measuring::default()),
+    capacity = "capacity": or(Capacity::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
     control: ControlLink::stand_in(),
     listen: EdgeListen::stand_in(),
     public_addresses: Vec::new(),
+    location: None,
     cache: Memory::default(),
     disk: None,
     memory_limit: None,
@@ -159,7 +164,47 @@ record!(Edge {
     geo: Geo::default(),
     limits: Limits::default(),
     origins: Origins::default(),
+    measuring: Measuring::default(),
+    capacity: Capacity::default(),
 });
+
+record!(Measuring {
+    keep = "keep": or(Self::default().keep),
+    beacon = "beacon": or(false),
+} else Self::default());
+
+record!(Capacity {
+    bandwidth = "bandwidth": optional,
+} else Self::default());
+
+impl Typed for Location {
+    fn read(node: &Node, path: &str, reader: &mut Reader) -> Self {
+        let degrees = |node: &Node| match &node.kind {
+            Kind::Number(text) => text.parse::<f64>().ok(),
+            _ => None,
+        };
+        let read = match &node.kind {
+            Kind::List(items) => match &items[..] {
+                [latitude, longitude] => degrees(latitude).zip(degrees(longitude)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((latitude, longitude)) = read else {
+            reader.fault(
+                path,
+                node.at,
+                format!("{}, not a place; write [latitude, longitude] in degrees, such as [52.52, 13.41]", node.spoken()),
+            );
+            return Self::stand_in();
+        };
+        Self { latitude, longitude }
+    }
+
+    fn stand_in() -> Self {
+        Self { latitude: 0.0, longitude: 0.0 }
+    }
+}
 
 record!(EdgeListen {
     http = "http": or(Vec::new()),

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::tree::{Entry, Kind, Node};
 use crate::check::fault::{Finding, quoted};
 use crate::secret::Secret;
-use crate::units::{Period, Size};
+use crate::units::{BitRate, Period, Size};
 
 /// What has been found wrong so far.
 #[derive(Debug, Default)]
@@ -225,6 +225,7 @@ from_text!(Secret, Self::new(String::new()), "a text", "it in quotes", |text| Ok
 from_text!(PathBuf, PathBuf::new(), "a path", "it in quotes", |text| Ok(text.into()));
 from_text!(Period, Self::default(), "a duration", "a whole number and a unit in quotes, such as \"30s\"", |text| text.parse());
 from_text!(Size, Self::default(), "a size", "a whole number and a unit in quotes, such as \"256MiB\"", |text| text.parse());
+from_text!(BitRate, Self::default(), "a bandwidth", "a whole number and a unit in quotes, such as \"10Gbit\"", |text| text.parse());
 from_text!(IpAddr, Self::V4(Ipv4Addr::UNSPECIFIED), "an IP address", "one such as \"192.0.2.1\" or \"2001:db8::1\"", parsed);
 from_text!(
     SocketAddr,

@@ -13,7 +13,7 @@ use crate::process::*;
 use crate::secret::Secret;
 use crate::site::*;
 use crate::status::StatusPattern;
-use crate::units::{Period, Size};
+use crate::units::{BitRate, Period, Size};
 
 /// The properties of every table of the schema of `T`, by the name of its type; those required in the second set.
 type Tables = BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)>;
@@ -95,6 +95,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Certificate>(&mut process, "Certificate");
     agrees::<Certificates>(&mut process, "Certificates");
     agrees::<Alarm>(&mut process, "Alarm");
+    agrees::<Measuring>(&mut process, "Measuring");
+    agrees::<Capacity>(&mut process, "Capacity");
     assert!(process.is_empty(), "no reader is compared with {:?}", process.keys());
 }
 
@@ -408,10 +410,31 @@ fn edge() -> impl Strategy<Value = Process> {
         Origins { allow: allow.into_iter().map(Into::into).collect(), resolvers: resolvers.into_iter().map(Into::into).collect() }
     });
     let memory = (memory, of(disk), of(any::<u64>().prop_map(Size)));
-    (text(), text(), link, listen, vec(any::<std::net::IpAddr>(), 0..3), memory, tls, geo, (limits, origins)).prop_map(
-        |(name, data, control, listen, public_addresses, (cache, disk, memory_limit), tls, geo, (limits, origins))| {
-            let data = data.into();
-            Process::Edge(Edge { name, data, control, listen, public_addresses, cache, disk, memory_limit, tls, geo, limits, origins })
+    let degrees = |most: i32| (-most * 100..=most * 100).prop_map(|hundredths| f64::from(hundredths) / 100.0);
+    let location = of((degrees(90), degrees(180)).prop_map(|(latitude, longitude)| Location { latitude, longitude }));
+    let measuring = (period(), any::<bool>()).prop_map(|(keep, beacon)| Measuring { keep, beacon });
+    let capacity = of(any::<u64>().prop_map(BitRate)).prop_map(|bandwidth| Capacity { bandwidth });
+    let clients = (vec(any::<std::net::IpAddr>(), 0..3), location, measuring, capacity);
+    (text(), text(), link, listen, clients, memory, tls, geo, (limits, origins)).prop_map(
+        |(name, data, control, listen, clients, (cache, disk, memory_limit), tls, geo, (limits, origins))| {
+            let (data, (public_addresses, location, measuring, capacity)) = (data.into(), clients);
+            Process::Edge(Edge {
+                name,
+                data,
+                control,
+                listen,
+                public_addresses,
+                location,
+                cache,
+                disk,
+                memory_limit,
+                tls,
+                geo,
+                limits,
+                origins,
+                measuring,
+                capacity,
+            })
         },
     )
 }

@@ -17,7 +17,7 @@ use self::watched::Watched;
 use crate::connect::{self, Failure};
 use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
-use crate::{Duties, Inner, Load, question};
+use crate::{Duties, Inner, question};
 
 mod history;
 mod orders;
@@ -186,6 +186,8 @@ async fn open(
         log: place.log,
         purge_seq: place.seq,
         software: env!("CARGO_PKG_VERSION").to_owned(),
+        latitude: inner.settings.location.map(|location| location.latitude),
+        longitude: inner.settings.location.map(|location| location.longitude),
     };
     say(reports, report::What::Hello(hello)).await?;
     let stream =
@@ -329,8 +331,7 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let Load { requests, hits, bytes, errors, memory, connections } = duties.load();
-        if let Err(end) = say(reports, report::What::Load(wire::Load { requests, hits, bytes, errors, memory, connections })).await {
+        if let Err(end) = say(reports, report::What::Load(duties.load().into())).await {
             return end;
         }
     }

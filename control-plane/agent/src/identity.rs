@@ -175,6 +175,7 @@ pub(crate) mod tests {
             control: skerry_config::process::ControlLink { address: "127.0.0.1:1".to_owned(), join_token: None },
             public_addresses: Vec::new(),
             tier_address: None,
+            location: None,
         };
         let (first, second) = (identity("edge-1"), identity("edge-1"));
         keep(data, &first).unwrap();

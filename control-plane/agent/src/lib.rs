@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
-use skerry_config::process::ControlLink;
+use skerry_config::process::{ControlLink, Location};
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use skerry_transport::private::Private;
@@ -25,6 +25,7 @@ mod history;
 pub mod identity;
 mod join;
 mod keep;
+pub mod latency;
 pub mod listen;
 pub mod place;
 pub mod question;
@@ -36,6 +37,7 @@ pub mod wire;
 pub use figures::SiteFigures;
 pub use history::BUCKET_SECONDS;
 pub use identity::Identity;
+pub use latency::{Latency, PrefixTimes};
 pub use place::Place;
 
 /// What a node is.
@@ -62,6 +64,8 @@ pub struct Settings {
     pub public_addresses: Vec<std::net::IpAddr>,
     /// Where edges reach this node (shields).
     pub tier_address: Option<SocketAddr>,
+    /// Where the node stands, if it says so (edges).
+    pub location: Option<Location>,
 }
 
 /// What a node does with what it is told. Called from one task, in order.
@@ -123,6 +127,12 @@ pub trait Duties: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Takes the round trips of clients that were measured and not taken yet, of at most `most` prefixes; what is left is for the next call.
+    fn latency(&self, most: usize) -> Latency {
+        let _ = most;
+        Latency::default()
+    }
+
     /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, and asks nobody but its own
     /// disk. Orders do not wait for it.
     ///
@@ -146,6 +156,8 @@ pub struct Load {
     pub memory: u64,
     /// Not a count: open connections of clients.
     pub connections: u64,
+    /// Not a count: how much of what the node can do it does, of a thousand; `None` when it does not know.
+    pub utilization: Option<u16>,
 }
 
 /// The agent of one node. Clones are the same agent; the data directory is locked while one lives.

@@ -1,7 +1,8 @@
 //! A small HTTP server for people and programs of the operator: an axum router behind one listener, with bounds.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,9 @@ use axum::Router;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
+use skerry_transport::gate::Prefix;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -21,6 +24,9 @@ use tower::ServiceExt as _;
 
 /// Connections at once; further ones wait in the listen queue.
 const CONNECTIONS_MAX: usize = 1024;
+
+/// Connections at once of one client, a /64 of IPv6 counting as one; further ones are closed, so that nobody holds every place.
+const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
 
 /// Time allowed for the head of a request, idle time before it included, and for a TLS handshake. Whoever says nothing holds a place no longer than that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,6 +57,7 @@ pub fn serve_over_tls(listener: TcpListener, router: Router, tls: Arc<ServerConf
 fn accepting(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let clients = Clients::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -65,6 +72,11 @@ fn accepting(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, st
                     continue;
                 }
             };
+            let Some(entered) = clients.enter(peer.ip()) else {
+                tracing::debug!(%peer, "closed: the client has {CONNECTIONS_PER_CLIENT_MAX} connections");
+                continue;
+            };
+            let place = (place, entered);
             let server = Server { router: router.clone(), peer: Peer(peer), head_timeout: HEAD_TIMEOUT, _place: place, stop: stop.clone() };
             match tls.clone() {
                 None => drop(tokio::spawn(connection(stream, server))),
@@ -86,8 +98,44 @@ struct Server {
     peer: Peer,
     head_timeout: Duration,
     /// Kept until the connection ends.
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Entered),
     stop: watch::Receiver<bool>,
+}
+
+/// The clients that have connections, with how many. The lock is held while one comes or goes.
+#[derive(Clone, Default)]
+struct Clients(Arc<Mutex<HashMap<Prefix, usize>>>);
+
+/// A connection of a client, counted until it is dropped.
+struct Entered {
+    clients: Clients,
+    client: Prefix,
+}
+
+impl Clients {
+    /// Counts a connection; `None` when its client has as many as one may have.
+    fn enter(&self, client: IpAddr) -> Option<Entered> {
+        let client = Prefix::of(client);
+        let mut counts = self.0.lock();
+        let count = counts.entry(client).or_default();
+        if *count >= CONNECTIONS_PER_CLIENT_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Entered { clients: self.clone(), client })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut counts = self.clients.0.lock();
+        if let Some(count) = counts.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.client);
+            }
+        }
+    }
 }
 
 /// Shakes hands and serves one connection.
@@ -155,6 +203,7 @@ mod tests {
         let (_stop, stopped) = watch::channel(false);
         let (stream, peer) = listener.accept().await.unwrap();
         let head_timeout = Duration::from_millis(50);
+        let place = (place, Clients::default().enter(peer.ip()).unwrap());
         let server = Server { router: Router::new(), peer: Peer(peer), head_timeout, _place: place, stop: stopped };
         tokio::spawn(connection(stream, server));
         client.write_all(said).await.unwrap();
@@ -170,5 +219,39 @@ mod tests {
         }
         let whole = answer(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(whole.starts_with(b"HTTP/1.1 404"), "{whole:?}");
+    }
+
+    #[tokio::test]
+    async fn one_client_has_no_more_than_its_share_of_the_places() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = serve(listener, Router::new(), stopped);
+        let ask = async |stream: &mut TcpStream| {
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+            stream.read(&mut [0; 12]).await
+        };
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_PER_CLIENT_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            assert_eq!(ask(&mut stream).await.unwrap(), 12);
+            held.push(stream);
+        }
+        let mut more = TcpStream::connect(address).await.unwrap();
+        assert!(matches!(ask(&mut more).await, Ok(0) | Err(_)), "one too many");
+        // Another client has places yet, and so has this one once it lets one go.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        assert_eq!(ask(&mut socket.connect(address).await.unwrap()).await.unwrap(), 12);
+        held.pop();
+        let again = async {
+            while !matches!(ask(&mut TcpStream::connect(address).await.unwrap()).await, Ok(12)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), again).await.expect("a place is free again");
+        stop.send_replace(true);
+        drop(held);
+        server.await.unwrap();
     }
 }

@@ -30,6 +30,12 @@ pub(crate) struct SiteView {
     at: String,
     /// By whom.
     author: String,
+    /// The version that all nodes have, or return to if the rollout fails; absent while there is none, as for a new site.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled: Option<u64>,
+    /// The number of the rollout that brings the newest version to all nodes; absent when they have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<u64>,
     /// The site, with marks in place of its secrets.
     #[schema(value_type = Object)]
     site: Site,
@@ -239,6 +245,8 @@ fn view(state: &intent::State, version: &SiteVersion, site: &Site) -> SiteView {
         version: version.version,
         at: version.at.clone(),
         author: version.author.clone(),
+        settled: state.tracks.settled.content.sites.get(&version.name).map(|sealed| sealed.version.version),
+        rollout: state.rollout_of(&version.name),
         site: state.shown(site),
     }
 }

@@ -181,6 +181,19 @@ impl Intent {
         self.reissue_node(name, change, revoked).await
     }
 
+    /// Takes a certificate of ours for the next one of a node, if it ends after all that the store has of it: it was issued after the copy to which the store
+    /// was put back. One that was issued before them was replaced, and counts for nothing.
+    pub(crate) async fn recognise_node(&self, name: &str, issued: Issued, revoked: &Revoked) -> Result<Arc<Node>, Refusal> {
+        let change = |node: &mut Node| {
+            if revoked.has(&issued) || node.certificates().any(|known| known.ends >= issued.ends) {
+                return Err(Refusal::Conflict(format!("the certificate is not the last one of node {name:?}")));
+            }
+            Ok(node.next.replace(issued).map(|unused| node.leave(unused)).unwrap_or_default())
+        };
+        self.reissue_node(name, change, revoked).await?;
+        self.node(name)
+    }
+
     /// A node has used the certificate that was issued for it last.
     pub(crate) async fn use_renewed(&self, name: &str, revoked: &Revoked) -> Result<(), Refusal> {
         let change = |node: &mut Node| {

@@ -27,7 +27,7 @@ impl Door {
         key_of(csr)?;
         let certificate = self.plane.ca.issue(peer.role, &peer.name, csr)?;
         let (plane, issued) = (&self.plane, Issued::of(&certificate));
-        let renewed = plane.intent.renew_node(&peer.name, &peer.certificate, issued, &plane.revoked).await;
+        let renewed = plane.intent.renew_node(&peer.name, &peer.issued.certificate, issued, &plane.revoked).await;
         renewed.map_err(|why| why.says().to_owned())?;
         Ok(certificate.to_vec())
     }

@@ -121,6 +121,46 @@ async fn the_certificates_of_a_removed_node_are_revoked_on_all_others_for_good()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_renewed_after_the_copy_to_which_the_store_was_put_back_goes_on() {
+    let house = short_lived().await;
+    let node = house.node(Role::Edge, "edge-1").await;
+    let first = node.agent.identity();
+    let kept = house.data("kept");
+    copy(&node.settings.data, &house.data("old"));
+    let house = house.restart(|data| assert!(std::fs::copy(data.join("store.redb"), &kept).unwrap() > 0)).await;
+    let of_node = async |house: &House| house.get("/v1/nodes/edge-1").await.json();
+    let second = eventually("the renewal, and its use", async || {
+        let now = node.agent.identity();
+        let used = of_node(&house).await["certificate"]["sha256"] == crate::auth::hex(&fingerprint(&now.certificate));
+        (used && now.certificate != first.certificate).then_some(now)
+    })
+    .await;
+    let house = house.restart(|data| assert!(std::fs::copy(&kept, data.join("store.redb")).unwrap() > 0)).await;
+    house.connected("edge-1").await;
+    let third = eventually("the next one, of the node that is known again", async || {
+        let now = node.agent.identity();
+        (now.certificate != second.certificate).then_some(now)
+    })
+    .await;
+    assert_ne!(third.certificate, first.certificate);
+    // Who has the one from before the copy is not the node any more.
+    let mut settings = node.settings.clone();
+    settings.data = house.data("old");
+    settings.control.join_token = None;
+    let thief = TestNode::start(settings).await;
+    let fourth = eventually("another renewal", async || {
+        let now = node.agent.identity();
+        (now.certificate != third.certificate).then_some(now)
+    })
+    .await;
+    assert_eq!(thief.agent.identity().certificate, first.certificate, "nobody gave it another");
+    assert_ne!(fourth.certificate, first.certificate);
+    thief.stop().await;
+    node.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_ends_of_certificates_are_among_the_metrics() {
     let house = House::start().await;
     let node = house.node(Role::Edge, "edge-1").await;

@@ -53,6 +53,7 @@ impl Behind {
             control: ControlLink { address: self.address.clone(), join_token: Some(token) },
             public_addresses: Vec::new(),
             tier_address: None,
+            location: None,
         })
         .await
     }

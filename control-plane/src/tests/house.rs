@@ -186,6 +186,7 @@ impl House {
             control: ControlLink { address: self.addresses["nodes"].as_str().unwrap().to_owned(), join_token: token },
             public_addresses: if role == Role::Edge { vec!["127.0.0.9".parse().unwrap()] } else { Vec::new() },
             tier_address: (role == Role::Shield).then(|| "127.0.0.8:8443".parse().unwrap()),
+            location: None,
         }
     }
 
@@ -267,7 +268,7 @@ impl Duties for Told {
     }
 
     fn load(&self) -> Load {
-        Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7 }
+        Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7, utilization: Some(250) }
     }
 
     fn sites(&self) -> Vec<(String, SiteFigures)> {

@@ -12,6 +12,10 @@ pub const PURGE_SEQ: HeaderName = HeaderName::from_static("skerry-purge-seq");
 pub const PURGE_LOG: HeaderName = HeaderName::from_static("skerry-purge-log");
 /// The scheme of the client's request, sent to a shield.
 pub const SCHEME: HeaderName = HeaderName::from_static("skerry-scheme");
+/// The site that an edge routes the request to, sent to a shield: which may have another configuration, that gives the host to another site.
+pub const SITE: HeaderName = HeaderName::from_static("skerry-site");
+/// What an edge says to a shield and nobody else.
+pub const SAID_BY_EDGES: [HeaderName; 4] = [PURGE_SEQ, PURGE_LOG, SCHEME, SITE];
 /// Why a shield refuses a request or has no answer to it, sent to an edge, so that it does not take the shield's words for the origin's.
 pub const FAULT: HeaderName = HeaderName::from_static("skerry-fault");
 /// RFC 8586.

@@ -156,5 +156,6 @@ fn settings(role: Role, index: usize, folder: &Path, nodes_address: &str) -> Set
         control: ControlLink { address: nodes_address.to_owned(), join_token: None },
         public_addresses: if role == Role::Edge { vec![address.into()] } else { Vec::new() },
         tier_address: (role == Role::Shield).then(|| (address, TIER_PORT).into()),
+        location: None,
     }
 }

@@ -121,6 +121,7 @@ impl Node {
             control: ControlLink { address: control, join_token: Some(token) },
             public_addresses: if role == Role::Edge { vec!["127.0.0.9".parse().unwrap()] } else { Vec::new() },
             tier_address: (role == Role::Shield).then(|| "127.0.0.8:8443".parse().unwrap()),
+            location: None,
         };
         let mut node = Self { settings, outlives, up: None, cache: Arc::default(), told: Arc::default() };
         node.start().await;

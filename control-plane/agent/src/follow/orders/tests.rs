@@ -46,6 +46,7 @@ fn inner(data: &std::path::Path) -> Arc<Inner> {
         control: ControlLink { address: "127.0.0.1:1".to_owned(), join_token: None },
         public_addresses: Vec::new(),
         tier_address: None,
+        location: None,
     };
     Arc::new(Inner::open(settings, identity("a"), lock).unwrap())
 }
