@@ -10,7 +10,7 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{disk, listen, ready};
 use skerry_config::process;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,9 +35,6 @@ use crate::secured::Secured;
 use crate::store::{Redb, Store};
 use crate::webhooks::{Patience, Webhooks};
 use crate::zone::Zone;
-
-/// Tries to find a port that is free for both UDP and TCP.
-const PORT_TRIES: usize = 32;
 
 /// Time the parts have to end when the control plane stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,8 +62,7 @@ fn refuse_lost_store(data: &Path) -> Result<(), String> {
 struct Sockets {
     api: TcpListener,
     nodes: TcpListener,
-    dns_udp: UdpSocket,
-    dns_tcp: TcpListener,
+    dns: skerry_dns::serve::Sockets,
 }
 
 /// Runs a control plane until `stop` says so. Binds everything, writes `ready.json`, then serves.
@@ -97,12 +93,13 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "api": api_address.to_string(),
         "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
-        "dns": address(&sockets.dns_tcp)?.to_string(),
+        "dns": sockets.dns.address().map_err(|error| format!("a listener has no address: {error}"))?.to_string(),
     });
 
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
-    let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
+    let mut parts =
+        vec![skerry_dns::serve::serve(sockets.dns, Arc::clone(&state), skerry_dns::limit::Limits::default(), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
@@ -168,17 +165,8 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
 async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
     let api = tcp("listen.api", wanted.api).await?;
     let nodes = tcp("listen.nodes", wanted.nodes).await?;
-    for _ in 0..PORT_TRIES {
-        let dns_udp = UdpSocket::bind(wanted.dns).await.map_err(|error| taken("listen.dns", wanted.dns, &error))?;
-        let same = dns_udp.local_addr().map_err(|error| taken("listen.dns", wanted.dns, &error))?;
-        match tcp("listen.dns", same).await {
-            Ok(dns_tcp) => return Ok(Sockets { api, nodes, dns_udp, dns_tcp }),
-            // With a free choice, somebody's TCP port may be in the way of ours for UDP.
-            Err(why) if wanted.dns.port() != 0 => return Err(why),
-            Err(_) => {}
-        }
-    }
-    Err(format!("no port of {} is free for both UDP and TCP (listen.dns)", wanted.dns.ip()))
+    let dns = skerry_dns::serve::Sockets::bind(wanted.dns).await.map_err(|error| taken("listen.dns", wanted.dns, &error))?;
+    Ok(Sockets { api, nodes, dns })
 }
 
 async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {

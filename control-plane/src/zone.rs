@@ -49,8 +49,10 @@ pub(crate) struct Zone {
 impl Zone {
     /// From the settings.
     pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>) -> Self {
-        let coverage =
-            dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(|prefix| (*prefix, Target::Region(each.region.clone()))));
+        let target = |each: &process::Coverage| {
+            if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
+        };
+        let coverage = dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(move |prefix| (*prefix, target(each))));
         let fixed = State {
             zone: dns.zone.trim_end_matches('.').to_ascii_lowercase(),
             nameservers: dns.nameservers.iter().map(|server| (server.name.clone(), server.addresses.clone())).collect(),

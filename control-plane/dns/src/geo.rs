@@ -2,8 +2,12 @@
 //!
 //! Owns the arithmetic of the sphere. What knows the places of addresses is behind [`Places`].
 
+mod databases;
+
 use std::fmt::Debug;
 use std::net::IpAddr;
+
+pub use self::databases::Databases;
 
 /// The mean radius of the Earth, in km.
 const EARTH_KM: f64 = 6_371.0;
