@@ -57,6 +57,7 @@ mod slices;
 mod slices_of_liars;
 mod slow;
 mod stale;
+mod steered;
 mod streamed;
 mod tiers;
 mod unsafe_methods;

@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::history::{self, History};
 use crate::intent::Intent;
 use crate::journal::Journal;
+use crate::latency::Latency;
 use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
@@ -96,11 +97,14 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "dns": sockets.dns.address().map_err(|error| format!("a listener has no address: {error}"))?.to_string(),
     });
 
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
+    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health))?;
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts =
         vec![skerry_dns::serve::serve(sockets.dns, Arc::clone(&state), skerry_dns::limit::Limits::default(), &registry, stop.clone())?];
-    parts.push(tokio::spawn(zone.keep(state, stop.clone())));
+    let (planned, plans) = watch::channel(Arc::default());
+    let latency = Latency::open(data, &settings.dns, &registry)?;
+    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&state), planned, stop.clone())));
+    parts.push(tokio::spawn(zone.keep(state, plans, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));

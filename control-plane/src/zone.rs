@@ -11,6 +11,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use skerry_agent::Role;
 use skerry_config::process;
+use skerry_dns::geo::{Databases, Places};
+use skerry_dns::plan::Plan;
 use skerry_dns::state::{Edge, Site, State, Target};
 use tokio::sync::watch;
 
@@ -48,7 +50,12 @@ pub(crate) struct Zone {
 
 impl Zone {
     /// From the settings.
-    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>) -> Self {
+    ///
+    /// # Errors
+    /// One sentence: a database of places cannot be read.
+    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>) -> Result<Self, String> {
+        let process::DnsGeo { city, asn } = &dns.geo;
+        let geo = (city.is_some() || asn.is_some()).then(|| Databases::read(city.as_deref(), asn.as_deref())).transpose()?;
         let target = |each: &process::Coverage| {
             if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
         };
@@ -60,9 +67,10 @@ impl Zone {
             h3: dns.h3,
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
+            geo: geo.map(|databases| Arc::new(databases) as Arc<dyn Places>),
             ..State::default()
         };
-        Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health }
+        Ok(Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health })
     }
 
     /// The state, when it differs from the last one.
@@ -126,8 +134,8 @@ impl Zone {
         Content { edges, sites, lacking }
     }
 
-    /// Keeps `state` true until `stop` says so.
-    pub(crate) async fn keep(mut self, state: Arc<ArcSwap<State>>, stop: watch::Receiver<bool>) {
+    /// Keeps `state` true, with the newest of the plans, until `stop` says so.
+    pub(crate) async fn keep(mut self, state: Arc<ArcSwap<State>>, mut plans: watch::Receiver<Arc<Plan>>, stop: watch::Receiver<bool>) {
         let mut wishes = self.intent.changes();
         let mut changes = self.health.changes();
         let mut silence = tokio::time::interval(SILENCE_CHECK);
@@ -138,10 +146,15 @@ impl Zone {
                 _ = wishes.changed() => {}
                 _ = changes.changed() => {}
                 _ = silence.tick() => {}
+                _ = plans.changed() => {}
             }
+            let plan = Arc::clone(&plans.borrow_and_update());
             if let Some(next) = self.next() {
                 tracing::debug!(serial = next.serial, edges = ?next.edges, "zone changed");
-                state.store(Arc::new(next));
+                state.store(Arc::new(State { plan, ..next }));
+            } else if !Arc::ptr_eq(&plan, &state.load().plan) {
+                let now = State::clone(&state.load());
+                state.store(Arc::new(State { plan, ..now }));
             }
             tokio::select! {
                 () = skerry_agent::stopped(stop.clone()) => return,
