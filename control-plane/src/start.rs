@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{disk, listen, ready};
 use skerry_config::process;
+use skerry_dns::state::State;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
 use crate::events::Events;
+use crate::feed::Feed;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::{self, History};
@@ -100,10 +101,10 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "dns": address(&sockets.dns_tcp)?.to_string(),
     });
 
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
-    let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
-    let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, Arc::clone(&state), &registry, stop.clone())?];
-    parts.push(tokio::spawn(zone.keep(state, stop.clone())));
+    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed));
+    zone.renew();
+    let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, plane.feed.state(), &registry, stop.clone())?];
+    parts.push(tokio::spawn(zone.keep(stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
@@ -156,6 +157,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
         behind: Behind::default(),
+        feed: Arc::new(Feed::new(State::default())),
         history: History::new(Arc::clone(&store)),
         rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
@@ -168,20 +170,27 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
 async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
     let api = tcp("listen.api", wanted.api).await?;
     let nodes = tcp("listen.nodes", wanted.nodes).await?;
+    let (dns_udp, dns_tcp) = dns_sockets(wanted.dns).await?;
+    Ok(Sockets { api, nodes, dns_udp, dns_tcp })
+}
+
+/// Both sockets of DNS, on one port.
+pub(crate) async fn dns_sockets(wanted: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
     for _ in 0..PORT_TRIES {
-        let dns_udp = UdpSocket::bind(wanted.dns).await.map_err(|error| taken("listen.dns", wanted.dns, &error))?;
-        let same = dns_udp.local_addr().map_err(|error| taken("listen.dns", wanted.dns, &error))?;
+        let udp = UdpSocket::bind(wanted).await.map_err(|error| taken("listen.dns", wanted, &error))?;
+        let same = udp.local_addr().map_err(|error| taken("listen.dns", wanted, &error))?;
         match tcp("listen.dns", same).await {
-            Ok(dns_tcp) => return Ok(Sockets { api, nodes, dns_udp, dns_tcp }),
+            Ok(tcp) => return Ok((udp, tcp)),
             // With a free choice, somebody's TCP port may be in the way of ours for UDP.
-            Err(why) if wanted.dns.port() != 0 => return Err(why),
+            Err(why) if wanted.port() != 0 => return Err(why),
             Err(_) => {}
         }
     }
-    Err(format!("no port of {} is free for both UDP and TCP (listen.dns)", wanted.dns.ip()))
+    Err(format!("no port of {} is free for both UDP and TCP (listen.dns)", wanted.ip()))
 }
 
-async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {
+/// A listener for what a setting names.
+pub(crate) async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(wanted).await.map_err(|error| taken(setting, wanted, &error))
 }
 
@@ -189,7 +198,8 @@ fn taken(setting: &str, wanted: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {wanted} ({setting}): {error}")
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
+/// Where a listener listens.
+pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
 }
 

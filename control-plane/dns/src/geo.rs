@@ -5,11 +5,13 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 /// The mean radius of the Earth, in km.
 const EARTH_KM: f64 = 6_371.0;
 
 /// A place on Earth, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Location {
     /// North of the equator, -90 to 90.
     pub latitude: f32,

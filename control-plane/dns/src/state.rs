@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::geo::{Location, Places};
 use crate::plan::Plan;
@@ -44,7 +45,8 @@ pub struct State {
 }
 
 /// Whom the operator declared for a client prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The edges of a region.
     Region(String),
@@ -53,7 +55,7 @@ pub enum Target {
 }
 
 /// An edge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Its name.
     pub name: String,
@@ -90,7 +92,7 @@ impl Default for Edge {
 }
 
 /// A site.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Its name; the label of its target in the zone.
     pub name: String,
