@@ -12,9 +12,10 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{Agent, Role, Settings, admin, ready};
 use skerry_config::process;
+use skerry_dns::limit::Limits;
 use tokio::sync::watch;
 
-use crate::start::{address, dns_sockets, tcp};
+use crate::start::{address, dns_address, dns_sockets, tcp};
 use copy::DiskCopy;
 use duties::Duties;
 use held::Held;
@@ -24,11 +25,11 @@ use held::Held;
 /// # Errors
 /// One sentence when it cannot start: an address is taken, the data directory cannot be used, the control plane refuses the token.
 pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Result<(), String> {
-    let (udp, dns) = dns_sockets(settings.listen.dns).await?;
+    let dns = dns_sockets(settings.listen.dns).await?;
     let admin_listener = tcp("listen.admin", settings.listen.admin).await?;
     let addresses = json!({
         "pid": std::process::id(),
-        "dns": address(&dns)?.to_string(),
+        "dns": dns_address(&dns)?.to_string(),
         "admin": address(&admin_listener)?.to_string(),
     });
     let joining = Agent::prepare(Settings {
@@ -55,7 +56,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
     let registry = Registry::new();
     held.register(&registry).map_err(|error| format!("cannot register the figures of a DNS node: {error}"))?;
 
-    let serving = skerry_dns::serve::serve(udp, dns, held.state(), &registry, stop.clone())?;
+    let serving = skerry_dns::serve::serve(dns, held.state(), Limits::default(), &registry, stop.clone())?;
     let duties = Duties::new(Arc::clone(&held), registry.clone());
     let following = agent.follow(Arc::new(duties), stop.clone());
     let administering = admin::serve(admin_listener, registry, stop.clone());

@@ -9,8 +9,9 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{disk, listen, ready};
 use skerry_config::process;
+use skerry_dns::serve::Sockets as DnsSockets;
 use skerry_dns::state::State;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -36,9 +37,6 @@ use crate::secured::Secured;
 use crate::store::{Redb, Store};
 use crate::webhooks::{Patience, Webhooks};
 use crate::zone::Zone;
-
-/// Tries to find a port that is free for both UDP and TCP.
-const PORT_TRIES: usize = 32;
 
 /// Time the parts have to end when the control plane stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,8 +64,7 @@ fn refuse_lost_store(data: &Path) -> Result<(), String> {
 struct Sockets {
     api: TcpListener,
     nodes: TcpListener,
-    dns_udp: UdpSocket,
-    dns_tcp: TcpListener,
+    dns: DnsSockets,
 }
 
 /// Runs a control plane until `stop` says so. Binds everything, writes `ready.json`, then serves.
@@ -98,12 +95,13 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "api": api_address.to_string(),
         "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
-        "dns": address(&sockets.dns_tcp)?.to_string(),
+        "dns": dns_address(&sockets.dns)?.to_string(),
     });
 
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed));
     zone.renew();
-    let mut parts = vec![skerry_dns::serve::serve(sockets.dns_udp, sockets.dns_tcp, plane.feed.state(), &registry, stop.clone())?];
+    let limits = skerry_dns::limit::Limits::default();
+    let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
@@ -170,23 +168,13 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
 async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
     let api = tcp("listen.api", wanted.api).await?;
     let nodes = tcp("listen.nodes", wanted.nodes).await?;
-    let (dns_udp, dns_tcp) = dns_sockets(wanted.dns).await?;
-    Ok(Sockets { api, nodes, dns_udp, dns_tcp })
+    let dns = dns_sockets(wanted.dns).await?;
+    Ok(Sockets { api, nodes, dns })
 }
 
-/// Both sockets of DNS, on one port.
-pub(crate) async fn dns_sockets(wanted: SocketAddr) -> Result<(UdpSocket, TcpListener), String> {
-    for _ in 0..PORT_TRIES {
-        let udp = UdpSocket::bind(wanted).await.map_err(|error| taken("listen.dns", wanted, &error))?;
-        let same = udp.local_addr().map_err(|error| taken("listen.dns", wanted, &error))?;
-        match tcp("listen.dns", same).await {
-            Ok(tcp) => return Ok((udp, tcp)),
-            // With a free choice, somebody's TCP port may be in the way of ours for UDP.
-            Err(why) if wanted.port() != 0 => return Err(why),
-            Err(_) => {}
-        }
-    }
-    Err(format!("no port of {} is free for both UDP and TCP (listen.dns)", wanted.ip()))
+/// The sockets of DNS, on one port.
+pub(crate) async fn dns_sockets(wanted: SocketAddr) -> Result<DnsSockets, String> {
+    DnsSockets::bind(wanted).await.map_err(|error| taken("listen.dns", wanted, &error))
 }
 
 /// A listener for what a setting names.
@@ -196,6 +184,11 @@ pub(crate) async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener
 
 fn taken(setting: &str, wanted: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {wanted} ({setting}): {error}")
+}
+
+/// Where DNS is answered.
+pub(crate) fn dns_address(sockets: &DnsSockets) -> Result<SocketAddr, String> {
+    sockets.address().map_err(|error| format!("a listener has no address: {error}"))
 }
 
 /// Where a listener listens.

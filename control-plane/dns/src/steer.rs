@@ -150,7 +150,7 @@ impl Steer {
     /// take the whole service away.
     #[must_use]
     pub fn build(state: &State) -> Self {
-        Self::among(state, state.edges.iter().map(Candidate::new).collect(), &BTreeSet::new(), &[])
+        Self::among(state, state.edges.iter().enumerate().map(Candidate::new).collect(), &BTreeSet::new(), &[])
     }
 
     /// The same for sites that some edges, by name, do not have, and that only edges of some regions may serve, or all: the others are chosen in no
@@ -189,6 +189,12 @@ impl Steer {
         let uncovered = in_order.or_else(|| by_region.values().next()).cloned().unwrap_or_default();
         let planned = state.plan.nodes.iter().map(|node| by_name.get(node.name.as_str()).copied());
         Self { eligible, declared: declared.collect(), uncovered, planned: planned.collect(), last_resort: !anyone_up, candidates }
+    }
+
+    /// All edges as they are answered with, in the order of the state.
+    #[must_use]
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
     }
 
     fn choose(&self, zone: &Zone, client: &Client, wanted: Wanted, now: f64) -> Choice<'_> {

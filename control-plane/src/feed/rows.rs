@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use skerry_agent::wire::{ZONE_BLOCK_BYTES, ZONE_BLOCKS};
-use skerry_dns::state::{Edge, Site, State};
+use skerry_dns::state::{Edge, Record, Site, State};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::planned::{Beside, Head};
@@ -21,6 +21,7 @@ use super::planned::{Beside, Head};
 const SETTINGS: &str = "settings";
 const COVERAGE: &str = "coverage/";
 const EDGE: &str = "edge/";
+const RECORD: &str = "record/";
 const LACKING: &str = "lacking/";
 /// What a plan has once, and for each of its nodes and networks.
 const PLAN: &str = "plan";
@@ -118,6 +119,9 @@ pub(crate) fn of_state(state: &State) -> Result<Rows, String> {
     for site in &state.sites {
         put(format!("{SITE}{}", site.name), json(site)?);
     }
+    for (number, record) in state.records.iter().enumerate() {
+        put(format!("{RECORD}{number:05}"), json(record)?);
+    }
     // Sites that the same edges lack share one row, and most of them one set.
     let mut by_set: BTreeMap<*const BTreeSet<String>, (&BTreeSet<String>, Vec<String>)> = BTreeMap::new();
     for (site, edges) in &state.lacking {
@@ -171,6 +175,8 @@ fn enter((state, beside): (&mut State, &mut Beside), key: &str, value: &[u8]) ->
         state.edges.push(parse::<Edge>(key, value)?);
     } else if key.starts_with(SITE) {
         state.sites.push(parse::<Site>(key, value)?);
+    } else if key.starts_with(RECORD) {
+        state.records.push(parse::<Record>(key, value)?);
     } else if key.starts_with(LACKING) {
         let Lacking { edges, sites } = parse(key, value)?;
         let edges = Arc::new(edges);

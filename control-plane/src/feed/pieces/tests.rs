@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use skerry_dns::plan::{Node, Plan, Ranked};
-use skerry_dns::state::{Edge, Site, State, Target};
+use skerry_dns::state::{Data, Edge, Record, Site, State, Target};
 
 use super::*;
 use crate::feed::rows::Rows;
@@ -27,6 +27,7 @@ fn whole(number: u32) -> Whole {
         zone: "cdn.test".to_owned(),
         serial: number,
         coverage: vec![("10.1.0.0/16".parse().unwrap(), Target::Node("edge-1".to_owned()))],
+        records: vec![Record { name: "a.cdn.test".to_owned(), ttl: Duration::from_secs(60), data: Data::Txt("text".to_owned()) }],
         edges: vec![edge],
         sites: (number..number + 20).map(site).collect(),
         lacking: [("s1", "edge-2"), ("s2", "edge-2")]
@@ -126,6 +127,7 @@ fn a_state_is_what_its_rows_say() {
     assert_eq!(rows::of_state(&state).unwrap(), *whole.rows);
     let known = &*whole.state;
     assert_eq!((&state.edges, &state.coverage, &state.lacking), (&known.edges, &known.coverage, &known.lacking));
+    assert_eq!(state.records, known.records);
     assert_eq!(state.plan.len(), 5_000);
     assert_eq!(rows::to_state(&Rows::new()).unwrap().map(|(state, _)| state.serial), None);
     let mut later = Rows::clone(&whole.rows);
