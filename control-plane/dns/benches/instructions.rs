@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
 use hickory_proto::rr::{Name, RecordType};
-use skerry_dns::packet::{Transport, UDP_PAYLOAD_MAX, respond};
+use skerry_dns::cookie::Cookies;
+use skerry_dns::kind::Rcode;
+use skerry_dns::packet::{Arrival, Transport, UDP_PAYLOAD_MAX, respond};
+use skerry_dns::query::Query;
 use skerry_dns::state::{Edge, Site, State, Target};
 use skerry_dns::zone::Zone;
 
@@ -38,17 +41,22 @@ fn measured(times: usize) {
     let zone = Zone::build(Arc::new(state()));
     let queries: Vec<Vec<u8>> = (0..SITES).map(query).collect();
     let resolver = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99));
+    let cookies = Cookies::with([7; 16]);
+    let mut octets = Vec::new();
     for turn in 0..times {
-        let response = respond(black_box(&zone), black_box(&queries[turn % SITES]), resolver, Transport::Udp, 1e9).expect("an answer");
-        assert!(response.rcode == ResponseCode::NoError && response.subnet && !response.truncated);
-        black_box(response);
+        let raw = black_box(&queries[turn % SITES]);
+        let read = Query::read(raw).expect("a query");
+        let arrival = Arrival { source: resolver, transport: Transport::Udp, now: 1e9 };
+        let response = respond(black_box(&zone), &cookies, raw, &read, arrival, &mut octets);
+        assert!(response.rcode == Rcode::NOERROR && response.subnet && !response.truncated);
+        black_box(&octets);
     }
 }
 
 /// Asks for the address of a site's name in the zone.
 fn query(number: usize) -> Vec<u8> {
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(Name::from_ascii(host(number)).expect("a name"), RecordType::A));
+    message.add_query(hickory_proto::op::Query::query(Name::from_ascii(host(number)).expect("a name"), RecordType::A));
     let client = Ipv4Addr::new(10, (number % usize::from(REGIONS)) as u8, 20, 0);
     let mut edns = Edns::new();
     edns.set_max_payload(UDP_PAYLOAD_MAX);

@@ -1,173 +1,211 @@
 //! The answer to one question: a pure function of zone, name, type, client and time.
 //!
-//! Owns what an answer says: records, sections, lifetimes, and how far it holds for other clients. Knows no packets.
+//! Owns what an answer says: records, sections, lifetimes, and how far it holds for other clients. Knows neither header nor EDNS.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::svcb::{Alpn, IpHint, SvcParamKey, SvcParamValue};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, HTTPS, NS, SOA, SVCB, TXT};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-
+use crate::kind::{Rcode, Type};
 use crate::place::Client;
-use crate::steer::{Candidate, Wanted, choose};
-use crate::zone::{Addresses, Found, Owner, Zone};
+use crate::query::Query;
+use crate::steer::{Candidate, Reason, Wanted, choose};
+use crate::write::{Owner, Section, Writer};
+use crate::zone::{Addresses, Alias, Found, NEGATIVE_TTL_S, Owned, STEADY_TTL_S, TTL_MAX_S, Zone};
 
-/// The lifetime of SOA, NS and TXT records, in seconds.
-const ZONE_TTL_S: u32 = 3600;
-/// The lifetime, in seconds, of what changes only when an operator changes it: CNAME to a site's target, addresses of one machine.
-const STEADY_TTL_S: u32 = 300;
-/// How long a resolver may believe that a name or type does not exist, in seconds (RFC 2308): short, as a site may be added.
-const NEGATIVE_TTL_S: u32 = 30;
 /// The lifetime of the answer to ANY, in seconds (RFC 8482 section 4.2 advises a long one).
 const ANY_TTL_S: u32 = 3600;
-/// The longest lifetime an operator's address TTL is taken for, in seconds: one day.
-const ADDRESS_TTL_MAX_S: u32 = 86_400;
-/// SOA refresh, retry and expire, in seconds, for secondaries that copy by other means; the zone is not transferred.
-const SOA_TIMES_S: (i32, i32, i32) = (3600, 600, 604_800);
+/// The answer to ANY: a processor that says why, and no system (RFC 8482 section 4.2).
+const ANY_DATA: &[u8] = b"\x07RFC8482\x00";
+/// How many aliases an answer follows within the zone: one that an operator declared, that of a host, and what a mistake adds.
+const ALIASES_MAX: usize = 4;
+/// The numbers of the parameters of an HTTPS record (RFC 9460 section 14.3.2).
+const PARAMETER_ALPN: u16 = 1;
+const PARAMETER_IPV4_HINT: u16 = 4;
+const PARAMETER_IPV6_HINT: u16 = 6;
 
-/// The type that was asked for, by whom, and when.
-type Asked<'a> = (RecordType, &'a Client, f64);
+/// What was asked, by whom, and when, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The query.
+    pub query: &'a Query,
+    /// Who asks.
+    pub client: Client,
+    /// When.
+    pub now: f64,
+}
 
-/// An answer, before it is a packet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
+/// What an answer is about, for limits on how often the same is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A refusal or an error, the same for all names.
+    Refusal,
+    /// That a name does not exist; whichever it is.
+    Missing,
+    /// What a name owns; of the names that a wildcard makes, the target.
+    Name(&'a [u8]),
+}
+
+/// An answer whose records are written.
+#[derive(Clone, Debug)]
+pub struct Reply<'a> {
     /// The outcome.
-    pub rcode: ResponseCode,
+    pub rcode: Rcode,
     /// Whether the zone is ours.
     pub authoritative: bool,
-    /// The answer section.
-    pub answers: Vec<Record>,
-    /// The authority section.
-    pub authority: Vec<Record>,
-    /// The additional section; may be left out where it does not fit.
-    pub additional: Vec<Record>,
     /// The prefix length, in bits, within which every client gets the same answer. Longer than the client's own prefix when that
     /// was too short to choose by (RFC 7871 section 7.2.1); 0 when the answer does not depend on the client.
     pub scope: u8,
+    /// The number in the state of the edge that is named first, and why it is.
+    pub chosen: Option<(usize, Reason)>,
+    /// What it is about.
+    pub subject: Subject<'a>,
 }
 
-impl Reply {
-    fn empty(rcode: ResponseCode, authoritative: bool) -> Self {
-        Self { rcode, authoritative, answers: Vec::new(), authority: Vec::new(), additional: Vec::new(), scope: 0 }
+impl Reply<'_> {
+    /// An outcome without records.
+    #[must_use]
+    pub fn refusal(rcode: Rcode) -> Self {
+        Self { rcode, authoritative: false, scope: 0, chosen: None, subject: Subject::Refusal }
     }
 }
 
-/// Answers a question of class IN. `name` is used as the owner of the records as it was asked, letter case included;
-/// `now` is in seconds since 1970.
-#[must_use]
-pub fn answer(zone: &Zone, name: &Name, record_type: RecordType, client: &Client, now: f64) -> Reply {
-    let (Some(apex), false) = (zone.apex(), matches!(record_type, RecordType::AXFR | RecordType::IXFR)) else {
-        return Reply::empty(ResponseCode::Refused, false);
-    };
-    let mut reply = Reply::empty(ResponseCode::NoError, true);
-    match zone.find(name) {
-        Found::Outside => return Reply::empty(ResponseCode::Refused, false),
-        Found::Missing => reply.rcode = ResponseCode::NXDomain,
-        Found::Owned(_) | Found::Wildcard(_) if record_type == RecordType::ANY => {
-            let data = HINFO::new("RFC8482".to_owned(), String::new());
-            reply.answers.push(Record::from_rdata(name.clone(), ANY_TTL_S, RData::HINFO(data)));
-        }
-        Found::Wildcard(target) | Found::Owned(Owner::Alias(target)) => alias(zone, name, target, (record_type, client, now), &mut reply),
-        Found::Owned(Owner::Apex(addresses)) => {
-            apex_records(zone, apex, name, record_type, &mut reply);
-            if let Some(addresses) = addresses {
-                address_records(zone, name, addresses, (record_type, client, now), &mut reply);
+/// Answers a question of class IN.
+pub fn answer<'a>(zone: &'a Zone, asked: Asked<'a>, writer: &mut Writer<'_>) -> Reply<'a> {
+    let query = asked.query;
+    match query.record_type {
+        Type::AXFR | Type::IXFR => return Reply::refusal(Rcode::REFUSED),
+        Type::OPT => return Reply::refusal(Rcode::FORMERR),
+        meta if meta >= Type::FIRST_META && meta < Type::ANY => return Reply::refusal(Rcode::NOTIMP),
+        _ => {}
+    }
+    let mut found = zone.find(query.name());
+    if found == Found::Outside {
+        return Reply::refusal(Rcode::REFUSED);
+    }
+    let mut reply = Reply { rcode: Rcode::NOERROR, authoritative: true, scope: 0, chosen: None, subject: Subject::Name(query.name()) };
+    let mut owner = Owner::Asked;
+    for _ in 0..=ALIASES_MAX {
+        let before = writer.count(Section::Answer);
+        let alias = match found {
+            Found::Outside => return reply,
+            Found::Missing => {
+                // Of the last name of a chain (RFC 6604 section 3).
+                reply.rcode = Rcode::NXDOMAIN;
+                reply.subject = Subject::Missing;
+                break;
             }
+            Found::Wildcard(target) => Some((target, STEADY_TTL_S)),
+            Found::Owned(Owned { alias: Some(Alias { target, ttl_s }), .. }) => Some((target, *ttl_s)),
+            Found::Owned(owned) if query.record_type == Type::ANY => {
+                if !owned.is_empty() {
+                    writer.record(owner, Type::HINFO, ANY_TTL_S, ANY_DATA);
+                }
+                None
+            }
+            Found::Owned(owned) => {
+                owned_records(zone, asked, owned, owner, writer, &mut reply);
+                None
+            }
+            Found::Edge(addresses) => {
+                steered_records(zone, asked, addresses, owner, writer, &mut reply);
+                None
+            }
+        };
+        let Some((target, ttl_s)) = alias else {
+            if writer.count(Section::Answer) == before {
+                break;
+            }
+            return reply;
+        };
+        if query.record_type == Type::ANY {
+            writer.record(owner, Type::HINFO, ANY_TTL_S, ANY_DATA);
+            return reply;
         }
-        Found::Owned(Owner::Host(addresses)) => address_records(zone, name, addresses, (record_type, client, now), &mut reply),
-        Found::Owned(Owner::Empty | Owner::Reserved) => {}
+        owner = writer.name(owner, Type::CNAME, ttl_s, target);
+        if query.record_type == Type::CNAME {
+            return reply;
+        }
+        reply.subject = Subject::Name(target.octets());
+        found = zone.find(target.octets());
     }
-    let followed = record_type != RecordType::CNAME;
-    let found = reply.answers.iter().any(|record| !followed || record.record_type() != RecordType::CNAME);
-    if !found {
+    if let Some(apex) = zone.apex() {
         // RFC 2308 section 2: the SOA tells how long "no such name" or "no such type" holds, after a CNAME too.
-        reply.authority.push(Record::from_rdata(apex.clone(), NEGATIVE_TTL_S.min(ZONE_TTL_S), soa(zone, apex)));
+        writer.section(Section::Authority);
+        writer.data(Owner::Name(apex), Type::SOA, NEGATIVE_TTL_S, zone.soa());
     }
     reply
 }
 
-fn alias(zone: &Zone, name: &Name, target: &Name, asked: Asked<'_>, reply: &mut Reply) {
-    reply.answers.push(Record::from_rdata(name.clone(), STEADY_TTL_S, RData::CNAME(CNAME(target.clone()))));
-    if let (Found::Owned(Owner::Host(addresses)), true) = (zone.find(target), asked.0 != RecordType::CNAME) {
-        address_records(zone, target, addresses, asked, reply);
+fn owned_records<'a>(zone: &'a Zone, asked: Asked<'a>, owned: &'a Owned, owner: Owner<'a>, writer: &mut Writer<'_>, reply: &mut Reply<'a>) {
+    if let Some(set) = owned.set(asked.query.record_type) {
+        writer.set(owner, set);
+    } else if let Some(addresses) = owned.addresses {
+        steered_records(zone, asked, addresses, owner, writer, reply);
     }
 }
 
-fn apex_records(zone: &Zone, apex: &Name, name: &Name, record_type: RecordType, reply: &mut Reply) {
-    match record_type {
-        RecordType::SOA => reply.answers.push(Record::from_rdata(name.clone(), ZONE_TTL_S, soa(zone, apex))),
-        RecordType::TXT => {
-            let text = TXT::new(vec![format!("skerry serial={}", zone.state().serial)]);
-            reply.answers.push(Record::from_rdata(name.clone(), ZONE_TTL_S, RData::TXT(text)));
+/// The addresses of the zone's name servers in it, which go with a set of NS records (RFC 1034 section 4.3.2).
+pub fn glue(zone: &Zone, query: &Query, writer: &mut Writer<'_>) {
+    if query.record_type == Type::NS && zone.apex().is_some_and(|apex| apex.octets() == query.name()) {
+        writer.section(Section::Additional);
+        for (name, sets) in zone.glue() {
+            sets.iter().for_each(|set| writer.set(Owner::Name(name), set));
         }
-        RecordType::NS => {
-            for (server, addresses) in zone.nameservers() {
-                reply.answers.push(Record::from_rdata(name.clone(), ZONE_TTL_S, RData::NS(NS(server.clone()))));
-                reply.additional.extend(addresses.iter().map(|&address| Record::from_rdata(server.clone(), STEADY_TTL_S, address.into())));
-            }
-        }
-        _ => {}
     }
 }
 
-fn soa(zone: &Zone, apex: &Name) -> RData {
-    let primary = zone.nameservers().first().map_or(apex, |(name, _)| name);
-    let mailbox = apex.prepend_label("hostmaster").unwrap_or_else(|_| apex.clone());
-    let (refresh, retry, expire) = SOA_TIMES_S;
-    RData::SOA(SOA::new(primary.clone(), mailbox, zone.state().serial, refresh, retry, expire, NEGATIVE_TTL_S))
-}
-
-/// Adds the A, AAAA or HTTPS records of a name, and the scope in which they hold.
-fn address_records(zone: &Zone, name: &Name, addresses: &Addresses, (record_type, client, now): Asked<'_>, reply: &mut Reply) {
-    match (addresses, record_type) {
-        (Addresses::Fixed(addresses), RecordType::A | RecordType::AAAA) => {
-            let wanted = addresses.iter().filter(|address| address.is_ipv4() == (record_type == RecordType::A));
-            reply.answers.extend(wanted.map(|&address| Record::from_rdata(name.clone(), STEADY_TTL_S, address.into())));
-        }
-        (_, RecordType::A | RecordType::AAAA | RecordType::HTTPS) => {
-            let wanted = match record_type {
-                RecordType::A => Wanted::Ipv4,
-                RecordType::AAAA => Wanted::Ipv6,
-                _ => Wanted::Any,
-            };
-            let Some(choice) = choose(zone, addresses, client, wanted, now) else { return };
+/// The A, AAAA or HTTPS records of edges, and the scope in which they hold.
+fn steered_records<'a>(
+    zone: &'a Zone,
+    asked: Asked<'a>,
+    addresses: Addresses,
+    owner: Owner<'a>,
+    writer: &mut Writer<'_>,
+    reply: &mut Reply<'a>,
+) {
+    let record_type = asked.query.record_type;
+    let wanted = match record_type {
+        Type::A => Wanted::Ipv4,
+        Type::AAAA => Wanted::Ipv6,
+        Type::HTTPS => Wanted::Any,
+        _ => return,
+    };
+    let (edges, ttl_s) = match addresses {
+        Addresses::Edge(number) => (zone.edge(number).into_iter().collect(), STEADY_TTL_S),
+        _ => {
+            let Some(choice) = choose(zone, &addresses, &asked.client, wanted, asked.now) else { return };
             reply.scope = choice.scope;
-            let ttl = u32::try_from(choice.ttl.as_secs()).unwrap_or(u32::MAX).min(ADDRESS_TTL_MAX_S);
-            let data: Vec<RData> = match wanted {
-                Wanted::Ipv4 => ipv4(&choice.edges).map(|address| RData::A(A(address))).collect(),
-                Wanted::Ipv6 => ipv6(&choice.edges).map(|address| RData::AAAA(AAAA(address))).collect(),
-                Wanted::Any => https(&choice.edges, zone.state().h3).into_iter().collect(),
-            };
-            reply.answers.extend(data.into_iter().map(|data| Record::from_rdata(name.clone(), ttl, data)));
+            reply.chosen = choice.edges.first().map(|edge| (edge.number, choice.reason));
+            (choice.edges, u32::try_from(choice.ttl.as_secs()).unwrap_or(u32::MAX).min(TTL_MAX_S))
         }
-        _ => {}
+    };
+    match wanted {
+        Wanted::Ipv4 => {
+            edges.iter().flat_map(|edge| &edge.ipv4).for_each(|address| writer.record(owner, record_type, ttl_s, &address.octets()));
+        }
+        Wanted::Ipv6 => {
+            edges.iter().flat_map(|edge| &edge.ipv6).for_each(|address| writer.record(owner, record_type, ttl_s, &address.octets()));
+        }
+        // None when no edge can be named.
+        Wanted::Any if edges.is_empty() => {}
+        Wanted::Any => writer.record(owner, record_type, ttl_s, &https(&edges, zone.state().h3)),
     }
 }
 
-fn ipv4<'a>(edges: &'a [&Candidate]) -> impl Iterator<Item = Ipv4Addr> + 'a {
-    edges.iter().flat_map(|edge| edge.ipv4.iter().copied())
-}
-
-fn ipv6<'a>(edges: &'a [&Candidate]) -> impl Iterator<Item = Ipv6Addr> + 'a {
-    edges.iter().flat_map(|edge| edge.ipv6.iter().copied())
-}
-
-/// Service at the name itself (RFC 9460 section 9), with the addresses as hints; none when no edge can be named.
-fn https(edges: &[&Candidate], h3: bool) -> Option<RData> {
-    if edges.is_empty() {
-        return None;
-    }
-    let (ipv4, ipv6): (Vec<A>, Vec<AAAA>) = (ipv4(edges).map(A).collect(), ipv6(edges).map(AAAA).collect());
-    let protocols = h3.then_some("h3").into_iter().chain(["h2", "http/1.1"]).map(str::to_owned).collect();
-    let mut parameters = vec![(SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(protocols)))];
-    if !ipv4.is_empty() {
-        parameters.push((SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(IpHint(ipv4))));
-    }
-    if !ipv6.is_empty() {
-        parameters.push((SvcParamKey::Ipv6Hint, SvcParamValue::Ipv6Hint(IpHint(ipv6))));
-    }
-    Some(RData::HTTPS(HTTPS(SVCB::new(1, Name::root(), parameters))))
+/// Service at the name itself (RFC 9460 section 9), with the addresses as hints.
+fn https(edges: &[&Candidate], h3: bool) -> Vec<u8> {
+    // Priority 1, and the root for the name itself.
+    let mut octets = vec![0, 1, 0];
+    let mut parameter = |number: u16, value: &[u8]| {
+        if let (false, Ok(length)) = (value.is_empty(), u16::try_from(value.len())) {
+            octets.extend_from_slice(&number.to_be_bytes());
+            octets.extend_from_slice(&length.to_be_bytes());
+            octets.extend_from_slice(value);
+        }
+    };
+    parameter(PARAMETER_ALPN, if h3 { b"\x02h3\x02h2\x08http/1.1" } else { b"\x02h2\x08http/1.1" });
+    let ipv4: Vec<u8> = edges.iter().flat_map(|edge| &edge.ipv4).flat_map(|address| address.octets()).collect();
+    parameter(PARAMETER_IPV4_HINT, &ipv4);
+    let ipv6: Vec<u8> = edges.iter().flat_map(|edge| &edge.ipv6).flat_map(|address| address.octets()).collect();
+    parameter(PARAMETER_IPV6_HINT, &ipv6);
+    octets
 }
 
 #[cfg(test)]

@@ -1,27 +1,35 @@
 //! From the octets of a query to the octets of its answer.
 //!
-//! Owns what RFC 1035, 6891 and 7871 say about the message around an answer: header, EDNS, client subnet, size. Pure: no socket,
+//! Owns what RFC 1035, 6891, 7871 and 7873 say about the message around an answer: header, EDNS, client subnet, cookie, size. Pure: no socket,
 //! no clock, and no packet makes it panic.
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::{DNSClass, RecordType};
-use hickory_proto::serialize::binary::{BinDecodable, BinDecoder, BinEncodable, BinEncoder};
-
-use crate::answer::{Reply, answer};
+use crate::answer::{Asked, Reply, Subject, answer, glue};
+use crate::cookie::{Cookies, SERVER_COOKIE_OCTETS};
+use crate::kind::{Rcode, Type};
 use crate::place::Client;
+use crate::query::{CLASS_IN, CLIENT_COOKIE_OCTETS, Cookie, Edns, HEADER_OCTETS, OPTION_COOKIE, OPTION_SUBNET, Query, Subnet};
+use crate::steer::Reason;
+use crate::write::{MESSAGE_OCTETS_MAX, Section, Writer};
 use crate::zone::Zone;
 
-/// The octets of a message header.
-const HEADER_OCTETS: usize = 12;
 /// The largest UDP answer, in octets: fits in one IPv6 packet on any path (DNS flag day 2020).
 pub const UDP_PAYLOAD_MAX: u16 = 1232;
 /// The largest UDP answer, in octets, to a client without EDNS (RFC 1035 section 4.2.1).
 const UDP_PAYLOAD_PLAIN: u16 = 512;
 /// The one EDNS version there is.
 const EDNS_VERSION: u8 = 0;
+/// The octets of an OPT record without options.
+const OPT_OCTETS: usize = 11;
+/// The octets before the value of an option.
+const OPTION_HEAD_OCTETS: usize = 4;
+/// Bits of the third and fourth octet of a header (RFC 1035 section 4.1.1, RFC 2535 section 6.1).
+const FLAG_RESPONSE: u8 = 0x80;
+const FLAG_AUTHORITATIVE: u8 = 0x04;
+const FLAG_TRUNCATED: u8 = 0x02;
+const FLAG_RECURSION_DESIRED: u8 = 0x01;
+const FLAG_CHECKING_DISABLED: u8 = 0x10;
 
 /// What carried a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,156 +40,218 @@ pub enum Transport {
     Tcp,
 }
 
-/// Why a packet got no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
-    /// Shorter than a header.
-    Short,
-    /// A response; answering it could make two servers talk to each other for ever.
-    Response,
-    /// The answer could not be written.
-    Unwritable,
+/// Who sent a packet, how, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The address it came from.
+    pub source: IpAddr,
+    /// What carried it.
+    pub transport: Transport,
+    /// When, in seconds since 1970.
+    pub now: f64,
 }
 
-/// An answer as a packet, with what the figures count.
-#[derive(Debug)]
-pub struct Response {
-    /// The message.
-    pub octets: Vec<u8>,
+/// What an answer is, for what is counted and limited; its octets are where they were written.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
     /// The outcome.
-    pub rcode: ResponseCode,
+    pub rcode: Rcode,
     /// What was asked; none when that could not be read.
-    pub record_type: Option<RecordType>,
+    pub record_type: Option<Type>,
     /// Whether the client must ask again over TCP.
     pub truncated: bool,
     /// Whether the client came with its subnet.
     pub subnet: bool,
+    /// What became of the client's cookie.
+    pub cookie: Known,
+    /// The number in the state of the edge that is named first, and why it is.
+    pub chosen: Option<(usize, Reason)>,
+    /// What the answer is about.
+    pub subject: Subject<'a>,
+    /// Where the records begin, and where the OPT record does.
+    places: (usize, usize),
 }
 
-/// Answers one packet from `source` at `now`, in seconds since 1970.
-///
-/// # Errors
-/// Why there is to be no answer.
-pub fn respond(zone: &Zone, raw: &[u8], source: IpAddr, transport: Transport, now: f64) -> Result<Response, Dropped> {
-    let header: &[u8; HEADER_OCTETS] = raw.first_chunk().ok_or(Dropped::Short)?;
-    if header[2] & 0x80 != 0 {
-        return Err(Dropped::Response);
-    }
-    if (header[2] >> 3) & 0x0f != u8::from(OpCode::Query) {
-        return Ok(bare(header, ResponseCode::NotImp));
-    }
-    // One question; the count is looked at before anything is allocated for it.
-    if header[4..6] != [0, 1] {
-        return Ok(bare(header, ResponseCode::FormErr));
-    }
-    let Ok(query) = Message::read(&mut BinDecoder::new(raw)) else {
-        return Ok(bare(header, ResponseCode::FormErr));
+/// What is known of a client by its cookie (RFC 7873 section 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It came without one.
+    Without,
+    /// It asks for one of ours, or has one that does not hold.
+    Asks,
+    /// It is where it says it is.
+    Proven,
+}
+
+/// Answers a packet that [`Query::read`] has read, into `octets`, whose content before does not count.
+pub fn respond<'a>(
+    zone: &'a Zone,
+    cookies: &Cookies,
+    raw: &[u8],
+    read: &'a Result<Query, Rcode>,
+    arrival: Arrival,
+    octets: &mut Vec<u8>,
+) -> Response<'a> {
+    let query = match read {
+        Ok(query) => query,
+        Err(rcode) => return bare(raw, *rcode, octets),
     };
-    let Some(question) = query.queries.first() else {
-        return Ok(bare(header, ResponseCode::FormErr));
+    let edns = query.edns.as_ref();
+    let mut writer = Writer::begin(octets, raw, query, zone.apex());
+    let reply = reply(zone, query, arrival, &mut writer);
+    let known = edns.and_then(|edns| edns.cookie).map(|cookie| (cookie, known(cookies, &cookie, arrival)));
+    let limit = match (arrival.transport, edns) {
+        (Transport::Tcp, _) => MESSAGE_OCTETS_MAX,
+        (Transport::Udp, None) => usize::from(UDP_PAYLOAD_PLAIN),
+        (Transport::Udp, Some(edns)) => usize::from(edns.payload.clamp(UDP_PAYLOAD_PLAIN, UDP_PAYLOAD_MAX)),
     };
-    let subnet = subnet(&query);
-    let reply = if query.edns.as_ref().is_some_and(|edns| edns.version() != EDNS_VERSION) {
-        refusal(ResponseCode::BADVERS)
-    } else if question.query_class() != DNSClass::IN {
-        refusal(ResponseCode::Refused)
-    } else {
-        match subnet {
-            Err(()) => refusal(ResponseCode::FormErr),
-            Ok(subnet) => answer(zone, question.name(), question.query_type(), &client(subnet, source), now),
+    let room = limit - edns.map_or(0, opt_octets);
+    let answered = writer.octets();
+    // Records cut off do not count as answered: the client has to come again for all of them.
+    let truncated = answered > room || writer.is_over();
+    if truncated {
+        writer.cut(query.question_end, Section::Answer);
+    } else if reply.rcode == Rcode::NOERROR {
+        glue(zone, query, &mut writer);
+        if writer.octets() > room {
+            writer.cut(answered, Section::Additional);
         }
-    };
-    let option = match subnet {
-        Ok(Some(subnet)) => {
-            // RFC 7871 section 7.2.1: a client that hides its address gets an answer that is the same for all.
-            let scope = if subnet.source_prefix() == 0 { 0 } else { reply.scope };
-            Some(EdnsOption::Subnet(ClientSubnet::new(subnet.addr(), subnet.source_prefix(), scope)))
-        }
-        _ => None,
-    };
-    encode(&query, reply, option, transport).ok_or(Dropped::Unwritable)
-}
-
-/// The client subnet of a query, if it keeps the rules of RFC 7871 sections 6 and 7.1.2: sent once, scope 0, no address bits
-/// beyond the source prefix, which is no longer than an address.
-fn subnet(query: &Message) -> Result<Option<ClientSubnet>, ()> {
-    let Some(edns) = &query.edns else { return Ok(None) };
-    let mut subnets = edns.options().as_ref().iter().filter(|(code, _)| *code == EdnsCode::Subnet);
-    let subnet = match (subnets.next(), subnets.next()) {
-        (None, _) => return Ok(None),
-        (Some((_, EdnsOption::Subnet(subnet))), None) => *subnet,
-        _ => return Err(()),
-    };
-    let width = if subnet.addr().is_ipv4() { 32 } else { 128 };
-    let clean = ipnet::IpNet::new(subnet.addr(), subnet.source_prefix()).is_ok_and(|net| net.network() == subnet.addr());
-    if subnet.scope_prefix() != 0 || subnet.source_prefix() > width || !clean { Err(()) } else { Ok(Some(subnet)) }
-}
-
-/// Who asks: the subnet, unless there is none or it is hidden; then the resolver.
-fn client(subnet: Option<ClientSubnet>, source: IpAddr) -> Client {
-    match subnet {
-        Some(subnet) if subnet.source_prefix() > 0 => Client::new(subnet.addr(), subnet.source_prefix()),
-        _ => Client::host(source),
+    }
+    // What is too large for TCP is too large for anything.
+    let rcode = if truncated && arrival.transport == Transport::Tcp { Rcode::SERVFAIL } else { reply.rcode };
+    let truncated = truncated && arrival.transport == Transport::Udp;
+    let counts = writer.counts();
+    header(octets, &reply, rcode, truncated, counts, edns.is_some());
+    let opt = octets.len();
+    if let Some(edns) = edns {
+        put_opt(octets, edns, rcode, reply.scope, known.map(|(cookie, known)| (cookie, made(cookies, &cookie, known, arrival))));
+    }
+    Response {
+        rcode,
+        record_type: Some(query.record_type),
+        truncated,
+        subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
+        cookie: known.map_or(Known::Without, |(_, known)| known),
+        chosen: reply.chosen.filter(|_| !truncated),
+        subject: reply.subject,
+        places: (query.question_end, opt),
     }
 }
 
-/// An outcome without records.
-fn refusal(rcode: ResponseCode) -> Reply {
-    Reply { rcode, authoritative: false, answers: Vec::new(), authority: Vec::new(), additional: Vec::new(), scope: 0 }
+/// The outcome, and the records of it.
+fn reply<'a>(zone: &'a Zone, query: &'a Query, arrival: Arrival, writer: &mut Writer<'_>) -> Reply<'a> {
+    let edns = query.edns.as_ref();
+    if edns.is_some_and(|edns| edns.version != EDNS_VERSION) {
+        return Reply::refusal(Rcode::BADVERS);
+    }
+    if edns.is_some_and(|edns| edns.is_broken) {
+        return Reply::refusal(Rcode::FORMERR);
+    }
+    if query.class != CLASS_IN {
+        return Reply::refusal(Rcode::REFUSED);
+    }
+    // Who asks: the subnet, unless there is none or it is hidden; then the resolver.
+    let client = match edns.and_then(|edns| edns.subnet) {
+        Some(Subnet { address, prefix }) if prefix > 0 => Client::new(address, prefix),
+        _ => Client::host(arrival.source),
+    };
+    answer(zone, Asked { query, client, now: arrival.now }, writer)
+}
+
+/// Makes of a written answer one that says only "ask over TCP".
+pub fn truncate(octets: &mut Vec<u8>, response: &Response<'_>) {
+    let (records, opt) = response.places;
+    let has_opt = octets.len() > opt;
+    if records <= opt && opt <= octets.len() {
+        octets.drain(records..opt);
+    }
+    if let Some(header) = octets.first_chunk_mut::<HEADER_OCTETS>() {
+        header[2] |= FLAG_TRUNCATED;
+        header[6..10].fill(0);
+        header[10..].copy_from_slice(&u16::from(has_opt).to_be_bytes());
+    }
 }
 
 /// A header alone, for a packet whose question is not ours to read.
-fn bare(header: &[u8; HEADER_OCTETS], rcode: ResponseCode) -> Response {
-    let mut octets = vec![0; HEADER_OCTETS];
-    octets[..2].copy_from_slice(&header[..2]);
+fn bare(raw: &[u8], rcode: Rcode, octets: &mut Vec<u8>) -> Response<'static> {
+    octets.clear();
+    octets.extend_from_slice(raw.get(..4).unwrap_or_default());
+    octets.resize(HEADER_OCTETS, 0);
     // QR, with opcode and RD as sent.
-    octets[2] = 0x80 | (header[2] & 0x79);
+    octets[2] = FLAG_RESPONSE | (octets[2] & 0x79);
     octets[3] = rcode.low();
-    Response { octets, rcode, record_type: None, truncated: false, subnet: false }
+    Response {
+        rcode,
+        record_type: None,
+        truncated: false,
+        subnet: false,
+        cookie: Known::Without,
+        chosen: None,
+        subject: Subject::Refusal,
+        places: (HEADER_OCTETS, HEADER_OCTETS),
+    }
 }
 
-/// Writes an answer: whole if it fits, else without the additional section, else truncated to question and EDNS.
-fn encode(query: &Message, reply: Reply, option: Option<EdnsOption>, transport: Transport) -> Option<Response> {
-    let metadata = Metadata::response_from_request(&query.metadata);
-    let mut message = Message::new(metadata.id, MessageType::Response, metadata.op_code);
-    message.metadata = metadata;
-    message.metadata.authoritative = reply.authoritative;
-    message.metadata.response_code = reply.rcode;
-    message.queries.clone_from(&query.queries);
-    message.answers = reply.answers;
-    message.authorities = reply.authority;
-    message.additionals = reply.additional;
-    let subnet = option.is_some();
-    message.edns = query.edns.as_ref().map(|asked| {
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_PAYLOAD_MAX).set_version(EDNS_VERSION).set_dnssec_ok(asked.flags().dnssec_ok);
-        edns.options_mut().as_mut().extend(option.map(|option| (EdnsCode::Subnet, option)));
-        edns
-    });
-    let limit = match (transport, &query.edns) {
-        (Transport::Tcp, _) => u16::MAX,
-        (Transport::Udp, None) => UDP_PAYLOAD_PLAIN,
-        (Transport::Udp, Some(edns)) => edns.max_payload().clamp(UDP_PAYLOAD_PLAIN, UDP_PAYLOAD_MAX),
-    };
-    let octets = write(&message, limit).or_else(|| {
-        message.additionals.clear();
-        write(&message, limit)
-    });
-    let octets = octets.or_else(|| {
-        message.answers.clear();
-        message.authorities.clear();
-        message.metadata.truncation = true;
-        write(&message, limit)
-    })?;
-    let record_type = query.queries.first().map(|question| question.query_type());
-    Some(Response { octets, rcode: reply.rcode, record_type, truncated: message.metadata.truncation, subnet })
+/// Fills in the header, which is the query's so far: RD and CD stay as they were sent (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
+fn header(octets: &mut [u8], reply: &Reply<'_>, rcode: Rcode, truncated: bool, counts: [u16; 3], has_opt: bool) {
+    let Some(header) = octets.first_chunk_mut::<HEADER_OCTETS>() else { return };
+    let authoritative = if reply.authoritative { FLAG_AUTHORITATIVE } else { 0 };
+    let truncation = if truncated { FLAG_TRUNCATED } else { 0 };
+    header[2] = FLAG_RESPONSE | authoritative | truncation | (header[2] & FLAG_RECURSION_DESIRED);
+    header[3] = (header[3] & FLAG_CHECKING_DISABLED) | rcode.low();
+    let [answers, authority, additional] = counts;
+    header[6..8].copy_from_slice(&answers.to_be_bytes());
+    header[8..10].copy_from_slice(&authority.to_be_bytes());
+    header[10..].copy_from_slice(&(additional + u16::from(has_opt)).to_be_bytes());
 }
 
-/// The octets of a message, unless there are more than `limit`.
-fn write(message: &Message, limit: u16) -> Option<Vec<u8>> {
-    let mut octets = Vec::with_capacity(usize::from(UDP_PAYLOAD_PLAIN));
-    message.emit(&mut BinEncoder::new(&mut octets)).ok()?;
-    (octets.len() <= usize::from(limit)).then_some(octets)
+/// What is known of a client by the cookie that it came with.
+fn known(cookies: &Cookies, cookie: &Cookie, arrival: Arrival) -> Known {
+    if cookies.knows(cookie, arrival.source.to_canonical(), wrapped_s(arrival.now)) { Known::Proven } else { Known::Asks }
+}
+
+/// The server's cookie for an answer: the one that the client has, or one made now.
+fn made(cookies: &Cookies, cookie: &Cookie, known: Known, arrival: Arrival) -> [u8; SERVER_COOKIE_OCTETS] {
+    let now_s = wrapped_s(arrival.now);
+    let had = <[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()).ok().filter(|_| known == Known::Proven);
+    had.filter(|had| !Cookies::is_old(had, now_s)).unwrap_or_else(|| cookies.make(&cookie.client, arrival.source.to_canonical(), now_s))
+}
+
+/// Seconds since 1970 as they are counted in 32 bits.
+fn wrapped_s(now: f64) -> u32 {
+    (now as u64 & u64::from(u32::MAX)) as u32
+}
+
+/// The octets of the OPT record that goes with an answer.
+fn opt_octets(edns: &Edns) -> usize {
+    let subnet = edns.subnet.map_or(0, |subnet| OPTION_HEAD_OCTETS + 4 + usize::from(subnet.prefix.div_ceil(8)));
+    OPT_OCTETS + subnet + edns.cookie.map_or(0, |_| OPTION_HEAD_OCTETS + CLIENT_COOKIE_OCTETS + SERVER_COOKIE_OCTETS)
+}
+
+fn put_opt(octets: &mut Vec<u8>, edns: &Edns, rcode: Rcode, scope: u8, cookie: Option<(Cookie, [u8; SERVER_COOKIE_OCTETS])>) {
+    let length = u16::try_from(opt_octets(edns) - OPT_OCTETS).unwrap_or(0);
+    octets.push(0);
+    octets.extend_from_slice(&Type::OPT.0.to_be_bytes());
+    octets.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
+    octets.extend_from_slice(&[rcode.high(), EDNS_VERSION, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
+    octets.extend_from_slice(&length.to_be_bytes());
+    if let Some(Subnet { address, prefix }) = edns.subnet {
+        let needed = usize::from(prefix.div_ceil(8));
+        octets.extend_from_slice(&OPTION_SUBNET.to_be_bytes());
+        octets.extend_from_slice(&(4 + u16::from(prefix.div_ceil(8))).to_be_bytes());
+        // RFC 7871 section 7.2.1: a client that hides its address gets an answer that is the same for all.
+        octets.extend_from_slice(&[0, if address.is_ipv4() { 1 } else { 2 }, prefix, if prefix == 0 { 0 } else { scope }]);
+        match address {
+            IpAddr::V4(ipv4) => octets.extend_from_slice(ipv4.octets().get(..needed).unwrap_or_default()),
+            IpAddr::V6(ipv6) => octets.extend_from_slice(ipv6.octets().get(..needed).unwrap_or_default()),
+        }
+    }
+    if let Some((cookie, server)) = cookie {
+        octets.extend_from_slice(&OPTION_COOKIE.to_be_bytes());
+        octets.extend_from_slice(&((CLIENT_COOKIE_OCTETS + SERVER_COOKIE_OCTETS) as u16).to_be_bytes());
+        octets.extend_from_slice(&cookie.client);
+        octets.extend_from_slice(&server);
+    }
 }
 
 #[cfg(test)]

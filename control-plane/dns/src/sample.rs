@@ -57,3 +57,10 @@ pub(crate) fn state() -> State {
 pub(crate) fn zone() -> Zone {
     Zone::build(Arc::new(state()))
 }
+
+/// A query for a name of any octets.
+pub(crate) fn asked(name: &hickory_proto::rr::Name, record_type: hickory_proto::rr::RecordType) -> Vec<u8> {
+    let mut message = hickory_proto::op::Message::query();
+    message.add_query(hickory_proto::op::Query::query(name.clone(), record_type));
+    message.to_vec().expect("a message")
+}

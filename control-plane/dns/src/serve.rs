@@ -1,183 +1,214 @@
-//! Sockets in, answers out: the only part of this crate that knows a socket.
+//! Sockets in, answers out: the only part of this crate that knows a socket or a clock.
 //!
 //! Owns the UDP and TCP loops, their bounds, and the compiled zone that goes with the state in force. Never decides what an
 //! answer is. The loops are our own rather than `hickory_server::Server`'s, which bounds neither connections nor queries in
 //! flight: a flood of connections would take the file descriptors of the whole control plane.
 
+mod tcp;
+mod udp;
+
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::figures::Figures;
-use crate::packet::{Response, Transport, respond};
+use crate::cookie::Cookies;
+use crate::figures::{Figures, Limited, Steered};
+use crate::limit::{Limiter, Limits, Verdict};
+use crate::packet::{Arrival, Known, Transport, respond, truncate};
+use crate::query::Query;
 use crate::state::State;
 use crate::zone::Zone;
 
-/// The largest UDP query that is read, in octets; what is beyond is cut off and makes the query malformed. No query needs more.
-const UDP_QUERY_OCTETS_MAX: usize = 4096;
-/// How many queries one TCP connection may bring before it is closed, so that none is held for ever.
-const QUERIES_PER_CONNECTION_MAX: u32 = 1000;
-/// How many TCP connections may be open; one more is closed at once.
-const CONNECTIONS_MAX: usize = 256;
-/// How long a TCP connection may take from the end of one query to the end of the next, in seconds (RFC 7766 section 6.2.3).
-const QUERY_TIMEOUT_S: u64 = 10;
-/// How long a client may take to accept an answer over TCP, in seconds.
-const ANSWER_TIMEOUT_S: u64 = 5;
+/// The most UDP sockets that share a port, each with a loop of its own.
+pub const LOOPS_MAX: usize = 16;
+/// What the kernel is asked to keep of queries that wait for a UDP loop, in bytes: a burst of some ten thousand.
+const UDP_WAITING_BYTES: usize = 4 << 20;
+/// How many ports are tried where any will do, until one is free for both UDP and TCP.
+const PORT_ATTEMPTS_MAX: u32 = 16;
+/// The pause between two looks for another state, in milliseconds.
+const STATE_CHECK_MS: u64 = 20;
 /// The pause after a socket error that is not the client's, in milliseconds, so that a lasting one does not spin.
 const SOCKET_ERROR_PAUSE_MS: u64 = 50;
 
-/// Answers on both sockets from the state in force until `stop` turns true. What is swapped into `state` counts from the next
-/// query on; the query that meets it first compiles it.
+/// The sockets of a service, bound.
+#[derive(Debug)]
+pub struct Sockets {
+    udp: Vec<UdpSocket>,
+    tcp: TcpListener,
+}
+
+impl Sockets {
+    /// Binds an address for UDP and TCP, with as many UDP sockets as there are cores, at most [`LOOPS_MAX`]: the kernel shares the queries out among
+    /// them. Port 0 chooses one that is free for both.
+    ///
+    /// # Errors
+    /// The address is taken, or not ours.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let loops = std::thread::available_parallelism().map_or(1, usize::from).min(LOOPS_MAX);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            // TCP first: its port is nobody else's, while sockets that share one do not show that another process has it too.
+            let tcp = TcpListener::bind(address).await?;
+            let same = tcp.local_addr()?;
+            let udp: io::Result<Vec<UdpSocket>> = (0..loops).map(|_| udp_socket(same, loops > 1)).collect();
+            match udp {
+                Ok(udp) => return Ok(Self { udp, tcp }),
+                Err(error) if address.port() != 0 || attempts == PORT_ATTEMPTS_MAX => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Where they are bound.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+fn udp_socket(address: SocketAddr, is_shared: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_reuse_port(is_shared)?;
+    socket.set_nonblocking(true)?;
+    if let Err(error) = socket.set_recv_buffer_size(UDP_WAITING_BYTES) {
+        tracing::debug!(%error, "the queue of DNS queries stays as long as the system has it");
+    }
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Answers on the sockets from the state in force until `stop` turns true. What is swapped into `state` counts within
+/// some tens of milliseconds, and the time that it takes to compile; until then answers are from the one before.
 ///
 /// # Errors
-/// A figure that the registry refuses, as when two services share one.
+/// A figure that the registry refuses, as when two services share one; no random numbers for cookies; a socket that cannot be set up.
 pub fn serve(
-    udp: UdpSocket,
-    tcp: TcpListener,
+    sockets: Sockets,
     state: Arc<ArcSwap<State>>,
+    limits: Limits,
     registry: &prometheus::Registry,
     stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, String> {
     let figures = Figures::new(registry).map_err(|error| format!("cannot register the figures of DNS service: {error}"))?;
-    let service = Arc::new(Service::new(state, figures));
+    let service = Arc::new(Service::new(state, limits, figures)?);
+    let loops: io::Result<Vec<udp::Loop>> = sockets.udp.into_iter().map(udp::Loop::new).collect();
+    let loops = loops.map_err(|error| format!("cannot set up a UDP socket for DNS: {error}"))?;
     Ok(tokio::spawn(async move {
-        let mut stopped = stop.clone();
-        tokio::select! {
-            () = udp_loop(&udp, &service) => {}
-            () = tcp_loop(&tcp, &service, &stop) => {}
-            // A sender that is gone can never say stop, so that counts as said.
-            _ = stopped.wait_for(|stop| *stop) => {}
+        let mut parts = tokio::task::JoinSet::new();
+        for each in loops {
+            parts.spawn(each.run(Arc::clone(&service)));
         }
+        parts.spawn(tcp::run(sockets.tcp, Arc::clone(&service), stop.clone()));
+        parts.spawn(Arc::clone(&service).keep());
+        let mut stop = stop;
+        // A sender that is gone can never say stop, so that counts as said.
+        let _ = stop.wait_for(|stop| *stop).await;
+        parts.shutdown().await;
     }))
 }
 
-/// What both loops share.
+/// A zone with the counters of its edges.
+#[derive(Debug)]
+struct Compiled {
+    zone: Zone,
+    steered: Steered,
+}
+
+/// What all loops share.
 struct Service {
     state: Arc<ArcSwap<State>>,
-    zone: ArcSwap<Zone>,
-    /// Held while a zone is compiled, so that one swap is compiled once; queries that meet the swap wait for it.
-    compiling: Mutex<()>,
+    compiled: ArcSwap<Compiled>,
+    cookies: Cookies,
+    limits: Limits,
+    limiter: Limiter,
     figures: Figures,
+    started: Instant,
+}
+
+/// When a batch of packets arrived.
+#[derive(Clone, Copy)]
+struct Times {
+    /// Seconds since 1970.
+    now: f64,
+    /// Microseconds since the service started.
+    now_us: u64,
 }
 
 impl Service {
-    fn new(state: Arc<ArcSwap<State>>, figures: Figures) -> Self {
-        let zone = ArcSwap::from_pointee(Zone::build(state.load_full()));
-        Self { state, zone, compiling: Mutex::new(()), figures }
+    fn new(state: Arc<ArcSwap<State>>, limits: Limits, figures: Figures) -> Result<Self, String> {
+        let zone = Zone::build(state.load_full());
+        let steered = figures.steered(&zone, None);
+        let compiled = ArcSwap::from_pointee(Compiled { zone, steered });
+        let limiter = Limiter::new(limits.clone());
+        Ok(Self { state, compiled, cookies: Cookies::new()?, limits, limiter, figures, started: Instant::now() })
     }
 
-    /// The zone of the state in force.
-    fn zone(&self) -> Arc<Zone> {
-        let current = |zone: &Zone| Arc::ptr_eq(zone.state(), &self.state.load());
-        let zone = self.zone.load_full();
-        if current(&zone) {
-            return zone;
+    /// Compiles every state that is swapped in, beside the loops, which go on with the one before.
+    async fn keep(self: Arc<Self>) {
+        loop {
+            sleep(Duration::from_millis(STATE_CHECK_MS)).await;
+            if Arc::ptr_eq(self.compiled.load().zone.state(), &self.state.load()) {
+                continue;
+            }
+            let service = Arc::clone(&self);
+            let compiling = tokio::task::spawn_blocking(move || {
+                let before = service.compiled.load_full();
+                let zone = before.zone.next(service.state.load_full());
+                let steered = service.figures.steered(&zone, Some(&before.zone));
+                service.compiled.store(Arc::new(Compiled { zone, steered }));
+            });
+            if let Err(error) = compiling.await {
+                tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before");
+            }
         }
-        let _compiling = self.compiling.lock();
-        let zone = self.zone.load_full();
-        if current(&zone) {
-            return zone;
-        }
-        let zone = Arc::new(Zone::build(self.state.load_full()));
-        self.zone.store(Arc::clone(&zone));
-        zone
     }
 
-    fn answer(&self, raw: &[u8], source: SocketAddr, transport: Transport) -> Option<Response> {
+    fn times(&self) -> Times {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let outcome = respond(&self.zone(), raw, source.ip(), transport, now);
-        self.figures.count(transport, outcome.as_ref().map_err(|dropped| *dropped));
-        outcome.ok()
+        Times { now, now_us: u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX) }
     }
-}
 
-async fn udp_loop(socket: &UdpSocket, service: &Service) {
-    let mut buffer = [0; UDP_QUERY_OCTETS_MAX];
-    loop {
-        let (length, source) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
-            Err(error) => {
-                pause_after(&error, "receive a query").await;
-                continue;
+    /// Writes the answer to a packet; false when none is to be sent.
+    fn answer(&self, compiled: &Compiled, raw: &[u8], source: IpAddr, transport: Transport, times: Times, octets: &mut Vec<u8>) -> bool {
+        let read = match Query::read(raw) {
+            Ok(read) => read,
+            Err(silence) => {
+                self.figures.silent(silence);
+                return false;
             }
         };
-        let Some(response) = service.answer(&buffer[..length], source, Transport::Udp) else { continue };
-        if let Err(error) = socket.send_to(&response.octets, source).await {
-            tracing::debug!(%source, %error, "cannot send a DNS answer");
-        }
-    }
-}
-
-async fn tcp_loop(listener: &TcpListener, service: &Arc<Service>, stop: &watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let (stream, source) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error, "accept a connection").await;
-                continue;
-            }
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            service.figures.connections_refused.inc();
-            continue;
-        };
-        let (service, mut stop) = (Arc::clone(service), stop.clone());
-        tokio::spawn(async move {
-            let _place = place;
-            service.figures.connections.inc();
-            tokio::select! {
-                ended = connection(stream, source, &service) => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%source, %error, "a DNS connection ended early");
-                    }
+        let arrival = Arrival { source, transport, now: times.now };
+        let response = respond(&compiled.zone, &self.cookies, raw, &read, arrival, octets);
+        self.figures.answered(transport, &response);
+        if transport == Transport::Udp && response.cookie != Known::Proven {
+            let asked = response.record_type.unwrap_or(crate::kind::Type(0));
+            match self.limiter.judge(source, asked, response.subject, times.now_us) {
+                Verdict::Send => {}
+                Verdict::Slip => {
+                    self.figures.limited(Limited::Slipped);
+                    truncate(octets, &response);
+                    return true;
                 }
-                _ = stop.wait_for(|stop| *stop) => {}
+                Verdict::Drop => {
+                    self.figures.limited(Limited::Dropped);
+                    return false;
+                }
             }
-            service.figures.connections.dec();
-        });
-    }
-}
-
-/// Answers the queries of one connection in their order.
-async fn connection(mut stream: TcpStream, source: SocketAddr, service: &Service) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut query = Vec::new();
-    for _ in 0..QUERIES_PER_CONNECTION_MAX {
-        if !timeout(Duration::from_secs(QUERY_TIMEOUT_S), read_query(&mut stream, &mut query)).await?? {
-            return Ok(());
         }
-        let Some(response) = service.answer(&query, source, Transport::Tcp) else { return Ok(()) };
-        let length = u16::try_from(response.octets.len()).map_err(io::Error::other)?;
-        let mut framed = Vec::with_capacity(2 + response.octets.len());
-        framed.extend_from_slice(&length.to_be_bytes());
-        framed.extend_from_slice(&response.octets);
-        timeout(Duration::from_secs(ANSWER_TIMEOUT_S), stream.write_all(&framed)).await??;
+        self.figures.chosen(&compiled.steered, &compiled.zone, &response);
+        true
     }
-    Ok(())
-}
-
-/// Reads one length-prefixed query (RFC 1035 section 4.2.2); false when the client has closed instead.
-async fn read_query(stream: &mut TcpStream, query: &mut Vec<u8>) -> io::Result<bool> {
-    let mut length = [0; 2];
-    if stream.read(&mut length[..1]).await? == 0 {
-        return Ok(false);
-    }
-    stream.read_exact(&mut length[1..]).await?;
-    query.clear();
-    let length = u64::from(u16::from_be_bytes(length));
-    // Grows with what arrives, not with what was announced.
-    let read = stream.take(length).read_to_end(query).await?;
-    if read as u64 == length { Ok(true) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 async fn pause_after(error: &io::Error, what: &str) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::geo::{Location, Places};
 use crate::plan::Plan;
@@ -30,6 +31,8 @@ pub struct State {
     pub region_order: Vec<String>,
     /// What the operator declared for client prefixes: above all that is learned.
     pub coverage: Vec<(IpNet, Target)>,
+    /// Records of the zone that an operator declared, beside those that the CDN makes.
+    pub records: Vec<Record>,
     /// The edges that DNS may answer with. One that must not be answered with even when no edge is up, as a drained one, is left out.
     pub edges: Vec<Edge>,
     /// The sites.
@@ -44,7 +47,8 @@ pub struct State {
 }
 
 /// Whom the operator declared for a client prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The edges of a region.
     Region(String),
@@ -53,7 +57,7 @@ pub enum Target {
 }
 
 /// An edge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Its name.
     pub name: String,
@@ -90,7 +94,7 @@ impl Default for Edge {
 }
 
 /// A site.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Its name; the label of its target in the zone.
     pub name: String,
@@ -98,4 +102,43 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// The regions whose edges may answer for it, and no others in any case; empty: all.
     pub regions: Vec<String>,
+}
+
+/// A record that an operator declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The whole name, in the zone.
+    pub name: String,
+    /// How long it may be kept.
+    pub ttl: Duration,
+    /// What it says.
+    pub data: Data,
+}
+
+/// What a declared record says, by type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Data {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// CNAME: the whole other name.
+    Cname(String),
+    /// TXT: one text, of any length that fits in a record.
+    Txt(String),
+    /// MX.
+    Mx {
+        /// The smaller it is the sooner the server is tried.
+        preference: u16,
+        /// The whole name of the server.
+        exchange: String,
+    },
+    /// CAA (RFC 8659).
+    Caa {
+        /// Whether who does not know the tag must not issue.
+        critical: bool,
+        /// Such as `issue`.
+        tag: String,
+        /// Such as the name of an authority.
+        value: String,
+    },
 }

@@ -151,7 +151,7 @@ impl Steer {
     /// take the whole service away.
     #[must_use]
     pub fn build(state: &State) -> Self {
-        Self::among(state, state.edges.iter().map(Candidate::new).collect(), &BTreeSet::new(), &[])
+        Self::among(state, state.edges.iter().enumerate().map(Candidate::new).collect(), &BTreeSet::new(), &[])
     }
 
     /// The same for sites that some edges, by name, do not have, and that only edges of some regions may serve, or all: the others are chosen in no
@@ -166,7 +166,10 @@ impl Steer {
             !edge.addresses.is_empty() && !left_out.contains(&edge.name) && (regions.is_empty() || regions.contains(&edge.region))
         };
         let anyone_up = state.edges.iter().any(|edge| may(edge) && edge.up);
-        let eligible: Vec<bool> = state.edges.iter().map(|edge| may(edge) && (edge.up || !anyone_up)).collect();
+        let can = |edge: &Edge| may(edge) && (edge.up || !anyone_up);
+        // Without weight an edge is none while another one can answer, whatever was declared or planned.
+        let anyone_weighs = state.edges.iter().any(|edge| can(edge) && edge.weight > 0);
+        let eligible: Vec<bool> = state.edges.iter().map(|edge| can(edge) && (edge.weight > 0 || !anyone_weighs)).collect();
 
         let mut by_region: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
@@ -187,6 +190,12 @@ impl Steer {
         let uncovered = in_order.or_else(|| by_region.values().next()).cloned().unwrap_or_default();
         let planned = state.plan.nodes.iter().map(|node| by_name.get(node.name.as_str()).copied());
         Self { eligible, declared: declared.collect(), uncovered, planned: planned.collect(), last_resort: !anyone_up, candidates }
+    }
+
+    /// All edges as they are answered with, in the order of the state.
+    #[must_use]
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
     }
 
     fn choose(&self, zone: &Zone, client: &Client, wanted: Wanted, now: f64) -> Choice<'_> {

@@ -2,43 +2,76 @@
 //!
 //! Built once for each state so that no query walks over sites, edges or prefixes. Immutable; answers nothing itself.
 
+mod fill;
+
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use hickory_proto::rr::Name;
-
+use crate::kind::Type;
+use crate::name::{self, Name};
 use crate::place::Coverage;
-use crate::state::{Site, State};
-use crate::steer::{Steer, targets};
+use crate::records::{Data, Set};
+use crate::state::State;
+use crate::steer::{Candidate, Steer, targets};
 
 /// The label below the zone under which every edge has a name of its own: `NODE.nodes.ZONE`.
 pub const NODES_LABEL: &str = "nodes";
+/// The lifetime of SOA, NS and TXT records, in seconds.
+pub const ZONE_TTL_S: u32 = 3600;
+/// The lifetime, in seconds, of what changes only when an operator changes it: CNAME to a site's target, addresses of one machine.
+pub const STEADY_TTL_S: u32 = 300;
+/// How long a resolver may believe that a name or type does not exist, in seconds (RFC 2308): short, as a site may be added.
+pub const NEGATIVE_TTL_S: u32 = 30;
+/// The longest lifetime that an operator's is taken for, in seconds: one day.
+pub const TTL_MAX_S: u32 = 86_400;
+/// SOA refresh, retry and expire, in seconds, for secondaries that copy by other means; the zone is not transferred.
+const SOA_TIMES_S: [u32; 3] = [3600, 600, 604_800];
 
-/// Where the addresses of a name come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which edges serve the clients of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
-    /// The same for every client.
-    Fixed(Vec<IpAddr>),
-    /// Those of the edges chosen for the client.
+    /// Those chosen for the client.
     Steered,
     /// The same without the edges that do not have the site; which these are is known by this number.
     SteeredAmong(usize),
+    /// One, by its number in the state, whether it is up or not.
+    Edge(usize),
 }
 
-/// What a name of the zone owns.
+/// What a name owns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Records that are the same for every client.
+    pub sets: Vec<Set>,
+    /// Where its addresses come from, beside those in `sets`.
+    pub addresses: Option<Addresses>,
+    /// The name that it is another one of; then it owns nothing else.
+    pub alias: Option<Alias>,
+    /// Whether no site's wildcard reaches it or what is below it.
+    pub is_reserved: bool,
+}
+
+impl Owned {
+    /// Whether it owns nothing: there are only names below it (RFC 8020).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty() && self.addresses.is_none() && self.alias.is_none()
+    }
+
+    /// Its records of one type that are the same for every client.
+    #[must_use]
+    pub fn set(&self, record_type: Type) -> Option<&Set> {
+        self.sets.iter().find(|set| set.record_type == record_type)
+    }
+}
+
+/// What a name is another name of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
-    /// SOA, NS and TXT of the zone, and addresses when a site or a name server is named like the zone.
-    Apex(Option<Addresses>),
-    /// Nothing; there are names below (RFC 8020).
-    Empty,
-    /// Nothing; there are names below, and no site's wildcard reaches it or them.
-    Reserved,
-    /// Addresses.
-    Host(Addresses),
-    /// CNAME to a site's target in the zone.
-    Alias(Name),
+pub struct Alias {
+    /// The other name, in the zone or not.
+    pub target: Name,
+    /// How long that holds, in seconds.
+    pub ttl_s: u32,
 }
 
 /// What the zone knows about a name.
@@ -49,64 +82,101 @@ pub enum Found<'a> {
     /// The name is in the zone and does not exist.
     Missing,
     /// The name exists.
-    Owned(&'a Owner),
-    /// A site's wildcard makes the name a CNAME to this target.
+    Owned(&'a Owned),
+    /// A site's wildcard makes the name another one of this target.
     Wildcard(&'a Name),
+    /// The name of an edge below a site's target: `NODE.SITE.ZONE` has the addresses of that edge.
+    Edge(Addresses),
 }
+
+/// The tables hold what operators declared; their seeds are drawn anew in every process.
+type Table<Value> = HashMap<Name, Value, foldhash::fast::RandomState>;
 
 /// The compiled zone.
 #[derive(Debug)]
 pub struct Zone {
     state: Arc<State>,
-    /// None when the state names no zone, or none that is a domain name: then everything is refused.
-    apex: Option<Name>,
-    /// Name servers whose names are domain names, with their addresses when they are inside the zone.
-    nameservers: Vec<(Name, Vec<IpAddr>)>,
-    names: HashMap<Name, Owner>,
-    /// The targets of sites by the name after `*.`.
-    wildcards: HashMap<Name, Name>,
+    names: Arc<Names>,
     /// Where clients are.
-    pub coverage: Coverage,
+    pub coverage: Arc<Coverage>,
     /// Which edges serve them.
     steer: Steer,
-    /// Which edges serve them where some do not have the site.
+    /// Which edges serve them where some do not have the site, or may not serve it; in the order of the names' `fences`.
     among: Vec<Steer>,
+}
+
+/// The edges that do not have a site, and the regions that it must stay in, if it must.
+type Fence = (Arc<BTreeSet<String>>, Vec<String>);
+
+/// All that does not change with what is learned.
+#[derive(Debug, Default)]
+struct Names {
+    /// None when the state names no zone, or none that is a domain name: then everything is refused.
+    apex: Option<Name>,
+    owned: Table<Owned>,
+    /// The targets of sites by the name after `*.`.
+    wildcards: Table<Name>,
+    /// The octets of the longest name in `wildcards`, or reserved: no longer one is looked for.
+    around_octets_max: usize,
+    /// Where the addresses of each site come from, by its target.
+    sites: Table<Addresses>,
+    /// The numbers of the edges, by label.
+    edges: HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>,
+    /// Each once.
+    fences: Vec<Fence>,
+    /// What a denial says of how long it holds.
+    soa: Data,
+    /// The addresses of name servers inside the zone.
+    glue: Vec<(Name, Vec<Set>)>,
 }
 
 impl Zone {
     /// Compiles a state. A name in it that is no domain name is left out with a warning; checks upstream let none through.
     #[must_use]
     pub fn build(state: Arc<State>) -> Self {
-        let steer = Steer::build(&state);
         let targets = targets(&state);
         let declared = state.coverage.iter().filter_map(|(net, target)| targets.get(target).map(|number| (*net, *number)));
-        let coverage = Coverage::build(declared);
-        let apex = if state.zone.is_empty() { None } else { domain_name(&state.zone) };
-        let mut zone = Self {
-            apex: None,
-            nameservers: Vec::new(),
-            names: HashMap::new(),
-            wildcards: HashMap::new(),
-            coverage,
-            steer,
-            among: Vec::new(),
-            state: Arc::clone(&state),
-        };
-        if let Some(apex) = apex {
-            zone.fill(&apex);
-            zone.apex = Some(apex);
+        let coverage = Arc::new(Coverage::build(declared));
+        let names = Arc::new(Names::of(&state));
+        Self::with(state, names, coverage)
+    }
+
+    /// Compiles the state that follows this one's; where only what was learned differs, names and coverage are shared.
+    #[must_use]
+    pub fn next(&self, state: Arc<State>) -> Self {
+        if state.serial != self.state.serial || state.zone != self.state.zone {
+            return Self::build(state);
         }
-        zone
+        Self::with(state, Arc::clone(&self.names), Arc::clone(&self.coverage))
+    }
+
+    fn with(state: Arc<State>, names: Arc<Names>, coverage: Arc<Coverage>) -> Self {
+        let steer = Steer::build(&state);
+        let among = names.fences.iter().map(|(lacking, regions)| steer.without(&state, lacking, regions)).collect();
+        Self { state, names, coverage, steer, among }
     }
 
     /// Which edges serve clients that ask for addresses of this kind; `None` of those that are the same for everybody.
     #[must_use]
     pub fn steer(&self, addresses: &Addresses) -> Option<&Steer> {
         match addresses {
-            Addresses::Fixed(_) => None,
+            Addresses::Edge(_) => None,
             Addresses::Steered => Some(&self.steer),
             Addresses::SteeredAmong(number) => self.among.get(*number),
         }
+    }
+
+    /// An edge as it is answered with, by its number in the state.
+    #[must_use]
+    pub fn edge(&self, number: usize) -> Option<&Candidate> {
+        self.steer.candidates().get(number)
+    }
+
+    /// Where the addresses of a site's names come from.
+    #[must_use]
+    pub fn site(&self, name: &str) -> Option<&Addresses> {
+        let target = self.names.apex.as_ref()?.below(name)?;
+        self.names.sites.get(&target)
     }
 
     /// The state it was compiled from.
@@ -118,144 +188,66 @@ impl Zone {
     /// The name of the zone.
     #[must_use]
     pub fn apex(&self) -> Option<&Name> {
-        self.apex.as_ref()
+        self.names.apex.as_ref()
     }
 
-    /// The name servers; addresses only of those inside the zone.
+    /// The data of the zone's SOA record.
     #[must_use]
-    pub fn nameservers(&self) -> &[(Name, Vec<IpAddr>)] {
-        &self.nameservers
+    pub fn soa(&self) -> &Data {
+        &self.names.soa
     }
 
-    /// Looks a name up, whatever its case.
+    /// The name servers inside the zone, with their addresses.
+    #[must_use]
+    pub fn glue(&self) -> &[(Name, Vec<Set>)] {
+        &self.names.glue
+    }
+
+    /// Looks up a name, on the wire and in lower case.
     ///
     /// A wildcard follows the rule by which edges route: every name below it that no exact host owns, one or more labels deep,
     /// even below a name that exists (where RFC 4592 would stop), because a client is served there too.
     #[must_use]
-    pub fn find(&self, name: &Name) -> Found<'_> {
-        let Some(apex) = self.apex.as_ref().filter(|apex| apex.zone_of(name)) else {
+    pub fn find(&self, name: &[u8]) -> Found<'_> {
+        let names = &*self.names;
+        if !names.apex.as_ref().is_some_and(|apex| apex.is_around(name)) {
             return Found::Outside;
-        };
-        let owner = self.names.get(name);
-        if owner.is_some_and(|owner| *owner != Owner::Empty) {
-            return owner.map_or(Found::Missing, Found::Owned);
         }
-        let otherwise = owner.map_or(Found::Missing, Found::Owned);
+        let owned = names.owned.get(name);
+        if let Some(owned) = owned.filter(|owned| !owned.is_empty() || owned.is_reserved) {
+            return Found::Owned(owned);
+        }
+        if let Some(found) = self.edge_of_site(name).or_else(|| names.wildcard(name).map(Found::Wildcard)) {
+            return found;
+        }
+        owned.map_or(Found::Missing, Found::Owned)
+    }
+
+    /// The edge that a name below a site's target names, if it may serve the site.
+    fn edge_of_site(&self, name: &[u8]) -> Option<Found<'_>> {
+        let addresses = self.names.sites.get(name::parent(name)?)?;
+        let number = *self.names.edges.get(name::label(name))?;
+        let fence = if let Addresses::SteeredAmong(number) = addresses { self.names.fences.get(*number) } else { None };
+        let edge = self.state.edges.get(number)?;
+        let may = |(lacking, regions): &Fence| !lacking.contains(&edge.name) && (regions.is_empty() || regions.contains(&edge.region));
+        fence.is_none_or(may).then_some(Found::Edge(Addresses::Edge(number)))
+    }
+}
+
+impl Names {
+    fn wildcard(&self, name: &[u8]) -> Option<&Name> {
         if self.wildcards.is_empty() {
-            return otherwise;
+            return None;
         }
-        let mut parent = name.base_name();
-        while apex.zone_of(&parent) && self.names.get(&parent) != Some(&Owner::Reserved) {
-            if let Some(target) = self.wildcards.get(&parent) {
-                return Found::Wildcard(target);
+        for around in name::suffixes(name).skip(1).filter(|around| around.len() <= self.around_octets_max) {
+            if self.owned.get(around).is_some_and(|owned| owned.is_reserved) {
+                return None;
             }
-            if parent.is_root() {
-                break;
-            }
-            parent = parent.base_name();
-        }
-        otherwise
-    }
-
-    /// Enters all names; the first to own one keeps it: name servers, sites' targets, edges, then sites' hosts.
-    fn fill(&mut self, apex: &Name) {
-        let state = Arc::clone(&self.state);
-        let mut apex_addresses = None;
-        for (text, addresses) in &state.nameservers {
-            let Some(name) = domain_name(text) else { continue };
-            let inside = apex.zone_of(&name);
-            self.nameservers.push((name.clone(), if inside { addresses.clone() } else { Vec::new() }));
-            if name == *apex {
-                apex_addresses = Some(Addresses::Fixed(addresses.clone()));
-            } else if inside {
-                self.enter(apex, name, Owner::Host(Addresses::Fixed(addresses.clone())));
+            if let Some(target) = self.wildcards.get(around) {
+                return Some(target);
             }
         }
-        // Sites that share a set and a fence share what is compiled.
-        let nothing = Arc::default();
-        let mut compiled: HashMap<(*const BTreeSet<String>, Vec<String>), Addresses> = HashMap::new();
-        let mut steered = |site: &Site| {
-            let lacking = state.lacking.get(&site.name);
-            if lacking.is_none() && site.regions.is_empty() {
-                return Addresses::Steered;
-            }
-            let lacking = lacking.unwrap_or(&nothing);
-            let (steer, among) = (&self.steer, &mut self.among);
-            let number = || {
-                among.push(steer.without(&state, lacking, &site.regions));
-                Addresses::SteeredAmong(among.len() - 1)
-            };
-            compiled.entry((Arc::as_ptr(lacking), site.regions.clone())).or_insert_with(number).clone()
-        };
-        let targets = state.sites.iter().filter_map(|site| Some((below(apex, &site.name)?, site.hosts.as_slice(), steered(site))));
-        let targets: Vec<(Name, &[String], Addresses)> = targets.collect();
-        for (target, _, addresses) in &targets {
-            self.enter(apex, target.clone(), Owner::Host(addresses.clone()));
-        }
-        if let Some(nodes) = below(apex, NODES_LABEL) {
-            for edge in &state.edges {
-                let Some(name) = below(&nodes, &edge.name) else { continue };
-                self.enter(apex, name, Owner::Host(Addresses::Fixed(edge.addresses.clone())));
-            }
-            if self.names.get(&nodes).is_none_or(|owner| *owner == Owner::Empty) {
-                self.names.insert(nodes, Owner::Reserved);
-            }
-        }
-        for (target, hosts, addresses) in targets {
-            for host in hosts.iter().filter(|host| *host != "*") {
-                let suffix = host.strip_prefix("*.");
-                let Some(name) = domain_name(suffix.unwrap_or(host)).filter(|name| apex.zone_of(name)) else { continue };
-                if suffix.is_some() {
-                    self.enter_empty(apex, name.clone());
-                    self.wildcards.entry(name).or_insert_with(|| target.clone());
-                } else if name == *apex {
-                    apex_addresses.get_or_insert(addresses.clone());
-                } else {
-                    self.enter(apex, name, Owner::Alias(target.clone()));
-                }
-            }
-        }
-        self.names.insert(apex.clone(), Owner::Apex(apex_addresses));
-    }
-
-    /// Gives a name to its first owner, and makes the names between it and the apex exist.
-    fn enter(&mut self, apex: &Name, name: Name, owner: Owner) {
-        self.enter_empty(apex, name.base_name());
-        let slot = self.names.entry(name).or_insert(Owner::Empty);
-        if *slot == Owner::Empty {
-            *slot = owner;
-        }
-    }
-
-    fn enter_empty(&mut self, apex: &Name, mut name: Name) {
-        while name != *apex && apex.zone_of(&name) && !self.names.contains_key(&name) {
-            let parent = name.base_name();
-            self.names.insert(name, Owner::Empty);
-            name = parent;
-        }
-    }
-}
-
-/// The name of `label` below `parent`. A dot in it makes no second label.
-fn below(parent: &Name, label: &str) -> Option<Name> {
-    let name = parent.prepend_label(label.to_ascii_lowercase().as_bytes()).ok();
-    if name.is_none() {
-        tracing::warn!(label, zone = %parent, "a name is left out of the zone because it is no label of at most 63 octets");
-    }
-    name
-}
-
-/// A domain name from text, lower case, absolute.
-fn domain_name(text: &str) -> Option<Name> {
-    match Name::from_ascii(text.to_ascii_lowercase()) {
-        Ok(mut name) => {
-            name.set_fqdn(true);
-            Some(name)
-        }
-        Err(error) => {
-            tracing::warn!(name = text, %error, "a name is left out of the zone because it is no domain name");
-            None
-        }
+        None
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::*;
 use crate::sample;
@@ -18,23 +21,21 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-/// Both sockets on one free port.
-async fn sockets() -> (UdpSocket, TcpListener) {
-    loop {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().expect("an address")).await {
-            return (udp, tcp);
-        }
-    }
+async fn sockets(address: &str) -> Sockets {
+    Sockets::bind(address.parse().expect("an address")).await.expect("a port")
 }
 
 async fn start() -> Running {
-    let (udp, tcp) = sockets().await;
-    let address = udp.local_addr().expect("an address");
+    start_with("127.0.0.1:0", Limits::default()).await
+}
+
+async fn start_with(address: &str, limits: Limits) -> Running {
+    let sockets = sockets(address).await;
+    let address = sockets.address().expect("an address");
     let state = Arc::new(ArcSwap::from_pointee(sample::state()));
     let registry = prometheus::Registry::new();
     let (stop, stopped) = watch::channel(false);
-    let task = serve(udp, tcp, Arc::clone(&state), &registry, stopped).expect("a service");
+    let task = serve(sockets, Arc::clone(&state), limits, &registry, stopped).expect("a service");
     Running { address, state, registry, stop, task }
 }
 
@@ -58,6 +59,23 @@ impl Running {
         for expected in expected {
             assert!(text.contains(expected), "dig {arguments:?} does not say {expected:?}:\n{output}");
         }
+    }
+
+    /// Waits until dig is told so.
+    async fn says(&self, arguments: &[&str], expected: &str) {
+        let told = async { while !self.dig(arguments).await.split_whitespace().collect::<Vec<_>>().join(" ").contains(expected) {} };
+        timeout(Duration::from_secs(DEADLINE_S), told).await.unwrap_or_else(|_| panic!("dig {arguments:?} does not say {expected:?}"));
+    }
+
+    /// The series of a figure: the values of their labels and what was counted, one a line.
+    fn series(&self, name: &str) -> String {
+        let families = self.registry.gather();
+        let metrics = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        let line = |metric: &prometheus::proto::Metric| {
+            let labels: Vec<&str> = metric.get_label().iter().map(|label| label.value()).collect();
+            format!("{} {}\n", labels.join(" "), metric.get_counter().get_value())
+        };
+        metrics.map(line).collect()
     }
 
     fn value(&self, name: &str) -> f64 {
@@ -114,26 +132,92 @@ async fn what_does_not_fit_is_asked_for_again_over_tcp() {
     let running = start().await;
     let mut state = sample::state();
     state.nameservers[0].1 = (0..60).map(|last| IpAddr::from([192, 0, 2, last])).collect();
-    running.state.store(Arc::new(state));
-    running.has(&["ns1.cdn.test", "+bufsize=512", "+ignore"], &["flags: qr aa tc;", "ANSWER: 0"]).await;
+    running.state.store(Arc::new(State { serial: 8, ..state }));
+    running.says(&["ns1.cdn.test", "+bufsize=512", "+ignore"], "flags: qr aa tc; QUERY: 1, ANSWER: 0").await;
     running.has(&["ns1.cdn.test", "+bufsize=512"], &["Truncated, retrying in TCP mode", "ANSWER: 60"]).await;
     running.has(&["ns1.cdn.test", "+bufsize=1232", "+ignore"], &["flags: qr aa;", "ANSWER: 60"]).await;
     assert!(running.value("skerry_dns_truncated_total") > 1.5);
 }
 
 #[tokio::test]
-async fn a_swapped_state_counts_from_the_next_query_on() {
+async fn a_swapped_state_counts_soon_and_service_goes_on_meanwhile() {
     let running = start().await;
     let (site, north) = ("shop.cdn.test", "+subnet=10.1.9.0/24");
     running.has(&[site, north], &["192.0.2.1 "]).await;
+    assert!(running.series("skerry_dns_steered_total").contains("edge-n declared"));
     let mut state = sample::state();
     state.serial = 8;
-    state.edges[0].up = false;
+    state.edges.remove(0);
     running.state.store(Arc::new(state));
-    running.has(&[site, north], &["192.0.2.2 "]).await;
+    running.says(&[site, north], "192.0.2.2 ").await;
     running.has(&["TXT", "cdn.test"], &["\"skerry serial=8\""]).await;
+    let series = running.series("skerry_dns_steered_total");
+    assert!(!series.contains("edge-n ") && series.contains("edge-s "), "an edge that is gone has no series: {series}");
     running.state.store(Arc::new(State::default()));
-    running.has(&[site, north], &["status: REFUSED"]).await;
+    running.says(&[site, north], "status: REFUSED").await;
+}
+
+#[tokio::test]
+async fn an_answer_leaves_from_the_address_that_was_asked() {
+    let running = start_with("0.0.0.0:0", Limits::default()).await;
+    for server in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+        let asked = SocketAddr::new(server.parse().expect("an address"), running.address.port());
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        socket.send_to(&query(), asked).await.expect("sent");
+        let mut buffer = [0; 1500];
+        let (_, from) = timeout(Duration::from_secs(DEADLINE_S), socket.recv_from(&mut buffer)).await.expect("in time").expect("an answer");
+        assert_eq!(from, asked);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_cut_short_and_gets_its_answer_over_tcp_or_with_a_cookie() {
+    let limits = Limits { same_per_second: 5, slip: 1, ..Limits::default() };
+    let running = start_with("127.0.0.1:0", limits).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    socket.connect(running.address).await.expect("an address");
+    let mut buffer = [0; 1500];
+    let mut cut = 0;
+    for _ in 0..50 {
+        socket.send(&query()).await.expect("sent");
+        let length = timeout(Duration::from_secs(DEADLINE_S), socket.recv(&mut buffer)).await.expect("in time").expect("an answer");
+        if buffer[2] & 0x02 != 0 {
+            assert!(length < 60, "question and nothing else: {length}");
+            cut += 1;
+        }
+    }
+    assert!((40..=45).contains(&cut), "{cut}");
+    assert!((running.value("skerry_dns_limited_total") - f64::from(cut)).abs() < 0.5);
+    running.has(&["shop.cdn.test", "+nocookie"], &["Truncated, retrying in TCP mode", "192.0.2."]).await;
+    // dig asks for a cookie with its first query and brings it with its next.
+    let told = running.dig(&["shop.cdn.test", "+cookie"]).await;
+    let cookie = told.split("; COOKIE: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a cookie").to_owned();
+    for _ in 0..20 {
+        running.has(&["shop.cdn.test", "+ignore", &format!("+cookie={cookie}")], &["flags: qr aa;", "192.0.2.", "(good)"]).await;
+    }
+    assert!(running.series("skerry_dns_cookies_total").contains("yes"));
+}
+
+#[tokio::test]
+async fn a_forged_flood_gets_its_victim_little_and_leaves_others_alone() {
+    let running = start_with("0.0.0.0:0", Limits { same_per_second: 10, slip: 2, ..Limits::default() }).await;
+    let at = SocketAddr::new("127.0.0.1".parse().expect("an address"), running.address.port());
+    let (victim, other) = (UdpSocket::bind("127.0.7.1:0").await.expect("a port"), UdpSocket::bind("127.0.8.1:0").await.expect("a port"));
+    let (mut octets_in, mut octets_out, mut buffer) = (0, 0, [0; 1500]);
+    for _ in 0..400 {
+        octets_in += victim.send_to(&query(), at).await.expect("sent");
+        while let Ok(length) = victim.try_recv(&mut buffer) {
+            octets_out += length;
+        }
+    }
+    other.send_to(&query(), at).await.expect("sent");
+    timeout(Duration::from_secs(DEADLINE_S), other.recv(&mut buffer)).await.expect("in time").expect("an answer");
+    assert_eq!(buffer[2] & 0x02, 0);
+    running.wait_for_value("skerry_dns_queries_total", 401.0).await;
+    while let Ok(length) = victim.try_recv(&mut buffer) {
+        octets_out += length;
+    }
+    assert!(octets_out < octets_in, "a flood is made smaller, not larger: {octets_in} in, {octets_out} out");
 }
 
 #[tokio::test]
@@ -164,34 +248,74 @@ async fn malformed_packets_are_answered_or_dropped_and_service_goes_on() {
 }
 
 #[tokio::test]
-async fn one_connection_brings_many_queries_and_too_many_connections_are_refused() {
+async fn queries_that_come_together_are_answered_in_their_order() {
     let running = start().await;
-    let name = hickory_proto::rr::Name::from_ascii("shop.cdn.test.").expect("a name");
-    let mut query = hickory_proto::op::Message::query();
-    query.add_query(hickory_proto::op::Query::query(name, hickory_proto::rr::RecordType::A));
-    let octets = query.to_vec().expect("a message");
-    let framed = [&u16::try_from(octets.len()).expect("short").to_be_bytes(), octets.as_slice()].concat();
-    let mut stream = TcpStream::connect(running.address).await.expect("connected");
-    stream.write_all(&framed.repeat(3)).await.expect("sent");
-    for _ in 0..3 {
-        let length = timeout(Duration::from_secs(DEADLINE_S), stream.read_u16()).await.expect("in time").expect("an answer");
+    let mut all = Vec::new();
+    for number in 0..999_u16 {
+        let mut query = query();
+        query[..2].copy_from_slice(&number.to_be_bytes());
+        all.extend_from_slice(&framed(&query));
+    }
+    let (mut receive, mut send) = TcpStream::connect(running.address).await.expect("connected").into_split();
+    // In pieces that are no queries.
+    let sending = tokio::spawn(async move {
+        for piece in all.chunks(777) {
+            send.write_all(piece).await.expect("sent");
+        }
+        send
+    });
+    for number in 0..999_u16 {
+        let length = timeout(Duration::from_secs(DEADLINE_S), receive.read_u16()).await.expect("in time").expect("an answer");
         let mut answer = vec![0; usize::from(length)];
-        stream.read_exact(&mut answer).await.expect("an answer");
-        assert_eq!(answer[..2], octets[..2]);
+        receive.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer[..2], number.to_be_bytes());
     }
+    let mut send = sending.await.expect("no panic");
+    send.write_all(&framed(&query()).repeat(2)).await.expect("sent");
+    let mut rest = Vec::new();
+    timeout(Duration::from_secs(DEADLINE_S), receive.read_to_end(&mut rest)).await.expect("in time").expect("closed");
+    assert_eq!(rest.iter().filter(|octet| **octet == b'h').count(), 1, "one more answer, and no more on this connection");
+}
 
-    let mut held = vec![stream];
-    while held.len() < CONNECTIONS_MAX {
-        held.push(TcpStream::connect(running.address).await.expect("connected"));
+#[tokio::test]
+async fn connections_are_bound_for_each_address_and_in_all() {
+    let limits = Limits { connections: 6, connections_per_address: 4, ..Limits::default() };
+    let running = start_with("0.0.0.0:0", limits).await;
+    let at = SocketAddr::new("127.0.0.1".parse().expect("an address"), running.address.port());
+    let connect = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(format!("{from}:0").parse().expect("an address")).expect("ours");
+        socket.connect(at).await.expect("connected")
+    };
+    let refused = async |mut stream: TcpStream| {
+        let end = timeout(Duration::from_secs(DEADLINE_S), stream.read(&mut [0])).await.expect("in time");
+        assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(connect("127.0.0.1").await);
     }
-    running.wait_for_value("skerry_dns_tcp_connections", 256.0).await;
-    let mut refused = TcpStream::connect(running.address).await.expect("connected");
-    let end = timeout(Duration::from_secs(DEADLINE_S), refused.read(&mut [0])).await.expect("in time");
-    assert!(matches!(end, Ok(0) | Err(_)), "closed at once");
-    running.wait_for_value("skerry_dns_tcp_connections_refused_total", 1.0).await;
+    running.wait_for_value("skerry_dns_tcp_connections", 4.0).await;
+    refused(connect("127.0.0.1").await).await;
+    assert!(running.series("skerry_dns_tcp_connections_refused_total").contains("address 1"));
+    for _ in 0..2 {
+        held.push(connect("127.0.0.2").await);
+    }
+    running.wait_for_value("skerry_dns_tcp_connections", 6.0).await;
+    refused(connect("127.0.0.3").await).await;
+    assert!(running.series("skerry_dns_tcp_connections_refused_total").contains("all 1"));
     drop(held);
     running.wait_for_value("skerry_dns_tcp_connections", 0.0).await;
     running.has(&["shop.cdn.test", "+tcp"], &["status: NOERROR"]).await;
+}
+
+/// A query for the sample's site.
+fn query() -> Vec<u8> {
+    sample::asked(&hickory_proto::rr::Name::from_ascii("shop.cdn.test.").expect("a name"), hickory_proto::rr::RecordType::A)
+}
+
+fn framed(query: &[u8]) -> Vec<u8> {
+    [&u16::try_from(query.len()).expect("short").to_be_bytes(), query].concat()
 }
 
 #[tokio::test]
@@ -208,9 +332,7 @@ async fn figures_that_are_registered_already_are_a_sentence() {
     let registry = prometheus::Registry::new();
     let (_stop, stopped) = watch::channel(false);
     let state = Arc::new(ArcSwap::from_pointee(State::default()));
-    let (udp, tcp) = sockets().await;
-    serve(udp, tcp, Arc::clone(&state), &registry, stopped.clone()).expect("the first");
-    let (udp, tcp) = sockets().await;
-    let error = serve(udp, tcp, state, &registry, stopped).expect_err("the second");
+    serve(sockets("127.0.0.1:0").await, Arc::clone(&state), Limits::default(), &registry, stopped.clone()).expect("the first");
+    let error = serve(sockets("127.0.0.1:0").await, state, Limits::default(), &registry, stopped).expect_err("the second");
     assert!(error.starts_with("cannot register the figures of DNS service: "), "{error}");
 }

@@ -26,6 +26,8 @@ pub enum Wanted {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Candidate {
+    /// The edge's number in the state.
+    pub number: usize,
     /// The edge's name.
     pub name: String,
     /// At most [`ADDRESSES_PER_EDGE_MAX`].
@@ -41,10 +43,11 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(edge: &Edge) -> Self {
+    pub(super) fn new((number, edge): (usize, &Edge)) -> Self {
         let ipv4 = edge.addresses.iter().filter_map(|address| if let IpAddr::V4(ipv4) = address { Some(*ipv4) } else { None });
         let ipv6 = edge.addresses.iter().filter_map(|address| if let IpAddr::V6(ipv6) = address { Some(*ipv6) } else { None });
         Self {
+            number,
             name: edge.name.clone(),
             ipv4: ipv4.take(ADDRESSES_PER_EDGE_MAX).collect(),
             ipv6: ipv6.take(ADDRESSES_PER_EDGE_MAX).collect(),

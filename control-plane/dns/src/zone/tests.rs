@@ -5,32 +5,48 @@ use crate::sample::state;
 use crate::state::{Edge, Site};
 
 fn name(text: &str) -> Name {
-    Name::from_ascii(text).expect("a name")
+    Name::from_text(text).expect("a name")
 }
 
 fn check(zone: &Zone, asked: &str, expected: &Found<'_>) {
-    assert_eq!(&zone.find(&name(asked)), expected, "{asked}");
+    assert_eq!(&zone.find(name(asked).octets()), expected, "{asked}");
+}
+
+fn alias(target: &str) -> Owned {
+    Owned { alias: Some(Alias { target: name(target), ttl_s: STEADY_TTL_S }), ..Owned::default() }
+}
+
+fn steered() -> Owned {
+    Owned { addresses: Some(Addresses::Steered), ..Owned::default() }
+}
+
+fn reserved() -> Owned {
+    Owned { is_reserved: true, ..Owned::default() }
 }
 
 #[test]
-fn every_name_has_its_owner_whatever_its_case() {
+fn every_name_has_its_owner() {
     let zone = crate::sample::zone();
-    let (target, fixed) = (name("shop.cdn.test."), Owner::Host(Addresses::Fixed(vec!["192.0.2.2".parse().expect("valid")])));
-    check(&zone, "cdn.test.", &Found::Owned(&Owner::Apex(Some(Addresses::Steered))));
-    check(&zone, "SHOP.cdn.TEST.", &Found::Owned(&Owner::Host(Addresses::Steered)));
-    check(&zone, "www.cdn.test.", &Found::Owned(&Owner::Alias(target.clone())));
-    check(&zone, "edge-s.nodes.cdn.test.", &Found::Owned(&fixed));
-    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
-    check(&zone, "img.cdn.test.", &Found::Owned(&Owner::Empty));
+    let target = name("shop.cdn.test.");
+    let fixed = Set { record_type: Type::A, ttl_s: STEADY_TTL_S, data: vec![Data::octets(vec![192, 0, 2, 2])] };
+    let Found::Owned(apex) = zone.find(name("cdn.test.").octets()) else { panic!("the zone") };
+    assert_eq!(apex.addresses, Some(Addresses::Steered));
+    assert_eq!(apex.sets.iter().map(|set| set.record_type).collect::<Vec<_>>(), [Type::SOA, Type::TXT, Type::NS]);
+    check(&zone, "SHOP.cdn.TEST.", &Found::Owned(&steered()));
+    check(&zone, "www.cdn.test.", &Found::Owned(&alias("shop.cdn.test.")));
+    check(&zone, "edge-s.nodes.cdn.test.", &Found::Owned(&Owned { sets: vec![fixed], ..Owned::default() }));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&reserved()));
+    check(&zone, "img.cdn.test.", &Found::Owned(&Owned::default()));
     check(&zone, "x.img.cdn.test.", &Found::Wildcard(&target));
     check(&zone, "x.y.img.cdn.test.", &Found::Wildcard(&target));
     check(&zone, "a.img.cdn.test.", &Found::Wildcard(&target));
     check(&zone, "x.a.img.cdn.test.", &Found::Wildcard(&target));
+    check(&zone, "edge-w1.shop.cdn.test.", &Found::Edge(Addresses::Edge(2)));
     check(&zone, "nothing.cdn.test.", &Found::Missing);
     check(&zone, "shop.example.com.", &Found::Outside);
     check(&zone, "test.", &Found::Outside);
-    check(&zone, ".", &Found::Outside);
     check(&zone, "xcdn.test.", &Found::Outside);
+    assert_eq!(zone.find(b"\0"), Found::Outside, "the root");
 }
 
 #[test]
@@ -39,9 +55,21 @@ fn the_names_of_edges_are_out_of_reach_of_wildcards_and_sites_named_alike() {
     state.sites = vec![Site { name: "all".into(), hosts: vec!["*.cdn.test".into(), "x.nodes.cdn.test".into()], ..Site::default() }];
     let zone = Zone::build(Arc::new(state));
     check(&zone, "any.cdn.test.", &Found::Wildcard(&name("all.cdn.test.")));
-    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
+    check(&zone, "edge-s.all.cdn.test.", &Found::Edge(Addresses::Edge(1)));
+    check(&zone, "edge-s.any.cdn.test.", &Found::Wildcard(&name("all.cdn.test.")));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&reserved()));
     check(&zone, "gone.nodes.cdn.test.", &Found::Missing);
-    check(&zone, "x.nodes.cdn.test.", &Found::Owned(&Owner::Alias(name("all.cdn.test."))));
+    check(&zone, "x.nodes.cdn.test.", &Found::Owned(&alias("all.cdn.test.")));
+}
+
+#[test]
+fn what_is_learned_anew_leaves_the_names_as_they_are() {
+    let before = crate::sample::zone();
+    let plan = Arc::new(crate::plan::Plan::default());
+    let after = before.next(Arc::new(crate::state::State { plan, ..state() }));
+    assert!(Arc::ptr_eq(&before.names, &after.names) && Arc::ptr_eq(&before.coverage, &after.coverage));
+    let after = before.next(Arc::new(crate::state::State { serial: 8, sites: Vec::new(), ..state() }));
+    check(&after, "shop.cdn.test.", &Found::Missing);
 }
 
 #[test]
@@ -55,8 +83,8 @@ fn an_edge_that_does_not_have_a_site_is_no_answer_for_it_even_when_it_is_the_onl
     state.lacking.insert("few".into(), but_one);
     let zone = Zone::build(Arc::new(state));
     let client = crate::place::Client::host("192.0.2.1".parse().expect("valid"));
-    let candidates = |site: &str| match zone.find(&name(&format!("{site}.cdn.test."))) {
-        Found::Owned(Owner::Host(addresses)) => {
+    let candidates = |site: &str| match zone.find(name(&format!("{site}.cdn.test.")).octets()) {
+        Found::Owned(Owned { addresses: Some(addresses), .. }) => {
             crate::steer::choose(&zone, addresses, &client, crate::steer::Wanted::Any, 0.0).expect("steered").edges.len()
         }
         found => panic!("{found:?}"),
@@ -74,9 +102,9 @@ fn the_first_owner_of_a_name_keeps_it() {
         Site { name: "two".into(), hosts: vec!["nodes.cdn.test".into()], ..Site::default() },
     ];
     let zone = Zone::build(Arc::new(state));
-    assert!(matches!(zone.find(&name("ns1.cdn.test.")), Found::Owned(Owner::Host(Addresses::Fixed(_)))));
-    check(&zone, "two.cdn.test.", &Found::Owned(&Owner::Host(Addresses::Steered)));
-    check(&zone, "nodes.cdn.test.", &Found::Owned(&Owner::Reserved));
+    assert!(matches!(zone.find(name("ns1.cdn.test.").octets()), Found::Owned(Owned { addresses: None, sets, .. }) if sets.len() == 2));
+    check(&zone, "two.cdn.test.", &Found::Owned(&steered()));
+    check(&zone, "nodes.cdn.test.", &Found::Owned(&reserved()));
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! DNS cookies (RFC 7873) as servers agree on them (RFC 9018): a client that comes back with one is where it says it is.
+//!
+//! Owns the secret, drawn when the process starts. Pure but for that: time is an argument.
+
+use std::hash::Hasher as _;
+use std::net::IpAddr;
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use siphasher::sip::SipHasher24;
+
+use crate::query::Cookie;
+
+/// The octets of a server's cookie (RFC 9018 section 4).
+pub const SERVER_COOKIE_OCTETS: usize = 16;
+/// How long a cookie is taken, in seconds, and how far ahead of our clock one may be (RFC 9018 section 4.3).
+const AGE_MAX_S: u32 = 3600;
+const AHEAD_MAX_S: u32 = 300;
+/// The age at which a cookie is replaced, in seconds (RFC 9018 section 4.3).
+const RENEWED_AFTER_S: u32 = 1800;
+/// The only version there is, and three octets that are zero.
+const VERSION: [u8; 4] = [1, 0, 0, 0];
+
+/// Makes and knows cookies.
+#[derive(Debug)]
+pub struct Cookies {
+    secret: [u8; 16],
+}
+
+impl Cookies {
+    /// With a secret of its own.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new() -> Result<Self, String> {
+        let mut secret = [0; 16];
+        SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no random numbers for DNS cookies".to_owned())?;
+        Ok(Self { secret })
+    }
+
+    /// With a given secret.
+    #[must_use]
+    pub fn with(secret: [u8; 16]) -> Self {
+        Self { secret }
+    }
+
+    /// Whether the client at `address` has a cookie of ours that holds at `now_s`, seconds since 1970 modulo 2^32.
+    #[must_use]
+    pub fn knows(&self, cookie: &Cookie, address: IpAddr, now_s: u32) -> bool {
+        let Ok(server) = <&[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()) else { return false };
+        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        // Serial number arithmetic (RFC 1982), as the RFC wants it.
+        let age = now_s.wrapping_sub(made);
+        if server[..4] != VERSION || (age > AGE_MAX_S && made.wrapping_sub(now_s) > AHEAD_MAX_S) {
+            return false;
+        }
+        let wanted = self.make(&cookie.client, address, made);
+        // Every octet is looked at, so that the time tells nothing of how many were right.
+        wanted.iter().zip(server).fold(0, |unlike, (wanted, had)| unlike | (wanted ^ had)) == 0
+    }
+
+    /// Whether a cookie of ours is so old that its client gets another one (RFC 9018 section 4.3).
+    #[must_use]
+    pub fn is_old(server: &[u8; SERVER_COOKIE_OCTETS], now_s: u32) -> bool {
+        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+        let age = now_s.wrapping_sub(made);
+        age > RENEWED_AFTER_S && age <= AGE_MAX_S
+    }
+
+    /// The cookie that the client at `address` gets.
+    #[must_use]
+    pub fn make(&self, client: &[u8; 8], address: IpAddr, now_s: u32) -> [u8; SERVER_COOKIE_OCTETS] {
+        let mut server = [0; SERVER_COOKIE_OCTETS];
+        server[..4].copy_from_slice(&VERSION);
+        server[4..8].copy_from_slice(&now_s.to_be_bytes());
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        hasher.write(client);
+        hasher.write(&server[..8]);
+        match address {
+            IpAddr::V4(ipv4) => hasher.write(&ipv4.octets()),
+            IpAddr::V6(ipv6) => hasher.write(&ipv6.octets()),
+        }
+        server[8..].copy_from_slice(&hasher.finish().to_le_bytes());
+        server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+
+    /// RFC 9018 appendix A.
+    const SECRET: [u8; 16] = [0xe5, 0xe9, 0x73, 0xe5, 0xa6, 0xb2, 0xa4, 0x3f, 0x48, 0xe7, 0xdc, 0x84, 0x9e, 0x37, 0xbf, 0xcf];
+    const CLIENT: [u8; 8] = [0x24, 0x64, 0xc4, 0xab, 0xcf, 0x10, 0xc9, 0x57];
+    const SERVER: [u8; 16] = [1, 0, 0, 0, 0x5c, 0xf7, 0x9f, 0x11, 0x1f, 0x81, 0x30, 0xc3, 0xee, 0xe2, 0x94, 0x80];
+    const MADE_S: u32 = 1_559_731_985;
+
+    fn cookie(server: &[u8]) -> Cookie {
+        let mut raw = b"\0\0\0\0\0\x01\0\0\0\0\0\x01\0\0\x01\0\x01\0\0\x29\x04\xd0\0\0\0\0".to_vec();
+        let length = u8::try_from(CLIENT.len() + server.len()).expect("short");
+        raw.extend([0, length + 4, 0, 10, 0, length]);
+        raw.extend_from_slice(&CLIENT);
+        raw.extend_from_slice(server);
+        Query::read(&raw).expect("a query").expect("well-formed").edns.and_then(|edns| edns.cookie).expect("a cookie")
+    }
+
+    #[test]
+    fn a_cookie_is_as_the_rfc_has_it_and_holds_for_its_client_and_an_hour() {
+        let cookies = Cookies::with(SECRET);
+        let client: IpAddr = "198.51.100.100".parse().expect("an address");
+        assert_eq!(cookies.make(&CLIENT, client, MADE_S), SERVER);
+        let knows = |server: &[u8], address, now_s| cookies.knows(&cookie(server), address, now_s);
+        assert!(knows(&SERVER, client, MADE_S) && knows(&SERVER, client, MADE_S + 3600) && knows(&SERVER, client, MADE_S - 300));
+        assert!(!knows(&SERVER, client, MADE_S + 3601) && !knows(&SERVER, client, MADE_S - 301));
+        assert!(!knows(&SERVER, "198.51.100.101".parse().expect("an address"), MADE_S));
+        for at in 0..SERVER.len() {
+            let mut server = SERVER;
+            server[at] ^= 1;
+            assert!(!knows(&server, client, MADE_S), "octet {at}");
+        }
+        assert!(!knows(&[], client, MADE_S) && !knows(&SERVER[..8], client, MADE_S) && !knows(&[0; 32], client, MADE_S));
+        assert!(!Cookies::new().expect("random").knows(&cookie(&SERVER), client, MADE_S));
+    }
+
+    #[test]
+    fn a_client_of_ipv6_gets_the_cookie_of_the_rfc() {
+        let client = [0x22, 0x68, 0x1a, 0xb9, 0x7d, 0x52, 0xc2, 0x98];
+        let address = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().expect("an address");
+        let secret = [0x44, 0x55, 0x36, 0xbc, 0xd2, 0x51, 0x32, 0x98, 0x07, 0x5a, 0x5d, 0x37, 0x96, 0x63, 0xc9, 0x62];
+        let made = Cookies::with(secret).make(&client, address, 1_559_741_961);
+        assert_eq!(made, [1, 0, 0, 0, 0x5c, 0xf7, 0xc6, 0x09, 0xa6, 0xbb, 0x79, 0xd1, 0x66, 0x25, 0x50, 0x7a]);
+    }
+}
