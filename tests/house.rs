@@ -5,6 +5,7 @@ pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod control;
+pub(crate) mod dns_node;
 pub(crate) mod held;
 pub(crate) mod hosts;
 pub(crate) mod live;

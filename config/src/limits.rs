@@ -26,6 +26,8 @@ pub const SITES_MAX: usize = 10_000;
 pub const SHIELDS_MAX: usize = 1_000;
 /// Shields, or regions of shields, that one site names.
 pub const SHIELDS_NAMED_MAX: usize = 64;
+/// Regions in the fence of one site.
+pub const FENCE_REGIONS_MAX: usize = 64;
 /// Host names of one site.
 pub const HOSTS_MAX: usize = 256;
 /// Origin servers of one site.

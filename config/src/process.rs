@@ -25,6 +25,8 @@ pub enum Process {
     Shield(Shield),
     /// An edge.
     Edge(Edge),
+    /// A host that answers DNS and nothing else, as it hears from the control plane.
+    Dns(DnsNode),
 }
 
 /// Settings of the control plane.
@@ -180,6 +182,9 @@ pub struct ControlListen {
     pub nodes: SocketAddr,
     /// DNS over UDP and TCP.
     pub dns: SocketAddr,
+    /// The routing host: cleartext HTTP that answers requests for the hosts of sites with redirects to an edge. Without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<SocketAddr>,
 }
 
 /// The zone the control plane is authoritative for, and how clients are placed.
@@ -447,6 +452,33 @@ pub struct Shield {
 pub struct ShieldListen {
     /// Requests of edges, over mutual TLS; nobody else is answered.
     pub tier: SocketAddr,
+    /// `/metrics` and `/healthz`, over cleartext HTTP: keep it private.
+    pub admin: SocketAddr,
+}
+
+/// Settings of a DNS node: it answers for the zone of the control plane that it follows, and from its copy on disk while that is away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNode {
+    /// The node's name, unique in the CDN: 1 to 63 characters of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// The directory of its certificate and its copy of the zone; made if missing, mode 0700.
+    pub data: PathBuf,
+    /// The control plane.
+    pub control: ControlLink,
+    /// Where it listens.
+    pub listen: DnsNodeListen,
+}
+
+/// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNodeListen {
+    /// DNS over UDP and TCP.
+    pub dns: SocketAddr,
+    /// The routing host: cleartext HTTP that answers requests for the hosts of sites with redirects to an edge. Without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<SocketAddr>,
     /// `/metrics` and `/healthz`, over cleartext HTTP: keep it private.
     pub admin: SocketAddr,
 }

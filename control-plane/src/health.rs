@@ -37,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) snapshot: Option<u64>,
     /// Why it refused a newer one.
     pub(crate) refused: Option<String>,
+    /// The serial of the zone in force (DNS nodes).
+    pub(crate) zone: Option<u32>,
     /// The number of the last purge it has confirmed.
     pub(crate) purge_seq: u64,
     /// Its load.
@@ -119,9 +121,9 @@ impl Health {
         self.watched.subscribe()
     }
 
-    /// Shows every connected node to `look`, all at one moment: its name, its role, the configuration in force, and what it did for the watched sites.
+    /// Shows every connected edge and shield to `look`, all at one moment: its name, its role, the configuration in force, and what it did for the watched sites.
     pub(crate) fn each_connected(&self, mut look: impl FnMut(&str, Role, Option<u64>, &HashMap<String, SiteFigures>)) {
-        for (name, entry) in self.nodes.lock().iter().filter(|(_, entry)| entry.live.connected) {
+        for (name, entry) in self.nodes.lock().iter().filter(|(_, entry)| entry.live.connected && entry.role.is_tier()) {
             look(name, entry.role, entry.live.snapshot, &entry.sites);
         }
     }
@@ -157,7 +159,9 @@ impl Health {
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
-        self.acks.connect(name, role, number, purge_seq);
+        if role.is_tier() {
+            self.acks.connect(name, role, number, purge_seq);
+        }
         drop(nodes);
         self.tell();
         Session { health: Arc::clone(self), name: name.to_owned(), number, end }
@@ -234,6 +238,11 @@ impl Session {
     /// A snapshot was refused.
     pub(crate) fn refused(&self, reason: String) {
         self.heard(|live| live.refused = Some(reason));
+    }
+
+    /// The zone of this serial is in force.
+    pub(crate) fn has_zone(&self, serial: u32) {
+        self.heard(|live| live.zone = Some(serial));
     }
 
     /// Purges are confirmed up to `seq`; `ages` and what comes back are as with [`Acks::confirmed`].

@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use prometheus::Registry;
 use skerry_agent::{PrefixTimes, disk};
 use skerry_config::process;
-use skerry_dns::geo::Location;
 use skerry_dns::learn::{Learner, Measured, Settings};
 use skerry_dns::plan::Plan;
 use skerry_dns::state::State;
@@ -21,6 +19,7 @@ use tokio::sync::watch;
 use self::figures::Figures;
 
 use crate::clock;
+use crate::feed::Feed;
 use crate::health::Health;
 
 /// Time between two plans: as long as between two reports.
@@ -101,13 +100,7 @@ impl Latency {
     }
 
     /// Plans for the state in force until `stop` says so.
-    pub(crate) async fn keep(
-        self,
-        health: Arc<Health>,
-        state: Arc<ArcSwap<State>>,
-        plans: watch::Sender<Arc<Plan>>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub(crate) async fn keep(self, health: Arc<Health>, feed: Arc<Feed>, mut stop: watch::Receiver<bool>) {
         let mut latency = self;
         let mut rounds = tokio::time::interval(PLAN_EVERY);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -116,11 +109,11 @@ impl Latency {
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = rounds.tick() => {}
             }
-            let (health, state) = (Arc::clone(&health), state.load_full());
+            let (health, state) = (Arc::clone(&health), feed.state().load_full());
             match tokio::task::spawn_blocking(move || latency.round(&health, &state)).await {
                 Ok((kept, plan)) => {
                     latency = kept;
-                    plans.send_replace(Arc::new(plan));
+                    feed.plan(Arc::new(plan));
                 }
                 Err(error) => return tracing::error!(%error, "planning who serves whom ended; the last plan stays"),
             }
@@ -141,13 +134,11 @@ fn read(file: &Path, settings: Settings) -> Result<Option<Learner>, String> {
     content.map(|content| Learner::from_octets(&content, settings)).transpose()
 }
 
-/// What is planned for: the state's edges with what they have to do just now and where they are.
+/// What is planned for: the state's edges with what they have to do just now.
 fn loaded(state: &State, health: &Health) -> State {
     let mut edges = state.edges.clone();
     for edge in &mut edges {
-        let live = health.live(&edge.name);
-        edge.utilization = live.load.utilization.map(|permille| f32::from(permille) / PERMILLE);
-        edge.location = live.location.map(|at| Location { latitude: at.latitude as f32, longitude: at.longitude as f32 });
+        edge.utilization = health.live(&edge.name).load.utilization.map(|permille| f32::from(permille) / PERMILLE);
     }
     State { edges, ttl: state.ttl, coverage: state.coverage.clone(), geo: state.geo.clone(), ..State::default() }
 }

@@ -10,7 +10,9 @@ mod certificates;
 mod clock;
 mod diff;
 mod events;
+mod feed;
 mod figures;
+mod follower;
 mod health;
 mod history;
 mod intent;
@@ -33,6 +35,7 @@ mod webhooks;
 mod zone;
 
 pub use api::openapi_document;
+pub use follower::run as run_dns;
 pub use start::run;
 
 #[cfg(test)]

@@ -7,10 +7,12 @@ mod latency;
 mod listen;
 mod orders;
 mod renew;
+mod zone;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use skerry_agent::wire::control_server::Control;
 use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
@@ -22,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
-use crate::intent::{Issued, Node};
+use crate::intent::{Issued, Node, Steering};
 use crate::measured::Pace;
 use crate::plane::Plane;
 use crate::questions::Line;
@@ -104,6 +106,7 @@ impl Control for Door {
             self.plane.events.node(&peer.name, "renewed");
         }
         let standing = self.standing(&peer, &hello).await?;
+        let zone = hello.zone.clone();
         let purge_seq = standing.purge_seq.unwrap_or(0);
         let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
         session.stands(location);
@@ -112,7 +115,7 @@ impl Control for Door {
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
         let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(self.clone().attend(peer, standing, session, line, reports, orders));
+        tokio::spawn(self.clone().attend(peer, (standing, zone), session, line, reports, orders));
         let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
             outgoing.recv().await.map(|order| (order, outgoing))
         });
@@ -198,7 +201,10 @@ impl Door {
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
-        let role = request.role().role().ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge or a shield"))?;
+        let role = request
+            .role()
+            .role()
+            .ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge, a shield or a DNS node"))?;
         check_name(&request.name)?;
         let key = renew::key_of(&request.csr).map_err(Status::invalid_argument)?;
         let plane = &self.plane;
@@ -214,6 +220,7 @@ impl Door {
             former: Vec::new(),
             token: admission.token.clone(),
             drained: false,
+            steering: Steering::default(),
             addresses: Vec::new(),
             tier_address: None,
             joined_at: clock::now(),
@@ -250,7 +257,7 @@ impl Door {
     async fn attend(
         self,
         peer: Peer,
-        standing: Standing,
+        (standing, zone): (Standing, Bytes),
         session: Session,
         (line, asks): (Line, mpsc::Receiver<Ask>),
         reports: Streaming<Report>,
@@ -262,12 +269,19 @@ impl Door {
         self.count(peer.role);
         let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
         let awaited = Awaited::default();
+        let (kept, zone_kept) = watch::channel(0);
+        let told = async {
+            match peer.role {
+                Role::Dns => zone::tell(plane, &session, zone, zone_kept, &orders).await,
+                Role::Edge | Role::Shield => orders::tell(plane, &peer, standing, (answered, &awaited), &orders).await,
+            }
+        };
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, (&answers, &awaited), reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, (&answers, &awaited, &kept), reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,
-            why = orders::tell(plane, &peer, standing, (answered, &awaited), &orders) => why,
+            why = told => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -295,7 +309,7 @@ impl Door {
         peer: &Peer,
         session: &Session,
         line: &Line,
-        (answers, awaited): (&watch::Sender<Answered>, &Awaited),
+        (answers, awaited, kept): (&watch::Sender<Answered>, &Awaited, &watch::Sender<u64>),
         mut reports: Streaming<Report>,
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
@@ -338,6 +352,9 @@ impl Door {
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
                 Some(report::What::Latency(latency)) => self.take_latency(peer, session, latency, &mut pace),
+                Some(report::What::ZoneKept(told)) => {
+                    kept.send_if_modified(|kept| std::mem::replace(kept, told.number.max(*kept)) < told.number);
+                }
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;
                     // As above: the node asks again.

@@ -143,6 +143,7 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             api: SocketAddr::new(HOST, ports.api),
             nodes: SocketAddr::new(HOST, ports.nodes),
             dns: SocketAddr::new(HOST, ports.dns),
+            route: None,
         },
         names: Vec::new(),
         dns: Dns {

@@ -17,7 +17,8 @@ use crate::limits::{
     TOKEN_BYTES_MAX,
 };
 use crate::process::{
-    ApiTls, Control, ControlLink, Coverage, Disk, Dns, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield, Tls,
+    ApiTls, Control, ControlLink, Coverage, Disk, Dns, DnsNode, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield,
+    Tls,
 };
 use crate::units::{Period, Size};
 
@@ -29,13 +30,15 @@ pub(crate) fn check(process: &Process, findings: &mut Findings) {
         Process::Control(control) => control_plane(control, findings),
         Process::Shield(settings) => shield(settings, findings),
         Process::Edge(settings) => edge(settings, findings),
+        Process::Dns(settings) => dns_node(settings, findings),
     }
 }
 
 fn control_plane(control: &Control, findings: &mut Findings) {
     data(&control.data, findings);
     let listen = &control.listen;
-    distinct(&[("listen.api", listen.api), ("listen.nodes", listen.nodes), ("listen.dns", listen.dns)], findings);
+    let fixed = [("listen.api", listen.api), ("listen.nodes", listen.nodes), ("listen.dns", listen.dns)];
+    distinct(&fixed.into_iter().chain(listen.route.map(|address| ("listen.route", address))).collect::<Vec<_>>(), findings);
     many(control.names.len(), NAMES_MAX, "names", findings);
     for (index, name) in control.names.iter().enumerate().take(NAMES_MAX) {
         if name.parse::<IpAddr>().is_err()
@@ -346,6 +349,13 @@ fn shield(shield: &Shield, findings: &mut Findings) {
         }
         _ => {}
     }
+}
+
+fn dns_node(settings: &DnsNode, findings: &mut Findings) {
+    node(&settings.name, &settings.data, &settings.control, findings);
+    let listen = &settings.listen;
+    let fixed = [("listen.dns", listen.dns), ("listen.admin", listen.admin)];
+    distinct(&fixed.into_iter().chain(listen.route.map(|address| ("listen.route", address))).collect::<Vec<_>>(), findings);
 }
 
 fn origins(origins: &Origins, findings: &mut Findings) {

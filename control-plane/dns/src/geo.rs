@@ -7,6 +7,8 @@ mod databases;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::databases::Databases;
 
 /// The mean radius of the Earth, in km.
@@ -22,7 +24,7 @@ pub fn speed_of_light_ms(km: f64) -> f64 {
 }
 
 /// A place on Earth, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Location {
     /// North of the equator, -90 to 90.
     pub latitude: f32,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::difference::Difference;
@@ -124,7 +125,7 @@ impl Row {
 }
 
 /// A node as it was when the plan was made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -135,7 +136,7 @@ pub struct Node {
 }
 
 /// What distance makes of latency, learned from all that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Geography {
     /// The latency at no distance, in ms.
     pub base_ms: f32,
@@ -161,7 +162,7 @@ impl Geography {
 }
 
 /// How the paths of a network differ from geography.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// By how much all of its paths do, in ms.
     pub offset_ms: f32,
@@ -170,7 +171,7 @@ pub struct Network {
 }
 
 /// What the planner can say of its own work.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Client prefixes with something measured.
     pub prefixes: usize,

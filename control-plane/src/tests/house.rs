@@ -59,7 +59,7 @@ pub(crate) fn settings(data: &Path) -> Control {
     let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
     Control {
         data: data.to_owned(),
-        listen: ControlListen { api: any, nodes: any, dns: any },
+        listen: ControlListen { api: any, nodes: any, dns: any, route: None },
         names: Vec::new(),
         dns,
         api: ControlApi::default(),
@@ -126,7 +126,7 @@ impl House {
     /// Stops, and starts again on the same addresses.
     pub(super) async fn restart(self, between: impl FnOnce(&Path)) -> Self {
         let mut settings = self.settings.clone();
-        settings.listen = ControlListen { api: self.address("api"), nodes: self.address("nodes"), dns: self.address("dns") };
+        settings.listen = ControlListen { api: self.address("api"), nodes: self.address("nodes"), dns: self.address("dns"), route: None };
         let directory = self.stop().await;
         between(&settings.data);
         Self::with(directory, settings).await
