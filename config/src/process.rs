@@ -17,7 +17,6 @@ pub use clients::{Capacity, Location, Measuring};
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub enum Process {
     /// The control plane.
     Control(Control),
