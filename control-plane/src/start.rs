@@ -19,6 +19,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::declared;
 use crate::events::Events;
 use crate::figures::Figures;
 use crate::health::Health;
@@ -99,7 +100,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
     let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
     let mut parts =
-        vec![skerry_dns::serve::serve(sockets.dns, Arc::clone(&state), skerry_dns::limit::Limits::default(), &registry, stop.clone())?];
+        vec![skerry_dns::serve::serve(sockets.dns, Arc::clone(&state), declared::limits(&settings.dns.limits), &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(state, stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));

@@ -58,6 +58,7 @@ impl Zone {
             h3: dns.h3,
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
+            records: crate::declared::records(dns),
             ..State::default()
         };
         Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health }

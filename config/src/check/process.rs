@@ -21,6 +21,7 @@ use crate::process::{
 use crate::units::{Period, Size};
 
 mod clients;
+mod records;
 
 /// Everything that is wrong with process settings.
 pub(crate) fn check(process: &Process, findings: &mut Findings) {
@@ -150,6 +151,7 @@ fn dns(dns: &Dns, findings: &mut Findings) {
         );
     }
     regions(dns, findings);
+    records::check(dns, findings);
 }
 
 fn regions(dns: &Dns, findings: &mut Findings) {

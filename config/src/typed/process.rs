@@ -6,9 +6,9 @@ use super::read::{FromText, Reader, Typed, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge,
-    EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield, ShieldListen,
-    Tls, Webhooks, dns_ttl, slice,
+    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsLimits,
+    DnsRecord, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield,
+    ShieldListen, Tls, Webhooks, dns_ttl, record_ttl, slice,
 };
 use crate::units::Size;
 
@@ -122,7 +122,35 @@ record!(Dns {
     h3 = "h3": or(false),
     region_order = "region_order": or(Vec::new()),
     coverage = "coverage": or(Vec::new()),
-} else Self { zone: String::new(), nameservers: Vec::new(), ttl: dns_ttl(), h3: false, region_order: Vec::new(), coverage: Vec::new() });
+    records = "records": or(Vec::new()),
+    limits = "limits": or(DnsLimits::default()),
+} else Self {
+    zone: String::new(),
+    nameservers: Vec::new(),
+    ttl: dns_ttl(),
+    h3: false,
+    region_order: Vec::new(),
+    coverage: Vec::new(),
+    records: Vec::new(),
+    limits: DnsLimits::default(),
+});
+
+record!(DnsRecord {
+    name = "name": required("its whole name, such as \"_acme-challenge.cdn.example.net\""),
+    kind = "type": required("its type, such as \"TXT\""),
+    values = "values": required("what its records say, such as [\"a text\"]"),
+    ttl = "ttl": or(record_ttl()),
+} else Self { name: String::new(), kind: String::new(), values: Vec::new(), ttl: record_ttl() });
+
+record!(DnsLimits {
+    same_per_second = "same_per_second": or(DnsLimits::default().same_per_second),
+    errors_per_second = "errors_per_second": or(DnsLimits::default().errors_per_second),
+    all_per_second = "all_per_second": or(DnsLimits::default().all_per_second),
+    slip = "slip": or(DnsLimits::default().slip),
+    exempt = "exempt": or(Vec::new()),
+    connections = "connections": or(DnsLimits::default().connections),
+    connections_per_address = "connections_per_address": or(DnsLimits::default().connections_per_address),
+} else Self::default());
 
 record!(Nameserver {
     name = "name": required("its full name, such as \"ns1.cdn.example.net\""),

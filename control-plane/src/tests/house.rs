@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
 use skerry_config::process::{
-    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout, Webhooks,
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsLimits, Nameserver, Purges, Rollout, Webhooks,
 };
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -46,8 +46,16 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 pub(crate) fn settings(data: &Path) -> Control {
     let any = "127.0.0.1:0".parse().unwrap();
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
-    let dns =
-        Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
+    let dns = Dns {
+        zone: "cdn.test".into(),
+        nameservers,
+        ttl: Period::from_secs(5),
+        h3: false,
+        region_order: Vec::new(),
+        coverage: Vec::new(),
+        records: Vec::new(),
+        limits: DnsLimits::default(),
+    };
     let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
     Control {
         data: data.to_owned(),
