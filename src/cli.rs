@@ -52,6 +52,8 @@ enum Command {
     Shield(role::Options),
     /// Run an edge
     Edge(role::Options),
+    /// Run a DNS node: it answers for the zone of a control plane that it follows
+    Dns(role::Options),
     /// Check process settings and site files: all faults at once
     Check(check::Options),
     /// Apply, show and roll back sites
@@ -118,6 +120,7 @@ impl Cli {
             Command::Control(options) => role::run(role::Role::Control, &options, self.log),
             Command::Shield(options) => role::run(role::Role::Shield, &options, self.log),
             Command::Edge(options) => role::run(role::Role::Edge, &options, self.log),
+            Command::Dns(options) => role::run(role::Role::Dns, &options, self.log),
             Command::Check(options) => check::run(&options),
             Command::Site(options) => brief(site::run(options)),
             Command::Rollout(options) => brief(rollout::run(options)),

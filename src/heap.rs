@@ -22,7 +22,7 @@ const ANEW: &str = "SKERRY_STARTED_ANEW";
 /// A sentence, when it cannot; it goes on as it is then.
 pub(crate) fn bound(process: &Process, file: &Path) -> Result<(), String> {
     let limit = match process {
-        Process::Control(_) => None,
+        Process::Control(_) | Process::Dns(_) => None,
         Process::Shield(shield) => shield.memory_limit,
         Process::Edge(edge) => edge.memory_limit,
     };

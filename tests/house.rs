@@ -1,9 +1,11 @@
 //! The house: a whole CDN on free ports, and ways to look at it from outside. Nothing here knows how the CDN works inside.
 
+pub(crate) mod apart;
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;
 pub(crate) mod control;
+pub(crate) mod dns_node;
 pub(crate) mod held;
 pub(crate) mod hosts;
 pub(crate) mod live;

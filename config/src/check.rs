@@ -14,7 +14,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -120,13 +120,15 @@ fn secrets(site: &Site, findings: &mut Findings) {
     findings.add("origin.client_key", says);
 }
 
-/// Checks that the shields a site asks for are among `known`, by name and region.
+/// Checks that the shields a site asks for are among `shields`, by name and region, and that there are edges in every region of its fence among
+/// `edge_regions`.
 ///
 /// # Errors
 /// All faults, without line and column.
-pub fn site_among(site: &Site, known: &[(&str, &str)]) -> Result<(), Faults> {
+pub fn site_among(site: &Site, shields: &[(&str, &str)], edge_regions: &BTreeSet<&str>) -> Result<(), Faults> {
     let mut findings = Findings::default();
-    shields::among(&site.shields, known, &mut findings);
+    site::fence_among(&site.regions, edge_regions, &mut findings);
+    shields::among(&site.shields, shields, &mut findings);
     Faults::from_findings(findings.list, "", None)
 }
 

@@ -26,6 +26,8 @@ pub const SITES_MAX: usize = 10_000;
 pub const SHIELDS_MAX: usize = 1_000;
 /// Shields, or regions of shields, that one site names.
 pub const SHIELDS_NAMED_MAX: usize = 64;
+/// Regions in the fence of one site.
+pub const FENCE_REGIONS_MAX: usize = 64;
 /// Host names of one site.
 pub const HOSTS_MAX: usize = 256;
 /// Origin servers of one site.
@@ -122,6 +124,8 @@ pub const DNS_RATE_MAX: u32 = 1_000_000;
 pub const SLIP_MAX: u32 = 100;
 /// Connections to DNS over TCP.
 pub const DNS_CONNECTIONS_MAX: u32 = 65_536;
+/// The largest share of clients that may be explored with, in percent: all others are to have the best.
+pub const EXPLORE_PERCENT_MAX: u32 = 20;
 /// Regions in the order, and regions with coverage.
 pub const REGIONS_MAX: usize = 1_024;
 /// Prefixes in the whole coverage.

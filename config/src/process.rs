@@ -27,6 +27,8 @@ pub enum Process {
     Shield(Shield),
     /// An edge.
     Edge(Edge),
+    /// A host that answers DNS and nothing else, as it hears from the control plane.
+    Dns(DnsNode),
 }
 
 /// Settings of the control plane.
@@ -182,6 +184,9 @@ pub struct ControlListen {
     pub nodes: SocketAddr,
     /// DNS over UDP and TCP.
     pub dns: SocketAddr,
+    /// The routing host: cleartext HTTP that answers requests for the hosts of sites with redirects to an edge. Without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<SocketAddr>,
 }
 
 /// The zone the control plane is authoritative for, and how clients are placed.
@@ -201,7 +206,7 @@ pub struct Dns {
     /// Regions in the order in which they serve clients that no coverage names; regions that are not listed come after, by name.
     #[serde(default)]
     pub region_order: Vec<String>,
-    /// Which client prefixes are served by which region; the longest prefix wins.
+    /// Which client prefixes are served by which region or edge, whatever is measured; the longest prefix wins.
     #[serde(default)]
     pub coverage: Vec<Coverage>,
     /// Records of the zone beside those that the CDN makes; at most 1,024.
@@ -210,6 +215,29 @@ pub struct Dns {
     /// How often DNS says the same, and its connections over TCP.
     #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
     pub limits: DnsLimits,
+    /// Where clients are that nothing was measured of.
+    #[serde(default)]
+    pub geo: DnsGeo,
+    /// The share of client prefixes, and of connections, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
+    #[serde(default = "dns_explore_percent")]
+    pub explore_percent: u32,
+}
+
+/// The share that is explored unless it is set.
+pub(crate) fn dns_explore_percent() -> u32 {
+    2
+}
+
+/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. Read when the process starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsGeo {
+    /// Of cities, with latitude and longitude, such as `/var/lib/skerry/city.mmdb`. Edges have to say where they are (`location`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<PathBuf>,
+    /// Of autonomous systems, such as `/var/lib/skerry/asn.mmdb`: what was measured of a network counts for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<PathBuf>,
 }
 
 /// One name server of the zone.
@@ -223,12 +251,16 @@ pub struct Nameserver {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Client prefixes that a region serves.
+/// Client prefixes that a region serves, or one edge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// The region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// The name of the edge, in place of a region: while it cannot answer, its region does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
     /// IPv4 and IPv6 prefixes.
     #[schemars(with = "Vec<String>")]
     pub prefixes: Vec<IpNet>,
@@ -428,6 +460,36 @@ pub struct Shield {
 pub struct ShieldListen {
     /// Requests of edges, over mutual TLS; nobody else is answered.
     pub tier: SocketAddr,
+    /// `/metrics` and `/healthz`, over cleartext HTTP: keep it private.
+    pub admin: SocketAddr,
+}
+
+/// Settings of a DNS node: it answers for the zone of the control plane that it follows, and from its copy on disk while that is away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNode {
+    /// The node's name, unique in the CDN: 1 to 63 characters of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// The directory of its certificate and its copy of the zone; made if missing, mode 0700.
+    pub data: PathBuf,
+    /// The control plane.
+    pub control: ControlLink,
+    /// Where it listens.
+    pub listen: DnsNodeListen,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
+}
+
+/// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DnsNodeListen {
+    /// DNS over UDP and TCP.
+    pub dns: SocketAddr,
+    /// The routing host: cleartext HTTP that answers requests for the hosts of sites with redirects to an edge. Without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<SocketAddr>,
     /// `/metrics` and `/healthz`, over cleartext HTTP: keep it private.
     pub admin: SocketAddr,
 }

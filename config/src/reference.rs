@@ -80,7 +80,9 @@ fn shape(schema: &Value) -> Shape {
         Some("BitRate") => return Shape::Plain("bandwidth".to_owned()),
         Some("Size") => return Shape::Plain("size".to_owned()),
         Some("StatusPattern") => return Shape::Plain("status or class".to_owned()),
-        Some("RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Lead" | "Fallback") => {
+        Some(
+            "RequestDirectives" | "SetCookie" | "HttpVersion" | "RateBy" | "ForwardedAs" | "Lead" | "Fallback" | "RouteBy" | "RouteScheme",
+        ) => {
             return Shape::Plain("text".to_owned());
         }
         Some(name) => return Shape::Table(name.to_owned(), nullable.is_some()),
@@ -115,6 +117,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "Pass" => Pass::FIELDS,
         "RateLimit" => RateLimit::FIELDS,
         "Forwarding" => Forwarding::FIELDS,
+        "Route" => Route::FIELDS,
         "AnswerTtl" => AnswerTtl::FIELDS,
         "Negative" => Negative::FIELDS,
         "Cookies" => Cookies::FIELDS,
@@ -131,6 +134,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "Dns" => Dns::FIELDS,
         "DnsRecord" => DnsRecord::FIELDS,
         "DnsLimits" => DnsLimits::FIELDS,
+        "DnsGeo" => DnsGeo::FIELDS,
         "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
@@ -141,6 +145,8 @@ fn order(name: &str) -> &'static [&'static str] {
         "Origins" => Origins::FIELDS,
         "Shield" => Shield::FIELDS,
         "ShieldListen" => ShieldListen::FIELDS,
+        "DnsNode" => DnsNode::FIELDS,
+        "DnsNodeListen" => DnsNodeListen::FIELDS,
         "ControlLink" => ControlLink::FIELDS,
         "Memory" => Memory::FIELDS,
         "Disk" => Disk::FIELDS,
@@ -171,7 +177,8 @@ fn the_schema_and_the_pages_are_what_the_types_say() {
     let site = Kind::of::<Site>("Site");
     compare("docs/reference/site.schema.json", &format!("{:#}\n", site.schema));
     compare("docs/reference/site.md", &markdown::site(&site));
-    let processes = [Kind::of::<Control>("Control"), Kind::of::<Shield>("Shield"), Kind::of::<Edge>("Edge")];
+    let processes =
+        [Kind::of::<Control>("Control"), Kind::of::<Shield>("Shield"), Kind::of::<Edge>("Edge"), Kind::of::<DnsNode>("DnsNode")];
     compare("docs/reference/settings.md", &markdown::settings(&processes));
 }
 
@@ -243,6 +250,7 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
     let site = json!({
         "name": "shop",
         "hosts": ["shop.example.com", "*.img.example.com"],
+        "regions": ["north"],
         "origin": {
             "urls": ["https://a.example.net", "https://b.example.net:8443"],
             "host_header": "shop.example.com",
@@ -290,14 +298,25 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         "disk": { "path": "/var/cache/skerry", "size": "100GiB", "second_hit_above": "64MiB" }, "memory_limit": "4GiB",
     });
     example("shield-reference.toml", &Kind::of::<Shield>("Shield"), &shield, &["advertise"], "Every setting of a shield.");
+}
+
+#[test]
+fn the_commented_examples_of_what_answers_dns_are_what_the_doc_comments_say() {
+    let link = json!({ "address": "control.example.net:8401", "join_token": "skj1.TOKEN" });
+    let dns = json!({
+        "role": "dns", "name": "dns-1", "data": "/var/lib/skerry/dns-1", "control": link,
+        "listen": { "dns": "0.0.0.0:53", "route": "0.0.0.0:80", "admin": "127.0.0.1:9103" },
+    });
+    example("dns-reference.toml", &Kind::of::<DnsNode>("DnsNode"), &dns, &[], "Every setting of a DNS node.");
 
     let control = json!({
         "role": "control", "data": "/var/lib/skerry/control", "names": ["control.example.net"],
-        "listen": { "api": "127.0.0.1:8400", "nodes": "0.0.0.0:8401", "dns": "0.0.0.0:53" },
+        "listen": { "api": "127.0.0.1:8400", "nodes": "0.0.0.0:8401", "dns": "0.0.0.0:53", "route": "0.0.0.0:80" },
         "dns": {
             "zone": "cdn.example.net", "region_order": ["north", "south"],
             "nameservers": [{ "name": "ns1.cdn.example.net", "addresses": ["192.0.2.10"] }],
-            "coverage": [{ "region": "north", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
+            "coverage": [{ "region": "north", "node": "north-1", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
+            "geo": { "city": "/var/lib/skerry/city.mmdb", "asn": "/var/lib/skerry/asn.mmdb" },
             "records": [{ "name": "cdn.example.net", "type": "CAA", "values": ["0 issue \"ca.example.net\""] }],
             "limits": {},
         },
@@ -305,6 +324,6 @@ fn the_commented_examples_are_what_the_doc_comments_say() {
         "webhooks": { "allow": ["10.20.0.0/16"] },
         "purges": {},
     });
-    let live = ["names", "dns.nameservers.addresses", "dns.coverage"];
+    let live = ["names", "dns.nameservers.addresses", "dns.coverage", "dns.coverage.region"];
     example("control-reference.toml", &Kind::of::<Control>("Control"), &control, &live, "Every setting of the control plane.");
 }

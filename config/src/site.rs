@@ -12,12 +12,14 @@ use crate::units::{Period, Size};
 mod clients;
 mod guarding;
 mod pass;
+mod route;
 mod shields;
 
 pub use clients::{ForwardedAs, Forwarding, RateBy, RateLimit};
 pub use guarding::{Breaker, Ejection, Health, OriginLimits, OriginServer, Retries};
 pub(crate) use guarding::{check_fall, check_interval, check_rise, check_status, check_timeout, one};
 pub use pass::Pass;
+pub use route::{Route, RouteBy, RouteScheme};
 pub use shields::{Fallback, Lead, Shields};
 
 /// One site, as an operator writes it.
@@ -30,6 +32,10 @@ pub struct Site {
     /// The host names the site owns: exact (`shop.example.com`), every name one or more labels below another (`*.img.example.com`), or `*` for every host that no other site owns. No host belongs to two sites.
     #[schemars(length(min = 1, max = 256))]
     pub hosts: Vec<String>,
+    /// The fence: the only regions whose edges DNS and the routing host send clients of this site to, even when no edge there is up; without it all regions. At most 64. An edge elsewhere that a client asks nevertheless still answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub regions: Vec<String>,
     /// Where the content comes from.
     pub origin: Origin,
     /// Which shields are asked.
@@ -48,6 +54,9 @@ pub struct Site {
     /// What origins are told of the client.
     #[serde(default)]
     pub forwarding: Forwarding,
+    /// How the routing host sends clients to an edge.
+    #[serde(default, skip_serializing_if = "Route::is_default")]
+    pub route: Route,
 }
 
 impl Site {

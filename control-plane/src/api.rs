@@ -89,6 +89,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(nodes::read, nodes::remove))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::resume))
+        .routes(routes!(nodes::steer))
         .routes(routes!(questions::figures))
         .routes(routes!(questions::errors))
         .routes(routes!(history::read))

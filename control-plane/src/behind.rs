@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use skerry_agent::Role;
 use tokio::sync::watch;
 
 use crate::events::Event;
@@ -65,8 +66,10 @@ impl Late {
         [away, lag("configuration", self.snapshot), lag("purge", self.purges)].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    fn look(&mut self, live: &Live, (snapshot, purge_seq): (u64, u64), now: Instant) {
+    /// `wanted` are the configuration and the purge that it should have in force, if it is a node that has any.
+    fn look(&mut self, live: &Live, wanted: Option<(u64, u64)>, now: Instant) {
         self.away = if live.connected { None } else { self.away.or(Some(now)) };
+        let Some((snapshot, purge_seq)) = wanted else { return };
         look(&mut self.snapshot, live.snapshot.unwrap_or(0), snapshot, now);
         look(&mut self.purges, live.purge_seq, purge_seq, now);
     }
@@ -97,11 +100,11 @@ fn look_at_all(plane: &Plane, bound: Duration, now: Instant) {
     let mut nodes = plane.behind.nodes.lock();
     nodes.retain(|name, _| state.nodes.get(name).is_some());
     let mut count = 0;
-    for name in state.nodes.keys() {
+    for (name, node) in &state.nodes {
         let late = nodes.entry(name.clone()).or_default();
         let live = plane.health.live(name);
         let wanted = state.tracks.target(name, live.snapshot).version;
-        late.look(&live, (wanted, purge_seq), now);
+        late.look(&live, node.role().is_some_and(Role::is_tier).then_some((wanted, purge_seq)), now);
         let time = late.time();
         let is_behind = time.is_some_and(|time| time >= bound);
         if is_behind {
@@ -136,22 +139,25 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         let mut late = Late::default();
         let live = |connected, snapshot, purge_seq| Live { connected, snapshot, purge_seq, ..Live::default() };
-        late.look(&live(true, Some(4), 10), (4, 10), start);
+        late.look(&live(true, Some(4), 10), Some((4, 10)), start);
         assert!(late.time().is_none());
         // It follows purges that come all the time.
-        late.look(&live(true, Some(4), 19), (4, 20), after(1));
-        late.look(&live(true, Some(4), 29), (4, 30), after(2));
+        late.look(&live(true, Some(4), 19), Some((4, 20)), after(1));
+        late.look(&live(true, Some(4), 29), Some((4, 30)), after(2));
         assert_eq!(late.purges.map(|lag| (lag.since, lag.mark)), Some((after(2), 30)));
         // It stands still.
-        late.look(&live(true, Some(4), 29), (5, 40), after(3));
-        late.look(&live(true, Some(4), 29), (6, 50), after(4));
+        late.look(&live(true, Some(4), 29), Some((5, 40)), after(3));
+        late.look(&live(true, Some(4), 29), Some((6, 50)), after(4));
         assert_eq!(late.purges.map(|lag| (lag.since, lag.mark)), Some((after(2), 30)));
         assert_eq!(late.snapshot.map(|lag| (lag.since, lag.mark)), Some((after(3), 5)));
-        late.look(&live(false, Some(6), 50), (6, 50), after(5));
+        late.look(&live(false, Some(6), 50), Some((6, 50)), after(5));
         assert!(late.purges.is_none() && late.snapshot.is_none() && late.away == Some(after(5)));
-        late.look(&live(false, None, 0), (6, 50), after(6));
+        late.look(&live(false, None, 0), Some((6, 50)), after(6));
         assert_eq!((late.away, late.snapshot.map(|lag| lag.mark)), (Some(after(5)), Some(6)));
-        late.look(&live(true, Some(6), 50), (6, 50), after(7));
+        late.look(&live(true, Some(6), 50), Some((6, 50)), after(7));
+        assert!(late.time().is_none());
+        // A DNS node is only ever away.
+        late.look(&live(true, None, 0), None, after(8));
         assert!(late.time().is_none());
     }
 }

@@ -49,7 +49,7 @@ pub(crate) enum Event {
     Node {
         /// Its name.
         name: String,
-        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `removed`, `renewed`, `behind` or `caught up`.
+        /// `joined`, `connected`, `disconnected`, `adopted`, `refused`, `drained`, `resumed`, `steered`, `removed`, `renewed`, `behind` or `caught up`.
         what: String,
         /// The configuration it is about, when it is about one.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use skerry_agent::wire::{self, Near, SITES_WATCHED_MAX};
+use skerry_agent::wire::{self, Latency, Near, SITES_WATCHED_MAX};
 use skerry_agent::{Load, Role, SiteFigures};
 use skerry_config::limits::SITES_MAX;
+use skerry_config::process::Location;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::intent::Node;
+use crate::measured::{Measured, Taken};
 use crate::purges::Acks;
 
 /// A node that has said nothing for so long is down although its stream stands.
@@ -35,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) snapshot: Option<u64>,
     /// Why it refused a newer one.
     pub(crate) refused: Option<String>,
+    /// The serial of the zone in force (DNS nodes).
+    pub(crate) zone: Option<u32>,
     /// The number of the last purge it has confirmed.
     pub(crate) purge_seq: u64,
     /// Its load.
@@ -43,6 +47,8 @@ pub(crate) struct Live {
     pub(crate) requests_per_second: f64,
     /// The part of them answered from the store; `None` where there were none.
     pub(crate) hit_ratio: Option<f64>,
+    /// Where it stands, if it says so.
+    pub(crate) location: Option<Location>,
     /// The version of its software.
     pub(crate) software: String,
     /// When it last said something.
@@ -74,6 +80,8 @@ pub(crate) struct Health {
     changes: watch::Sender<u64>,
     /// Who has confirmed which purges.
     pub(crate) acks: Arc<Acks>,
+    /// How far clients are, as nodes said.
+    pub(crate) measured: Measured,
     /// The sites whose figures nodes report.
     watched: watch::Sender<Arc<BTreeSet<String>>>,
 }
@@ -95,6 +103,7 @@ impl Health {
             start: Instant::now(),
             changes: watch::Sender::new(0),
             acks: Arc::new(Acks::new()),
+            measured: Measured::default(),
             watched: watch::Sender::default(),
         }
     }
@@ -112,9 +121,9 @@ impl Health {
         self.watched.subscribe()
     }
 
-    /// Shows every connected node to `look`, all at one moment: its name, its role, the configuration in force, and what it did for the watched sites.
+    /// Shows every connected edge and shield to `look`, all at one moment: its name, its role, the configuration in force, and what it did for the watched sites.
     pub(crate) fn each_connected(&self, mut look: impl FnMut(&str, Role, Option<u64>, &HashMap<String, SiteFigures>)) {
-        for (name, entry) in self.nodes.lock().iter().filter(|(_, entry)| entry.live.connected) {
+        for (name, entry) in self.nodes.lock().iter().filter(|(_, entry)| entry.live.connected && entry.role.is_tier()) {
             look(name, entry.role, entry.live.snapshot, &entry.sites);
         }
     }
@@ -150,7 +159,9 @@ impl Health {
         if let Some(before) = nodes.insert(name.to_owned(), entry) {
             before.end.cancel();
         }
-        self.acks.connect(name, role, number, purge_seq);
+        if role.is_tier() {
+            self.acks.connect(name, role, number, purge_seq);
+        }
         drop(nodes);
         self.tell();
         Session { health: Arc::clone(self), name: name.to_owned(), number, end }
@@ -163,6 +174,7 @@ impl Health {
             entry.end.cancel();
         }
         self.acks.forget(name);
+        self.measured.forget(name);
         self.tell();
     }
 
@@ -228,10 +240,30 @@ impl Session {
         self.heard(|live| live.refused = Some(reason));
     }
 
+    /// The zone of this serial is in force.
+    pub(crate) fn has_zone(&self, serial: u32) {
+        self.heard(|live| live.zone = Some(serial));
+    }
+
     /// Purges are confirmed up to `seq`; `ages` and what comes back are as with [`Acks::confirmed`].
     pub(crate) fn confirmed(&self, seq: u64, ages: impl FnOnce(u64) -> Vec<Duration>) -> Vec<Duration> {
         self.heard(|_| {});
         self.health.acks.confirmed(&self.name, self.number, seq, ages)
+    }
+
+    /// The node stands here.
+    pub(crate) fn stands(&self, location: Option<Location>) {
+        self.heard(|live| live.location = location);
+        self.health.tell();
+    }
+
+    /// The node is alive, and this is how far clients are.
+    pub(crate) fn latency(&self, told: Latency) -> Taken {
+        // One that was removed meanwhile is believed no more.
+        match self.heard(|_| {}) {
+            Some(()) => self.health.measured.tell(&self.name, told, Instant::now()),
+            None => Taken::default(),
+        }
     }
 
     /// The node is alive, and this is how far origins are.

@@ -34,10 +34,10 @@ use secrets::Secrets;
 
 pub(crate) use content::Sealed;
 pub(crate) use deltas::Encoded;
-pub(crate) use nodes::{Issued, Node};
+pub(crate) use nodes::{Issued, Node, Steering};
 pub(crate) use numbered::{Numbered, Reach, Tracks};
 pub(crate) use secrets::{Named, SecretWish, VALUE_BYTES_MAX, no_secret};
-pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, owners, refer, shields};
+pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, check_nodes, owners, refer};
 
 /// The numbers of the configurations.
 const SNAPSHOT_KEY: &str = "meta/snapshot";
@@ -177,6 +177,11 @@ impl State {
             Some(Shield { name: node.name.clone(), region: node.region.clone(), address })
         });
         shields.collect()
+    }
+
+    /// The edges and shields.
+    pub(crate) fn tiers(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values().filter(|node| node.role().is_some_and(Role::is_tier))
     }
 
     /// The rollout that is under way.

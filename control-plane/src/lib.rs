@@ -11,12 +11,16 @@ mod clock;
 mod declared;
 mod diff;
 mod events;
+mod feed;
 mod figures;
+mod follower;
 mod health;
 mod history;
 mod intent;
 mod journal;
+mod latency;
 mod leads;
+mod measured;
 mod plane;
 mod publish;
 mod purges;
@@ -32,6 +36,7 @@ mod webhooks;
 mod zone;
 
 pub use api::openapi_document;
+pub use follower::run as run_dns;
 pub use start::run;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::auth::{Logins, Tokens};
 use crate::behind::Behind;
 use crate::ca::Ca;
 use crate::events::Events;
+use crate::feed::Feed;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::History;
@@ -32,6 +33,7 @@ pub(crate) struct Plane {
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) revoked: Revoked,
     pub(crate) behind: Behind,
+    pub(crate) feed: Arc<Feed>,
     pub(crate) history: History,
     pub(crate) figures: Figures,
 }

@@ -3,16 +3,20 @@
 //! Decides nothing about what is told; that is `intent` and `purges`.
 
 mod answers;
+mod latency;
 mod listen;
 mod orders;
 mod renew;
+mod zone;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use skerry_agent::wire::control_server::Control;
 use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
+use skerry_config::process::Location;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,7 +24,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
-use crate::intent::{Issued, Node};
+use crate::intent::{Issued, Node, Steering};
+use crate::measured::Pace;
 use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
@@ -95,20 +100,22 @@ impl Control for Door {
             Some(Report { what: Some(report::What::Hello(hello)) }) => hello,
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
-        self.place(&node, &hello).await?;
+        let location = self.place(&node, &hello).await?;
         if node.issued.certificate != peer.issued.certificate {
             self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
         }
         let standing = self.standing(&peer, &hello).await?;
+        let zone = hello.zone.clone();
         let purge_seq = standing.purge_seq.unwrap_or(0);
         let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
+        session.stands(location);
         let line = self.plane.questions.open(&peer.name);
         // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
         let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(self.clone().attend(peer, standing, session, line, reports, orders));
+        tokio::spawn(self.clone().attend(peer, (standing, zone), session, line, reports, orders));
         let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
             outgoing.recv().await.map(|order| (order, outgoing))
         });
@@ -194,7 +201,10 @@ impl Door {
     }
 
     async fn let_in(&self, request: JoinRequest) -> Result<JoinReply, Status> {
-        let role = request.role().role().ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge or a shield"))?;
+        let role = request
+            .role()
+            .role()
+            .ok_or_else(|| Status::invalid_argument("a node must say whether it is an edge, a shield or a DNS node"))?;
         check_name(&request.name)?;
         let key = renew::key_of(&request.csr).map_err(Status::invalid_argument)?;
         let plane = &self.plane;
@@ -210,6 +220,7 @@ impl Door {
             former: Vec::new(),
             token: admission.token.clone(),
             drained: false,
+            steering: Steering::default(),
             addresses: Vec::new(),
             tier_address: None,
             joined_at: clock::now(),
@@ -222,8 +233,8 @@ impl Door {
         Ok(JoinReply { certificate: certificate.to_vec().into(), ca: plane.ca.certificate().to_vec().into() })
     }
 
-    /// Keeps the addresses of a hello.
-    async fn place(&self, node: &Node, hello: &Hello) -> Result<(), Status> {
+    /// Keeps the addresses of a hello; gives back where the node stands.
+    async fn place(&self, node: &Node, hello: &Hello) -> Result<Option<Location>, Status> {
         let wrong = |what: &str| Status::invalid_argument(format!("the hello of node {:?} has {what}", node.name));
         if hello.addresses.len() > ADDRESSES_MAX || hello.software.len() > WORD_BYTES_MAX {
             return Err(wrong("too many addresses or too long a version"));
@@ -234,14 +245,19 @@ impl Door {
             "" => None,
             text => Some(text.parse().map_err(|_| wrong("a tier address that is none"))?),
         };
-        self.plane.intent.place_node(&node.name, addresses, tier_address).await.map_err(|refusal| refused(&refusal))
+        let location = hello.latitude.zip(hello.longitude).map(|(latitude, longitude)| Location { latitude, longitude });
+        if location.is_some_and(|location| !location.is_on_earth()) {
+            return Err(wrong("a place that is not on earth"));
+        }
+        self.plane.intent.place_node(&node.name, addresses, tier_address).await.map_err(|refusal| refused(&refusal))?;
+        Ok(location)
     }
 
     /// A node's stream, until either side ends it.
     async fn attend(
         self,
         peer: Peer,
-        standing: Standing,
+        (standing, zone): (Standing, Bytes),
         session: Session,
         (line, asks): (Line, mpsc::Receiver<Ask>),
         reports: Streaming<Report>,
@@ -253,12 +269,19 @@ impl Door {
         self.count(peer.role);
         let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
         let awaited = Awaited::default();
+        let (kept, zone_kept) = watch::channel(0);
+        let told = async {
+            match peer.role {
+                Role::Dns => zone::tell(plane, &session, zone, zone_kept, &orders).await,
+                Role::Edge | Role::Shield => orders::tell(plane, &peer, standing, (answered, &awaited), &orders).await,
+            }
+        };
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, (&answers, &awaited), reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, (&answers, &awaited, &kept), reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,
-            why = orders::tell(plane, &peer, standing, (answered, &awaited), &orders) => why,
+            why = told => why,
             () = session.end.cancelled() => "removed, or connected anew".to_owned(),
             () = skerry_agent::stopped(self.stop.clone()) => "the control plane stops".to_owned(),
         };
@@ -286,12 +309,12 @@ impl Door {
         peer: &Peer,
         session: &Session,
         line: &Line,
-        (answers, awaited): (&watch::Sender<Answered>, &Awaited),
+        (answers, awaited, kept): (&watch::Sender<Answered>, &Awaited, &watch::Sender<u64>),
         mut reports: Streaming<Report>,
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
-        let one_history = Arc::new(Semaphore::new(1));
+        let (one_history, mut pace) = (Arc::new(Semaphore::new(1)), Pace::default());
         loop {
             let what = match reports.message().await {
                 Ok(Some(report)) => report.what,
@@ -328,6 +351,10 @@ impl Door {
                 Some(report::What::Load(load)) => session.load(load.into()),
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
+                Some(report::What::Latency(latency)) => self.take_latency(peer, session, latency, &mut pace),
+                Some(report::What::ZoneKept(told)) => {
+                    kept.send_if_modified(|kept| std::mem::replace(kept, told.number.max(*kept)) < told.number);
+                }
                 Some(report::What::Renew(renew)) => {
                     let renewed = self.renew(peer, renew).await;
                     // As above: the node asks again.
@@ -337,7 +364,6 @@ impl Door {
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 // The last two answer nothing that was sent, or answer it once more.
                 Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
-                Some(report::What::Latency(_)) => {}
             }
         }
     }

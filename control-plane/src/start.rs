@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{disk, listen, ready};
 use skerry_config::process;
+use skerry_dns::serve::Sockets as DnsSockets;
+use skerry_dns::state::State;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,11 +22,13 @@ use crate::ca::Ca;
 use crate::certificates;
 use crate::declared;
 use crate::events::Events;
+use crate::feed::Feed;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::{self, History};
 use crate::intent::Intent;
 use crate::journal::Journal;
+use crate::latency::Latency;
 use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
@@ -63,7 +66,7 @@ fn refuse_lost_store(data: &Path) -> Result<(), String> {
 struct Sockets {
     api: TcpListener,
     nodes: TcpListener,
-    dns: skerry_dns::serve::Sockets,
+    dns: DnsSockets,
 }
 
 /// Runs a control plane until `stop` says so. Binds everything, writes `ready.json`, then serves.
@@ -94,14 +97,16 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "api": api_address.to_string(),
         "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
-        "dns": sockets.dns.address().map_err(|error| format!("a listener has no address: {error}"))?.to_string(),
+        "dns": dns_address(&sockets.dns)?.to_string(),
     });
 
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health));
-    let state = Arc::new(ArcSwap::from_pointee(zone.next().unwrap_or_default()));
-    let mut parts =
-        vec![skerry_dns::serve::serve(sockets.dns, Arc::clone(&state), declared::limits(&settings.dns.limits), &registry, stop.clone())?];
-    parts.push(tokio::spawn(zone.keep(state, stop.clone())));
+    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
+    zone.renew();
+    let limits = declared::limits(&settings.dns.limits);
+    let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
+    parts.push(tokio::spawn(zone.keep(stop.clone())));
+    let latency = Latency::open(data, &settings.dns, &registry)?;
+    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&plane.feed), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
@@ -154,6 +159,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
         behind: Behind::default(),
+        feed: Arc::new(Feed::new(State::default())),
         history: History::new(Arc::clone(&store)),
         rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
@@ -166,11 +172,17 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
 async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
     let api = tcp("listen.api", wanted.api).await?;
     let nodes = tcp("listen.nodes", wanted.nodes).await?;
-    let dns = skerry_dns::serve::Sockets::bind(wanted.dns).await.map_err(|error| taken("listen.dns", wanted.dns, &error))?;
+    let dns = dns_sockets(wanted.dns).await?;
     Ok(Sockets { api, nodes, dns })
 }
 
-async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {
+/// The sockets of DNS, on one port.
+pub(crate) async fn dns_sockets(wanted: SocketAddr) -> Result<DnsSockets, String> {
+    DnsSockets::bind(wanted).await.map_err(|error| taken("listen.dns", wanted, &error))
+}
+
+/// A listener for what a setting names.
+pub(crate) async fn tcp(setting: &str, wanted: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(wanted).await.map_err(|error| taken(setting, wanted, &error))
 }
 
@@ -178,7 +190,13 @@ fn taken(setting: &str, wanted: SocketAddr, error: &std::io::Error) -> String {
     format!("cannot listen on {wanted} ({setting}): {error}")
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
+/// Where DNS is answered.
+pub(crate) fn dns_address(sockets: &DnsSockets) -> Result<SocketAddr, String> {
+    sockets.address().map_err(|error| format!("a listener has no address: {error}"))
+}
+
+/// Where a listener listens.
+pub(crate) fn address(listener: &TcpListener) -> Result<SocketAddr, String> {
     listener.local_addr().map_err(|error| format!("a listener has no address: {error}"))
 }
 

@@ -4,17 +4,17 @@
 //! is in no answer at once, while the nodes keep it for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use skerry_agent::Role;
 use skerry_config::process;
+use skerry_dns::geo::{Databases, Location, Places};
 use skerry_dns::state::{Edge, Site, State, Target};
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::feed::Feed;
 use crate::health::Health;
 use crate::intent::{self, Intent, Numbered};
 
@@ -27,8 +27,8 @@ const SILENCE_CHECK: Duration = Duration::from_millis(500);
 /// What may differ from one state to the next, in a form that can be compared.
 #[derive(Clone, Default, PartialEq)]
 struct Content {
-    edges: Vec<(String, String, Vec<IpAddr>, bool)>,
-    sites: Arc<Vec<(String, Vec<String>)>>,
+    edges: Vec<Edge>,
+    sites: Arc<Vec<Site>>,
     /// The edges that lack sites, and the sites that just these lack.
     lacking: BTreeMap<BTreeSet<String>, Vec<String>>,
 }
@@ -44,13 +44,21 @@ pub(crate) struct Zone {
     beyond: BTreeMap<u64, Vec<String>>,
     intent: Arc<Intent>,
     health: Arc<Health>,
+    feed: Arc<Feed>,
 }
 
 impl Zone {
     /// From the settings.
-    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>) -> Self {
-        let coverage =
-            dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(|prefix| (*prefix, Target::Region(each.region.clone()))));
+    ///
+    /// # Errors
+    /// One sentence: a database of places cannot be read.
+    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Result<Self, String> {
+        let process::DnsGeo { city, asn } = &dns.geo;
+        let geo = (city.is_some() || asn.is_some()).then(|| Databases::read(city.as_deref(), asn.as_deref())).transpose()?;
+        let target = |each: &process::Coverage| {
+            if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
+        };
+        let coverage = dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(move |prefix| (*prefix, target(each))));
         let fixed = State {
             zone: dns.zone.trim_end_matches('.').to_ascii_lowercase(),
             nameservers: dns.nameservers.iter().map(|server| (server.name.clone(), server.addresses.clone())).collect(),
@@ -59,9 +67,10 @@ impl Zone {
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
             records: crate::declared::records(dns),
+            geo: geo.map(|databases| Arc::new(databases) as Arc<dyn Places>),
             ..State::default()
         };
-        Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health }
+        Ok(Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health, feed })
     }
 
     /// The state, when it differs from the last one.
@@ -74,15 +83,13 @@ impl Zone {
         // The time of a change is above every serial that an earlier process gave out; SOA serials wrap (RFC 1982).
         let now = u32::try_from(clock::unix_seconds() & u64::from(u32::MAX)).unwrap_or(1);
         self.serial = now.max(self.serial.wrapping_add(1));
-        let edges =
-            self.content.edges.iter().cloned().map(|(name, region, addresses, up)| Edge { name, region, addresses, up, ..Edge::default() });
-        let sites = self.content.sites.iter().cloned().map(|(name, hosts)| Site { name, hosts, ..Site::default() });
         let mut lacking = BTreeMap::new();
         for (edges, sites) in &self.content.lacking {
             let edges = Arc::new(edges.clone());
             lacking.extend(sites.iter().map(|site| (site.clone(), Arc::clone(&edges))));
         }
-        Some(State { serial: self.serial, edges: edges.collect(), sites: sites.collect(), lacking, ..self.fixed.clone() })
+        let (edges, sites) = (self.content.edges.clone(), self.content.sites.to_vec());
+        Some(State { serial: self.serial, edges, sites, lacking, ..self.fixed.clone() })
     }
 
     fn content(&mut self) -> Content {
@@ -100,11 +107,21 @@ impl Zone {
             if node.drained || node.addresses.is_empty() {
                 continue;
             }
-            let has = self.health.live(&node.name).snapshot;
+            let live = self.health.live(&node.name);
+            let has = live.snapshot;
             // One that has said nothing yet since we started has had what is settled.
             let known = has.map_or_else(|| Some(Arc::clone(&state.tracks.settled)), |has| self.intent.known(has));
             let up = self.health.up(node) && known.is_some();
-            edges.push((node.name.clone(), node.region.clone(), node.addresses.clone(), up));
+            edges.push(Edge {
+                name: node.name.clone(),
+                region: node.region.clone(),
+                addresses: node.addresses.clone(),
+                up,
+                weight: node.steering.weight,
+                cost: Duration::from_millis(node.steering.cost_ms.into()),
+                location: live.location.map(|at| Location { latitude: at.latitude as f32, longitude: at.longitude as f32 }),
+                ..Edge::default()
+            });
             if let Some(known) = known {
                 self.beyond.entry(known.version).or_insert_with(|| sites_beyond(&state, &known));
                 having.entry(known.version).or_default().push(&node.name);
@@ -125,23 +142,30 @@ impl Zone {
         Content { edges, sites, lacking }
     }
 
-    /// Keeps `state` true until `stop` says so.
-    pub(crate) async fn keep(mut self, state: Arc<ArcSwap<State>>, stop: watch::Receiver<bool>) {
+    /// Puts the state in force, when it differs from the last one.
+    pub(crate) fn renew(&mut self) {
+        if let Some(next) = self.next() {
+            tracing::debug!(serial = next.serial, edges = ?next.edges, "zone changed");
+            self.feed.put(next);
+        }
+    }
+
+    /// Keeps the state true until `stop` says so.
+    pub(crate) async fn keep(mut self, stop: watch::Receiver<bool>) {
         let mut wishes = self.intent.changes();
         let mut changes = self.health.changes();
         let mut silence = tokio::time::interval(SILENCE_CHECK);
         silence.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // First: nodes that are let go of because this process stops are not down.
+                biased;
                 () = skerry_agent::stopped(stop.clone()) => return,
                 _ = wishes.changed() => {}
                 _ = changes.changed() => {}
                 _ = silence.tick() => {}
             }
-            if let Some(next) = self.next() {
-                tracing::debug!(serial = next.serial, edges = ?next.edges, "zone changed");
-                state.store(Arc::new(next));
-            }
+            self.renew();
             tokio::select! {
                 () = skerry_agent::stopped(stop.clone()) => return,
                 () = tokio::time::sleep(REBUILD_EVERY) => {}
@@ -150,10 +174,10 @@ impl Zone {
     }
 }
 
-/// The sites that DNS knows, with their hosts.
-fn sites(state: &intent::State) -> Vec<(String, Vec<String>)> {
+/// The sites that DNS knows.
+fn sites(state: &intent::State) -> Vec<Site> {
     let sites = state.sites.values().filter_map(|version| version.site.as_ref());
-    sites.map(|site| (site.name.clone(), site.hosts.clone())).collect()
+    sites.map(|site| Site { name: site.name.clone(), hosts: site.hosts.clone(), regions: site.regions.clone() }).collect()
 }
 
 /// The sites that a configuration does not have, nor any of their hosts: those that it has for another site are served meanwhile by that.

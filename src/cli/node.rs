@@ -36,6 +36,18 @@ enum Command {
         /// The node
         name: String,
     },
+    /// Change how DNS takes an edge into account; what is left out stays as it is
+    #[command(group = clap::ArgGroup::new("steering").required(true).multiple(true))]
+    Steer {
+        /// The edge
+        name: String,
+        /// The share of the clients it would have that it is given, in percent, 0 to 100
+        #[arg(long, value_name = "PERCENT", group = "steering")]
+        weight: Option<u32>,
+        /// How much farther away it is to count as, such as 5ms, at most 1s
+        #[arg(long, value_name = "DURATION", group = "steering")]
+        cost: Option<Period>,
+    },
     /// The metrics of a node, asked over its own stream
     Figures {
         /// The node
@@ -86,6 +98,8 @@ enum NodeRole {
     Edge,
     /// Serves edges
     Shield,
+    /// Answers DNS
+    Dns,
 }
 
 /// Runs one of the verbs.
@@ -99,6 +113,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
             change(&api, Method::POST, &name, "/drain", json, "is drained: DNS and routing leave it out as soon as every node knows").await
         }
         Command::Resume { name } => change(&api, Method::POST, &name, "/resume", json, "takes requests again").await,
+        Command::Steer { name, weight, cost } => steer(&api, &name, weight, cost, json).await,
         Command::Figures { name, metrics } => figures(&api, &name, &metrics, json).await,
         Command::Errors { name } => errors(&api, &name, json).await,
         Command::History { name, from } => history(&api, &name, from.as_deref(), json).await,
@@ -110,6 +125,7 @@ async fn token(api: &Api, role: NodeRole, region: &str, ttl: Option<Period>, jso
     let role = match role {
         NodeRole::Edge => "edge",
         NodeRole::Shield => "shield",
+        NodeRole::Dns => "dns",
     };
     let mut body = json!({"kind": "join", "role": role, "region": region});
     if let Some(ttl) = ttl {
@@ -121,6 +137,25 @@ async fn token(api: &Api, role: NodeRole, region: &str, ttl: Option<Period>, jso
     } else {
         // Alone on its line, so that it can be captured: TOKEN=$(skerry node token create ...).
         show::line(&show::text(&answer, "token"));
+    }
+    Ok(())
+}
+
+async fn steer(api: &Api, name: &str, weight: Option<u32>, cost: Option<Period>, json: bool) -> Result<(), Fail> {
+    let mut body = serde_json::Map::new();
+    body.extend(weight.map(|weight| ("weight".to_owned(), weight.into())));
+    if let Some(cost) = cost {
+        let whole = u32::try_from(cost.0.as_millis()).map_err(|_| Fail::Usage(format!("a cost of {cost} is too much; give at most 1s")))?;
+        body.insert("cost_ms".to_owned(), whole.into());
+    }
+    let path = format!("/v1/nodes/{}/steering", segment(name));
+    let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(Value::Object(body)), ..Call::default() }).await?;
+    if json {
+        show::json(&answer);
+    } else {
+        let steering = &answer["steering"];
+        let (weight, cost) = (show::number(steering, "weight"), show::number(steering, "cost_ms"));
+        show::line(&format!("node {name} has a weight of {weight} % and counts as {cost} ms farther away"));
     }
     Ok(())
 }

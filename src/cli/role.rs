@@ -1,4 +1,4 @@
-//! `skerry control`, `skerry shield`, `skerry edge`: one process in one role.
+//! `skerry control`, `skerry shield`, `skerry edge`, `skerry dns`: one process in one role.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub(crate) enum Role {
     Shield,
     /// An edge.
     Edge,
+    /// A DNS node.
+    Dns,
 }
 
 impl Role {
@@ -39,6 +41,7 @@ impl Role {
             Self::Control => "control",
             Self::Shield => "shield",
             Self::Edge => "edge",
+            Self::Dns => "dns",
         }
     }
 
@@ -47,6 +50,7 @@ impl Role {
             Process::Control(_) => Self::Control,
             Process::Shield(_) => Self::Shield,
             Process::Edge(_) => Self::Edge,
+            Process::Dns(_) => Self::Dns,
         }
     }
 }
@@ -73,6 +77,7 @@ pub(crate) fn run(role: Role, options: &Options, format: log::Format) -> Result<
         match process {
             Process::Control(settings) => skerry_control::run(settings, stop).await,
             Process::Shield(settings) => skerry_shield::run(settings, stop).await,
+            Process::Dns(settings) => skerry_control::run_dns(settings, stop).await,
             Process::Edge(settings) => {
                 let source = skerry_edge::Source { file: options.config.clone(), asked: hangup::watch()? };
                 skerry_edge::run(settings, source, stop).await

@@ -54,6 +54,8 @@ fn table(answer: &Value) {
         "ROLE",
         "REGION",
         "STATE",
+        "WEIGHT",
+        "COST",
         "ADDRESSES",
         "SNAPSHOT",
         "PURGE",
@@ -82,6 +84,11 @@ fn row(answer: &Value, node: &Value) -> Vec<String> {
         (false, false) => "away",
         (false, true) => "away, drained",
     };
+    let steering = node.get("steering").filter(|_| node.get("role").is_some_and(|role| role == "edge"));
+    let (weight, cost) = match steering {
+        Some(steering) => (format!("{} %", show::number(steering, "weight")), format!("{} ms", show::number(steering, "cost_ms"))),
+        None => ("-".to_owned(), "-".to_owned()),
+    };
     let nothing = Value::Null;
     let part = |field| node.get(field).unwrap_or(&nothing);
     let late = part("behind");
@@ -90,6 +97,7 @@ fn row(answer: &Value, node: &Value) -> Vec<String> {
         Some(_) => show::number(late, told),
         None => show::number(answer, field).saturating_sub(show::number(node, field)),
     };
+    let is_dns = node.get("role").is_some_and(|role| role == "dns");
     let lag = match (behind("snapshot", "snapshots"), behind("purge_seq", "purges")) {
         (0, 0) => "-".to_owned(),
         (snapshots, 0) => show::count(usize::try_from(snapshots).unwrap_or(usize::MAX), "snapshot"),
@@ -104,12 +112,14 @@ fn row(answer: &Value, node: &Value) -> Vec<String> {
         text("role"),
         text("region"),
         state,
+        weight,
+        cost,
         text("addresses"),
-        text("snapshot"),
-        text("purge_seq"),
+        if is_dns { format!("zone {}", text("zone_serial")) } else { text("snapshot") },
+        if is_dns { "-".to_owned() } else { text("purge_seq") },
         lag,
         text("requests"),
-        ratio(number("hits"), number("requests")),
+        if is_dns { "-".to_owned() } else { ratio(number("hits"), number("requests")) },
         text("errors"),
         per_second,
         show::bytes(number("bytes")),
@@ -141,15 +151,28 @@ mod tests {
             "requests": 3, "hits": 2, "bytes": 2048, "addresses": ["192.0.2.1"]});
         let row = row(&answer, &node);
         assert_eq!(row[3], "up");
-        assert_eq!(row[7], "1 snapshot");
-        assert_eq!(row[9], "66.6 %");
-        assert_eq!((row[11].as_str(), row[15].as_str(), row[16].as_str()), ("-", "-", "-"));
+        assert_eq!(row[9], "1 snapshot");
+        assert_eq!(row[11], "66.6 %");
+        assert_eq!((row[13].as_str(), row[17].as_str(), row[18].as_str()), ("-", "-", "-"));
         let late = serde_json::json!({"name": "edge-1", "connected": false, "snapshot": 8, "purge_seq": 1, "requests_per_second": 2.25,
             "behind": {"wanted": 9, "snapshots": 1, "purges": 3, "seconds": 61.4, "alarm": true},
             "certificate": {"ends_at": "2027-02-26T12:00:00.000Z"}});
         let row = super::row(&answer, &late);
-        assert_eq!((row[3].as_str(), row[7].as_str()), ("away, behind", "1 snapshots, 3 purges for 61 s"));
-        assert_eq!((row[11].as_str(), row[15].as_str()), ("2.2", "2027-02-26T12:00:00.000Z"));
+        assert_eq!((row[3].as_str(), row[9].as_str()), ("away, behind", "1 snapshots, 3 purges for 61 s"));
+        assert_eq!((row[13].as_str(), row[17].as_str()), ("2.2", "2027-02-26T12:00:00.000Z"));
+    }
+
+    #[test]
+    fn an_edge_has_its_steering_and_a_dns_node_its_zone() {
+        let answer = serde_json::json!({"snapshot": 9, "purge_seq": 4});
+        let behind = serde_json::json!({"snapshots": 0, "purges": 0, "seconds": 0.0, "alarm": false});
+        let edge = serde_json::json!({"name": "edge-1", "role": "edge", "steering": {"weight": 50, "cost_ms": 5}, "behind": behind});
+        let node = serde_json::json!({"name": "dns-1", "role": "dns", "connected": true, "zone_serial": 77, "requests": 3, "hits": 0,
+            "steering": {"weight": 100, "cost_ms": 0}, "behind": behind});
+        let row = row(&answer, &edge);
+        assert_eq!((row[4].as_str(), row[5].as_str()), ("50 %", "5 ms"));
+        let row = super::row(&answer, &node);
+        assert_eq!((&*row[3], &*row[4], &*row[5], &*row[7], &*row[8], &*row[9], &*row[11]), ("up", "-", "-", "zone 77", "-", "-", "-"));
     }
 
     #[test]

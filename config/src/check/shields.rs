@@ -38,16 +38,17 @@ pub(crate) fn among(shields: &Shields, known: &[(&str, &str)], findings: &mut Fi
         list.iter().enumerate().filter(|(_, name)| !there.contains(name.as_str())).map(|(index, name)| (index, quoted(name))).collect()
     };
     for (index, name) in unknown(&shields.names, &names) {
-        findings.add(format!("shields.names[{index}]"), format!("no shield is called {name}; {}", instead(&names)));
+        findings.add(format!("shields.names[{index}]"), format!("no shield is called {name}; {}", instead("shield", &names)));
     }
     for (index, region) in unknown(&shields.regions, &regions) {
-        findings.add(format!("shields.regions[{index}]"), format!("no shield is in region {region}; {}", instead(&regions)));
+        findings.add(format!("shields.regions[{index}]"), format!("no shield is in region {region}; {}", instead("shield", &regions)));
     }
 }
 
-fn instead(there: &BTreeSet<&str>) -> String {
+/// What to do where nothing of the kind is there under a name.
+pub(super) fn instead(kind: &str, there: &BTreeSet<&str>) -> String {
     if there.is_empty() {
-        return "no shield has joined yet, so join one first".to_owned();
+        return format!("no {kind} has joined yet, so join one first");
     }
     let known: Vec<&str> = there.iter().copied().take(KNOWN_TOLD_MAX).collect();
     let more = if there.len() > known.len() { " or another" } else { "" };

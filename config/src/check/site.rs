@@ -1,10 +1,10 @@
 //! What the values of a site mean together; of its cache see [`cache`], of its origin [`origin`]. Judges typed values; never sees text.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::fault::{Findings, quoted};
 use super::{cache, clients, names, origin, shields};
-use crate::limits::HOSTS_MAX;
+use crate::limits::{FENCE_REGIONS_MAX, HOSTS_MAX};
 use crate::site::Site;
 
 /// Everything that is wrong with a site by itself.
@@ -13,6 +13,7 @@ pub(crate) fn check(site: &Site, findings: &mut Findings) {
         findings.add("name", format!("{} is not the name of a site; {why}", quoted(&site.name)));
     }
     hosts(&site.hosts, findings);
+    fence(&site.regions, findings);
     origin::check(&site.origin, findings);
     shields::check(&site.shields, findings);
     cache::check(&site.cache, &site.hosts, findings);
@@ -39,5 +40,26 @@ fn hosts(hosts: &[String], findings: &mut Findings) {
                 }
             }
         }
+    }
+}
+
+fn fence(regions: &[String], findings: &mut Findings) {
+    if regions.len() > FENCE_REGIONS_MAX {
+        findings.add("regions", format!("{} regions; write at most {FENCE_REGIONS_MAX}", regions.len()));
+    }
+    for (index, region) in regions.iter().enumerate().take(FENCE_REGIONS_MAX) {
+        let path = format!("regions[{index}]");
+        if let Err(why) = names::label(region) {
+            findings.add(path, format!("{} is not the name of a region; {why}", quoted(region)));
+        } else if let Some(first) = regions[..index].iter().position(|other| other == region) {
+            findings.add(path, format!("{} is regions[{first}] already; keep one of them", quoted(region)));
+        }
+    }
+}
+
+/// Regions of a fence in which there is no edge.
+pub(super) fn fence_among(regions: &[String], there: &BTreeSet<&str>, findings: &mut Findings) {
+    for (index, region) in regions.iter().enumerate().filter(|(_, region)| !there.contains(region.as_str())) {
+        findings.add(format!("regions[{index}]"), format!("no edge is in region {}; {}", quoted(region), shields::instead("edge", there)));
     }
 }

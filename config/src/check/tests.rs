@@ -1,5 +1,7 @@
 //! Bad input, each with the exact words an operator reads.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::site::Shields;
 
@@ -19,6 +21,12 @@ name = "shield-1"
 data = "/data"
 control = { address = "[2001:db8::1]:8401" }
 listen = { tier = "127.0.0.1:8402", admin = "127.0.0.1:9102" }
+"#;
+const DNS: &str = r#"role = "dns"
+name = "dns-1"
+data = "/data"
+control = { address = "control.example.net:8401" }
+listen = { dns = "127.0.0.1:53", admin = "127.0.0.1:9103" }
 "#;
 const CONTROL: &str = r#"role = "control"
 data = "/data"
@@ -42,6 +50,7 @@ fn says(kind: &str, text: &str) -> String {
         "edge" => process(&with(EDGE, text)),
         "shield" => process(&with(SHIELD, text)),
         "control" => process(&with(CONTROL, text)),
+        "dns" => process(&with(DNS, text)),
         "settings" => process(&expanded),
         "toml" => site_text(&expanded, Format::Toml, None).err(),
         "yaml" => site_text(&expanded, Format::Yaml, None).err(),
@@ -77,7 +86,7 @@ fn every_kind_of_bad_input_has_its_words() {
 #[test]
 fn the_good_texts_of_the_table_are_good() {
     assert!(site_text(SITE, Format::Toml, None).is_ok());
-    for text in [EDGE, SHIELD, CONTROL] {
+    for text in [EDGE, SHIELD, CONTROL, DNS] {
         assert_eq!(process_text(text, Format::Toml, None).map(drop), Ok(()));
     }
 }
@@ -103,6 +112,7 @@ fn what_the_pages_for_operators_show_is_right() {
     for page in [
         "README.md",
         "docs/operating/quickstart.md",
+        "docs/operating/dns.md",
         "docs/operating/caching.md",
         "docs/operating/front-door.md",
         "docs/operating/origins.md",
@@ -230,7 +240,7 @@ fn a_file_tells_by_itself_what_it_is() {
     assert!(matches!(checked("site.toml", SITE), Ok(Checked::Site(_))));
     assert!(matches!(checked("edge.toml", EDGE), Ok(Checked::Process(_))));
     let roleless = EDGE.replace("role = \"edge\"\n", "");
-    assert_eq!(checked("edge.toml", &roleless), Err("missing; write \"control\", \"shield\" or \"edge\"".to_owned()));
+    assert_eq!(checked("edge.toml", &roleless), Err("missing; write \"control\", \"shield\", \"edge\" or \"dns\"".to_owned()));
 }
 
 #[test]
@@ -266,7 +276,8 @@ fn a_document_is_checked_as_a_whole() {
     );
     let mut asking = site("a", "a.example.com");
     asking.shields.names = vec!["s1".to_owned(), "s2".to_owned(), "s3".to_owned()];
-    let said = |known: &[(&str, &str)]| site_among(&asking, known).map_err(|faults| faults.to_string());
+    let no_edge = BTreeSet::new();
+    let said = |known: &[(&str, &str)]| site_among(&asking, known, &no_edge).map_err(|faults| faults.to_string());
     assert_eq!(said(&[("s1", "north"), ("s2", "south"), ("s3", "south")]), Ok(()));
     assert_eq!(
         said(&[("s1", "north"), ("t", "south")]).unwrap_err(),
@@ -274,11 +285,15 @@ fn a_document_is_checked_as_a_whole() {
          shields.names[2]: no shield is called \"s3\"; join it first, or write s1, t"
     );
     asking.shields = Shields { regions: vec!["west".to_owned()], ..Shields::default() };
-    let said = |known: &[(&str, &str)]| site_among(&asking, known).map_err(|faults| faults.to_string());
+    let said = |known: &[(&str, &str)]| site_among(&asking, known, &no_edge).map_err(|faults| faults.to_string());
     assert_eq!(said(&[]).unwrap_err(), "shields.regions[0]: no shield is in region \"west\"; no shield has joined yet, so join one first");
     let known: Vec<String> = (0..20).map(|number| format!("region-{number:02}")).collect();
     let known: Vec<(&str, &str)> = known.iter().map(|region| ("s", region.as_str())).collect();
     assert!(said(&known).unwrap_err().ends_with("region-06, region-07 or another"));
+    let fenced = Site { regions: vec!["eu-1".to_owned(), "eu-9".to_owned()], ..site("a", "a") };
+    let said = |regions: &[&str]| site_among(&fenced, &[], &regions.iter().copied().collect()).map_err(|faults| faults.to_string());
+    assert_eq!(said(&["eu-1", "eu-9", "us-1"]), Ok(()));
+    assert_eq!(said(&["eu-1", "us-1"]).unwrap_err(), "regions[1]: no edge is in region \"eu-9\"; join it first, or write eu-1, us-1");
     let many = Document { sites: vec![site("a", "a"); SITES_MAX + 1], ..Document::default() };
     assert_eq!(document(&many).unwrap_err().0[0].says, "10001 sites; a configuration has at most 10000");
 }

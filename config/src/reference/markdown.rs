@@ -26,12 +26,12 @@ pub(super) fn site(kind: &Kind) -> String {
 /// The page of process settings.
 pub(super) fn settings(kinds: &[Kind]) -> String {
     let mut page = format!(
-        "{MADE}\n\n# Process settings\n\nA file in TOML, YAML or JSON for `skerry control`, `skerry shield` and `skerry edge`; the field \
-         `role` at its top says `\"control\"`, `\"shield\"` or `\"edge\"`. `skerry check FILE` tells all faults at once. Relative paths \
+        "{MADE}\n\n# Process settings\n\nA file in TOML, YAML or JSON for `skerry control`, `skerry shield`, `skerry edge` and `skerry dns`; the \
+         field `role` at its top says `\"control\"`, `\"shield\"`, `\"edge\"` or `\"dns\"`. `skerry check FILE` tells all faults at once. Relative paths \
          are relative to the working directory.\n\n{UNITS}\n"
     );
     for kind in kinds {
-        let name = kind.root.to_lowercase();
+        let name = kind.root.trim_end_matches("Node").to_lowercase();
         write!(page, "\n## role = \"{name}\"\n\nWith every field: [{name}-reference.toml](../../config/examples/{name}-reference.toml).\n")
             .unwrap();
         Sections { kind, page: &mut page, seen: HashMap::new() }.table(kind.root, "", &format!("Top level ({name})"), 3);

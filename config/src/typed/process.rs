@@ -6,14 +6,14 @@ use super::read::{FromText, Reader, Typed, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsLimits,
-    DnsRecord, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout, Shield,
-    ShieldListen, Tls, Webhooks, dns_ttl, record_ttl, slice,
+    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo,
+    DnsLimits, DnsNode, DnsNodeListen, DnsRecord, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process,
+    Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_explore_percent, dns_ttl, record_ttl, slice,
 };
 use crate::units::Size;
 
 /// The roles a process may have.
-const ROLES: &[&str] = &["control", "shield", "edge"];
+const ROLES: &[&str] = &["control", "shield", "edge", "dns"];
 
 /// Reads process settings. `None` when no role says which fields belong there; the fault is then the only one told.
 pub(crate) fn read(node: &Node, reader: &mut Reader) -> Option<Process> {
@@ -21,7 +21,7 @@ pub(crate) fn read(node: &Node, reader: &mut Reader) -> Option<Process> {
         reader.fault("", node.at, format!("{}, not a table; write process settings", node.spoken()));
         return None;
     };
-    let write = "\"control\", \"shield\" or \"edge\"";
+    let write = "\"control\", \"shield\", \"edge\" or \"dns\"";
     let Some(role) = node.get("role") else {
         reader.fault("role", node.at, format!("missing; write {write}"));
         return None;
@@ -31,6 +31,7 @@ pub(crate) fn read(node: &Node, reader: &mut Reader) -> Option<Process> {
         Kind::Text(text) if text == "control" => Some(Process::Control(Control::read_beside(node, "", beside, reader))),
         Kind::Text(text) if text == "shield" => Some(Process::Shield(Shield::read_beside(node, "", beside, reader))),
         Kind::Text(text) if text == "edge" => Some(Process::Edge(Edge::read_beside(node, "", beside, reader))),
+        Kind::Text(text) if text == "dns" => Some(Process::Dns(DnsNode::read_beside(node, "", beside, reader))),
         Kind::Text(text) => {
             let says = match closest(text, ROLES) {
                 Some(meant) => format!("{} is not a role; did you mean {meant:?}?", quoted(text)),
@@ -48,6 +49,7 @@ pub(crate) fn read(node: &Node, reader: &mut Reader) -> Option<Process> {
 
 const NODE_NAME: &str = "a name that no other node has, such as \"north-1\"";
 const DATA: &str = "a directory, such as \"/var/lib/skerry\"";
+const DNS: &str = "an address for DNS, such as \"0.0.0.0:53\"";
 const ADMIN: &str = "an address for metrics and health, such as \"127.0.0.1:9100\"";
 
 record!(Control {
@@ -112,8 +114,9 @@ record!(ApiTls {
 record!(ControlListen {
     api = "api": required("an address for the REST API, such as \"127.0.0.1:8400\""),
     nodes = "nodes": required("an address for the nodes, such as \"0.0.0.0:8401\""),
-    dns = "dns": required("an address for DNS, such as \"0.0.0.0:53\""),
-} else Self { api: FromText::stand_in(), nodes: FromText::stand_in(), dns: FromText::stand_in() });
+    dns = "dns": required(DNS),
+    route = "route": optional,
+} else Self { api: FromText::stand_in(), nodes: FromText::stand_in(), dns: FromText::stand_in(), route: None });
 
 record!(Dns {
     zone = "zone": required("the zone, such as \"cdn.example.net\""),
@@ -124,6 +127,8 @@ record!(Dns {
     coverage = "coverage": or(Vec::new()),
     records = "records": or(Vec::new()),
     limits = "limits": or(DnsLimits::default()),
+    geo = "geo": or(DnsGeo::default()),
+    explore_percent = "explore_percent": or(dns_explore_percent()),
 } else Self {
     zone: String::new(),
     nameservers: Vec::new(),
@@ -133,6 +138,8 @@ record!(Dns {
     coverage: Vec::new(),
     records: Vec::new(),
     limits: DnsLimits::default(),
+    geo: DnsGeo::default(),
+    explore_percent: dns_explore_percent(),
 });
 
 record!(DnsRecord {
@@ -152,15 +159,21 @@ record!(DnsLimits {
     connections_per_address = "connections_per_address": or(DnsLimits::default().connections_per_address),
 } else Self::default());
 
+record!(DnsGeo {
+    city = "city": optional,
+    asn = "asn": optional,
+} else Self::default());
+
 record!(Nameserver {
     name = "name": required("its full name, such as \"ns1.cdn.example.net\""),
     addresses = "addresses": or(Vec::new()),
 } else Self { name: String::new(), addresses: Vec::new() });
 
 record!(Coverage {
-    region = "region": required("the region, such as \"north\""),
+    region = "region": or(String::new()),
+    node = "node": or(String::new()),
     prefixes = "prefixes": required("client prefixes, such as [\"192.0.2.0/24\"]"),
-} else Self { region: String::new(), prefixes: Vec::new() });
+} else Self { region: String::new(), node: String::new(), prefixes: Vec::new() });
 
 record!(Edge {
     name = "name": required(NODE_NAME),
@@ -297,6 +310,26 @@ record!(ShieldListen {
     tier = "tier": required("an address for edges, such as \"0.0.0.0:8402\""),
     admin = "admin": required(ADMIN),
 } else Self { tier: FromText::stand_in(), admin: FromText::stand_in() });
+
+record!(DnsNode {
+    name = "name": required(NODE_NAME),
+    data = "data": required(DATA),
+    control = "control": required("the table of the control plane, with its address"),
+    listen = "listen": required("the table of listeners: dns, admin"),
+    limits = "limits": or(DnsLimits::default()),
+} else Self {
+    name: String::new(),
+    data: PathBuf::new(),
+    control: ControlLink::stand_in(),
+    listen: DnsNodeListen::stand_in(),
+    limits: DnsLimits::default(),
+});
+
+record!(DnsNodeListen {
+    dns = "dns": required(DNS),
+    route = "route": optional,
+    admin = "admin": required(ADMIN),
+} else Self { dns: FromText::stand_in(), route: None, admin: FromText::stand_in() });
 
 record!(ControlLink {
     address = "address": required("the control plane's node listener, such as \"control.example.net:8401\""),

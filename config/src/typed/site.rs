@@ -5,9 +5,9 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::site::{
     AnswerTtl, Breaker, Cache, Cookies, Ejection, Fallback, ForwardedAs, Forwarding, Health, HttpVersion, Key, Lead, Match, Negative,
-    Origin, OriginLimits, OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Rule, SetCookie, Shields, Site,
-    between_bytes_timeout, check_fall, check_interval, check_rise, check_status, check_timeout, connect_timeout, first_byte_timeout, one,
-    tls_timeout, yes,
+    Origin, OriginLimits, OriginServer, Pass, Query, RateBy, RateLimit, RequestDirectives, Retries, Route, RouteBy, RouteScheme, Rule,
+    SetCookie, Shields, Site, between_bytes_timeout, check_fall, check_interval, check_rise, check_status, check_timeout, connect_timeout,
+    first_byte_timeout, one, tls_timeout, yes,
 };
 use crate::status::StatusPattern;
 use crate::units::Period;
@@ -15,21 +15,25 @@ use crate::units::Period;
 record!(Site {
     name = "name": required("the name of the site, such as \"shop\""),
     hosts = "hosts": required("the host names of the site, such as [\"shop.example.com\"]"),
+    regions = "regions": or(Vec::new()),
     origin = "origin": required("the table of the origin, with its urls"),
     shields = "shields": or(Shields::default()),
     cache = "cache": or(Cache::default()),
     pass = "pass": or(Pass::default()),
     rate_limits = "rate_limits": or(Vec::<RateLimit>::new()),
     forwarding = "forwarding": or(Forwarding::default()),
+    route = "route": or(Route::default()),
 } else Self {
     name: String::new(),
     hosts: Vec::new(),
+    regions: Vec::new(),
     origin: Origin::stand_in(),
     shields: Shields::default(),
     cache: Cache::default(),
     pass: Pass::default(),
     rate_limits: Vec::new(),
     forwarding: Forwarding::default(),
+    route: Route::default(),
 });
 
 record!(Origin {
@@ -169,6 +173,11 @@ record!(Forwarding {
     trust = "trust": or(Vec::new()),
 } else Self::default());
 
+record!(Route {
+    by = "by": or(RouteBy::default()),
+    scheme = "scheme": or(RouteScheme::default()),
+} else Self::default());
+
 record!(AnswerTtl {
     status = "status": or(Vec::new()),
     content_type = "content_type": or(Vec::new()),
@@ -301,6 +310,40 @@ impl FromText for Fallback {
         match text {
             "origin" => Ok(Self::Origin),
             "fail" => Ok(Self::Fail),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for RouteBy {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"latency\" or \"path\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "latency" => Ok(Self::Latency),
+            "path" => Ok(Self::Path),
+            _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
+        }
+    }
+
+    fn stand_in() -> Self {
+        Self::default()
+    }
+}
+
+impl FromText for RouteScheme {
+    const WHAT: &'static str = "a text";
+    const WRITE: &'static str = "\"https\" or \"http\"";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "https" => Ok(Self::Https),
+            "http" => Ok(Self::Http),
             _ => Err(format!("{} is unknown; write {}", quoted(text), Self::WRITE)),
         }
     }

@@ -64,12 +64,16 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<RateLimit>(&mut site, "RateLimit");
     agrees::<Forwarding>(&mut site, "Forwarding");
     agrees::<Shields>(&mut site, "Shields");
+    agrees::<Route>(&mut site, "Route");
     assert!(site.is_empty(), "no reader is compared with {:?}", site.keys());
 
     let mut process = Tables::new();
     tables::<Control>(&mut process);
     tables::<Shield>(&mut process);
     tables::<Edge>(&mut process);
+    tables::<DnsNode>(&mut process);
+    agrees::<DnsNode>(&mut process, "DnsNode");
+    agrees::<DnsNodeListen>(&mut process, "DnsNodeListen");
     agrees::<Control>(&mut process, "Control");
     agrees::<ControlListen>(&mut process, "ControlListen");
     agrees::<ControlApi>(&mut process, "ControlApi");
@@ -78,6 +82,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<Dns>(&mut process, "Dns");
     agrees::<DnsRecord>(&mut process, "DnsRecord");
     agrees::<DnsLimits>(&mut process, "DnsLimits");
+    agrees::<DnsGeo>(&mut process, "DnsGeo");
     agrees::<Rollout>(&mut process, "Rollout");
     agrees::<Purges>(&mut process, "Purges");
     agrees::<Nameserver>(&mut process, "Nameserver");
@@ -341,6 +346,12 @@ fn forwarding() -> impl Strategy<Value = Forwarding> {
     (send, vec(Just("10.0.0.0/8".parse().unwrap()), 0..2)).prop_map(|(send, trust)| Forwarding { send, trust })
 }
 
+fn steered() -> impl Strategy<Value = (Vec<String>, Route)> {
+    let by = prop_oneof![Just(RouteBy::Latency), Just(RouteBy::Path)];
+    let scheme = prop_oneof![Just(RouteScheme::Https), Just(RouteScheme::Http)];
+    (vec(text(), 0..3), (by, scheme).prop_map(|(by, scheme)| Route { by, scheme }))
+}
+
 fn site() -> impl Strategy<Value = Site> {
     let judged = (ttls(), negative(), of(any::<u64>().prop_map(Size)), cookies(), directives(), any::<[bool; 3]>(), period());
     let cache = (period(), period(), period(), key(), vec(rule(), 0..3), judged).prop_map(
@@ -365,16 +376,18 @@ fn site() -> impl Strategy<Value = Site> {
             }
         },
     );
-    (text(), vec(text(), 0..3), origin(), (shields(), cache), (pass(), vec(rate_limit(), 0..3), forwarding())).prop_map(
-        |(name, hosts, origin, (shields, cache), (pass, rate_limits, forwarding))| Site {
+    (text(), vec(text(), 0..3), origin(), (shields(), cache), (pass(), vec(rate_limit(), 0..3), forwarding()), steered()).prop_map(
+        |(name, hosts, origin, (shields, cache), (pass, rate_limits, forwarding), (regions, route))| Site {
             name,
             hosts,
+            regions,
             origin,
             shields,
             cache,
             pass,
             rate_limits,
             forwarding,
+            route,
         },
     )
 }

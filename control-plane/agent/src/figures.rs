@@ -89,6 +89,7 @@ impl Figures {
         let clients = match role {
             Role::Edge => "clients",
             Role::Shield => "edges",
+            Role::Dns => "resolvers",
         };
         let requests =
             IntCounterVec::new(Opts::new(name("requests_total"), "Requests answered, by status and by how."), &["status", "cache"])
@@ -186,6 +187,12 @@ impl Figures {
         all.iter().map(|counts| (counts.name.to_string(), counts.read())).filter(|(_, figures)| figures.requests() > 0).collect()
     }
 
+    /// Bytes of bodies sent, in answers that have ended.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
     /// The sums that the node reports. The connections are the caller's to add.
     #[must_use]
     pub fn load(&self) -> Load {
@@ -205,7 +212,8 @@ impl Figures {
 }
 
 /// The memory that the process has, in bytes; 0 where the system does not say.
-fn memory() -> u64 {
+#[must_use]
+pub fn memory() -> u64 {
     const PAGE_BYTES: u64 = 4_096;
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0) * PAGE_BYTES

@@ -16,9 +16,10 @@ use tonic::{Code, Request, Status, Streaming};
 use self::watched::Watched;
 use crate::connect::{self, Failure};
 use crate::wire::control_client::ControlClient;
-use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, answered, order, report};
+use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, ZoneKept, ZonePart, answered, order, report};
 use crate::{Duties, Inner, question};
 
+mod far;
 mod history;
 mod orders;
 mod renewal;
@@ -138,7 +139,8 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, renewing: &renewa
         end = carry_out(inner, duties, &mut orders, &reports, (&told, renewing)) => end,
         end = confirm(inner, duties, &reports, moved) => end,
         end = beat(duties, &reports) => end,
-        end = tell_times(duties, &reports) => end,
+        end = far::tell_of_origins(duties, &reports) => end,
+        end = far::tell_of_clients(duties, &reports) => end,
         end = watched::tell(duties, watched, &reports) => end,
         end = history::tell(inner, duties, &told.taken, &reports) => end,
         end = renewal::ask(inner, renewing, &reports) => end,
@@ -178,6 +180,11 @@ async fn open(
         Ok(snapshot.map(|snapshot| (snapshot.version(), snapshot.digest())))
     });
     let snapshot = snapshot.await.map_err(End::Lost)?;
+    let zone = blocking(inner, {
+        let duties = Arc::clone(duties);
+        move |_| Ok(duties.zone())
+    });
+    let zone = zone.await.map_err(End::Lost)?;
     let hello = Hello {
         addresses: inner.settings.public_addresses.iter().map(ToString::to_string).collect(),
         tier_address: inner.settings.tier_address.map(|address| address.to_string()).unwrap_or_default(),
@@ -188,6 +195,7 @@ async fn open(
         software: env!("CARGO_PKG_VERSION").to_owned(),
         latitude: inner.settings.location.map(|location| location.latitude),
         longitude: inner.settings.location.map(|location| location.longitude),
+        zone: zone.into(),
     };
     say(reports, report::What::Hello(hello)).await?;
     let stream =
@@ -218,27 +226,18 @@ async fn carry_out(
             Err(status) => return ended(&status),
         };
         let done = match order {
-            order::What::Purges(purges) => desk.purges(purges).map(|()| moved.notify_one()),
+            order::What::Purges(purges) => desk.purges(purges).map(|()| {
+                moved.notify_one();
+                None
+            }),
             order::What::PurgeAllThrough(through) => {
                 desk.purge_all_through(through);
                 moved.notify_one();
-                Ok(())
+                Ok(None)
             }
-            order::What::Snapshot(part) => match desk.snapshot_part(part).await {
-                Ok(Some(what)) => match say(reports, what).await {
-                    Ok(()) => Ok(()),
-                    Err(end) => return end,
-                },
-                Ok(None) => Ok(()),
-                Err(why) => Err(why),
-            },
-            order::What::SnapshotChange(change) => match desk.snapshot_change(change).await {
-                Ok(what) => match say(reports, what).await {
-                    Ok(()) => Ok(()),
-                    Err(end) => return end,
-                },
-                Err(why) => Err(why),
-            },
+            order::What::Snapshot(part) => desk.snapshot_part(part).await,
+            order::What::SnapshotChange(change) => desk.snapshot_change(change).await.map(Some),
+            order::What::Zone(part) => change_zone(inner, duties, part).await,
             order::What::Ask(ask) => {
                 while questions.try_join_next().is_some() {}
                 if questions.len() < QUESTIONS_MAX {
@@ -247,31 +246,43 @@ async fn carry_out(
                     let why = format!("{QUESTIONS_MAX} other questions are being answered, ask again");
                     tell(reports, Answered { id: ask.id, outcome: Some(answered::Outcome::Error(why)) });
                 }
-                Ok(())
+                Ok(None)
             }
             order::What::Watch(watch) => {
                 watched::take(watched, watch);
-                Ok(())
+                Ok(None)
             }
             order::What::HistoryTaken(through) => {
                 inner.history.taken(&through);
                 taken.notify_one();
-                Ok(())
+                Ok(None)
             }
             order::What::Renewed(renewed) => match renewal::take(inner, renewing, renewed).await {
                 Ok(()) => return End::Renewed,
                 Err(why) => {
                     tracing::error!(why, "the node's certificate is not renewed, trying again");
-                    Ok(())
+                    Ok(None)
                 }
             },
-            order::What::Revoked(revoked) => revoke(inner, revoked).await,
+            order::What::Revoked(revoked) => revoke(inner, revoked).await.map(|()| None),
             order::What::Removed(_) => return End::Refused("this node was removed from the CDN".to_owned()),
         };
-        if let Err(why) = done {
-            return End::Lost(format!("the control plane broke the protocol: {why}"));
+        let said = match done {
+            Ok(Some(what)) => say(reports, what).await,
+            Ok(None) => Ok(()),
+            Err(why) => Err(End::Lost(format!("the control plane broke the protocol: {why}"))),
+        };
+        if let Err(end) = said {
+            return end;
         }
     }
+}
+
+/// Takes a piece of a change of the zone; the word that the change is in force, when that was its last one.
+async fn change_zone(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, part: ZonePart) -> Result<Option<report::What>, String> {
+    let duties = Arc::clone(duties);
+    let kept = blocking(inner, move |_| duties.change_zone(part)).await?;
+    Ok(kept.map(|number| report::What::ZoneKept(ZoneKept { number })))
 }
 
 /// Answers a question, which may take a read from disk.
@@ -332,26 +343,6 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
     loop {
         tick.tick().await;
         if let Err(end) = say(reports, report::What::Load(duties.load().into())).await {
-            return end;
-        }
-    }
-}
-
-/// Reports how far origins are, and once that there is no more to say of them.
-async fn tell_times(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
-    let mut tick = tokio::time::interval(wire::NEAR_INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_told = false;
-    loop {
-        tick.tick().await;
-        let times = duties.times_to_origins();
-        if times.is_empty() && !is_told {
-            continue;
-        }
-        is_told = !times.is_empty();
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let times = times.into_iter().map(|(site, time)| wire::TimeTo { site, micros: micros(time) }).collect();
-        if let Err(end) = say(reports, report::What::Near(wire::Near { times })).await {
             return end;
         }
     }

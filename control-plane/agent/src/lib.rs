@@ -47,6 +47,8 @@ pub enum Role {
     Edge,
     /// Serves edges.
     Shield,
+    /// Answers DNS.
+    Dns,
 }
 
 /// What the agent is told by its node.
@@ -131,6 +133,20 @@ pub trait Duties: Send + Sync + 'static {
     fn latency(&self, most: usize) -> Latency {
         let _ = most;
         Latency::default()
+    }
+
+    /// What the node has of the zone, as a hello says it (DNS nodes); empty where it has none.
+    fn zone(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes a piece of a change of the zone (DNS nodes); the number of the change once it is whole and in force. Called where blocking is allowed.
+    ///
+    /// # Errors
+    /// One sentence, when it is no piece of a change that can follow what the node has.
+    fn change_zone(&self, part: wire::ZonePart) -> Result<Option<u64>, String> {
+        let _ = part;
+        Err("a zone was sent to a node that answers no DNS".to_owned())
     }
 
     /// What the node has for a request and what the next one like it would get, for `skerry explain`. Changes nothing, and asks nobody but its own
@@ -256,18 +272,25 @@ pub async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 impl Role {
-    /// The role's word: `edge` or `shield`.
+    /// The role's word: `edge`, `shield` or `dns`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Edge => "edge",
             Self::Shield => "shield",
+            Self::Dns => "dns",
         }
+    }
+
+    /// Whether it answers with what origins said: sites, purges and rollouts concern it.
+    #[must_use]
+    pub fn is_tier(self) -> bool {
+        matches!(self, Self::Edge | Self::Shield)
     }
 
     /// The role of a word.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Edge, Self::Shield].into_iter().find(|role| role.word() == word)
+        [Self::Edge, Self::Shield, Self::Dns].into_iter().find(|role| role.word() == word)
     }
 }

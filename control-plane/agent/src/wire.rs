@@ -24,6 +24,21 @@ pub const SNAPSHOT_PART_BYTES_MAX: usize = 64 << 10;
 /// The largest change of a snapshot that is sent, in bytes of JSON; where more differs the whole is sent.
 pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 
+/// The blocks that the rows of a zone are counted in.
+pub const ZONE_BLOCKS: usize = 1_024;
+
+/// What a hello says of one block of the zone, in bytes.
+pub const ZONE_BLOCK_BYTES: usize = 16;
+
+/// The bytes of rows in one piece of a change of the zone, beside the last row of it; as with snapshots.
+pub const ZONE_PART_BYTES_MAX: usize = 64 << 10;
+
+/// The rows of a zone: as many prefixes as are planned for, and what is there of sites, nodes and settings.
+pub const ZONE_ROWS_MAX: usize = 1_200_000;
+
+/// The bytes of the rows of a zone.
+pub const ZONE_BYTES_MAX: usize = 512 << 20;
+
 /// The most purges in one message.
 pub const PURGES_PER_ORDER_MAX: usize = 256;
 
@@ -137,6 +152,7 @@ impl From<Role> for NodeRole {
         match role {
             Role::Edge => Self::Edge,
             Role::Shield => Self::Shield,
+            Role::Dns => Self::Dns,
         }
     }
 }
@@ -146,9 +162,10 @@ impl NodeRole {
     #[must_use]
     pub fn role(self) -> Option<Role> {
         match self {
-            Self::Unspecified | Self::Dns => None,
+            Self::Unspecified => None,
             Self::Edge => Some(Role::Edge),
             Self::Shield => Some(Role::Shield),
+            Self::Dns => Some(Role::Dns),
         }
     }
 }

@@ -6,8 +6,10 @@
 mod difference;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::difference::Difference;
@@ -123,7 +125,7 @@ impl Row {
 }
 
 /// A node as it was when the plan was made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// Its name.
     pub name: String,
@@ -134,7 +136,7 @@ pub struct Node {
 }
 
 /// What distance makes of latency, learned from all that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Geography {
     /// The latency at no distance, in ms.
     pub base_ms: f32,
@@ -160,7 +162,7 @@ impl Geography {
 }
 
 /// How the paths of a network differ from geography.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// By how much all of its paths do, in ms.
     pub offset_ms: f32,
@@ -169,7 +171,7 @@ pub struct Network {
 }
 
 /// What the planner can say of its own work.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Client prefixes with something measured.
     pub prefixes: usize,
@@ -186,7 +188,7 @@ pub struct Summary {
 }
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Plan {
     /// When it was made, in seconds since 1970; 0 when nothing is planned.
     pub made: f64,
@@ -201,6 +203,15 @@ pub struct Plan {
     /// [`PAGES`] of rows sorted by prefix, or none.
     pages: Vec<Arc<Vec<Row>>>,
     lengths: Lengths,
+}
+
+/// In short: a plan may have a million rows.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { made, nodes, geography, summary, networks, .. } = self;
+        let (networks, rows) = (networks.len(), self.len());
+        write!(f, "Plan of {made} s with {rows} rows and {networks} networks: {geography:?}, {summary:?}, {nodes:?}")
+    }
 }
 
 /// How many rows have which length, so that only lengths that occur are looked up.

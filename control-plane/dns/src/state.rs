@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use crate::geo::{Location, Places};
 use crate::plan::Plan;
@@ -46,7 +47,8 @@ pub struct State {
 }
 
 /// Whom the operator declared for a client prefix.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Target {
     /// The edges of a region.
     Region(String),
@@ -55,7 +57,7 @@ pub enum Target {
 }
 
 /// An edge.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Its name.
     pub name: String,
@@ -92,7 +94,7 @@ impl Default for Edge {
 }
 
 /// A site.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
     /// Its name; the label of its target in the zone.
     pub name: String,
@@ -103,7 +105,7 @@ pub struct Site {
 }
 
 /// A record that an operator declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The whole name, in the zone.
     pub name: String,
@@ -114,7 +116,8 @@ pub struct Record {
 }
 
 /// What a declared record says, by type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Data {
     /// A or AAAA.
     Address(IpAddr),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub(crate) use self::candidate::takes;
 pub use self::candidate::{ADDRESSES_PER_EDGE_MAX, Candidate, Wanted};
 pub use self::explain::{Considered, Excluded, Explanation, explain};
 use crate::place::{Client, Declared};
@@ -165,7 +166,10 @@ impl Steer {
             !edge.addresses.is_empty() && !left_out.contains(&edge.name) && (regions.is_empty() || regions.contains(&edge.region))
         };
         let anyone_up = state.edges.iter().any(|edge| may(edge) && edge.up);
-        let eligible: Vec<bool> = state.edges.iter().map(|edge| may(edge) && (edge.up || !anyone_up)).collect();
+        let can = |edge: &Edge| may(edge) && (edge.up || !anyone_up);
+        // Without weight an edge is none while another one can answer, whatever was declared or planned.
+        let anyone_weighs = state.edges.iter().any(|edge| can(edge) && edge.weight > 0);
+        let eligible: Vec<bool> = state.edges.iter().map(|edge| can(edge) && (edge.weight > 0 || !anyone_weighs)).collect();
 
         let mut by_region: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();

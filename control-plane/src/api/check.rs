@@ -48,7 +48,7 @@ pub(crate) async fn check(
             let state = api.plane.intent.state();
             let site = intent::refer(&state, site)?.resolved;
             intent::check(&site)?;
-            intent::shields(&state, &site)?;
+            intent::check_nodes(&state, &site)?;
             intent::owners(&state, &site).map_err(|owned| Refusal::fault("the site has faults", "hosts", owned.says()))?;
         }
         Question { site: None, document: Some(document) } => {

@@ -81,7 +81,7 @@ pub(crate) async fn explain(
     purging::demand_url(&grant, &url, &plane.intent.state())?;
     let nodes = match &named {
         Some(name) => vec![plane.intent.node(name)?],
-        None => plane.intent.state().nodes.values().cloned().collect(),
+        None => plane.intent.state().tiers().cloned().collect(),
     };
     let connected = nodes.iter().filter(|node| plane.health.live(&node.name).connected).count();
     if connected > NODES_MAX {

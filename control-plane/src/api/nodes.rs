@@ -3,22 +3,23 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use skerry_agent::Role;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::extract::Place;
+use super::extract::{Json, Place};
 use super::problem::Problem;
 use crate::clock;
 use crate::health::Live;
-use crate::intent::Node;
+use crate::intent::{Node, Steering};
 
 /// A node.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NodeView {
     /// Its name.
     name: String,
-    /// `edge` or `shield`.
+    /// `edge`, `shield` or `dns`.
     role: String,
     /// Its region.
     region: String,
@@ -28,11 +29,15 @@ pub(crate) struct NodeView {
     connected: bool,
     /// Whether it gets no new clients.
     drained: bool,
+    /// How DNS takes it into account (edges).
+    steering: Steering,
     /// The number of the configuration in force on it; null when it has said none since the control plane started.
     snapshot: Option<u64>,
     /// Why it refused a newer configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// The serial of the zone in force on it (DNS nodes); null when it has said none since the control plane started.
+    zone_serial: Option<u32>,
     /// The number of the last purge it has confirmed.
     purge_seq: u64,
     /// What it should have and does not.
@@ -135,6 +140,31 @@ pub(crate) async fn resume(State(api): State<Api>, Place(name): Place<String>) -
     read(State(api), Place(name)).await
 }
 
+/// How DNS is to take an edge into account; what is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SteeringWish {
+    /// The share of the clients it would have that it is given, in percent, 0 to 100: with 0 it gets clients only while no other edge can answer.
+    #[schema(maximum = 100)]
+    weight: Option<u32>,
+    /// What it costs beside others, in milliseconds, 0 to 1,000: it counts as so much farther away.
+    #[schema(maximum = 1000)]
+    cost_ms: Option<u32>,
+}
+
+/// Sets how DNS takes an edge into account.
+#[utoipa::path(put, path = "/v1/nodes/{name}/steering", tag = "nodes", params(("name" = String, Path, description = "The edge's name")),
+    request_body = SteeringWish, responses((status = 200, body = NodeView)))]
+pub(crate) async fn steer(
+    State(api): State<Api>,
+    Place(name): Place<String>,
+    Json(wish): Json<SteeringWish>,
+) -> Result<Answer<NodeView>, Problem> {
+    api.plane.intent.steer_node(&name, wish.weight, wish.cost_ms).await?;
+    api.plane.events.node(&name, "steered");
+    read(State(api), Place(name)).await
+}
+
 /// Removes a node: its stream is closed, and no node serves it by its certificates any more.
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
@@ -160,13 +190,15 @@ impl CertificateView {
     }
 }
 
-fn behind(api: &Api, name: &str, live: &Live) -> BehindView {
+fn behind(api: &Api, node: &Node, live: &Live) -> BehindView {
     let plane = &api.plane;
-    let (wanted, late) = (plane.intent.state().tracks.target(name, live.snapshot).version, plane.behind.of(name));
+    let (wanted, late) = (plane.intent.state().tracks.target(&node.name, live.snapshot).version, plane.behind.of(&node.name));
+    // Of a node that has neither, none is missing.
+    let missing = |head: u64, has: u64| if node.role().is_some_and(Role::is_tier) { head.saturating_sub(has) } else { 0 };
     BehindView {
         wanted,
-        snapshots: wanted.saturating_sub(live.snapshot.unwrap_or(0)),
-        purges: plane.purges.head().saturating_sub(live.purge_seq),
+        snapshots: missing(wanted, live.snapshot.unwrap_or(0)),
+        purges: missing(plane.purges.head(), live.purge_seq),
         seconds: late.time().unwrap_or_default().as_secs_f64(),
         alarm: late.is_told(),
     }
@@ -174,7 +206,7 @@ fn behind(api: &Api, name: &str, live: &Live) -> BehindView {
 
 fn view(api: &Api, node: &Node) -> NodeView {
     let live = api.plane.health.live(&node.name);
-    let behind = behind(api, &node.name, &live);
+    let behind = behind(api, node, &live);
     let tier = node.tier_address.iter().map(ToString::to_string);
     NodeView {
         name: node.name.clone(),
@@ -183,8 +215,10 @@ fn view(api: &Api, node: &Node) -> NodeView {
         addresses: node.addresses.iter().map(ToString::to_string).chain(tier).collect(),
         connected: live.connected,
         drained: node.drained,
+        steering: node.steering,
         snapshot: live.snapshot,
         refused: live.refused,
+        zone_serial: live.zone,
         purge_seq: live.purge_seq,
         behind,
         requests: live.load.requests,

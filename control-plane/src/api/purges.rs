@@ -152,7 +152,7 @@ pub(crate) async fn log(State(api): State<Api>) -> Result<Answer<LogView>, Probl
     let plane = &api.plane;
     let (oldest, newest) = plane.purges.bounds().await.map_err(Refusal::Broken)?;
     let state = plane.intent.state();
-    let nodes = state.nodes.keys().map(|name| {
+    let nodes = state.tiers().map(|node| &node.name).map(|name| {
         let seq = plane.health.acks.seq(name);
         FollowView { name: name.clone(), seq, behind: newest.saturating_sub(seq), applied: plane.health.acks.spread(name).into() }
     });
@@ -185,7 +185,7 @@ pub(crate) async fn read(
 fn confirmations(api: &Api, seq: u64) -> (NodesView, Vec<(String, Instant)>) {
     let state = api.plane.intent.state();
     let (mut nodes, mut times) = (NodesView::default(), Vec::new());
-    for (name, standing) in api.plane.health.acks.of(seq, state.nodes.keys()) {
+    for (name, standing) in api.plane.health.acks.of(seq, state.tiers().map(|node| &node.name)) {
         let list = match standing {
             Standing::Confirmed(at) => {
                 times.extend(at.map(|at| (name.clone(), at)));

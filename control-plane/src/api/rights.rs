@@ -58,6 +58,7 @@ const RIGHTS: &[Right] = &[
     right("DELETE", "/v1/nodes/{name}", Admin, Reach::Whole),
     right("POST", "/v1/nodes/{name}/drain", Admin, Reach::Whole),
     right("POST", "/v1/nodes/{name}/resume", Admin, Reach::Whole),
+    right("PUT", "/v1/nodes/{name}/steering", Admin, Reach::Whole),
     right("GET", "/v1/secrets", Editor, Reach::Own),
     right("PUT", "/v1/secrets/{name}", Editor, Reach::Own),
     right("DELETE", "/v1/secrets/{name}", Editor, Reach::Own),

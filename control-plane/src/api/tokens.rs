@@ -43,7 +43,7 @@ pub(crate) enum Kind {
 pub(crate) struct TokenWish {
     /// What for.
     kind: Kind,
-    /// What the node is: `edge` or `shield` (join). What the bearer may do: `viewer`, `purger`, `editor` or `admin`, each of which may do what those before it may; `admin` by default (api).
+    /// What the node is: `edge`, `shield` or `dns` (join). What the bearer may do: `viewer`, `purger`, `editor` or `admin`, each of which may do what those before it may; `admin` by default (api).
     role: Option<String>,
     /// The region of the node: 1 to 63 characters of `a-z`, `0-9` and `-` (join).
     region: Option<String>,
@@ -134,7 +134,7 @@ pub(crate) async fn revoke(State(api): State<Api>, Place(name): Place<String>) -
 
 async fn join(api: &Api, wish: TokenWish, author: &str) -> Result<(String, Listed), Refusal> {
     let role = wish.role.as_deref().and_then(Role::from_word);
-    let role = role.ok_or_else(|| fault("role", "a join token needs a role; write \"edge\" or \"shield\""))?;
+    let role = role.ok_or_else(|| fault("role", "a join token needs a role; write \"edge\", \"shield\" or \"dns\""))?;
     let region = wish.region.filter(|region| is_word(region));
     let region = region.ok_or_else(|| fault("region", "a join token needs a region of 1 to 63 characters of a-z, 0-9 and -"))?;
     if wish.name.is_some() {

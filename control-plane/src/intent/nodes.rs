@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skerry_agent::Role;
+use skerry_dns::state::WEIGHT_USUAL;
+use utoipa::ToSchema;
 
 use super::Intent;
 use super::draft::Draft;
@@ -14,6 +16,9 @@ use crate::revoked::Revoked;
 use crate::store::{Change, Transaction};
 
 pub(super) const PREFIX: &str = "node/";
+
+/// The most that a node may cost, in milliseconds.
+const COST_MS_MAX: u32 = 1_000;
 
 /// Nodes at most.
 const NODES_MAX: usize = 10_000;
@@ -31,7 +36,7 @@ const REISSUE_PART: u64 = 90;
 pub(crate) struct Node {
     /// Its name.
     pub(crate) name: String,
-    /// `edge` or `shield`.
+    /// `edge`, `shield` or `dns`.
     pub(crate) role: String,
     /// Its region.
     pub(crate) region: String,
@@ -48,12 +53,52 @@ pub(crate) struct Node {
     pub(crate) token: String,
     /// Whether it gets no new clients.
     pub(crate) drained: bool,
+    /// How DNS takes it into account (edges).
+    #[serde(default, skip_serializing_if = "Steering::is_default")]
+    pub(crate) steering: Steering,
     /// The addresses it was last reached by (edges).
     pub(crate) addresses: Vec<IpAddr>,
     /// Where edges reach it (shields).
     pub(crate) tier_address: Option<SocketAddr>,
     /// When it joined, RFC 3339.
     pub(crate) joined_at: String,
+}
+
+/// How an operator has DNS take an edge into account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Steering {
+    /// The share of the clients it would have that it is given, in percent, 0 to 100: with 0 it gets clients only while no other edge can answer.
+    #[schema(maximum = 100)]
+    pub(crate) weight: u32,
+    /// What it costs beside others, in milliseconds, 0 to 1,000: it counts as so much farther away.
+    #[schema(maximum = 1000)]
+    pub(crate) cost_ms: u32,
+}
+
+impl Default for Steering {
+    /// The whole share, at no cost.
+    fn default() -> Self {
+        Self { weight: WEIGHT_USUAL, cost_ms: 0 }
+    }
+}
+
+impl Steering {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn check(self) -> Result<(), Refusal> {
+        if self.weight > WEIGHT_USUAL {
+            let says = format!("weight {} is more than the whole share; write 0 to {WEIGHT_USUAL}", self.weight);
+            return Err(Refusal::Malformed(says));
+        }
+        if self.cost_ms > COST_MS_MAX {
+            let says = format!("cost_ms {} is farther than any edge is away; write 0 to {COST_MS_MAX}", self.cost_ms);
+            return Err(Refusal::Malformed(says));
+        }
+        Ok(())
+    }
 }
 
 /// A certificate that was issued for a node.
@@ -167,6 +212,19 @@ impl Intent {
     /// Drains a node, or gives it clients again.
     pub(crate) async fn drain_node(&self, name: &str, drained: bool) -> Result<(), Refusal> {
         self.change_node(name, |node| node.drained = drained).await
+    }
+
+    /// Sets how DNS takes an edge into account; a field that is not given stays as it is.
+    pub(crate) async fn steer_node(&self, name: &str, weight: Option<u32>, cost_ms: Option<u32>) -> Result<(), Refusal> {
+        let node = self.node(name)?;
+        if node.role() != Some(Role::Edge) {
+            let says = format!("node {name:?} is a {} node, and DNS answers with edges; give the name of an edge", node.role);
+            return Err(Refusal::Malformed(says));
+        }
+        let with =
+            |steering: Steering| Steering { weight: weight.unwrap_or(steering.weight), cost_ms: cost_ms.unwrap_or(steering.cost_ms) };
+        with(node.steering).check()?;
+        self.change_node(name, |node| node.steering = with(node.steering)).await
     }
 
     /// Another certificate was issued for a node that follows by `by`.

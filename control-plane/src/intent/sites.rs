@@ -109,7 +109,7 @@ impl Intent {
             return self.same_again(&state, present, &wish).await;
         }
         owners(&state, site)?;
-        shields(&state, site)?;
+        check_nodes(&state, site)?;
         let created = present.is_none();
         let number = before.map_or(0, |version| version.version) + 1;
         let version = Arc::new(stamp(site.name.clone(), number, &wish, Some(Arc::new(site.clone()))));
@@ -267,11 +267,13 @@ fn lingering_owners(state: &State, version: &SiteVersion) -> BTreeSet<String> {
     owners.filter(|owner| **owner != version.name && state.lingering.contains_key(*owner)).cloned().collect()
 }
 
-/// Checks that there are the shields that `site` asks for.
-pub(crate) fn shields(state: &State, site: &Site) -> Result<(), Refusal> {
-    let shields = state.nodes.values().filter(|node| node.role() == Some(Role::Shield));
-    let known: Vec<(&str, &str)> = shields.map(|node| (node.name.as_str(), node.region.as_str())).collect();
-    skerry_config::check::site_among(site, &known).map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
+/// Checks that there are the shields that `site` asks for, and edges within its fence.
+pub(crate) fn check_nodes(state: &State, site: &Site) -> Result<(), Refusal> {
+    let of = |role: Role| state.nodes.values().filter(move |node| node.role() == Some(role));
+    let shields: Vec<(&str, &str)> = of(Role::Shield).map(|node| (node.name.as_str(), node.region.as_str())).collect();
+    let edge_regions = of(Role::Edge).map(|node| node.region.as_str()).collect();
+    skerry_config::check::site_among(site, &shields, &edge_regions)
+        .map_err(|faults| Refusal::Faulty(format!("site {:?} has faults", site.name), faults))
 }
 
 /// Whether the present version, 0 for none, is as demanded.

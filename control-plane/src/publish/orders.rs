@@ -27,7 +27,7 @@ pub(super) async fn tell(
 ) -> String {
     let mut limits = match peer.role {
         Role::Shield => plane.purges.heads(),
-        Role::Edge => plane.purges.releases(),
+        Role::Edge | Role::Dns => plane.purges.releases(),
     };
     let mut snapshots = Snapshots { node: &peer.name, tracks: plane.intent.published(), answers, awaited, sent: None, parts: None };
     // That it missed none, or no more: before it hears so it serves nothing that an earlier run stored. What it is told from here on is of the

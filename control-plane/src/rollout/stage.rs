@@ -179,7 +179,7 @@ impl Keeper {
         let reached = self.reached(state, rollout, stage);
         let Some(known) = &mut self.under_way else { return Ok(false) };
         let has = |name: &&String| plane.health.live(name).snapshot >= Some(rolling.version);
-        known.had.extend(state.nodes.keys().filter(|name| reach.has(name)).filter(has).cloned());
+        known.had.extend(state.tiers().map(|node| &node.name).filter(|name| reach.has(name)).filter(has).cloned());
         if !matches!(reached, Reached::Away(_)) {
             known.away_since = None;
         }
@@ -293,16 +293,16 @@ impl Keeper {
         self.start.elapsed() < START_GRACE
     }
 
-    /// Whether every node has been connected since the start.
+    /// Whether every edge and shield has been connected since the start.
     fn has_seen_all(&self, state: &State) -> bool {
-        state.nodes.keys().all(|name| self.plane.health.live(name).last_seen.is_some())
+        state.tiers().all(|node| self.plane.health.live(&node.name).last_seen.is_some())
     }
 
     /// Who of a stage has the configuration in force.
     fn reached(&self, state: &State, rollout: &Rollout, stage: &Stage) -> Reached {
         let Some((rolling, reach)) = &state.tracks.rolling else { return Reached::All };
         let (mut waiting, mut away) = (Vec::new(), Vec::new());
-        for name in state.nodes.keys().filter(|name| reach.has(name)) {
+        for name in state.tiers().map(|node| &node.name).filter(|name| reach.has(name)) {
             let live = self.plane.health.live(name);
             let is_unknown = live.last_seen.is_none() && self.is_early();
             if is_unknown || (live.connected && live.snapshot.is_none_or(|has| has < rolling.version)) {
@@ -343,7 +343,7 @@ impl Keeper {
             let requests = sites.map(|figures| figures.requests()).sum();
             Candidate { name: name.clone(), role, region: region.clone(), serves: !drained && health.live(name).connected, requests }
         };
-        state.nodes.values().filter_map(|node| Some(candidate(&node.name, node.role()?, &node.region, node.drained))).collect()
+        state.tiers().filter_map(|node| Some(candidate(&node.name, node.role()?, &node.region, node.drained))).collect()
     }
 }
 

@@ -342,6 +342,54 @@ fn the_description_in_docs_is_the_one_that_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_refused_whose_fence_is_around_no_edge() {
+    let house = House::start().await;
+    let fenced =
+        |region: &str| json!({"name": "shop", "hosts": ["a.test"], "regions": [region], "origin": {"urls": ["http://127.0.0.1:9"]}});
+    let put = async |region: &str| house.call(Method::PUT, "/v1/sites/shop", &fenced(region)).await;
+    assert!(put("north").await.text.contains("no edge has joined yet"));
+    let edge = house.node(Role::Edge, "edge-1").await;
+    let refused = put("south").await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+    let fault = &refused.json()["errors"][0];
+    assert_eq!(fault["path"], "regions[0]");
+    assert_eq!(fault["detail"], "no edge is in region \"south\"; join it first, or write north");
+    assert_eq!(put("north").await.status, StatusCode::CREATED);
+    edge.stop().await;
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_is_steered_within_bounds_and_no_other_node_is() {
+    let house = House::start().await;
+    let nodes = [house.node(Role::Edge, "edge-1").await, house.node(Role::Shield, "shield-1").await];
+    let steer = async |node: &str, wish: Value| house.call(Method::PUT, &format!("/v1/nodes/{node}/steering"), &wish).await;
+    for (node, wish, status, says) in [
+        ("edge-1", json!({"weight": 101}), StatusCode::BAD_REQUEST, "weight 101 is more than the whole share; write 0 to 100"),
+        ("edge-1", json!({"cost_ms": 1_001}), StatusCode::BAD_REQUEST, "cost_ms 1001 is farther than any edge is away; write 0 to 1000"),
+        ("edge-1", json!({"wait": 1}), StatusCode::UNPROCESSABLE_ENTITY, "unknown field `wait`"),
+        ("edge-1", json!({"weight": -1}), StatusCode::UNPROCESSABLE_ENTITY, "invalid value"),
+        ("shield-1", json!({"weight": 50}), StatusCode::BAD_REQUEST, "is a shield node, and DNS answers with edges"),
+        ("edge-9", json!({"weight": 50}), StatusCode::NOT_FOUND, "there is no node"),
+    ] {
+        let refused = steer(node, wish).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        assert!(refused.json()["detail"].as_str().unwrap().contains(says) || refused.text.contains(says), "{refused:?}");
+    }
+    assert_eq!(steer("edge-1", json!({"weight": 50})).await.json()["steering"], json!({"weight": 50, "cost_ms": 0}));
+    assert_eq!(steer("edge-1", json!({"cost_ms": 7})).await.json()["steering"], json!({"weight": 50, "cost_ms": 7}));
+    for node in nodes {
+        node.stop().await;
+    }
+    // It is in the store.
+    let house = house.restart(|_| {}).await;
+    assert_eq!(house.get("/v1/nodes/edge-1").await.json()["steering"], json!({"weight": 50, "cost_ms": 7}));
+    let line = house.get("/v1/audit").await.json();
+    assert!(line["lines"].to_string().contains("/v1/nodes/edge-1/steering"), "{line}");
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_site_is_refused_that_names_shields_there_are_none_of() {
     let house = House::start().await;
     let asking =

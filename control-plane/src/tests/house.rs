@@ -13,9 +13,9 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
-use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
+use skerry_agent::{Agent, Duties, Latency, Load, Role, Settings, SiteFigures};
 use skerry_config::process::{
-    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsLimits, Nameserver, Purges, Rollout, Webhooks,
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsGeo, DnsLimits, Nameserver, Purges, Rollout, Webhooks,
 };
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -55,11 +55,13 @@ pub(crate) fn settings(data: &Path) -> Control {
         coverage: Vec::new(),
         records: Vec::new(),
         limits: DnsLimits::default(),
+        geo: DnsGeo::default(),
+        explore_percent: 2,
     };
     let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
     Control {
         data: data.to_owned(),
-        listen: ControlListen { api: any, nodes: any, dns: any },
+        listen: ControlListen { api: any, nodes: any, dns: any, route: None },
         names: Vec::new(),
         dns,
         api: ControlApi::default(),
@@ -126,7 +128,7 @@ impl House {
     /// Stops, and starts again on the same addresses.
     pub(super) async fn restart(self, between: impl FnOnce(&Path)) -> Self {
         let mut settings = self.settings.clone();
-        settings.listen = ControlListen { api: self.address("api"), nodes: self.address("nodes"), dns: self.address("dns") };
+        settings.listen = ControlListen { api: self.address("api"), nodes: self.address("nodes"), dns: self.address("dns"), route: None };
         let directory = self.stop().await;
         between(&settings.data);
         Self::with(directory, settings).await
@@ -249,6 +251,8 @@ pub(super) struct Told {
     pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
+    /// What it says of its clients when it is asked next.
+    pub(super) latency: Mutex<Latency>,
 }
 
 impl Duties for Told {
@@ -277,6 +281,12 @@ impl Duties for Told {
 
     fn load(&self) -> Load {
         Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7, utilization: Some(250) }
+    }
+
+    fn latency(&self, most: usize) -> Latency {
+        let Latency { prefixes, dropped } = &mut *self.latency.lock();
+        let taken = prefixes.drain(..most.min(prefixes.len())).collect();
+        Latency { prefixes: taken, dropped: *dropped }
     }
 
     fn sites(&self) -> Vec<(String, SiteFigures)> {

@@ -26,10 +26,11 @@ pub(super) fn check(dns: &Dns, findings: &mut Findings) {
         }
         there.push(&record.kind);
     }
-    limits(&dns.limits, findings);
+    limits(&dns.limits, "dns.limits", findings);
 }
 
-fn limits(limits: &DnsLimits, findings: &mut Findings) {
+/// What the limits at a path say.
+pub(super) fn limits(limits: &DnsLimits, path: &str, findings: &mut Findings) {
     for (name, value, least, most) in [
         ("same_per_second", limits.same_per_second, 0, DNS_RATE_MAX),
         ("errors_per_second", limits.errors_per_second, 0, DNS_RATE_MAX),
@@ -39,10 +40,10 @@ fn limits(limits: &DnsLimits, findings: &mut Findings) {
         ("connections_per_address", limits.connections_per_address, 1, DNS_CONNECTIONS_MAX),
     ] {
         if value < least || value > most {
-            findings.add(format!("dns.limits.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
+            findings.add(format!("{path}.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
         }
     }
-    allowed(&limits.exempt, "dns.limits.exempt", findings);
+    allowed(&limits.exempt, &format!("{path}.exempt"), findings);
 }
 
 fn one(dns: &Dns, record: &DnsRecord, path: &str, findings: &mut Findings) {

@@ -108,7 +108,11 @@ impl Steer {
             let excluded = if edge.addresses.is_empty() {
                 Some(Excluded::NoAddress)
             } else if !self.eligible[index] {
-                Some(if edge.up || self.last_resort { Excluded::NotForSite } else { Excluded::Down })
+                Some(match edge.up || self.last_resort {
+                    true if edge.weight == 0 => Excluded::Weight,
+                    true => Excluded::NotForSite,
+                    false => Excluded::Down,
+                })
             } else if own.is_some_and(|own| !own.contains(&index)) {
                 Some(Excluded::Declared)
             } else if !self.takes(index, &group) {

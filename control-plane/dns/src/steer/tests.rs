@@ -125,3 +125,18 @@ fn weight_is_the_share_of_clients_that_an_edge_takes_and_none_is_taken_from_all(
     let alone = zone(&[], vec![Edge { weight: 0, ..edge("a", "north", &["192.0.2.1"], true) }]);
     assert_eq!(chosen(&alone, &from(1, 1)), [1]);
 }
+
+#[test]
+fn an_edge_without_weight_answers_only_while_no_other_can_whatever_is_declared() {
+    let edges = |weight, other_up| {
+        let north = Edge { weight, ..edge("a", "north", &["192.0.2.1"], true) };
+        vec![north, edge("c", "south", &["192.0.2.3"], other_up)]
+    };
+    assert_eq!(chosen(&zone(&[], edges(1, true)), &from(1, 1)), [1]);
+    let without = zone(&["north"], edges(0, true));
+    assert_eq!((chosen(&without, &from(1, 1)), chosen(&without, &from(9, 1))), (vec![3], vec![3]));
+    assert_eq!(chosen(&zone(&[], edges(0, false)), &from(2, 1)), [1]);
+    let explained = explain(&without, &Addresses::Steered, &from(1, 1), Wanted::Any, 0.0).expect("steered");
+    let excluded = explained.considered.iter().find(|edge| edge.name == "a").and_then(|edge| edge.excluded);
+    assert_eq!(excluded, Some(Excluded::Weight));
+}

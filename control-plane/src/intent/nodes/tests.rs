@@ -37,6 +37,7 @@ fn node(name: &str, issued: Issued) -> Node {
         former: Vec::new(),
         token: "token".to_owned(),
         drained: false,
+        steering: Steering::default(),
         addresses: Vec::new(),
         tier_address: None,
         joined_at: clock::now(),

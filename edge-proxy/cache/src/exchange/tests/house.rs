@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 use skerry_config::site::{
-    Breaker, Cache, Ejection, Forwarding, HttpVersion, Key, Origin as OriginSettings, OriginLimits, Pass, Retries, Rule, Shields, Site,
+    Breaker, Cache, Ejection, Forwarding, HttpVersion, Key, Origin as OriginSettings, OriginLimits, Pass, Retries, Route, Rule, Shields,
+    Site,
 };
 use skerry_config::snapshot::{Document, Policy, Snapshot};
 use skerry_config::units::Period;
@@ -221,12 +222,14 @@ pub(crate) fn snapshot(key: Key) -> Snapshot {
     let site = Site {
         name: "shop".to_owned(),
         hosts: vec!["shop.example".to_owned(), "*.example".to_owned()],
+        regions: Vec::new(),
         origin,
         shields: Shields::default(),
         cache,
         pass: Pass::default(),
         rate_limits: Vec::new(),
         forwarding: Forwarding::default(),
+        route: Route::default(),
     };
     Snapshot::build(Document { version: 1, sites: vec![site], ..Document::default() }).unwrap()
 }

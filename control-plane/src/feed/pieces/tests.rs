@@ -1,0 +1,157 @@
+//! A zone that goes to a node in pieces, from wherever the node stood.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use skerry_dns::plan::{Node, Plan, Ranked};
+use skerry_dns::state::{Data, Edge, Record, Site, State, Target};
+
+use super::*;
+use crate::feed::rows::Rows;
+
+/// A zone that a number tells from others: it shares some of its sites and prefixes with them.
+fn whole(number: u32) -> Whole {
+    let site = |site: u32| Site {
+        name: format!("s{site}"),
+        hosts: vec![format!("s{site}-{}.test", number % 3)],
+        regions: vec!["north".to_owned()],
+    };
+    let edge = Edge { name: "edge-1".to_owned(), weight: number % 100, cost: Duration::from_millis(7), ..Edge::default() };
+    let planned = |place: u32| {
+        let prefix = Prefix::of(std::net::Ipv4Addr::from_bits(0x0a00_0000 + place * 256).into(), 24);
+        Row::new(prefix, [Ranked { node: 0, ms: 5.0 + if place % 10 == number % 10 { 1.0 } else { 0.0 }, spread_ms: 2.0 }])
+    };
+    let nodes = vec![Node { name: "edge-1".to_owned(), price_ms: 1.5, utilization: Some(0.5) }];
+    let plan = Plan::default().after(&Difference { made: f64::from(number), nodes, ..Difference::default() });
+    let state = State {
+        zone: "cdn.test".to_owned(),
+        serial: number,
+        coverage: vec![("10.1.0.0/16".parse().unwrap(), Target::Node("edge-1".to_owned()))],
+        records: vec![Record { name: "a.cdn.test".to_owned(), ttl: Duration::from_secs(60), data: Data::Txt("text".to_owned()) }],
+        edges: vec![edge],
+        sites: (number..number + 20).map(site).collect(),
+        lacking: [("s1", "edge-2"), ("s2", "edge-2")]
+            .map(|(site, edge)| (site.to_owned(), Arc::new(BTreeSet::from([edge.to_owned()]))))
+            .into(),
+        plan: Arc::new(plan.with_rows((number..number + 5_000).map(planned), [])),
+        ..State::default()
+    };
+    Whole { rows: Arc::new(rows::of_state(&state).unwrap()), state: Arc::new(state) }
+}
+
+/// What a node has.
+#[derive(Default)]
+struct Kept {
+    rows: Rows,
+    plan: Arc<Plan>,
+}
+
+impl Kept {
+    fn hello(&self) -> Vec<u8> {
+        let mut digests = Digests::default();
+        self.rows.iter().for_each(|(key, value)| digests.add(key, value));
+        self.plan.rows().for_each(|row| digests.add(&planned::key(row.prefix), &planned::value(row)));
+        digests.told()
+    }
+
+    /// Takes pieces; how many rows were in them.
+    fn take(&mut self, pieces: Pieces) -> usize {
+        let (mut pending, mut sent) = (Pending::default(), 0);
+        for piece in pieces {
+            assert!(
+                piece.rows.iter().map(|row| row.key.len() + row.value.as_ref().map_or(0, |value| value.len())).sum::<usize>()
+                    < 2 * ZONE_PART_BYTES_MAX
+            );
+            sent += piece.rows.len();
+            let is_last = piece.last;
+            let Some(change) = pending.take(piece).unwrap() else { continue };
+            assert!(is_last);
+            self.rows.retain(|key, _| !change.dropped.contains(&rows::block(key)));
+            for (key, value) in change.edits {
+                match value {
+                    Some(value) => drop(self.rows.insert(key, value)),
+                    None => drop(self.rows.remove(&key)),
+                }
+            }
+            let dropped =
+                self.plan.rows().map(|row| row.prefix).filter(|prefix| change.dropped.contains(&rows::block(&planned::key(*prefix))));
+            let unplanned = dropped.chain(change.unplanned.iter().copied()).collect();
+            let (_, beside) = rows::to_state(&self.rows).unwrap().unwrap();
+            self.plan = beside.around(&self.plan, change.planned, unplanned);
+            return sent;
+        }
+        panic!("no last piece");
+    }
+
+    fn is(&self, whole: &Whole) {
+        assert_eq!(self.rows, *whole.rows);
+        let sorted = |plan: &Plan| {
+            let mut rows: Vec<Row> = plan.rows().copied().collect();
+            rows.sort_by_key(|row| row.prefix);
+            rows
+        };
+        assert!(sorted(&self.plan) == sorted(&whole.state.plan), "other rows are planned");
+        assert_eq!((self.plan.made, &self.plan.nodes), (whole.state.plan.made, &whole.state.plan.nodes));
+    }
+}
+
+#[test]
+fn a_node_gets_what_it_lacks_wherever_it_stood() {
+    let (first, second) = (whole(1), whole(2));
+    let mut kept = Kept::default();
+    let all = kept.take(Pieces::after_hello(1, &[], &first).unwrap());
+    kept.is(&first);
+    assert_eq!(all, first.rows.len() + 5_000);
+    // On the same stream what differs, after another hello no more than the blocks in which something does.
+    assert!(Pieces::between(2, &first, &first).is_none() && Pieces::after_hello(1, &kept.hello(), &first).is_none());
+    let changed = kept.take(Pieces::between(2, &first, &second).unwrap());
+    kept.is(&second);
+    assert!(changed < all / 3, "{changed} of {all}");
+    let mut away = whole(2);
+    let mut rows = Rows::clone(&away.rows);
+    rows.insert(b"site/new".to_vec(), b"{\"name\":\"new\",\"hosts\":[],\"regions\":[]}".to_vec());
+    away.rows = Arc::new(rows);
+    let missed = kept.take(Pieces::after_hello(1, &kept.hello(), &away).unwrap());
+    kept.is(&away);
+    assert!(missed < all / 100, "{missed} of {all}");
+    // What says its digests in another way is sent all.
+    assert_eq!(kept.take(Pieces::after_hello(1, b"nonsense", &second).unwrap()), all);
+    kept.is(&second);
+}
+
+#[test]
+fn a_state_is_what_its_rows_say() {
+    let whole = whole(3);
+    let (state, beside) = rows::to_state(&whole.rows).unwrap().unwrap();
+    let state = State { plan: beside.around(&Arc::default(), whole.state.plan.rows().copied().collect(), Vec::new()), ..state };
+    assert_eq!(rows::of_state(&state).unwrap(), *whole.rows);
+    let known = &*whole.state;
+    assert_eq!((&state.edges, &state.coverage, &state.lacking), (&known.edges, &known.coverage, &known.lacking));
+    assert_eq!(state.records, known.records);
+    assert_eq!(state.plan.len(), 5_000);
+    assert_eq!(rows::to_state(&Rows::new()).unwrap().map(|(state, _)| state.serial), None);
+    let mut later = Rows::clone(&whole.rows);
+    later.insert(b"a kind of a later version".to_vec(), b"?".to_vec());
+    assert!(rows::to_state(&later).is_ok());
+    later.insert(b"edge/edge-1".to_vec(), b"?".to_vec());
+    assert!(rows::to_state(&later).unwrap_err().contains("\"edge/edge-1\""));
+}
+
+#[test]
+fn pieces_that_do_not_follow_each_other_are_refused() {
+    let row = |key: &[u8], value: &[u8]| ZoneRow { key: key.to_vec().into(), value: Some(value.to_vec().into()) };
+    let part = |number, rows: Vec<ZoneRow>| ZonePart { number, dropped: Vec::new(), rows, last: false };
+    let refused = |parts: Vec<ZonePart>| {
+        let mut pending = Pending::default();
+        parts.into_iter().find_map(|part| pending.take(part).err()).unwrap()
+    };
+    assert!(refused(vec![part(0, vec![])]).contains("change 0"));
+    assert!(refused(vec![part(1, vec![]), part(2, vec![])]).contains("in the middle of change 1"));
+    assert!(refused(vec![part(1, vec![row(b"", b"1")])]).contains("no key"));
+    assert!(refused(vec![part(1, vec![row(&[0, 1], b"1")])]).contains("no prefix"));
+    assert!(refused(vec![part(1, vec![row(&planned::key(Prefix::of("10.0.0.0".parse().unwrap(), 24)), b"")])]).contains("10.0.0.0/24"));
+    assert!(refused(vec![ZonePart { dropped: vec![1_024], ..part(1, vec![]) }]).contains("1024 blocks"));
+    let mut large = part(1, (0..=ZONE_ROWS_MAX).map(|_| row(b"a", b"")).collect());
+    large.last = true;
+    assert!(refused(vec![large]).contains("more than"));
+}
