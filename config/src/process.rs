@@ -11,8 +11,11 @@ use crate::limits::{AT_ONCE_MAX, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::units::{Period, Size};
 
 mod clients;
+mod records;
 
 pub use clients::{Capacity, Location, Measuring};
+pub(crate) use records::record_ttl;
+pub use records::{DnsLimits, DnsRecord, RECORD_TYPES, RecordData};
 
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -206,6 +209,12 @@ pub struct Dns {
     /// Which client prefixes are served by which region or edge, whatever is measured; the longest prefix wins.
     #[serde(default)]
     pub coverage: Vec<Coverage>,
+    /// Records of the zone beside those that the CDN makes; at most 1,024.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
     /// Where clients are that nothing was measured of.
     #[serde(default)]
     pub geo: DnsGeo,
@@ -467,6 +476,9 @@ pub struct DnsNode {
     pub control: ControlLink,
     /// Where it listens.
     pub listen: DnsNodeListen,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
 }
 
 /// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.
