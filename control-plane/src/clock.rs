@@ -7,6 +7,11 @@ pub(crate) fn now() -> String {
     text(SystemTime::now())
 }
 
+/// Seconds since 1970.
+pub(crate) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 /// A time as text. A time before 1970 is 1970.
 pub(crate) fn text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

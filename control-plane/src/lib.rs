@@ -23,6 +23,7 @@ mod publish;
 mod purges;
 mod questions;
 mod reading;
+mod redirect;
 mod refusal;
 mod revoked;
 mod rollout;
