@@ -1,5 +1,6 @@
 //! The house: a whole CDN on free ports, and ways to look at it from outside. Nothing here knows how the CDN works inside.
 
+pub(crate) mod apart;
 pub(crate) mod cdn;
 pub(crate) mod clients;
 pub(crate) mod command;

@@ -114,6 +114,8 @@ pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
 pub const HOLD_MAX: Duration = Duration::from_secs(3_600);
 /// Name servers of the zone.
 pub const NAMESERVERS_MAX: usize = 16;
+/// The largest share of clients that may be explored with, in percent: all others are to have the best.
+pub const EXPLORE_PERCENT_MAX: u32 = 20;
 /// Regions in the order, and regions with coverage.
 pub const REGIONS_MAX: usize = 1_024;
 /// Prefixes in the whole coverage.

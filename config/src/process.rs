@@ -204,9 +204,32 @@ pub struct Dns {
     /// Regions in the order in which they serve clients that no coverage names; regions that are not listed come after, by name.
     #[serde(default)]
     pub region_order: Vec<String>,
-    /// Which client prefixes are served by which region; the longest prefix wins.
+    /// Which client prefixes are served by which region or edge, whatever is measured; the longest prefix wins.
     #[serde(default)]
     pub coverage: Vec<Coverage>,
+    /// Where clients are that nothing was measured of.
+    #[serde(default)]
+    pub geo: DnsGeo,
+    /// The share of client prefixes, and of connections, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
+    #[serde(default = "dns_explore_percent")]
+    pub explore_percent: u32,
+}
+
+/// The share that is explored unless it is set.
+pub(crate) fn dns_explore_percent() -> u32 {
+    2
+}
+
+/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. Read when the process starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsGeo {
+    /// Of cities, with latitude and longitude, such as `/var/lib/skerry/city.mmdb`. Edges have to say where they are (`location`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<PathBuf>,
+    /// Of autonomous systems, such as `/var/lib/skerry/asn.mmdb`: what was measured of a network counts for all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asn: Option<PathBuf>,
 }
 
 /// One name server of the zone.
@@ -220,12 +243,16 @@ pub struct Nameserver {
     pub addresses: Vec<IpAddr>,
 }
 
-/// Client prefixes that a region serves.
+/// Client prefixes that a region serves, or one edge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Coverage {
     /// The region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub region: String,
+    /// The name of the edge, in place of a region: while it cannot answer, its region does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
     /// IPv4 and IPv6 prefixes.
     #[schemars(with = "Vec<String>")]
     pub prefixes: Vec<IpNet>,

@@ -132,6 +132,7 @@ fn order(name: &str) -> &'static [&'static str] {
         "Webhooks" => Webhooks::FIELDS,
         "Purges" => Purges::FIELDS,
         "Dns" => Dns::FIELDS,
+        "DnsGeo" => DnsGeo::FIELDS,
         "Rollout" => Rollout::FIELDS,
         "Nameserver" => Nameserver::FIELDS,
         "Coverage" => Coverage::FIELDS,
@@ -312,12 +313,13 @@ fn the_commented_examples_of_what_answers_dns_are_what_the_doc_comments_say() {
         "dns": {
             "zone": "cdn.example.net", "region_order": ["north", "south"],
             "nameservers": [{ "name": "ns1.cdn.example.net", "addresses": ["192.0.2.10"] }],
-            "coverage": [{ "region": "north", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
+            "coverage": [{ "region": "north", "node": "north-1", "prefixes": ["198.51.100.0/24", "2001:db8::/32"] }],
+            "geo": { "city": "/var/lib/skerry/city.mmdb", "asn": "/var/lib/skerry/asn.mmdb" },
         },
         "api": { "tls": { "cert": "/etc/skerry/tls/api.pem", "key": "/etc/skerry/tls/api.key" } },
         "webhooks": { "allow": ["10.20.0.0/16"] },
         "purges": {},
     });
-    let live = ["names", "dns.nameservers.addresses", "dns.coverage"];
+    let live = ["names", "dns.nameservers.addresses", "dns.coverage", "dns.coverage.region"];
     example("control-reference.toml", &Kind::of::<Control>("Control"), &control, &live, "Every setting of the control plane.");
 }

@@ -42,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) rollout_running: IntGauge,
     /// Sites that were rolled back.
     pub(crate) sites_rolled_back: IntCounter,
+    /// Prefixes that edges measured, by what became of what they said.
+    pub(crate) latency_prefixes: IntCounterVec,
 }
 
 impl Figures {
@@ -66,6 +68,7 @@ impl Figures {
             Box::new(figures.rollouts.clone()),
             Box::new(figures.rollout_running.clone()),
             Box::new(figures.sites_rolled_back.clone()),
+            Box::new(figures.latency_prefixes.clone()),
         ];
         for collector in all {
             registry.register(collector).map_err(|error| error.to_string())?;
@@ -73,6 +76,9 @@ impl Figures {
         // So that they are there, as 0, before the first one.
         for outcome in ["unknown", "limited"] {
             figures.logins_failed.with_label_values(&[outcome]);
+        }
+        for outcome in ["taken", "malformed", "beyond", "unasked", "dropped"] {
+            figures.latency_prefixes.with_label_values(&[outcome]);
         }
         Ok(figures)
     }
@@ -121,6 +127,13 @@ impl Figures {
             rollouts: IntCounterVec::new(Opts::new("skerry_control_rollouts_total", "Rollouts that ended, by how."), &["state"])?,
             rollout_running: IntGauge::new("skerry_control_rollout_running", "Whether a rollout is under way.")?,
             sites_rolled_back: IntCounter::new("skerry_control_sites_rolled_back_total", "Sites that a rollout took back by itself.")?,
+            latency_prefixes: IntCounterVec::new(
+                Opts::new(
+                    "skerry_control_latency_prefixes_total",
+                    "Prefixes in reports of how far clients are, by what became of them: taken, malformed, beyond what a report may have, unasked (too early, or not of an edge), dropped because nobody took them in time.",
+                ),
+                &["outcome"],
+            )?,
         })
     }
 }

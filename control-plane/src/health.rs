@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use skerry_agent::wire::{self, Near, SITES_WATCHED_MAX};
+use skerry_agent::wire::{self, Latency, Near, SITES_WATCHED_MAX};
 use skerry_agent::{Load, Role, SiteFigures};
 use skerry_config::limits::SITES_MAX;
+use skerry_config::process::Location;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::intent::Node;
+use crate::measured::{Measured, Taken};
 use crate::purges::Acks;
 
 /// A node that has said nothing for so long is down although its stream stands.
@@ -45,6 +47,8 @@ pub(crate) struct Live {
     pub(crate) requests_per_second: f64,
     /// The part of them answered from the store; `None` where there were none.
     pub(crate) hit_ratio: Option<f64>,
+    /// Where it stands, if it says so.
+    pub(crate) location: Option<Location>,
     /// The version of its software.
     pub(crate) software: String,
     /// When it last said something.
@@ -76,6 +80,8 @@ pub(crate) struct Health {
     changes: watch::Sender<u64>,
     /// Who has confirmed which purges.
     pub(crate) acks: Arc<Acks>,
+    /// How far clients are, as nodes said.
+    pub(crate) measured: Measured,
     /// The sites whose figures nodes report.
     watched: watch::Sender<Arc<BTreeSet<String>>>,
 }
@@ -97,6 +103,7 @@ impl Health {
             start: Instant::now(),
             changes: watch::Sender::new(0),
             acks: Arc::new(Acks::new()),
+            measured: Measured::default(),
             watched: watch::Sender::default(),
         }
     }
@@ -167,6 +174,7 @@ impl Health {
             entry.end.cancel();
         }
         self.acks.forget(name);
+        self.measured.forget(name);
         self.tell();
     }
 
@@ -241,6 +249,21 @@ impl Session {
     pub(crate) fn confirmed(&self, seq: u64, ages: impl FnOnce(u64) -> Vec<Duration>) -> Vec<Duration> {
         self.heard(|_| {});
         self.health.acks.confirmed(&self.name, self.number, seq, ages)
+    }
+
+    /// The node stands here.
+    pub(crate) fn stands(&self, location: Option<Location>) {
+        self.heard(|live| live.location = location);
+        self.health.tell();
+    }
+
+    /// The node is alive, and this is how far clients are.
+    pub(crate) fn latency(&self, told: Latency) -> Taken {
+        // One that was removed meanwhile is believed no more.
+        match self.heard(|_| {}) {
+            Some(()) => self.health.measured.tell(&self.name, told, Instant::now()),
+            None => Taken::default(),
+        }
     }
 
     /// The node is alive, and this is how far origins are.

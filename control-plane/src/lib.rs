@@ -18,6 +18,7 @@ mod history;
 mod intent;
 mod journal;
 mod leads;
+mod measured;
 mod plane;
 mod publish;
 mod purges;

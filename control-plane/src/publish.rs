@@ -3,6 +3,7 @@
 //! Decides nothing about what is told; that is `intent` and `purges`.
 
 mod answers;
+mod latency;
 mod listen;
 mod orders;
 mod renew;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use skerry_agent::wire::control_server::Control;
 use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
+use skerry_config::process::Location;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,6 +25,7 @@ use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
 use crate::intent::{Issued, Node, Steering};
+use crate::measured::Pace;
 use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
@@ -97,7 +100,7 @@ impl Control for Door {
             Some(Report { what: Some(report::What::Hello(hello)) }) => hello,
             _ => return Err(Status::invalid_argument("the first report must be a hello")),
         };
-        self.place(&node, &hello).await?;
+        let location = self.place(&node, &hello).await?;
         if node.issued.certificate != peer.issued.certificate {
             self.plane.intent.use_renewed(&peer.name, &self.plane.revoked).await.map_err(|refusal| refused(&refusal))?;
             self.plane.events.node(&peer.name, "renewed");
@@ -106,6 +109,7 @@ impl Control for Door {
         let zone = hello.zone.clone();
         let purge_seq = standing.purge_seq.unwrap_or(0);
         let session = self.plane.health.connect(&peer.name, peer.role, standing.snapshot, purge_seq, hello.software);
+        session.stands(location);
         let line = self.plane.questions.open(&peer.name);
         // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
@@ -229,8 +233,8 @@ impl Door {
         Ok(JoinReply { certificate: certificate.to_vec().into(), ca: plane.ca.certificate().to_vec().into() })
     }
 
-    /// Keeps the addresses of a hello.
-    async fn place(&self, node: &Node, hello: &Hello) -> Result<(), Status> {
+    /// Keeps the addresses of a hello; gives back where the node stands.
+    async fn place(&self, node: &Node, hello: &Hello) -> Result<Option<Location>, Status> {
         let wrong = |what: &str| Status::invalid_argument(format!("the hello of node {:?} has {what}", node.name));
         if hello.addresses.len() > ADDRESSES_MAX || hello.software.len() > WORD_BYTES_MAX {
             return Err(wrong("too many addresses or too long a version"));
@@ -241,7 +245,12 @@ impl Door {
             "" => None,
             text => Some(text.parse().map_err(|_| wrong("a tier address that is none"))?),
         };
-        self.plane.intent.place_node(&node.name, addresses, tier_address).await.map_err(|refusal| refused(&refusal))
+        let location = hello.latitude.zip(hello.longitude).map(|(latitude, longitude)| Location { latitude, longitude });
+        if location.is_some_and(|location| !location.is_on_earth()) {
+            return Err(wrong("a place that is not on earth"));
+        }
+        self.plane.intent.place_node(&node.name, addresses, tier_address).await.map_err(|refusal| refused(&refusal))?;
+        Ok(location)
     }
 
     /// A node's stream, until either side ends it.
@@ -305,7 +314,7 @@ impl Door {
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
-        let one_history = Arc::new(Semaphore::new(1));
+        let (one_history, mut pace) = (Arc::new(Semaphore::new(1)), Pace::default());
         loop {
             let what = match reports.message().await {
                 Ok(Some(report)) => report.what,
@@ -342,6 +351,7 @@ impl Door {
                 Some(report::What::Load(load)) => session.load(load.into()),
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
+                Some(report::What::Latency(latency)) => self.take_latency(peer, session, latency, &mut pace),
                 Some(report::What::ZoneKept(told)) => {
                     kept.send_if_modified(|kept| std::mem::replace(kept, told.number.max(*kept)) < told.number);
                 }
@@ -354,7 +364,6 @@ impl Door {
                 Some(report::What::Answered(answered)) => line.answered(answered),
                 // The last two answer nothing that was sent, or answer it once more.
                 Some(report::What::Hello(_) | report::What::Adopted(_) | report::What::Refused(_)) | None => {}
-                Some(report::What::Latency(_)) => {}
             }
         }
     }

@@ -10,6 +10,7 @@ mod first_nodes;
 mod hostile;
 mod house;
 mod intent;
+mod measured;
 mod nodes;
 mod purges;
 mod rollouts;

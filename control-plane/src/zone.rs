@@ -10,6 +10,7 @@ use std::time::Duration;
 use skerry_agent::Role;
 use skerry_config::process;
 use skerry_config::site::{RouteBy, RouteScheme};
+use skerry_dns::geo::Location;
 use skerry_dns::state::{Edge, Redirect, Site, State, Target};
 use tokio::sync::watch;
 
@@ -50,8 +51,10 @@ pub(crate) struct Zone {
 impl Zone {
     /// From the settings.
     pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Self {
-        let coverage =
-            dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(|prefix| (*prefix, Target::Region(each.region.clone()))));
+        let target = |each: &process::Coverage| {
+            if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
+        };
+        let coverage = dns.coverage.iter().flat_map(|each| each.prefixes.iter().map(move |prefix| (*prefix, target(each))));
         let fixed = State {
             zone: dns.zone.trim_end_matches('.').to_ascii_lowercase(),
             nameservers: dns.nameservers.iter().map(|server| (server.name.clone(), server.addresses.clone())).collect(),
@@ -98,7 +101,8 @@ impl Zone {
             if node.drained || node.addresses.is_empty() {
                 continue;
             }
-            let has = self.health.live(&node.name).snapshot;
+            let live = self.health.live(&node.name);
+            let has = live.snapshot;
             // One that has said nothing yet since we started has had what is settled.
             let known = has.map_or_else(|| Some(Arc::clone(&state.tracks.settled)), |has| self.intent.known(has));
             let up = self.health.up(node) && known.is_some();
@@ -109,6 +113,7 @@ impl Zone {
                 up,
                 weight: node.steering.weight,
                 cost: Duration::from_millis(node.steering.cost_ms.into()),
+                location: live.location.map(|at| Location { latitude: at.latitude as f32, longitude: at.longitude as f32 }),
                 ..Edge::default()
             });
             if let Some(known) = known {

@@ -18,6 +18,7 @@ use skerry_transport::door::{self, Behind, Entry, Own, Ready, Reply, Told};
 use skerry_transport::head::{Head, Refusal};
 use skerry_transport::pass::Kind;
 
+use crate::beacon::Asking;
 use crate::cached::{Cached, Wanted};
 use crate::fault::Fault;
 use crate::forwarded::Came;
@@ -51,6 +52,10 @@ impl Behind for AtTheDoor {
             Err(fault) => return later(head.method, uri, Err(fault)),
         };
         let came = self.came(&mut head, served, Some(client.ip()));
+        self.round_trips.sample(client, &came, started);
+        if self.beacon.is_at(head.path()) {
+            return Reply::Later(Box::new(Asking { edge: Arc::clone(&self.0), served: Arc::clone(served), came, head }));
+        }
         let policy = served.policy(head.host(), head.path(), &head.headers);
         // Limits count by the fields that the client sent.
         let sent = (!served.rates().is_empty()).then(|| (head.path().to_owned(), head.headers.clone()));

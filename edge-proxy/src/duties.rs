@@ -1,12 +1,13 @@
 //! What the edge does with what the control plane tells it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus::Registry;
 use serde_json::Value;
-use skerry_agent::Load;
 use skerry_agent::figures::{self, Figures, SiteFigures};
 use skerry_agent::question::{Answer, Explain};
+use skerry_agent::{Latency, Load};
 use skerry_cache::exchange::Exchange;
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -14,6 +15,8 @@ use skerry_transport::gate::Gate;
 use skerry_transport::upstream::Client;
 
 use crate::country::Countries;
+use crate::round_trips::RoundTrips;
+use crate::utilization::Utilization;
 use crate::{Current, explain, shields};
 
 /// Puts snapshots and purges in force, and tells what is stored.
@@ -30,6 +33,8 @@ pub(crate) struct Duties {
 pub(crate) struct Node {
     pub(crate) gate: Gate,
     pub(crate) registry: Registry,
+    pub(crate) round_trips: Arc<RoundTrips>,
+    pub(crate) utilization: Arc<Utilization>,
 }
 
 impl Duties {
@@ -71,7 +76,12 @@ impl skerry_agent::Duties for Duties {
     }
 
     fn load(&self) -> Load {
-        Load { connections: self.node.gate.connections(), ..self.figures.load() }
+        let Node { gate, utilization, .. } = &self.node;
+        Load { connections: gate.connections(), utilization: utilization.permille(), ..self.figures.load() }
+    }
+
+    fn latency(&self, most: usize) -> Latency {
+        self.node.round_trips.take(most, Instant::now())
     }
 
     fn sites(&self) -> Vec<(String, SiteFigures)> {

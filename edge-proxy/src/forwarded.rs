@@ -18,6 +18,8 @@ pub(crate) struct Came {
     through: Vec<IpAddr>,
     /// The scheme that a load balancer was asked by.
     pub(crate) scheme: Option<&'static str>,
+    /// Whether the connection is the client's own, and not that of somebody who is trusted.
+    pub(crate) is_direct: bool,
 }
 
 impl Came {
@@ -26,7 +28,7 @@ impl Came {
         let Some(peer) = peer else { return Self::default() };
         let is_trusted = |ip: IpAddr| forwarding.trust.iter().any(|range| range.contains(&ip));
         if !is_trusted(peer) {
-            return Self { client: Some(peer), through: Vec::new(), scheme: None };
+            return Self { client: Some(peer), through: Vec::new(), scheme: None, is_direct: true };
         }
         let (said, scheme) = said(headers);
         let (mut client, mut through) = (peer, Vec::new());
@@ -37,7 +39,7 @@ impl Came {
             client = ip;
         }
         through.reverse();
-        Self { client: Some(client), through, scheme }
+        Self { client: Some(client), through, scheme, is_direct: false }
     }
 
     /// The client's address.
@@ -157,6 +159,8 @@ mod tests {
         }
         let many: &'static str = Box::leak(["10.0.0.9"; 100].join(",").into_boxed_str());
         assert_eq!(came("10.0.0.1", &[("x-forwarded-for", many)]).hops().count(), HOPS_MAX + 1);
+        assert!(came("192.0.2.1", &[("x-forwarded-for", "198.51.100.1")]).is_direct);
+        assert!(!came("10.0.0.1", &[]).is_direct && !Came::default().is_direct);
         let scheme = |peer, fields| came(peer, fields).scheme;
         assert_eq!(scheme("10.0.0.1", &[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "http, HTTPS")]), Some("https"));
         assert_eq!(scheme("10.0.0.1", &[("forwarded", "for=1.1.1.1;proto=https")]), Some("https"));

@@ -2,6 +2,7 @@
 //!
 //! [`run`] is one edge process from its settings to its end.
 
+mod beacon;
 mod cached;
 mod country;
 mod device;
@@ -18,8 +19,10 @@ mod passed;
 mod quic;
 mod rate;
 mod request;
+mod round_trips;
 mod shape;
 mod shields;
+mod utilization;
 
 use std::sync::Arc;
 
@@ -38,6 +41,7 @@ use skerry_transport::upstream::Client;
 use skerry_transport::{listen, tls};
 use tokio::sync::watch;
 
+use crate::beacon::Beacon;
 use crate::country::Countries;
 use crate::door::AtTheDoor;
 use crate::duties::{Duties, Node};
@@ -48,6 +52,8 @@ use crate::passed::Sessions;
 use crate::quic::{Announced, Quic};
 use crate::rate::Rates;
 use crate::request::Edge;
+use crate::round_trips::RoundTrips;
+use crate::utilization::Watcher;
 
 pub use crate::live::Source;
 
@@ -75,13 +81,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let exchange = Exchange::open(&settings.cache, settings.disk.as_ref(), settings.memory_limit, &settings.data, agent.purge_seq())?;
     skerry_cache::collect::register(&exchange, &registry);
 
-    let certificates = {
-        let snapshot = Arc::clone(&snapshot);
-        let listening = settings.listen.https.iter().chain(&settings.listen.h3);
-        let own = listening.map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
-        let own = own.filter(|ip| !ip.is_unspecified()).collect();
-        Arc::new(Certificates::load(&settings.tls, own, Box::new(move |host| snapshot.load().site_for_host(host).is_some()))?)
-    };
+    let certificates = Arc::new(certificates(&settings, &snapshot)?);
     let identity = agent.identity();
     let client = Client::with_links(&settings.origins, agent.private());
     client.configure(&snapshot.load());
@@ -91,6 +91,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let gate = Gate::within(shares.bound(&settings.limits), shares.connections);
     gate.register("edge", &registry);
     let announced = Announced::default();
+    let round_trips = RoundTrips::new(settings.measuring.keep.0, &registry);
+    let watcher = Watcher::new(&settings.capacity, Arc::clone(&figures), gate.clone(), &registry);
     let edge = Arc::new(Edge {
         name: settings.name.clone(),
         current: Arc::clone(&snapshot),
@@ -101,6 +103,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
         gate: gate.clone(),
         announced: Arc::clone(&announced),
         rates: Rates::new(&registry),
+        round_trips: Arc::clone(&round_trips),
+        beacon: Beacon::new(settings.measuring.beacon, &registry),
     });
 
     let front = Front::new(Sessions(Arc::clone(&edge)), Arc::new(AtTheDoor(edge)), gate.clone(), stop.clone());
@@ -108,7 +112,8 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let listeners = Listeners::open(front.clone(), secured, bound)?;
     let quic = Quic::open(front.clone(), tls::for_quic(Arc::clone(&certificates) as _)?, announced, bound_quic)?;
     let admin_address = admin.local_addr().map_err(|error| format!("a listener has no address: {error}"))?;
-    let node = Node { gate: gate.clone(), registry: registry.clone() };
+    let forgetting = tokio::spawn(round_trips::forget(Arc::clone(&round_trips), stop.clone()));
+    let node = Node { gate: gate.clone(), registry: registry.clone(), round_trips, utilization: watcher.told() };
     let parts = Parts { listeners, quic, certificates, gate, admin: admin_address };
     let addresses = parts.addresses();
     let live = Live::new(source, settings.clone(), known, parts, &registry);
@@ -116,6 +121,7 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let following = agent.follow(Arc::new(duties), stop.clone());
     let reload_countries = move || database.as_ref().map_or(Ok(()), |path| countries.reload(path));
     let relearning = tokio::spawn(known_database.follow("country database", reload_countries, stop.clone()));
+    let watching = tokio::spawn(watcher.watch(stop.clone()));
     let admin = skerry_agent::admin::serve(admin, registry, stop.clone());
     skerry_agent::ready::write(&settings.data, &addresses)
         .map_err(|error| format!("{}: ready.json cannot be written: {error}", settings.data.display()))?;
@@ -124,10 +130,19 @@ pub async fn run(settings: process::Edge, source: Source, stop: watch::Receiver<
     let living = tokio::spawn(live.follow(stop.clone()));
 
     front.drained().await;
-    let _ = tokio::join!(following, living, relearning, admin);
+    let _ = tokio::join!(following, living, relearning, forgetting, watching, admin);
     exchange.close().await;
     let _ = skerry_agent::ready::clear(&settings.data);
     Ok(())
+}
+
+/// The certificates of the sites that are in force, whatever those are by then.
+fn certificates(settings: &process::Edge, current: &Current) -> Result<Certificates, String> {
+    let current = Arc::clone(current);
+    let listening = settings.listen.https.iter().chain(&settings.listen.h3);
+    let own = listening.map(|address| address.ip()).chain(settings.public_addresses.iter().copied());
+    let own = own.filter(|ip| !ip.is_unspecified()).collect();
+    Certificates::load(&settings.tls, own, Box::new(move |host| current.load().site_for_host(host).is_some()))
 }
 
 fn agent_settings(settings: &process::Edge) -> Settings {

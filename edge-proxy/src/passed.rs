@@ -95,6 +95,9 @@ impl Edge {
         let served = Arc::clone(self.route(&self.current.load(), &mut head)?);
         context.served = Some(Arc::clone(&served));
         context.came = self.came(&mut head, &served, session::client_ip(session));
+        if let Some(client) = session::client(session) {
+            self.round_trips.sample(&client, &context.came, context.started);
+        }
         match self.admit(&served, head.path(), &head.headers, &context.came) {
             Ok(()) => Ok((head, served)),
             Err(over) => Err(self.too_often(&served, over)),

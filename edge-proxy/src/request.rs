@@ -18,12 +18,14 @@ use skerry_transport::gate::Gate;
 use skerry_transport::head::Head;
 use skerry_transport::hygiene;
 
+use crate::beacon::Beacon;
 use crate::country::Countries;
 use crate::fault::Fault;
 use crate::fill::Upstreams;
 use crate::forwarded::Came;
 use crate::quic::Announced;
 use crate::rate::{Over, Rates};
+use crate::round_trips::RoundTrips;
 use crate::{Current, shape};
 
 /// What an edge answers with.
@@ -37,6 +39,8 @@ pub(crate) struct Edge {
     pub(crate) gate: Gate,
     pub(crate) announced: Announced,
     pub(crate) rates: Rates,
+    pub(crate) round_trips: Arc<RoundTrips>,
+    pub(crate) beacon: Beacon,
 }
 
 impl Edge {

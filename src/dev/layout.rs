@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Alarm, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, Edge, EdgeListen,
-    Geo, Limits, Measuring, Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
+    Alarm, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo, Edge,
+    EdgeListen, Geo, Limits, Measuring, Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -135,8 +135,10 @@ pub(crate) fn edges(data: &Data, ports: &Ports) -> Vec<Node> {
 pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
     let regions = 1..=ports.edge_admins.len();
     let prefix = |number| format!("10.{number}.0.0/16").parse();
-    let coverage =
-        regions.clone().filter_map(|number| Some(Coverage { region: region(number), prefixes: vec![prefix(number).ok()?] })).collect();
+    let coverage = regions
+        .clone()
+        .filter_map(|number| Some(Coverage { region: region(number), node: String::new(), prefixes: vec![prefix(number).ok()?] }))
+        .collect();
     Process::Control(Control {
         data: data.file("control"),
         listen: ControlListen {
@@ -154,6 +156,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             h3: false,
             region_order: regions.map(region).collect(),
             coverage,
+            geo: DnsGeo::default(),
+            explore_percent: 2,
         },
         api: ControlApi::default(),
         webhooks: Webhooks { allow: loopback() },

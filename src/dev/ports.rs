@@ -128,10 +128,10 @@ mod tests {
     fn no_two_listeners_share_a_port() {
         for ports in [Ports::fixed(8000, 32, 8), Ports::free(32, 8).unwrap()] {
             let mut sorted = all(&ports);
-            assert_eq!(sorted.len(), 6 + 32 + 16);
+            assert_eq!(sorted.len(), 7 + 32 + 16);
             sorted.sort_unstable();
             sorted.dedup();
-            assert_eq!(sorted.len(), 6 + 32 + 16, "{ports:?}");
+            assert_eq!(sorted.len(), 7 + 32 + 16, "{ports:?}");
         }
     }
 

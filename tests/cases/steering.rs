@@ -62,7 +62,10 @@ fn a_route_is_told_with_what_excludes_the_others() {
     cdn.skerry(&["site", "apply", &fenced]).fine();
     let route = |words: &[&str]| cdn.json(&[&["route"], words].concat());
     let choice = route(&["10.1.2.3"]);
-    assert_eq!((&choice["edges"], &choice["reason"], &choice["client"]), (&serde_json::json!(["edge-1"]), &"declared".into(), &"10.1.2.3/32".into()));
+    assert_eq!(
+        (&choice["edges"], &choice["reason"], &choice["client"]),
+        (&serde_json::json!(["edge-1"]), &"declared".into(), &"10.1.2.3/32".into())
+    );
     assert_eq!(choice["ttl"], 1, "{choice}");
     let excluded = |choice: &serde_json::Value, name: &str| {
         let candidates = choice["candidates"].as_array().unwrap();
@@ -130,7 +133,9 @@ fn the_routing_host_sends_clients_to_an_edge_that_answers() {
     }
     // The edge answers there.
     let to = format!("edge-1.shop.cdn.test:80:{}", cdn.edge(1));
-    wait_until("the edge to have the site", SOON, || curl(&["--connect-to", &to, "http://edge-1.shop.cdn.test/"]).field("cache-status").contains("edge-1"));
+    wait_until("the edge to have the site", SOON, || {
+        curl(&["--connect-to", &to, "http://edge-1.shop.cdn.test/"]).field("cache-status").contains("edge-1")
+    });
     cdn.skerry(&["node", "drain", "edge-1"]).fine();
     wait_until("the edge to be left out", SOON, || all(&hosts[1]).iter().all(|location| location.starts_with("http://edge-2.")));
 

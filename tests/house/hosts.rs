@@ -29,7 +29,18 @@ impl Hosts {
     /// Starts all but the origin, and waits until every node follows; `None`, with the reason told, where the kernel refuses.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
-        let net = match Net::make(&HOSTS) {
+        Self::start_on(Net::make(&HOSTS))
+    }
+
+    /// The same far from each other, as far as [`Net::set_way`] says.
+    #[track_caller]
+    pub(crate) fn start_apart() -> Option<Self> {
+        Self::start_on(Net::make_apart(&HOSTS))
+    }
+
+    #[track_caller]
+    fn start_on(net: Result<Net, String>) -> Option<Self> {
+        let net = match net {
             Ok(net) => Arc::new(net),
             Err(why) => {
                 assert!(std::env::var_os("CI").is_none(), "no hosts here, and CI has to have them: {why}");

@@ -1,4 +1,5 @@
-//! Several hosts on one machine: network namespaces, each with a cable to one switch, which can be pulled out.
+//! Several hosts on one machine: network namespaces, each with a cable to one switch, which can be pulled out; or far from each other, so that what is sent
+//! takes its time.
 //!
 //! Nothing of it is to be seen from the machine itself, or from another test: the switch is in a namespace of its own. Needs root, and a kernel that lets
 //! it make namespaces.
@@ -8,9 +9,12 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tun_rs::DeviceBuilder;
 
+use super::apart::Apart;
 use super::command::{is_running, run};
 
 /// Where `ip netns` keeps namespaces by name.
@@ -19,20 +23,19 @@ const NAMESPACES: &str = "/run/netns";
 /// Nets made by this process.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// A switch and the hosts at it. Dropping it takes all of them away.
+/// Hosts, and what joins them. Dropping it takes all of them away.
 pub(crate) struct Net {
+    /// The ways between hosts that have no switch.
+    apart: Option<Apart>,
     /// What the names of its namespaces begin with.
     prefix: String,
     hosts: Vec<String>,
 }
 
 impl Net {
-    /// Makes a net of these hosts, the first of which is 10.77.0.1; or says why this machine cannot.
+    /// Makes a net of these hosts at one switch, the first of which is 10.77.0.1; or says why this machine cannot.
     pub(crate) fn make(hosts: &[&str]) -> Result<Self, String> {
-        clear_away();
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let mut net = Self { prefix: format!("skerry-{}-{number}-", std::process::id()), hosts: Vec::new() };
-        net.add("switch")?;
+        let mut net = Self::begin()?;
         let switch = net.name("switch");
         ip(&["-n", &switch, "link", "add", "bridge", "type", "bridge"])?;
         ip(&["-n", &switch, "link", "set", "bridge", "up"])?;
@@ -44,6 +47,40 @@ impl Net {
             ip(&["-n", &own, "address", "add", &format!("{}/24", address(index)), "dev", "eth0"])?;
             ip(&["-n", &own, "link", "set", "eth0", "up"])?;
         }
+        Ok(net)
+    }
+
+    /// The same without a switch: everything takes its time from one host to another, none until that is told.
+    pub(crate) fn make_apart(hosts: &[&str]) -> Result<Self, String> {
+        let mut net = Self::begin()?;
+        let mut devices = Vec::new();
+        for (index, host) in hosts.iter().enumerate() {
+            net.add(host)?;
+            let device = net.on(host, || {
+                let device = DeviceBuilder::new().name("eth0").build_sync()?;
+                device.set_nonblocking(true).map(|()| device)
+            });
+            devices.push((address(index), device.map_err(|error| format!("a TUN device: {error}"))?));
+            let own = net.name(host);
+            ip(&["-n", &own, "address", "add", &format!("{}/24", address(index)), "dev", "eth0"])?;
+            ip(&["-n", &own, "link", "set", "eth0", "up"])?;
+        }
+        net.apart = Some(Apart::start(devices));
+        Ok(net)
+    }
+
+    /// From now on what is sent from one of two hosts to the other takes this long, and an answer as long again.
+    #[track_caller]
+    pub(crate) fn set_way(&self, one: &str, other: &str, way: Duration) {
+        self.apart.as_ref().expect("hosts that are apart").set((self.address(one), self.address(other)), way);
+    }
+
+    /// The namespace in which a switch can be, so that addresses begin behind it.
+    fn begin() -> Result<Self, String> {
+        clear_away();
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let mut net = Self { apart: None, prefix: format!("skerry-{}-{number}-", std::process::id()), hosts: Vec::new() };
+        net.add("switch")?;
         Ok(net)
     }
 

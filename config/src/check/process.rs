@@ -11,9 +11,10 @@ use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
     ADDRESSES_MAX, AT_ONCE_MAX, BEHIND_MAX, BEHIND_MIN, CERTIFICATE_LIFE_MAX, CERTIFICATE_LIFE_MIN, CERTIFICATES_MAX, CLIENT_TIME_MAX,
-    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX, LABEL_BYTES_MAX,
-    MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX, PURGE_ENTRIES_MAX,
-    PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
+    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, EXPLORE_PERCENT_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX,
+    LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX,
+    PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX,
+    TOKEN_BYTES_MAX,
 };
 use crate::process::{
     ApiTls, Control, ControlLink, Coverage, Disk, Dns, DnsNode, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield,
@@ -153,6 +154,16 @@ fn dns(dns: &Dns, findings: &mut Findings) {
         );
     }
     regions(dns, findings);
+    for (path, database, what) in [("dns.geo.city", &dns.geo.city, "a city"), ("dns.geo.asn", &dns.geo.asn, "an ASN")] {
+        if database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            let write = format!("the path is empty; write the path of {what} database in the MaxMind DB format, or leave the field out");
+            findings.add(path, write);
+        }
+    }
+    if dns.explore_percent > EXPLORE_PERCENT_MAX {
+        let write = format!("{} is no share in percent; write a whole number from 0 to {EXPLORE_PERCENT_MAX}", dns.explore_percent);
+        findings.add("dns.explore_percent", write);
+    }
 }
 
 fn regions(dns: &Dns, findings: &mut Findings) {
@@ -177,9 +188,28 @@ fn regions(dns: &Dns, findings: &mut Findings) {
 
 fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet::IpNet, &'a str>, findings: &mut Findings) {
     let path = format!("dns.coverage[{index}]");
-    if let Err(why) = names::label(&coverage.region) {
-        findings.add(format!("{path}.region"), format!("{} is not a region; {why}", quoted(&coverage.region)));
-    }
+    let owner = match (coverage.region.as_str(), coverage.node.as_str()) {
+        ("", "") => {
+            findings.add(&path, "neither region nor node is there; write which of them serves the prefixes, such as region = \"north\"");
+            ""
+        }
+        (region, "") => {
+            if let Err(why) = names::label(region) {
+                findings.add(format!("{path}.region"), format!("{} is not a region; {why}", quoted(region)));
+            }
+            region
+        }
+        ("", node) => {
+            if let Err(why) = names::label(node) {
+                findings.add(format!("{path}.node"), format!("{} is not a node; {why}", quoted(node)));
+            }
+            node
+        }
+        (region, node) => {
+            findings.add(&path, format!("both region {} and node {} are there; keep one of them", quoted(region), quoted(node)));
+            region
+        }
+    };
     if coverage.prefixes.is_empty() {
         findings.add(format!("{path}.prefixes"), "the list is empty; write at least one prefix, such as \"192.0.2.0/24\"");
     }
@@ -187,8 +217,8 @@ fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet:
         let at = format!("{path}.prefixes[{nth}]");
         if prefix.trunc() != *prefix {
             findings.add(at, format!("\"{prefix}\" has bits after its length; write \"{}\"", prefix.trunc()));
-        } else if let Some(owner) = owners.insert(*prefix, &coverage.region) {
-            findings.add(at, format!("\"{prefix}\" belongs to region {} already; a prefix has one region", quoted(owner)));
+        } else if let Some(owner) = owners.insert(*prefix, owner) {
+            findings.add(at, format!("\"{prefix}\" belongs to {} already; a prefix has one region or node", quoted(owner)));
         }
     }
 }

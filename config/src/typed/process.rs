@@ -6,9 +6,9 @@ use super::read::{FromText, Reader, Typed, closest, record};
 use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
-    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsNode,
-    DnsNodeListen, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges, Rollout,
-    Shield, ShieldListen, Tls, Webhooks, dns_ttl, slice,
+    Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo,
+    DnsNode, DnsNodeListen, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges,
+    Rollout, Shield, ShieldListen, Tls, Webhooks, dns_explore_percent, dns_ttl, slice,
 };
 use crate::units::Size;
 
@@ -125,7 +125,23 @@ record!(Dns {
     h3 = "h3": or(false),
     region_order = "region_order": or(Vec::new()),
     coverage = "coverage": or(Vec::new()),
-} else Self { zone: String::new(), nameservers: Vec::new(), ttl: dns_ttl(), h3: false, region_order: Vec::new(), coverage: Vec::new() });
+    geo = "geo": or(DnsGeo::default()),
+    explore_percent = "explore_percent": or(dns_explore_percent()),
+} else Self {
+    zone: String::new(),
+    nameservers: Vec::new(),
+    ttl: dns_ttl(),
+    h3: false,
+    region_order: Vec::new(),
+    coverage: Vec::new(),
+    geo: DnsGeo::default(),
+    explore_percent: dns_explore_percent(),
+});
+
+record!(DnsGeo {
+    city = "city": optional,
+    asn = "asn": optional,
+} else Self::default());
 
 record!(Nameserver {
     name = "name": required("its full name, such as \"ns1.cdn.example.net\""),
@@ -133,9 +149,10 @@ record!(Nameserver {
 } else Self { name: String::new(), addresses: Vec::new() });
 
 record!(Coverage {
-    region = "region": required("the region, such as \"north\""),
+    region = "region": or(String::new()),
+    node = "node": or(String::new()),
     prefixes = "prefixes": required("client prefixes, such as [\"192.0.2.0/24\"]"),
-} else Self { region: String::new(), prefixes: Vec::new() });
+} else Self { region: String::new(), node: String::new(), prefixes: Vec::new() });
 
 record!(Edge {
     name = "name": required(NODE_NAME),

@@ -80,6 +80,7 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<ApiTls>(&mut process, "ApiTls");
     agrees::<Webhooks>(&mut process, "Webhooks");
     agrees::<Dns>(&mut process, "Dns");
+    agrees::<DnsGeo>(&mut process, "DnsGeo");
     agrees::<Rollout>(&mut process, "Rollout");
     agrees::<Purges>(&mut process, "Purges");
     agrees::<Nameserver>(&mut process, "Nameserver");

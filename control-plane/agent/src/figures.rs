@@ -187,6 +187,12 @@ impl Figures {
         all.iter().map(|counts| (counts.name.to_string(), counts.read())).filter(|(_, figures)| figures.requests() > 0).collect()
     }
 
+    /// Bytes of bodies sent, in answers that have ended.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
     /// The sums that the node reports. The connections are the caller's to add.
     #[must_use]
     pub fn load(&self) -> Load {

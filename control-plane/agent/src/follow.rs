@@ -19,6 +19,7 @@ use crate::wire::control_client::ControlClient;
 use crate::wire::{self, Answered, Ask, Hello, Order, Purged, Report, ZoneKept, ZonePart, answered, order, report};
 use crate::{Duties, Inner, question};
 
+mod far;
 mod history;
 mod orders;
 mod renewal;
@@ -138,7 +139,8 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, renewing: &renewa
         end = carry_out(inner, duties, &mut orders, &reports, (&told, renewing)) => end,
         end = confirm(inner, duties, &reports, moved) => end,
         end = beat(duties, &reports) => end,
-        end = tell_times(duties, &reports) => end,
+        end = far::tell_of_origins(duties, &reports) => end,
+        end = far::tell_of_clients(duties, &reports) => end,
         end = watched::tell(duties, watched, &reports) => end,
         end = history::tell(inner, duties, &told.taken, &reports) => end,
         end = renewal::ask(inner, renewing, &reports) => end,
@@ -341,26 +343,6 @@ async fn beat(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
     loop {
         tick.tick().await;
         if let Err(end) = say(reports, report::What::Load(duties.load().into())).await {
-            return end;
-        }
-    }
-}
-
-/// Reports how far origins are, and once that there is no more to say of them.
-async fn tell_times(duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>) -> End {
-    let mut tick = tokio::time::interval(wire::NEAR_INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_told = false;
-    loop {
-        tick.tick().await;
-        let times = duties.times_to_origins();
-        if times.is_empty() && !is_told {
-            continue;
-        }
-        is_told = !times.is_empty();
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let times = times.into_iter().map(|(site, time)| wire::TimeTo { site, micros: micros(time) }).collect();
-        if let Err(end) = say(reports, report::What::Near(wire::Near { times })).await {
             return end;
         }
     }

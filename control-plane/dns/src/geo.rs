@@ -2,13 +2,25 @@
 //!
 //! Owns the arithmetic of the sphere. What knows the places of addresses is behind [`Places`].
 
+mod databases;
+
 use std::fmt::Debug;
 use std::net::IpAddr;
 
+pub use self::databases::Databases;
 use serde::{Deserialize, Serialize};
 
 /// The mean radius of the Earth, in km.
 const EARTH_KM: f64 = 6_371.0;
+
+/// What light makes in a millisecond, in km.
+const LIGHT_KM_PER_MS: f64 = 299.792_458;
+
+/// The least time there and back over so many km, in ms: no signal is faster.
+#[must_use]
+pub fn speed_of_light_ms(km: f64) -> f64 {
+    2.0 * km.max(0.0) / LIGHT_KM_PER_MS
+}
 
 /// A place on Earth, in degrees.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,54 @@
-//! What nodes measured, and what follows from it.
+//! What nodes measured, and what follows from it: the expected latency from each client prefix to each node, and a plan.
+//!
+//! Owns all that is learned. Pure: time is an argument, in seconds since 1970; no socket, no clock, no chance. Nothing that a node says makes it
+//! panic, and what a node says counts for that node alone:
+//! - `table`: what was measured, by prefix, in a bounded table;
+//! - `groups`: the same by neighbourhood and network, and what distance makes of latency;
+//! - `estimate`: the blend of all that, for one prefix;
+//! - `load`: what nodes have to do, and what that counts for;
+//! - `planner`: who serves whom, who is tried, and for how long an answer holds;
+//! - `keep`: all of it in octets, for a file.
 
+mod estimate;
+mod groups;
+mod keep;
+mod load;
+mod planner;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use self::groups::{Group, Groups};
+use self::load::Loads;
+use self::table::{Entry, NOBODY, Table};
+use crate::geo::{Spot, speed_of_light_ms};
+use crate::plan::{Geography, NODES_MAX, Number, Plan};
+use crate::prefix::Prefix;
+use crate::state::State;
+
+/// Client prefixes that are known; one more is refused until an old one is forgotten.
+pub const PREFIXES_MAX: usize = 1_000_000;
+/// The part of them that one node may bring in.
+pub const PREFIXES_PER_NODE_MAX: u32 = 500_000;
+/// Prefixes of one report; what is beyond is refused.
+pub const REPORT_PREFIXES_MAX: usize = 8_192;
+/// Connections that a prefix may count for in one report.
+pub const COUNT_MAX: u32 = 65_536;
+/// The longest round trip that is believed.
+pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
+/// The oldest measurement that is taken.
+pub const AGE_MAX: Duration = Duration::from_secs(3_600);
+/// After so long without a measurement a prefix is forgotten, in seconds.
+pub const FORGET_AFTER_S: u32 = 21_600;
+/// How far off the place of an address may well be, in km: databases of places are.
+const PLACE_KM: f64 = 500.0;
+/// So many contradictions make a measurement a lie.
+const CONTRADICTIONS: usize = 2;
+/// How old a measurement of another node may be to contradict, in seconds.
+const WITNESS_S: u32 = 3_600;
 
 /// What one node measured of the clients of a prefix since its last report.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,3 +64,263 @@ pub struct Measured {
     /// How long ago it was measured, on average.
     pub age: Duration,
 }
+
+/// Why a measurement was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// The prefix is longer than a group of clients, or wider than anything can be said of.
+    Prefix,
+    /// It was measured on no connection, or the least round trip is above the mean.
+    Absurd,
+    /// The round trip is above [`ROUND_TRIP_MAX`].
+    Slow,
+    /// Light is slower than that, by what others measured and the place of the address.
+    FasterThanLight,
+    /// It is older than [`AGE_MAX`].
+    Old,
+    /// The report has more than [`REPORT_PREFIXES_MAX`].
+    Many,
+    /// There is no room for another prefix, or for one more of this node.
+    Full,
+}
+
+impl Refused {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Self::Prefix, Self::Absurd, Self::Slow, Self::FasterThanLight, Self::Old, Self::Many, Self::Full];
+
+    /// In one word, as figures have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Prefix => "prefix",
+            Self::Absurd => "absurd",
+            Self::Slow => "slow",
+            Self::FasterThanLight => "faster_than_light",
+            Self::Old => "old",
+            Self::Many => "many",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Measurements that were taken.
+    pub taken: usize,
+    /// Those that were not, by reason.
+    pub refused: BTreeMap<Refused, usize>,
+}
+
+/// What an operator may set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The share of prefixes, and of traffic, that is answered with a runner-up at a time, to learn about it; 0 to 0.2.
+    pub explore: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { explore: 0.02 }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Learner {
+    settings: Settings,
+    nodes: Vec<NodeKnown>,
+    numbers: HashMap<String, Number>,
+    table: Table,
+    groups: Groups,
+    geography: Geography,
+    loads: Loads,
+    planner: planner::Planner,
+    plan: Plan,
+}
+
+/// What is known of a node beside what it measured.
+#[derive(Debug, Default)]
+struct NodeKnown {
+    name: String,
+    spot: Option<Spot>,
+    /// Prefixes that it brought in.
+    brought: u32,
+}
+
+impl Learner {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// How many prefixes something is known of.
+    #[must_use]
+    pub fn prefixes(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The plan that was made last.
+    #[must_use]
+    pub fn last(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// A node reports what it measured.
+    pub fn told(&mut self, now: f64, node: &str, report: &[Measured]) -> Taken {
+        let mut taken = Taken::default();
+        let number = self.number(node);
+        for (place, measured) in report.iter().enumerate() {
+            let outcome = match number {
+                None => Err(Refused::Full),
+                Some(_) if place >= REPORT_PREFIXES_MAX => Err(Refused::Many),
+                Some(number) => self.take(now, number, measured),
+            };
+            match outcome {
+                Ok(()) => taken.taken += 1,
+                Err(why) => *taken.refused.entry(why).or_default() += 1,
+            }
+        }
+        taken
+    }
+
+    /// The number of a node, which it keeps; `None` when there are too many.
+    fn number(&mut self, name: &str) -> Option<Number> {
+        if let Some(number) = self.numbers.get(name) {
+            return Some(*number);
+        }
+        let number = Number::try_from(self.nodes.len()).ok().filter(|number| usize::from(*number) < NODES_MAX)?;
+        self.nodes.push(NodeKnown { name: name.to_owned(), ..NodeKnown::default() });
+        self.numbers.insert(name.to_owned(), number);
+        self.loads.add_node();
+        Some(number)
+    }
+
+    fn take(&mut self, now: f64, node: Number, measured: &Measured) -> Result<(), Refused> {
+        let prefix = Prefix::measured(measured.prefix).ok_or(Refused::Prefix)?;
+        if measured.count == 0 || measured.least > measured.smoothed {
+            return Err(Refused::Absurd);
+        }
+        if measured.smoothed > ROUND_TRIP_MAX {
+            return Err(Refused::Slow);
+        }
+        if measured.age > AGE_MAX {
+            return Err(Refused::Old);
+        }
+        let at = (now - measured.age.as_secs_f64()).max(0.0) as u32;
+        let count = measured.count.min(COUNT_MAX);
+        let (ms, least_ms) = (measured.smoothed.as_secs_f64() * 1_000.0, measured.least.as_secs_f64() * 1_000.0);
+        let Some(entry) = self.table.find(prefix) else {
+            let known = &mut self.nodes[usize::from(node)];
+            if known.brought >= PREFIXES_PER_NODE_MAX {
+                return Err(Refused::Full);
+            }
+            let entry = self.table.insert(prefix, node).ok_or(Refused::Full)?;
+            known.brought += 1;
+            entry.measured(node, ms, count, at);
+            entry.counted += count as f32;
+            self.loads.counted(node, count);
+            return Ok(());
+        };
+        if contradictions(entry, node, least_ms, at, &self.nodes) >= CONTRADICTIONS {
+            entry.forget(node);
+            return Err(Refused::FasterThanLight);
+        }
+        entry.measured(node, ms, count, at);
+        // Its demand is what its own nodes say: another one could make it look large at will.
+        if entry.is_served_by(node, at) {
+            entry.counted += count as f32;
+        }
+        self.loads.counted(node, count);
+        if entry.is_placed {
+            let km = distance(entry, &self.nodes[usize::from(node)]);
+            for group in Group::of(entry) {
+                self.groups.told(group, node, ms, km, count, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the plan for a state. Work is proportional to the prefixes; a part of them is estimated anew each time, and those that changed.
+    pub fn plan(&mut self, now: f64, state: &State) -> Plan {
+        for edge in &state.edges {
+            if let Some(number) = self.number(&edge.name) {
+                self.nodes[usize::from(number)].spot = edge.location.map(Spot::new);
+            }
+        }
+        self.forget(now as u32);
+        self.place(state);
+        self.geography = self.groups.refresh(now as u32, self.geography);
+        let mut planning = planner::Planning {
+            now,
+            state,
+            settings: self.settings,
+            nodes: &self.nodes,
+            numbers: &self.numbers,
+            table: &mut self.table,
+            groups: &self.groups,
+            geography: self.geography,
+            loads: &mut self.loads,
+            before: &self.plan,
+        };
+        self.plan = self.planner.plan(&mut planning);
+        self.plan.clone()
+    }
+
+    /// Forgets prefixes of which nothing was heard for long.
+    fn forget(&mut self, now: u32) {
+        let nodes = &mut self.nodes;
+        self.table.forget(now.saturating_sub(FORGET_AFTER_S), |entry| {
+            if let Some(node) = nodes.get_mut(usize::from(entry.brought_by)) {
+                node.brought = node.brought.saturating_sub(1);
+            }
+        });
+        self.groups.forget(now.saturating_sub(FORGET_AFTER_S));
+    }
+
+    /// Gives prefixes that are new their place and network.
+    fn place(&mut self, state: &State) {
+        for entry in self.table.entries_mut().filter(|entry| !entry.is_placed) {
+            let address = entry.prefix.address();
+            entry.is_placed = true;
+            entry.location = state.geo.as_ref().and_then(|places| places.location(address)).into();
+            entry.network = state.geo.as_ref().and_then(|places| places.network(address)).unwrap_or(0);
+            for slot in entry.slots.iter().filter(|slot| slot.node != NOBODY) {
+                let Some(node) = self.nodes.get(usize::from(slot.node)) else { continue };
+                let km = distance(entry, node);
+                for group in Group::of(entry) {
+                    self.groups.told(group, slot.node, slot.ms(), km, slot.weight() as u32, slot.at);
+                }
+            }
+        }
+    }
+}
+
+/// From a prefix to a node in km, when it is known where both are.
+fn distance(entry: &Entry, node: &NodeKnown) -> Option<f64> {
+    let (client, node) = (entry.location.spot()?, node.spot?);
+    Some(client.km(&node))
+}
+
+/// How many witnesses say that light is slower than this round trip: the place of the address, and each other node that measured the same clients
+/// not long ago. A signal from one node over the client to the other cannot be faster than light between the two.
+fn contradictions(entry: &Entry, node: Number, least_ms: f64, at: u32, nodes: &[NodeKnown]) -> usize {
+    let Some(spot) = nodes.get(usize::from(node)).and_then(|known| known.spot) else { return 0 };
+    let too_fast = |km: f64, ms: f64| ms < speed_of_light_ms(km);
+    let by_place = entry.location.spot().is_some_and(|client| too_fast(client.km(&spot) - PLACE_KM, least_ms));
+    let others = entry.slots.iter().filter(|slot| slot.node != NOBODY && slot.node != node && at.saturating_sub(slot.at) < WITNESS_S);
+    let by_others = others.filter(|slot| {
+        let other = nodes.get(usize::from(slot.node)).and_then(|known| known.spot);
+        other.is_some_and(|other| too_fast(other.km(&spot), least_ms + slot.ms()))
+    });
+    usize::from(by_place) + by_others.count()
+}
+
+/// The names of nodes by number, for the plan.
+fn names(nodes: &[NodeKnown]) -> impl Iterator<Item = &str> {
+    nodes.iter().map(|node| node.name.as_str())
+}
+
+#[cfg(test)]
+mod tests;

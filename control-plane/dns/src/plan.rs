@@ -6,6 +6,7 @@
 mod difference;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -187,7 +188,7 @@ pub struct Summary {
 }
 
 /// See the module.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Plan {
     /// When it was made, in seconds since 1970; 0 when nothing is planned.
     pub made: f64,
@@ -202,6 +203,15 @@ pub struct Plan {
     /// [`PAGES`] of rows sorted by prefix, or none.
     pages: Vec<Arc<Vec<Row>>>,
     lengths: Lengths,
+}
+
+/// In short: a plan may have a million rows.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { made, nodes, geography, summary, networks, .. } = self;
+        let (networks, rows) = (networks.len(), self.len());
+        write!(f, "Plan of {made} s with {rows} rows and {networks} networks: {geography:?}, {summary:?}, {nodes:?}")
+    }
 }
 
 /// How many rows have which length, so that only lengths that occur are looked up.

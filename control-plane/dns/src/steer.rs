@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub(crate) use self::candidate::takes;
 pub use self::candidate::{ADDRESSES_PER_EDGE_MAX, Candidate, Wanted};
 pub use self::explain::{Considered, Excluded, Explanation, explain};
 use crate::place::{Client, Declared};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use skerry_agent::{Role, Settings, SiteFigures};
-use skerry_config::process::ControlLink;
+use skerry_config::process::{ControlLink, Location};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -21,15 +21,15 @@ use crate::store::{Redb, Store};
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
 
 /// The nodes' door of a control plane, and what is behind it.
-struct Behind {
-    plane: Arc<Plane>,
+pub(super) struct Behind {
+    pub(super) plane: Arc<Plane>,
     address: String,
     stop: watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Behind {
-    async fn start(data: &Path) -> Self {
+    pub(super) async fn start(data: &Path) -> Self {
         let store: Arc<dyn Store> = Arc::new(Redb::open(&data.join("store.redb")).unwrap());
         let plane = Arc::new(start::plane(&settings(data), store, &Registry::new()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -44,6 +44,11 @@ impl Behind {
     }
 
     async fn node(&self, data: &Path, name: &str) -> TestNode {
+        self.node_at(data, name, None).await
+    }
+
+    /// One that says where it stands.
+    pub(super) async fn node_at(&self, data: &Path, name: &str, location: Option<Location>) -> TestNode {
         let certificate = self.plane.ca.certificate();
         let (token, _) = self.plane.tokens.make_join(Role::Edge, "north".to_owned(), TOKEN_LIFE, certificate, "admin").await.unwrap();
         TestNode::start(Settings {
@@ -53,9 +58,14 @@ impl Behind {
             control: ControlLink { address: self.address.clone(), join_token: Some(token) },
             public_addresses: Vec::new(),
             tier_address: None,
-            location: None,
+            location,
         })
         .await
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.send_replace(true);
+        self.serving.await.unwrap();
     }
 }
 
@@ -103,8 +113,7 @@ async fn the_counts_of_watched_sites_are_known_and_those_of_others_are_not() {
     health.watch(BTreeSet::new());
     assert_eq!(health.figures("edge-1", "other"), None);
     again.stop().await;
-    behind.stop.send_replace(true);
-    behind.serving.await.unwrap();
+    behind.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +128,5 @@ async fn no_more_sites_are_watched_than_the_bound() {
     eventually("the last of the first 1,000", async || health.figures("edge-1", "site-0999")).await;
     assert_eq!(health.figures("edge-1", "site-1000"), None);
     node.stop().await;
-    behind.stop.send_replace(true);
-    behind.serving.await.unwrap();
+    behind.stop().await;
 }

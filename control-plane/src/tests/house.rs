@@ -13,9 +13,9 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
-use skerry_agent::{Agent, Duties, Load, Role, Settings, SiteFigures};
+use skerry_agent::{Agent, Duties, Latency, Load, Role, Settings, SiteFigures};
 use skerry_config::process::{
-    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, Nameserver, Purges, Rollout, Webhooks,
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsGeo, Nameserver, Purges, Rollout, Webhooks,
 };
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -46,8 +46,16 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
 pub(crate) fn settings(data: &Path) -> Control {
     let any = "127.0.0.1:0".parse().unwrap();
     let nameservers = vec![Nameserver { name: "ns.cdn.test".into(), addresses: vec!["127.0.0.1".parse().unwrap()] }];
-    let dns =
-        Dns { zone: "cdn.test".into(), nameservers, ttl: Period::from_secs(5), h3: false, region_order: Vec::new(), coverage: Vec::new() };
+    let dns = Dns {
+        zone: "cdn.test".into(),
+        nameservers,
+        ttl: Period::from_secs(5),
+        h3: false,
+        region_order: Vec::new(),
+        coverage: Vec::new(),
+        geo: DnsGeo::default(),
+        explore_percent: 2,
+    };
     let rollout = Rollout { hold: Period::default(), ..Rollout::default() };
     Control {
         data: data.to_owned(),
@@ -241,6 +249,8 @@ pub(super) struct Told {
     pub(super) cannot_settle: Mutex<bool>,
     /// What it says it did, by site.
     pub(super) sites: Mutex<BTreeMap<String, SiteFigures>>,
+    /// What it says of its clients when it is asked next.
+    pub(super) latency: Mutex<Latency>,
 }
 
 impl Duties for Told {
@@ -269,6 +279,12 @@ impl Duties for Told {
 
     fn load(&self) -> Load {
         Load { requests: 3, hits: 2, bytes: 1, errors: 1, memory: 1 << 20, connections: 7, utilization: Some(250) }
+    }
+
+    fn latency(&self, most: usize) -> Latency {
+        let Latency { prefixes, dropped } = &mut *self.latency.lock();
+        let taken = prefixes.drain(..most.min(prefixes.len())).collect();
+        Latency { prefixes: taken, dropped: *dropped }
     }
 
     fn sites(&self) -> Vec<(String, SiteFigures)> {

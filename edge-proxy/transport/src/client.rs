@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{Digest, SocketDigest};
@@ -72,6 +73,36 @@ pub struct Client {
     pub secured: Option<Secured>,
     /// What measures its round trips; behind a load balancer, those to the load balancer.
     pub measure: Option<Arc<dyn Measure>>,
+    /// Whether a load balancer is at the other end, so that the round trips are not the client's.
+    pub is_forwarded: bool,
+    /// When the round trips are sampled next.
+    pub samples: Samples,
+}
+
+/// When the round trips of a connection are sampled next: however many requests it has, and wherever they run, so many samples it has in a time and
+/// no more.
+#[derive(Debug)]
+pub struct Samples {
+    began: Instant,
+    /// Nanoseconds after `began`.
+    next: AtomicU64,
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Self { began: Instant::now(), next: AtomicU64::new(0) }
+    }
+}
+
+impl Samples {
+    /// Whether one is due, which the caller then takes. The next one is due after `apart`.
+    fn is_due(&self, now: Instant, apart: Duration) -> bool {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(now.saturating_duration_since(self.began));
+        let next = self.next.load(Ordering::Relaxed);
+        let after = now.saturating_add(nanos(apart));
+        now >= next && self.next.compare_exchange(next, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
 }
 
 impl Client {
@@ -85,6 +116,20 @@ impl Client {
     #[must_use]
     pub fn round_trip(&self) -> Option<RoundTrip> {
         self.measure.as_ref()?.round_trip()
+    }
+
+    /// Its round-trip times, at most once in `apart`; `None` in between, and where they are not the client's.
+    #[must_use]
+    pub fn sample(&self, now: Instant, apart: Duration) -> Option<RoundTrip> {
+        if self.is_forwarded || !self.samples.is_due(now, apart) {
+            return None;
+        }
+        let times = self.round_trip();
+        if times.is_none() {
+            // What has not been measured yet may be at the next request.
+            self.samples.next.store(0, Ordering::Relaxed);
+        }
+        times
     }
 
     /// The connection as Pingora's sessions tell of it. QUIC has no descriptor of its own: that is -1 then.

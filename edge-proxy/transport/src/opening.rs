@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::accept::Entrance;
-use crate::client::{Client, Protocol, Secured};
+use crate::client::{Client, Protocol, Samples, Secured};
 use crate::connection::{Io, Kernel, Socket};
 use crate::gate::{Gate, Place, Refused};
 use crate::private::fingerprint;
@@ -42,7 +42,7 @@ pub(crate) async fn open(
     let opened = async {
         match shake_hands(socket, place, entrance, limits, gate).await? {
             Shaken::Agreed(socket) => Ok(socket),
-            Shaken::InClear(socket, from, to) => sniff(socket, (from, to), limits).await,
+            Shaken::InClear(socket, ends) => sniff(socket, ends, limits).await,
         }
     };
     let mut stopping = stop.clone();
@@ -75,8 +75,26 @@ async fn first_bytes(socket: &mut Socket) -> io::Result<()> {
 enum Shaken {
     /// Over TLS, with all that was agreed on.
     Agreed(Socket),
-    /// In cleartext: the client's address and the one it came to. What it speaks is still to be seen.
-    InClear(TcpStream, SocketAddr, SocketAddr),
+    /// In cleartext. What it speaks is still to be seen.
+    InClear(TcpStream, Ends),
+}
+
+/// Between whom a connection is.
+struct Ends {
+    /// The client's address.
+    from: SocketAddr,
+    /// The address it came to.
+    to: SocketAddr,
+    /// Whether a load balancer said so, and is at the other end.
+    is_forwarded: bool,
+}
+
+impl Ends {
+    fn client(&self, protocol: Protocol, secured: Option<Secured>, kernel: &Arc<Kernel>) -> Arc<Client> {
+        let &Self { from: address, to: local, is_forwarded } = self;
+        let measure = Some(Arc::clone(kernel) as _);
+        Arc::new(Client { address, local, protocol, secured, measure, is_forwarded, samples: Samples::default() })
+    }
 }
 
 /// Why a connection does not come as far as that.
@@ -117,22 +135,23 @@ async fn shake_hands(
     limits: &Limits,
     gate: &Gate,
 ) -> Result<Shaken, Failed> {
-    let (mut from, mut to) = (socket.peer_addr().map_err(|_| Failed::Gone)?, socket.local_addr().map_err(|_| Failed::Gone)?);
+    let (from, to) = (socket.peer_addr().map_err(|_| Failed::Gone)?, socket.local_addr().map_err(|_| Failed::Gone)?);
+    let mut ends = Ends { from, to, is_forwarded: entrance.from.is_some() };
     if entrance.tls.is_none() && entrance.from.is_none() {
-        return Ok(Shaken::InClear(socket, from, to));
+        return Ok(Shaken::InClear(socket, ends));
     }
     let mut handshake = gate.handshake();
     let shaken = async {
         if entrance.from.is_some() {
             match proxied::take(&mut socket).await.map_err(Failed::Proxy)? {
-                Told::Client { from: client, to: reached } => (from, to) = (client, reached),
+                Told::Client { from, to } => (ends.from, ends.to) = (from, to),
                 Told::Nothing => {}
             }
-            place.admit(from.ip()).map_err(Failed::Refused)?;
+            place.admit(ends.from.ip()).map_err(Failed::Refused)?;
         }
         match &entrance.tls {
-            Some(tls) => secure(socket, (from, to), tls).await.map(Shaken::Agreed),
-            None => Ok(Shaken::InClear(socket, from, to)),
+            Some(tls) => secure(socket, ends, tls).await.map(Shaken::Agreed),
+            None => Ok(Shaken::InClear(socket, ends)),
         }
     };
     tokio::select! {
@@ -143,7 +162,7 @@ async fn shake_hands(
 }
 
 /// The TLS handshake; the client's choice of a protocol comes with it.
-async fn secure(socket: TcpStream, (address, local): (SocketAddr, SocketAddr), tls: &Arc<ServerConfig>) -> Result<Socket, Failed> {
+async fn secure(socket: TcpStream, ends: Ends, tls: &Arc<ServerConfig>) -> Result<Socket, Failed> {
     let kernel = Kernel::of(&socket);
     let stream = TlsAcceptor::from(Arc::clone(tls)).accept(socket).await.map_err(Failed::Tls)?;
     let agreed = stream.get_ref().1;
@@ -153,14 +172,13 @@ async fn secure(socket: TcpStream, (address, local): (SocketAddr, SocketAddr), t
         server_name: agreed.server_name().map(Into::into),
         certificate: agreed.peer_certificates().and_then(<[_]>::first).map(|certificate| fingerprint(certificate)),
     };
-    let measure = Some(Arc::clone(&kernel) as _);
-    let client = Arc::new(Client { address, local, protocol, secured: Some(secured), measure });
+    let client = ends.client(protocol, Some(secured), &kernel);
     Ok(Socket::new(Io::Tls(Box::new(stream)), kernel, client))
 }
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, and puts them back. The first has `limits.idle_time`, as nothing was asked
 /// before it; what looks like the preface of HTTP/2 has `limits.handshake_time` for the rest.
-async fn sniff(mut socket: TcpStream, (address, local): (SocketAddr, SocketAddr), limits: &Limits) -> Result<Socket, Failed> {
+async fn sniff(mut socket: TcpStream, ends: Ends, limits: &Limits) -> Result<Socket, Failed> {
     let kernel = Kernel::of(&socket);
     let mut first = [0_u8; H2_PREFACE.len()];
     let mut filled = match tokio::time::timeout(limits.idle_time.0, socket.read(&mut first)).await {
@@ -176,7 +194,7 @@ async fn sniff(mut socket: TcpStream, (address, local): (SocketAddr, SocketAddr)
         }
     }
     let protocol = if &first == H2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-    let client = Arc::new(Client { address, local, protocol, secured: None, measure: Some(Arc::clone(&kernel) as _) });
+    let client = ends.client(protocol, None, &kernel);
     let mut socket = Socket::new(Io::Plain(socket), kernel, client);
     socket.unread(Bytes::copy_from_slice(&first[..filled]));
     Ok(socket)

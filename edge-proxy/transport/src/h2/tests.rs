@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::coming::Coming;
 use super::going::Going;
 use super::*;
-use crate::client::{Client, Protocol};
+use crate::client::{Client, Protocol, Samples};
 use crate::connection::{Io, Kernel};
 use crate::pace::WINDOW;
 use crate::stream::StreamSession;
@@ -34,7 +34,15 @@ async fn silent(said: &[u8]) -> (Wire, TcpStream) {
     let (near, address) = listener.accept().await.unwrap();
     far.write_all(said).await.unwrap();
     let kernel = Kernel::of(&near);
-    let client = Client { address, local: address, protocol: Protocol::Http2, secured: None, measure: None };
+    let client = Client {
+        address,
+        local: address,
+        protocol: Protocol::Http2,
+        secured: None,
+        measure: None,
+        is_forwarded: false,
+        samples: Samples::default(),
+    };
     (Wire::new(Socket::new(Io::Plain(near), kernel, Arc::new(client))), far)
 }
 

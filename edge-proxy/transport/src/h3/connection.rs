@@ -26,7 +26,7 @@ use super::endpoint::Handshaking;
 use super::priority::Priorities;
 use super::request::{Decoder, Exchange, Sent};
 use crate::accept::Door;
-use crate::client::{Client, Measure, Protocol, RoundTrip, Secured};
+use crate::client::{Client, Measure, Protocol, RoundTrip, Samples, Secured};
 use crate::gate::{Gate, Place, Refused};
 use crate::head::Refusal;
 
@@ -132,8 +132,12 @@ fn client_of(quic: &quinn::Connection, local: SocketAddr, server_name: Option<St
     let server_name = server_name.map(|name| name.to_ascii_lowercase().into());
     let secured = Secured { version: "TLSv1.3", server_name, certificate: None };
     let measure = Some(Arc::new(Path(quic.clone())) as _);
-    Arc::new(Client { address: quic.remote_address(), local, protocol: Protocol::Http3, secured: Some(secured), measure })
+    let (address, protocol, secured) = (quic.remote_address(), Protocol::Http3, Some(secured));
+    Arc::new(Client { address, local, protocol, secured, measure, is_forwarded: false, samples: Samples::default() })
 }
+
+/// What QUIC assumes of a path that it has not measured (RFC 9002 section 6.2.2).
+const INITIAL_RTT: Duration = Duration::from_millis(333);
 
 /// The path of a connection, whose round trips QUIC measures.
 #[derive(Debug)]
@@ -141,7 +145,16 @@ struct Path(quinn::Connection);
 
 impl Measure for Path {
     fn round_trip(&self) -> Option<RoundTrip> {
-        self.0.close_reason().is_none().then(|| RoundTrip { smoothed: self.0.rtt(), least: self.0.min_rtt() })
+        if self.0.close_reason().is_some() {
+            return None;
+        }
+        let (smoothed, least) = (self.0.rtt(), self.0.min_rtt());
+        // Before the first sample both are what is assumed; the least never rises above that.
+        match (smoothed == INITIAL_RTT, least == INITIAL_RTT) {
+            (true, true) => None,
+            (false, true) => Some(RoundTrip { smoothed, least: smoothed }),
+            (_, false) => Some(RoundTrip { smoothed, least }),
+        }
     }
 }
 
@@ -260,7 +273,8 @@ where
         let address = self.quic.remote_address();
         if address != self.client.address {
             let Client { local, protocol, ref secured, ref measure, .. } = *self.client;
-            self.client = Arc::new(Client { address, local, protocol, secured: secured.clone(), measure: measure.clone() });
+            let (secured, measure, samples) = (secured.clone(), measure.clone(), Samples::default());
+            self.client = Arc::new(Client { address, local, protocol, secured, measure, is_forwarded: false, samples });
         }
         Arc::clone(&self.client)
     }

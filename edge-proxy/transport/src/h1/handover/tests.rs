@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::client::Protocol;
+use crate::client::{Protocol, Samples};
 use crate::connection::{Io, Kernel};
 
 const NOW: &str = "HTTP/1.1 200 OK\r\nX-Date: Date: no\r\nDate: Sun, 22 Nov 2026 22:00:00 GMT\r\nContent-Length: 4\r\n\r\n";
@@ -30,7 +30,15 @@ async fn handed(body: Body, early: &str, length_max: u64) -> (Handed, TcpStream,
     near.set_nodelay(true).unwrap();
     let local: SocketAddr = near.local_addr().unwrap();
     let kernel = Kernel::of(&near);
-    let client = Arc::new(Client { address, local, protocol: Protocol::Http1, secured: None, measure: None });
+    let client = Arc::new(Client {
+        address,
+        local,
+        protocol: Protocol::Http1,
+        secured: None,
+        measure: None,
+        is_forwarded: false,
+        samples: Samples::default(),
+    });
     let slot = Slot::default();
     let limits = Limits { body: skerry_config::units::Size(length_max), ..Limits::default() };
     let rest = Rest { body, waits: false, upgrade: false };

@@ -1,0 +1,197 @@
+//! How far clients are, as edges reported it: what waits for whoever learns from it.
+//!
+//! Learns nothing itself. A report is looked at for what no edge of ours would send; whether what it says can be true is for whoever learns. The lock
+//! covers what waits.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use skerry_agent::PrefixTimes;
+use skerry_agent::wire::{self, LATENCY_PREFIXES_MAX};
+
+/// Reports of one edge that wait; of more the oldest is dropped. No edge takes the place of another: those of a thousand that nobody takes are 147 MB.
+const REPORTS_PER_NODE_MAX: usize = 2;
+
+/// How soon after another a report is taken: half of [`wire::LATENCY_INTERVAL`], as one may have been on its way for long.
+const SOONEST: Duration = Duration::from_millis(2_500);
+
+/// The longest and the least that are measured: a /8 to a /24 of IPv4, a /16 to a /48 of IPv6. A longer one would be about a few people, a shorter
+/// one about half the world.
+const V4_LENGTHS: std::ops::RangeInclusive<u8> = 8..=24;
+const V6_LENGTHS: std::ops::RangeInclusive<u8> = 16..=48;
+
+/// What one edge measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// When it came.
+    pub(crate) at: Instant,
+    /// Each prefix once.
+    pub(crate) prefixes: Vec<PrefixTimes>,
+}
+
+/// What waits, by the name of the edge; its reports in order.
+#[derive(Default)]
+pub(crate) struct Measured {
+    waiting: Mutex<HashMap<String, VecDeque<Report>>>,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Prefixes that wait.
+    pub(crate) taken: u64,
+    /// Prefixes that are none, or that no edge measures, or that the report has twice.
+    pub(crate) malformed: u64,
+    /// Prefixes beyond what a report may have.
+    pub(crate) beyond: u64,
+    /// Prefixes of an older report that nobody took.
+    pub(crate) dropped: u64,
+}
+
+/// The pace of one stream's reports.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Option<Instant>);
+
+impl Pace {
+    /// Whether a report that comes now is in time; one that comes too early is not to be taken.
+    pub(crate) fn is_kept(&mut self, now: Instant) -> bool {
+        let kept = self.0.is_none_or(|last| now.saturating_duration_since(last) >= SOONEST);
+        if kept {
+            self.0 = Some(now);
+        }
+        kept
+    }
+}
+
+impl Measured {
+    /// Has a report of an edge wait.
+    pub(crate) fn tell(&self, node: &str, told: wire::Latency, now: Instant) -> Taken {
+        let mut taken = Taken { beyond: told.prefixes.len().saturating_sub(LATENCY_PREFIXES_MAX) as u64, ..Taken::default() };
+        let mut seen = std::collections::HashSet::new();
+        let mut prefixes = Vec::new();
+        for times in told.prefixes.into_iter().take(LATENCY_PREFIXES_MAX) {
+            match PrefixTimes::try_from(times) {
+                Ok(times) if is_measured(&times) && seen.insert(times.prefix) => prefixes.push(times),
+                _ => taken.malformed += 1,
+            }
+        }
+        if prefixes.is_empty() {
+            return taken;
+        }
+        taken.taken = prefixes.len() as u64;
+        let mut waiting = self.waiting.lock();
+        let own = waiting.entry(node.to_owned()).or_default();
+        if own.len() >= REPORTS_PER_NODE_MAX {
+            taken.dropped = own.pop_front().map_or(0, |oldest| oldest.prefixes.len() as u64);
+        }
+        own.push_back(Report { at: now, prefixes });
+        taken
+    }
+
+    /// Takes all that waits.
+    #[cfg_attr(not(test), expect(dead_code, reason = "whoever learns takes it"))]
+    pub(crate) fn take(&self) -> HashMap<String, VecDeque<Report>> {
+        std::mem::take(&mut *self.waiting.lock())
+    }
+
+    /// Drops what a node said that is one no more.
+    pub(crate) fn forget(&self, node: &str) {
+        self.waiting.lock().remove(node);
+    }
+}
+
+fn is_measured(times: &PrefixTimes) -> bool {
+    let lengths = if times.prefix.addr().is_ipv4() { V4_LENGTHS } else { V6_LENGTHS };
+    times.count > 0 && lengths.contains(&times.prefix.prefix_len())
+}
+
+impl Taken {
+    /// Each count with its word in figures.
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
+        [("taken", self.taken), ("malformed", self.malformed), ("beyond", self.beyond), ("dropped", self.dropped)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(prefix: &str, count: u32) -> wire::PrefixTimes {
+        let millis = Duration::from_millis;
+        PrefixTimes { prefix: prefix.parse().unwrap(), count, smoothed: millis(20), least: millis(15), age: millis(2_500) }.into()
+    }
+
+    fn report(prefixes: Vec<wire::PrefixTimes>) -> wire::Latency {
+        wire::Latency { prefixes, dropped: 0 }
+    }
+
+    #[test]
+    fn what_is_no_measurement_is_counted_and_the_rest_is_taken() {
+        let (measured, now) = (Measured::default(), Instant::now());
+        let good = [of("192.0.2.0/24", 3), of("2001:db8::/48", 1), of("10.0.0.0/16", 7)];
+        let odd = [
+            of("192.0.2.0/24", 3),
+            of("192.0.2.7/32", 1),
+            of("2001:db8::/64", 1),
+            of("0.0.0.0/0", 1),
+            of("198.51.100.0/24", 0),
+            wire::PrefixTimes { length: 25, ..of("192.0.2.0/24", 1) },
+            wire::PrefixTimes { length: u32::MAX, ..of("192.0.2.0/24", 1) },
+            wire::PrefixTimes { address: vec![192, 0, 2, 1].into(), ..of("192.0.2.0/24", 1) },
+            wire::PrefixTimes { address: vec![192, 0, 2].into(), ..of("192.0.2.0/24", 1) },
+            wire::PrefixTimes::default(),
+        ];
+        let taken = measured.tell("edge-1", report([&good[..], &odd].concat()), now);
+        assert_eq!(taken, Taken { taken: 3, malformed: odd.len() as u64, ..Taken::default() });
+        let waits = measured.take();
+        let told: Vec<wire::PrefixTimes> = waits["edge-1"][0].prefixes.iter().map(|times| (*times).into()).collect();
+        assert_eq!(told, good);
+        assert!(measured.take().is_empty(), "what was taken waits no more");
+    }
+
+    #[test]
+    fn no_edge_takes_more_than_its_place() {
+        let (measured, now) = (Measured::default(), Instant::now());
+        let many = |first: u32| -> Vec<_> {
+            (first..first + 2 * LATENCY_PREFIXES_MAX as u32)
+                .map(|nth| of(&format!("{}/24", std::net::Ipv4Addr::from(nth << 8)), 1))
+                .collect()
+        };
+        measured.tell("quiet", report(vec![of("192.0.2.0/24", 1)]), now);
+        let most = LATENCY_PREFIXES_MAX as u64;
+        for nth in 0..10 {
+            let taken = measured.tell("loud", report(many(0x0b_00_00 + nth)), now);
+            let dropped = if nth < REPORTS_PER_NODE_MAX as u32 { 0 } else { most };
+            assert_eq!(taken, Taken { taken: most, malformed: 0, beyond: most, dropped });
+        }
+        measured.tell("gone", report(vec![of("192.0.2.0/24", 1)]), now);
+        measured.forget("gone");
+        let waits = measured.take();
+        assert_eq!((waits["loud"].len(), waits["quiet"].len(), waits.len()), (REPORTS_PER_NODE_MAX, 1, 2));
+    }
+
+    #[test]
+    fn a_stream_is_heard_at_its_pace() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        let heard = [0, 100, 2_400, 2_500, 4_900, 5_000].map(|millis| pace.is_kept(began + Duration::from_millis(millis)));
+        assert_eq!(heard, [true, false, false, true, false, true]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_told_is_taken_or_counted(
+            told in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..18), any::<u32>(), any::<u32>(), any::<u32>()), 0..50)
+        ) {
+            let measured = Measured::default();
+            let prefixes: Vec<_> = told.into_iter().map(|(address, length, count, micros)| wire::PrefixTimes {
+                address: address.into(), length: length % 130, count, smoothed_micros: micros, least_micros: micros, age_millis: micros,
+            }).collect();
+            let all = prefixes.len() as u64;
+            let taken = measured.tell("edge-1", report(prefixes), Instant::now());
+            prop_assert_eq!(taken.counts().iter().map(|(_, count)| count).sum::<u64>(), all);
+        }
+    }
+}
