@@ -17,7 +17,6 @@ pub use clients::{Capacity, Location, Measuring};
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub enum Process {
     /// The control plane.
     Control(Control),
@@ -468,6 +467,9 @@ pub struct DnsNode {
     pub control: ControlLink,
     /// Where it listens.
     pub listen: DnsNodeListen,
+    /// Where clients are that nothing was measured of: the same databases as those of the control plane, so that it makes the same choices.
+    #[serde(default)]
+    pub geo: DnsGeo,
 }
 
 /// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.

@@ -12,6 +12,7 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{Agent, Role, Settings, admin, ready};
 use skerry_config::process;
+use skerry_dns::geo::{Databases, Places};
 use skerry_dns::limit::Limits;
 use tokio::sync::watch;
 
@@ -49,6 +50,11 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         prepared = joining => prepared?,
         () = skerry_agent::stopped(stop.clone()) => return Ok(()),
     };
+    let process::DnsGeo { city, asn } = &settings.geo;
+    let places: Option<Arc<dyn Places>> = match (city, asn) {
+        (None, None) => None,
+        (city, asn) => Some(Arc::new(Databases::read(city.as_deref(), asn.as_deref())?)),
+    };
     let data = settings.data.clone();
     ready::clear(&data).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
     let opened = tokio::task::spawn_blocking({
@@ -56,7 +62,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         move || DiskCopy::open(&data)
     });
     let (copy, found) = opened.await.map_err(|error| format!("the copy of the zone could not be read: {error}"))??;
-    let held = Arc::new(Held::new(copy, found));
+    let held = Arc::new(Held::new(copy, found, places));
     let registry = Registry::new();
     held.register(&registry).map_err(|error| format!("cannot register the figures of a DNS node: {error}"))?;
 

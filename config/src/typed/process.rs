@@ -295,7 +295,8 @@ record!(DnsNode {
     data = "data": required(DATA),
     control = "control": required("the table of the control plane, with its address"),
     listen = "listen": required("the table of listeners: dns, admin"),
-} else Self { name: String::new(), data: PathBuf::new(), control: ControlLink::stand_in(), listen: DnsNodeListen::stand_in() });
+    geo = "geo": or(DnsGeo::default()),
+} else Self { name: String::new(), data: PathBuf::new(), control: ControlLink::stand_in(), listen: DnsNodeListen::stand_in(), geo: DnsGeo::default() });
 
 record!(DnsNodeListen {
     dns = "dns": required(DNS),

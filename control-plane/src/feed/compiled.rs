@@ -20,6 +20,8 @@ pub(crate) struct Compiler {
 pub(crate) struct Compiled {
     /// The zone.
     pub(crate) zone: Zone,
+    /// The sites by name.
+    names: HashMap<String, usize>,
     /// The sites by host: exact, or what comes after `*.`.
     exact: HashMap<String, usize>,
     wildcards: HashMap<String, usize>,
@@ -64,7 +66,8 @@ impl Compiled {
             }
         }
         let zone = before.map_or_else(|| Zone::build(Arc::clone(&state)), |before| before.zone.next(Arc::clone(&state)));
-        Self { zone, exact, wildcards, rest }
+        let names = state.sites.iter().zip(0..).map(|(site, number)| (site.name.clone(), number)).collect();
+        Self { zone, names, exact, wildcards, rest }
     }
 
     /// The site that owns a host, as edges see it: its exact name, else the longest name after `*.` that it is below, else `*`.
@@ -79,7 +82,7 @@ impl Compiled {
 
     /// The site of this name.
     pub(crate) fn site(&self, name: &str) -> Option<&Site> {
-        self.zone.state().sites.iter().find(|site| site.name == name)
+        self.zone.state().sites.get(*self.names.get(name)?)
     }
 }
 
