@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use skerry_dns::plan::Plan;
 use skerry_dns::state::State;
 use tokio::sync::watch;
 
@@ -50,11 +51,18 @@ impl Feed {
         Arc::clone(&self.state)
     }
 
-    /// Puts a state in force, with the plan and the places that there are.
+    /// Puts a state in force, with the plan that there is.
     pub(crate) fn put(&self, state: State) {
         let _putting = self.putting.lock();
-        let now = self.state.load_full();
-        self.store(State { plan: Arc::clone(&now.plan), geo: now.geo.clone(), ..state });
+        let plan = Arc::clone(&self.state.load().plan);
+        self.store(State { plan, ..state });
+    }
+
+    /// Puts a plan in force, with all else as it is.
+    pub(crate) fn plan(&self, plan: Arc<Plan>) {
+        let _putting = self.putting.lock();
+        let now = State::clone(&self.state.load());
+        self.store(State { plan, ..now });
     }
 
     fn store(&self, state: State) {

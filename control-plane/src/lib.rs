@@ -17,6 +17,7 @@ mod health;
 mod history;
 mod intent;
 mod journal;
+mod latency;
 mod leads;
 mod measured;
 mod plane;

@@ -90,7 +90,6 @@ impl Measured {
     }
 
     /// Takes all that waits.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever learns takes it"))]
     pub(crate) fn take(&self) -> HashMap<String, VecDeque<Report>> {
         std::mem::take(&mut *self.waiting.lock())
     }

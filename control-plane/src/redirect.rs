@@ -126,3 +126,25 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, Problem> {
     let host = text.map(|text| text.trim_end_matches('.').to_ascii_lowercase()).filter(|host| !host.is_empty());
     host.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the request names no host, or more than one; send one Host field"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_for_one_host() {
+        let host = |uri: &str, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_str(host).unwrap());
+            }
+            super::host(&uri.parse().unwrap(), &headers).ok()
+        };
+        assert_eq!(host("/a", &["Shop.test:8080"]).as_deref(), Some("shop.test"));
+        assert_eq!(host("/a", &["shop.test."]).as_deref(), Some("shop.test"));
+        assert_eq!(host("http://a.test:80/", &["b.test"]).as_deref(), Some("a.test"), "RFC 9112 section 3.2.2");
+        for none in [&[][..], &["a.test", "b.test"], &[""], &[":80"]] {
+            assert_eq!(host("/a", none), None, "{none:?}");
+        }
+    }
+}

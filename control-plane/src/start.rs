@@ -28,6 +28,7 @@ use crate::health::Health;
 use crate::history::{self, History};
 use crate::intent::Intent;
 use crate::journal::Journal;
+use crate::latency::Latency;
 use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
@@ -102,7 +103,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "route": sockets.route.as_ref().map(address).transpose()?.map(|address| address.to_string()),
     });
 
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed));
+    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
     zone.renew();
     let limits = skerry_dns::limit::Limits::default();
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
@@ -110,6 +111,8 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     if let Some(listener) = sockets.route {
         parts.push(redirect::serve(listener, Arc::clone(&plane.compiler), &registry, stop.clone())?);
     }
+    let latency = Latency::open(data, &settings.dns, &registry)?;
+    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&plane.feed), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use skerry_agent::Role;
 use skerry_config::process;
 use skerry_config::site::{RouteBy, RouteScheme};
-use skerry_dns::geo::Location;
+use skerry_dns::geo::{Databases, Location, Places};
 use skerry_dns::state::{Edge, Redirect, Site, State, Target};
 use tokio::sync::watch;
 
@@ -50,7 +50,12 @@ pub(crate) struct Zone {
 
 impl Zone {
     /// From the settings.
-    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Self {
+    ///
+    /// # Errors
+    /// One sentence: a database of places cannot be read.
+    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Result<Self, String> {
+        let process::DnsGeo { city, asn } = &dns.geo;
+        let geo = (city.is_some() || asn.is_some()).then(|| Databases::read(city.as_deref(), asn.as_deref())).transpose()?;
         let target = |each: &process::Coverage| {
             if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
         };
@@ -62,9 +67,10 @@ impl Zone {
             h3: dns.h3,
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
+            geo: geo.map(|databases| Arc::new(databases) as Arc<dyn Places>),
             ..State::default()
         };
-        Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health, feed }
+        Ok(Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health, feed })
     }
 
     /// The state, when it differs from the last one.

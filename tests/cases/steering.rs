@@ -39,7 +39,7 @@ fn an_edge_without_weight_gets_clients_only_while_no_other_can() {
     let server = cdn.at("/dns").to_owned();
     // Of no region, so of the first in the order: edge-1's.
     let first = || dig(&server, &["default.cdn.test", "A", "+subnet=10.1.2.0/24"]).first().cloned();
-    assert_eq!(first().as_deref(), Some("127.0.0.1"));
+    wait_until("its own region to be answered", SOON, || first().as_deref() == Some("127.0.0.1"));
     let said = cdn.skerry(&["node", "steer", "edge-1", "--weight", "0", "--cost", "5ms"]).fine();
     assert_eq!(said.stdout.trim(), "node edge-1 has a weight of 0 % and counts as 5 ms farther away");
     wait_until("the edge to be left out", SOON, || first().as_deref() == Some("127.0.0.2"));
@@ -112,7 +112,6 @@ fn the_routing_host_sends_clients_to_an_edge_that_answers() {
         assert_eq!(ask(router, "shop.example.com", &["--data", "x"], "/").status, 307);
         // The site of this CDN that owns every other host does not own the names of its edges by its own right, but for want of another.
         assert_eq!(location(&ask(router, "other.example.com", &[], "/")), "https://edge-1.default.cdn.test/");
-        assert_eq!(ask(router, "shop.example.com", &["--header", "Host: b"], "/").status, 400);
     }
     assert_eq!(dig(cdn.at("/dns"), &["edge-1.shop.cdn.test", "A"]), ["127.0.0.1"]);
     assert_eq!(dig(node.at("dns"), &["edge-2.shop.cdn.test", "A"]), ["127.0.0.2"]);

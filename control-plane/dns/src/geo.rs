@@ -7,8 +7,9 @@ mod databases;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
-pub use self::databases::Databases;
 use serde::{Deserialize, Serialize};
+
+pub use self::databases::Databases;
 
 /// The mean radius of the Earth, in km.
 const EARTH_KM: f64 = 6_371.0;

@@ -246,7 +246,9 @@ impl Learner {
     pub fn plan(&mut self, now: f64, state: &State) -> Plan {
         for edge in &state.edges {
             if let Some(number) = self.number(&edge.name) {
-                self.nodes[usize::from(number)].spot = edge.location.map(Spot::new);
+                let known = &mut self.nodes[usize::from(number)];
+                // One that has not connected yet since the control plane began is where it was.
+                known.spot = edge.location.map(Spot::new).or(known.spot);
             }
         }
         self.forget(now as u32);
