@@ -69,6 +69,7 @@ pub(crate) async fn start(options: &Options, sites: Vec<Site>, data: &Data, chil
         ca: data.file(ca::CERTIFICATE),
         control_config,
         dns: (HOST, ports.dns).into(),
+        route: (HOST, ports.route).into(),
         origin,
         sample,
         shields,
