@@ -10,6 +10,7 @@ mod node;
 mod purge;
 mod role;
 mod rollout;
+mod route;
 mod secret;
 mod show;
 mod site;
@@ -64,6 +65,8 @@ enum Command {
     Purge(purge::Options),
     /// Why the next GET of a URL will be a hit, or will not, on each node
     Explain(explain::Options),
+    /// Whom DNS answers a client with, and why
+    Route(route::Options),
     /// Add, drain and remove nodes
     Node(node::Options),
     /// Make, list and revoke tokens of the control API
@@ -126,6 +129,7 @@ impl Cli {
             Command::Rollout(options) => brief(rollout::run(options)),
             Command::Purge(options) => brief(purge::run(options)),
             Command::Explain(options) => brief(explain::run(options)),
+            Command::Route(options) => brief(route::run(options)),
             Command::Node(options) => brief(node::run(options)),
             Command::Token(options) => brief(token::run(options)),
             Command::Secret(options) => brief(secret::run(options)),

@@ -476,6 +476,9 @@ pub struct DnsNode {
     pub control: ControlLink,
     /// Where it listens.
     pub listen: DnsNodeListen,
+    /// Where clients are that nothing was measured of: the same databases as those of the control plane, so that it makes the same choices.
+    #[serde(default)]
+    pub geo: DnsGeo,
     /// How often DNS says the same, and its connections over TCP.
     #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
     pub limits: DnsLimits,

@@ -306,6 +306,7 @@ fn the_commented_examples_of_what_answers_dns_are_what_the_doc_comments_say() {
     let dns = json!({
         "role": "dns", "name": "dns-1", "data": "/var/lib/skerry/dns-1", "control": link,
         "listen": { "dns": "0.0.0.0:53", "route": "0.0.0.0:80", "admin": "127.0.0.1:9103" },
+        "geo": { "city": "/var/lib/skerry/city.mmdb", "asn": "/var/lib/skerry/asn.mmdb" },
     });
     example("dns-reference.toml", &Kind::of::<DnsNode>("DnsNode"), &dns, &[], "Every setting of a DNS node.");
 

@@ -12,11 +12,12 @@ mod guard;
 mod history;
 mod nodes;
 mod openapi;
-mod problem;
+pub(crate) mod problem;
 mod purges;
 mod questions;
 mod rights;
 mod rollouts;
+mod route;
 mod secrets;
 mod sites;
 mod tokens;
@@ -94,6 +95,7 @@ fn guarded() -> OpenApiRouter<Api> {
         .routes(routes!(questions::errors))
         .routes(routes!(history::read))
         .routes(routes!(explain::explain))
+        .routes(routes!(route::explain_route))
         .routes(routes!(tokens::list, tokens::make))
         .routes(routes!(tokens::revoke))
         .routes(routes!(events::watch))

@@ -2,6 +2,7 @@
 //!
 //! One lock covers the rows of the present state, which are made once for all DNS nodes; the other the order of states. See decision 32 for how rows travel.
 
+pub(crate) mod compiled;
 pub(crate) mod pieces;
 pub(crate) mod planned;
 pub(crate) mod rows;

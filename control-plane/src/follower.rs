@@ -12,10 +12,13 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{Agent, Role, Settings, admin, ready};
 use skerry_config::process;
+use skerry_dns::geo::{Databases, Places};
 use tokio::sync::watch;
 
 use crate::declared;
-use crate::start::{address, dns_address, dns_sockets, tcp};
+use crate::feed::compiled::Compiler;
+use crate::redirect;
+use crate::start::{address, dns_address, dns_sockets, route_listener, tcp};
 use copy::DiskCopy;
 use duties::Duties;
 use held::Held;
@@ -26,10 +29,12 @@ use held::Held;
 /// One sentence when it cannot start: an address is taken, the data directory cannot be used, the control plane refuses the token.
 pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Result<(), String> {
     let dns = dns_sockets(settings.listen.dns).await?;
+    let route = route_listener(settings.listen.route).await?;
     let admin_listener = tcp("listen.admin", settings.listen.admin).await?;
     let addresses = json!({
         "pid": std::process::id(),
         "dns": dns_address(&dns)?.to_string(),
+        "route": route.as_ref().map(address).transpose()?.map(|address| address.to_string()),
         "admin": address(&admin_listener)?.to_string(),
     });
     let joining = Agent::prepare(Settings {
@@ -45,6 +50,11 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         prepared = joining => prepared?,
         () = skerry_agent::stopped(stop.clone()) => return Ok(()),
     };
+    let process::DnsGeo { city, asn } = &settings.geo;
+    let places: Option<Arc<dyn Places>> = match (city, asn) {
+        (None, None) => None,
+        (city, asn) => Some(Arc::new(Databases::read(city.as_deref(), asn.as_deref())?)),
+    };
     let data = settings.data.clone();
     ready::clear(&data).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
     let opened = tokio::task::spawn_blocking({
@@ -52,11 +62,15 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         move || DiskCopy::open(&data)
     });
     let (copy, found) = opened.await.map_err(|error| format!("the copy of the zone could not be read: {error}"))??;
-    let held = Arc::new(Held::new(copy, found));
+    let held = Arc::new(Held::new(copy, found, places));
     let registry = Registry::new();
     held.register(&registry).map_err(|error| format!("cannot register the figures of a DNS node: {error}"))?;
 
     let serving = skerry_dns::serve::serve(dns, held.state(), declared::limits(&settings.limits), &registry, stop.clone())?;
+    let routing = match route {
+        Some(listener) => redirect::serve(listener, Arc::new(Compiler::new(held.state())), &registry, stop.clone())?,
+        None => tokio::spawn(std::future::ready(())),
+    };
     let duties = Duties::new(Arc::clone(&held), registry.clone());
     let following = agent.follow(Arc::new(duties), stop.clone());
     let administering = admin::serve(admin_listener, registry, stop.clone());
@@ -65,7 +79,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         tracing::info!(name = settings.name, %addresses, "DNS node ready");
     }
     skerry_agent::stopped(stop).await;
-    let _ = tokio::join!(serving, following, administering);
+    let _ = tokio::join!(serving, routing, following, administering);
     // A file that stays would say that a process answers; failing to remove it is no reason to fail a stop.
     let _ = ready::clear(&data);
     Ok(())

@@ -26,6 +26,7 @@ mod publish;
 mod purges;
 mod questions;
 mod reading;
+mod redirect;
 mod refusal;
 mod revoked;
 mod rollout;

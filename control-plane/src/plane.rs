@@ -7,6 +7,7 @@ use crate::behind::Behind;
 use crate::ca::Ca;
 use crate::events::Events;
 use crate::feed::Feed;
+use crate::feed::compiled::Compiler;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::History;
@@ -34,6 +35,7 @@ pub(crate) struct Plane {
     pub(crate) revoked: Revoked,
     pub(crate) behind: Behind,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) compiler: Arc<Compiler>,
     pub(crate) history: History,
     pub(crate) figures: Figures,
 }

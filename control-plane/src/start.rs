@@ -23,6 +23,7 @@ use crate::certificates;
 use crate::declared;
 use crate::events::Events;
 use crate::feed::Feed;
+use crate::feed::compiled::Compiler;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::{self, History};
@@ -33,6 +34,7 @@ use crate::leads;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
+use crate::redirect;
 use crate::revoked::Revoked;
 use crate::rollout::{self, Rollouts};
 use crate::secured::Secured;
@@ -67,6 +69,7 @@ struct Sockets {
     api: TcpListener,
     nodes: TcpListener,
     dns: DnsSockets,
+    route: Option<TcpListener>,
 }
 
 /// Runs a control plane until `stop` says so. Binds everything, writes `ready.json`, then serves.
@@ -98,6 +101,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         "api_tls": secured.is_some(),
         "nodes": nodes_address.to_string(),
         "dns": dns_address(&sockets.dns)?.to_string(),
+        "route": sockets.route.as_ref().map(address).transpose()?.map(|address| address.to_string()),
     });
 
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
@@ -105,6 +109,9 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let limits = declared::limits(&settings.dns.limits);
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(stop.clone())));
+    if let Some(listener) = sockets.route {
+        parts.push(redirect::serve(listener, Arc::clone(&plane.compiler), &registry, stop.clone())?);
+    }
     let latency = Latency::open(data, &settings.dns, &registry)?;
     parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&plane.feed), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
@@ -149,6 +156,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
     let events = Arc::new(Events::open(Arc::clone(&store))?);
     let allow = &settings.webhooks.allow;
     let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
+    let feed = Arc::new(Feed::new(State::default()));
     Ok(Plane {
         ca: Ca::load(data, settings.certificates.life.0)?,
         tokens: Arc::new(Tokens::load(Arc::clone(&store), data)?),
@@ -159,7 +167,8 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
         behind: Behind::default(),
-        feed: Arc::new(Feed::new(State::default())),
+        compiler: Arc::new(Compiler::new(feed.state())),
+        feed,
         history: History::new(Arc::clone(&store)),
         rollouts: Rollouts::new(settings.rollout.clone()),
         journal: Journal::open(&data.join("audit.log"), store)?,
@@ -173,7 +182,16 @@ async fn bind(wanted: &process::ControlListen) -> Result<Sockets, String> {
     let api = tcp("listen.api", wanted.api).await?;
     let nodes = tcp("listen.nodes", wanted.nodes).await?;
     let dns = dns_sockets(wanted.dns).await?;
-    Ok(Sockets { api, nodes, dns })
+    let route = route_listener(wanted.route).await?;
+    Ok(Sockets { api, nodes, dns, route })
+}
+
+/// The listener of the routing host, if there is to be one.
+pub(crate) async fn route_listener(wanted: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    match wanted {
+        Some(wanted) => tcp("listen.route", wanted).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// The sockets of DNS, on one port.

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use skerry_agent::Role;
 use skerry_config::process;
+use skerry_config::site::{RouteBy, RouteScheme};
 use skerry_dns::geo::{Databases, Location, Places};
-use skerry_dns::state::{Edge, Site, State, Target};
+use skerry_dns::state::{Edge, Redirect, Site, State, Target};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -177,7 +178,13 @@ impl Zone {
 /// The sites that DNS knows.
 fn sites(state: &intent::State) -> Vec<Site> {
     let sites = state.sites.values().filter_map(|version| version.site.as_ref());
-    sites.map(|site| Site { name: site.name.clone(), hosts: site.hosts.clone(), regions: site.regions.clone() }).collect()
+    let one = |site: &Arc<skerry_config::site::Site>| Site {
+        name: site.name.clone(),
+        hosts: site.hosts.clone(),
+        regions: site.regions.clone(),
+        redirect: Redirect { by_path: site.route.by == RouteBy::Path, cleartext: site.route.scheme == RouteScheme::Http },
+    };
+    sites.map(one).collect()
 }
 
 /// The sites that a configuration does not have, nor any of their hosts: those that it has for another site are served meanwhile by that.

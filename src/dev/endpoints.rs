@@ -47,6 +47,7 @@ fn described(cdn: &Cdn, children: &Children) -> Value {
             "api": cdn.api, "token": cdn.token, "ca": cdn.ca, "pid": children.pid("control"), "config": cdn.control_config,
         },
         "dns": cdn.dns.to_string(),
+        "route": cdn.route.to_string(),
         "zone": ZONE,
         "origin": cdn.origin,
         "shields": cdn.shields.iter().map(shield).collect::<Vec<_>>(),

@@ -33,6 +33,8 @@ pub(crate) struct Cdn {
     pub(crate) control_config: PathBuf,
     /// Where DNS answers.
     pub(crate) dns: SocketAddr,
+    /// Where the routing host answers.
+    pub(crate) route: SocketAddr,
     /// The URL of the origin of site `default`.
     pub(crate) origin: String,
     /// Whether that is the sample origin.
@@ -143,7 +145,7 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             api: SocketAddr::new(HOST, ports.api),
             nodes: SocketAddr::new(HOST, ports.nodes),
             dns: SocketAddr::new(HOST, ports.dns),
-            route: None,
+            route: Some(SocketAddr::new(HOST, ports.route)),
         },
         names: Vec::new(),
         dns: Dns {

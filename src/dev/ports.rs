@@ -32,6 +32,8 @@ pub(crate) struct Ports {
     pub(crate) nodes: u16,
     /// DNS, UDP and TCP.
     pub(crate) dns: u16,
+    /// The routing host.
+    pub(crate) route: u16,
     /// The sample origin.
     pub(crate) origin: u16,
     /// Cleartext HTTP of every edge, on its own address.
@@ -54,6 +56,7 @@ impl Ports {
             api: base,
             nodes: base + 1,
             dns: base + 2,
+            route: base + 4,
             origin: base + 3,
             http: base + 80,
             https: base + 43,
@@ -72,6 +75,7 @@ impl Ports {
             api: one(&[HOST])?,
             nodes: one(&[HOST])?,
             dns: one(&[HOST])?,
+            route: one(&[HOST])?,
             origin: one(&[HOST])?,
             http: one(&edge_addresses)?,
             https: one(&edge_addresses)?,
@@ -114,7 +118,7 @@ mod tests {
     use super::*;
 
     fn all(ports: &Ports) -> Vec<u16> {
-        let mut all = vec![ports.api, ports.nodes, ports.dns, ports.origin, ports.http, ports.https];
+        let mut all = vec![ports.api, ports.nodes, ports.dns, ports.route, ports.origin, ports.http, ports.https];
         all.extend(&ports.edge_admins);
         all.extend(ports.shields.iter().flat_map(|(tier, admin)| [tier, admin]));
         all
@@ -124,10 +128,10 @@ mod tests {
     fn no_two_listeners_share_a_port() {
         for ports in [Ports::fixed(8000, 32, 8), Ports::free(32, 8).unwrap()] {
             let mut sorted = all(&ports);
-            assert_eq!(sorted.len(), 6 + 32 + 16);
+            assert_eq!(sorted.len(), 7 + 32 + 16);
             sorted.sort_unstable();
             sorted.dedup();
-            assert_eq!(sorted.len(), 6 + 32 + 16, "{ports:?}");
+            assert_eq!(sorted.len(), 7 + 32 + 16, "{ports:?}");
         }
     }
 

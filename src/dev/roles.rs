@@ -69,6 +69,7 @@ pub(crate) async fn start(options: &Options, sites: Vec<Site>, data: &Data, chil
         ca: data.file(ca::CERTIFICATE),
         control_config,
         dns: (HOST, ports.dns).into(),
+        route: (HOST, ports.route).into(),
         origin,
         sample,
         shields,
@@ -155,6 +156,10 @@ async fn answers(api: &Api, cdn: &Cdn, sites: &[Site], children: &mut Children) 
     for edge in &cdn.edges {
         let what = format!("{} did not serve site {DEFAULT_SITE}", edge.name);
         probe::until(&what, children, || probe::edge_serves(edge.address, &host, sample)).await?;
+    }
+    for site in sites {
+        let what = format!("DNS did not answer for site {}", site.name);
+        probe::until(&what, children, || probe::dns_answers(cdn.dns, &site.name)).await?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::UdpSocket;
 use std::path::Path;
 
+use crate::house::dns_node::DnsNode;
 use crate::house::{Cdn, curl, dig, get};
 
 /// What `/metrics` says of one metric.
@@ -73,6 +74,10 @@ fn the_metrics_page_is_what_the_processes_say() {
     table(&mut page, "Edge", cdn.at("/edges/0/admin"));
     table(&mut page, "Shield", cdn.at("/shields/0/admin"));
     table(&mut page, "Control plane and DNS", cdn.at("/control/api"));
+    let node = DnsNode::join(&cdn, "dns-1");
+    curl(&["--header", "Host: nothing.example.com", &format!("http://{}/", node.at("route"))]);
+    dig(node.at("dns"), &["default.cdn.test", "A"]);
+    table(&mut page, "DNS node", &format!("http://{}", node.at("admin")));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/metrics.md");
     if std::env::var_os("SKERRY_BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();

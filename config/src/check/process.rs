@@ -17,8 +17,8 @@ use crate::limits::{
     TOKEN_BYTES_MAX,
 };
 use crate::process::{
-    ApiTls, Control, ControlLink, Coverage, Disk, Dns, DnsNode, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout, Shield,
-    Tls,
+    ApiTls, Control, ControlLink, Coverage, Disk, Dns, DnsGeo, DnsNode, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout,
+    Shield, Tls,
 };
 use crate::units::{Period, Size};
 
@@ -155,12 +155,7 @@ fn dns(dns: &Dns, findings: &mut Findings) {
         );
     }
     regions(dns, findings);
-    for (path, database, what) in [("dns.geo.city", &dns.geo.city, "a city"), ("dns.geo.asn", &dns.geo.asn, "an ASN")] {
-        if database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-            let write = format!("the path is empty; write the path of {what} database in the MaxMind DB format, or leave the field out");
-            findings.add(path, write);
-        }
-    }
+    geo(&dns.geo, "dns.geo", findings);
     if dns.explore_percent > EXPLORE_PERCENT_MAX {
         let write = format!("{} is no share in percent; write a whole number from 0 to {EXPLORE_PERCENT_MAX}", dns.explore_percent);
         findings.add("dns.explore_percent", write);
@@ -353,9 +348,19 @@ fn shield(shield: &Shield, findings: &mut Findings) {
     }
 }
 
+fn geo(geo: &DnsGeo, at: &str, findings: &mut Findings) {
+    for (field, database, what) in [("city", &geo.city, "a city"), ("asn", &geo.asn, "an ASN")] {
+        if database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            let write = format!("the path is empty; write the path of {what} database in the MaxMind DB format, or leave the field out");
+            findings.add(format!("{at}.{field}"), write);
+        }
+    }
+}
+
 fn dns_node(settings: &DnsNode, findings: &mut Findings) {
     records::limits(&settings.limits, "limits", findings);
     node(&settings.name, &settings.data, &settings.control, findings);
+    geo(&settings.geo, "geo", findings);
     let listen = &settings.listen;
     let fixed = [("listen.dns", listen.dns), ("listen.admin", listen.admin)];
     distinct(&fixed.into_iter().chain(listen.route.map(|address| ("listen.route", address))).collect::<Vec<_>>(), findings);

@@ -112,7 +112,6 @@ fn what_the_pages_for_operators_show_is_right() {
     for page in [
         "README.md",
         "docs/operating/quickstart.md",
-        "docs/operating/dns.md",
         "docs/operating/caching.md",
         "docs/operating/front-door.md",
         "docs/operating/origins.md",

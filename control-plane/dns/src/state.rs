@@ -102,6 +102,18 @@ pub struct Site {
     pub hosts: Vec<String>,
     /// The regions whose edges may answer for it, and no others in any case; empty: all.
     pub regions: Vec<String>,
+    /// How the routing host sends its clients to an edge.
+    #[serde(default)]
+    pub redirect: Redirect,
+}
+
+/// How a routing host sends clients to an edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// Whether each path has an edge of its own; else it is that of the client.
+    pub by_path: bool,
+    /// Whether over HTTP in the clear; else over TLS.
+    pub cleartext: bool,
 }
 
 /// A record that an operator declared.

@@ -192,6 +192,11 @@ impl Steer {
         Self { eligible, declared: declared.collect(), uncovered, planned: planned.collect(), last_resort: !anyone_up, candidates }
     }
 
+    /// Those that may be answered with, in the order of the state.
+    pub fn eligible(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().zip(&self.eligible).filter(|(_, may)| **may).map(|(candidate, _)| candidate)
+    }
+
     /// All edges as they are answered with, in the order of the state.
     #[must_use]
     pub fn candidates(&self) -> &[Candidate] {

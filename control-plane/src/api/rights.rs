@@ -52,6 +52,7 @@ const RIGHTS: &[Right] = &[
     right("GET", "/v1/purges", Viewer, Reach::Whole),
     right("GET", "/v1/purges/{seq}", Viewer, Reach::Own),
     right("GET", "/v1/explain", Viewer, Reach::Own),
+    right("GET", "/v1/route", Viewer, Reach::Own),
     right("GET", "/v1/events", Viewer, Reach::Own),
     right("GET", "/v1/nodes", Viewer, Reach::Whole),
     right("GET", "/v1/nodes/{name}", Viewer, Reach::Whole),

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, IntGauge, Registry};
 use skerry_agent::wire::ZonePart;
+use skerry_dns::geo::Places;
 use skerry_dns::plan::Plan;
 use skerry_dns::state::State;
 use tokio::sync::watch;
@@ -41,7 +42,7 @@ struct Figures {
 
 impl Held {
     /// What was found on disk. Rows that make no zone, as of a version with another idea of them, count as none.
-    pub(super) fn new(copy: DiskCopy, found: Found) -> Self {
+    pub(super) fn new(copy: DiskCopy, found: Found, geo: Option<Arc<dyn Places>>) -> Self {
         let found_state = rows::to_state(&found.rows).unwrap_or_else(|why| {
             tracing::warn!(why, "the copy of the zone cannot be used");
             None
@@ -54,7 +55,7 @@ impl Held {
         }
         Self {
             has_zone: watch::Sender::new(found_state.is_some()),
-            state: Arc::new(ArcSwap::from_pointee(found_state.unwrap_or_default())),
+            state: Arc::new(ArcSwap::from_pointee(State { geo, ..found_state.unwrap_or_default() })),
             kept: Mutex::new(Kept { rows, pending: Pending::default(), copy }),
             figures: Figures::new(),
         }

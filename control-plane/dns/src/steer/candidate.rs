@@ -58,6 +58,12 @@ impl Candidate {
         }
     }
 
+    /// Its own number in hashes by which edges take turns.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     pub(super) fn has(&self, wanted: Wanted) -> bool {
         match wanted {
             Wanted::Ipv4 => !self.ipv4.is_empty(),

@@ -15,6 +15,7 @@ fn whole(number: u32) -> Whole {
         name: format!("s{site}"),
         hosts: vec![format!("s{site}-{}.test", number % 3)],
         regions: vec!["north".to_owned()],
+        redirect: skerry_dns::state::Redirect { by_path: true, cleartext: false },
     };
     let edge = Edge { name: "edge-1".to_owned(), weight: number % 100, cost: Duration::from_millis(7), ..Edge::default() };
     let planned = |place: u32| {
