@@ -476,12 +476,12 @@ pub struct DnsNode {
     pub control: ControlLink,
     /// Where it listens.
     pub listen: DnsNodeListen,
-    /// How often DNS says the same, and its connections over TCP.
-    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
-    pub limits: DnsLimits,
     /// Where clients are that nothing was measured of: the same databases as those of the control plane, so that it makes the same choices.
     #[serde(default)]
     pub geo: DnsGeo,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
 }
 
 /// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.

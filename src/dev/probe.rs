@@ -7,9 +7,12 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use serde_json::Value;
+use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep};
 
 use super::child::Children;
+use super::layout::ZONE;
+use super::ports::HOST;
 use crate::ask::ask;
 use crate::cli::{Api, Call, Fail, Refusal};
 
@@ -79,4 +82,28 @@ pub(crate) async fn edge_serves(edge: SocketAddr, host: &str, sample: bool) -> R
     let answer = ask(&edge.to_string(), None, request, LOOK_MAX).await.map_err(|why| format!("{edge}: {why}"))?;
     let fine = if sample { answer.status() == StatusCode::NO_CONTENT } else { true };
     if fine { Ok(()) } else { Err(format!("{edge} answers {}", answer.status())) }
+}
+
+/// Whether DNS answers with an edge for a site. What is put in force there comes a moment after it is in force on the nodes.
+pub(crate) async fn dns_answers(dns: SocketAddr, site: &str) -> Result<(), String> {
+    /// An answer over UDP is not longer.
+    const OCTETS_MAX: usize = 1_232;
+    let failed = |error: std::io::Error| format!("{dns}: {error}");
+    // One question (RFC 1035 section 4.1): the header, the name, type A, class IN.
+    let mut query = vec![0x5c, 0xed, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in [site].into_iter().chain(ZONE.split('.')) {
+        query.push(u8::try_from(label.len()).map_err(|error| error.to_string())?);
+        query.extend_from_slice(label.as_bytes());
+    }
+    query.extend_from_slice(&[0, 0, 1, 0, 1]);
+    let socket = UdpSocket::bind((HOST, 0)).await.map_err(failed)?;
+    socket.connect(dns).await.map_err(failed)?;
+    socket.send(&query).await.map_err(failed)?;
+    let mut answer = [0; OCTETS_MAX];
+    let received = tokio::time::timeout(LOOK_MAX, socket.recv(&mut answer)).await;
+    let length = received.map_err(|_| format!("{dns} does not answer"))?.map_err(failed)?;
+    match answer.get(..length) {
+        Some([0x5c, 0xed, _, _, _, _, high, low, ..]) if (*high, *low) != (0, 0) => Ok(()),
+        _ => Err(format!("DNS at {dns} knows no edge for {site} yet")),
+    }
 }

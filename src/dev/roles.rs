@@ -157,6 +157,10 @@ async fn answers(api: &Api, cdn: &Cdn, sites: &[Site], children: &mut Children) 
         let what = format!("{} did not serve site {DEFAULT_SITE}", edge.name);
         probe::until(&what, children, || probe::edge_serves(edge.address, &host, sample)).await?;
     }
+    for site in sites {
+        let what = format!("DNS did not answer for site {}", site.name);
+        probe::until(&what, children, || probe::dns_answers(cdn.dns, &site.name)).await?;
+    }
     Ok(())
 }
 

@@ -316,15 +316,15 @@ record!(DnsNode {
     data = "data": required(DATA),
     control = "control": required("the table of the control plane, with its address"),
     listen = "listen": required("the table of listeners: dns, admin"),
-    limits = "limits": or(DnsLimits::default()),
     geo = "geo": or(DnsGeo::default()),
+    limits = "limits": or(DnsLimits::default()),
 } else Self {
     name: String::new(),
     data: PathBuf::new(),
     control: ControlLink::stand_in(),
     listen: DnsNodeListen::stand_in(),
-    limits: DnsLimits::default(),
     geo: DnsGeo::default(),
+    limits: DnsLimits::default(),
 });
 
 record!(DnsNodeListen {
