@@ -58,6 +58,7 @@ mod slices;
 mod slices_of_liars;
 mod slow;
 mod stale;
+mod steered;
 mod steering;
 mod streamed;
 mod tiers;

@@ -114,6 +114,16 @@ pub const DNS_TTL_MAX: Duration = Duration::from_secs(86_400);
 pub const HOLD_MAX: Duration = Duration::from_secs(3_600);
 /// Name servers of the zone.
 pub const NAMESERVERS_MAX: usize = 16;
+/// Declared records of the zone, by name and type.
+pub const RECORDS_MAX: usize = 1_024;
+/// Values of one of them.
+pub const RECORD_VALUES_MAX: usize = 16;
+/// Answers of DNS in a second to one prefix.
+pub const DNS_RATE_MAX: u32 = 1_000_000;
+/// Answers over a limit of which one is sent truncated.
+pub const SLIP_MAX: u32 = 100;
+/// Connections to DNS over TCP.
+pub const DNS_CONNECTIONS_MAX: u32 = 65_536;
 /// The largest share of clients that may be explored with, in percent: all others are to have the best.
 pub const EXPLORE_PERCENT_MAX: u32 = 20;
 /// Regions in the order, and regions with coverage.

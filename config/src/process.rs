@@ -11,13 +11,15 @@ use crate::limits::{AT_ONCE_MAX, HEAD_BYTES_MAX, STREAMS_MAX};
 use crate::units::{Period, Size};
 
 mod clients;
+mod records;
 
 pub use clients::{Capacity, Location, Measuring};
+pub(crate) use records::record_ttl;
+pub use records::{DnsLimits, DnsRecord, RECORD_TYPES, RecordData};
 
 /// The settings file of one process; `role` says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "role", rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "there is one of them in a process")]
 pub enum Process {
     /// The control plane.
     Control(Control),
@@ -207,6 +209,12 @@ pub struct Dns {
     /// Which client prefixes are served by which region or edge, whatever is measured; the longest prefix wins.
     #[serde(default)]
     pub coverage: Vec<Coverage>,
+    /// Records of the zone beside those that the CDN makes; at most 1,024.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<DnsRecord>,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
     /// Where clients are that nothing was measured of.
     #[serde(default)]
     pub geo: DnsGeo,
@@ -468,6 +476,9 @@ pub struct DnsNode {
     pub control: ControlLink,
     /// Where it listens.
     pub listen: DnsNodeListen,
+    /// How often DNS says the same, and its connections over TCP.
+    #[serde(default, skip_serializing_if = "DnsLimits::is_default")]
+    pub limits: DnsLimits,
 }
 
 /// Where a DNS node listens: IP addresses with ports, such as `0.0.0.0:53`. Port 0 chooses a free one; `ready.json` in the data directory tells which.

@@ -12,9 +12,9 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{Agent, Role, Settings, admin, ready};
 use skerry_config::process;
-use skerry_dns::limit::Limits;
 use tokio::sync::watch;
 
+use crate::declared;
 use crate::start::{address, dns_address, dns_sockets, tcp};
 use copy::DiskCopy;
 use duties::Duties;
@@ -56,7 +56,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
     let registry = Registry::new();
     held.register(&registry).map_err(|error| format!("cannot register the figures of a DNS node: {error}"))?;
 
-    let serving = skerry_dns::serve::serve(dns, held.state(), Limits::default(), &registry, stop.clone())?;
+    let serving = skerry_dns::serve::serve(dns, held.state(), declared::limits(&settings.limits), &registry, stop.clone())?;
     let duties = Duties::new(Arc::clone(&held), registry.clone());
     let following = agent.follow(Arc::new(duties), stop.clone());
     let administering = admin::serve(admin_listener, registry, stop.clone());

@@ -8,6 +8,7 @@ mod behind;
 mod ca;
 mod certificates;
 mod clock;
+mod declared;
 mod diff;
 mod events;
 mod feed;

@@ -20,6 +20,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::declared;
 use crate::events::Events;
 use crate::feed::Feed;
 use crate::figures::Figures;
@@ -101,7 +102,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
     zone.renew();
-    let limits = skerry_dns::limit::Limits::default();
+    let limits = declared::limits(&settings.dns.limits);
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(stop.clone())));
     let latency = Latency::open(data, &settings.dns, &registry)?;

@@ -66,6 +66,7 @@ impl Zone {
             h3: dns.h3,
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
+            records: crate::declared::records(dns),
             geo: geo.map(|databases| Arc::new(databases) as Arc<dyn Places>),
             ..State::default()
         };

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 use skerry_config::process::{
-    Alarm, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo, Edge,
-    EdgeListen, Geo, Limits, Measuring, Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
+    Alarm, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo, DnsLimits,
+    Edge, EdgeListen, Geo, Limits, Measuring, Memory, Nameserver, Origins, Process, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks,
 };
 use skerry_config::units::{Period, Size};
 
@@ -154,6 +154,8 @@ pub(crate) fn control_settings(data: &Data, ports: &Ports) -> Process {
             h3: false,
             region_order: regions.map(region).collect(),
             coverage,
+            records: Vec::new(),
+            limits: DnsLimits::default(),
             geo: DnsGeo::default(),
             explore_percent: 2,
         },

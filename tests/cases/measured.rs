@@ -1,6 +1,7 @@
 //! What edges measure of their clients, and what they tell of it: over every protocol, of connections that are the client's own, and nobody's address.
 
 use crate::house::cdn::SOON;
+use crate::house::python::python;
 use crate::house::{Cdn, Reply, Scripted, curl, get, wait_until};
 
 const MEASURED: &str = "skerry_edge_round_trips_total";
@@ -43,6 +44,14 @@ fn connections_are_measured_by_whatever_protocol_and_the_control_plane_hears_of_
     assert_eq!(cdn.metric(1, "skerry_edge_round_trip_prefixes"), 0.0);
     wait_until("the utilization to be known", SOON, || cdn.metric(1, "skerry_edge_utilization{part=\"cpu\"}") > 0.0);
     assert!(!cdn.log("edge-1").contains("127.0.0.0/24") && !cdn.log("control").contains("127.0.0.0/24"), "no prefix is in a log");
+}
+
+#[test]
+fn a_connection_over_quic_is_measured_too() {
+    let cdn = Cdn::start(&[]);
+    let before = cdn.metric(1, MEASURED);
+    python("h3_client.py", &[cdn.at("/edges/0/h3"), cdn.at("/control/ca"), "fetch"]).fine();
+    assert!(cdn.metric(1, MEASURED) > before);
 }
 
 #[test]

@@ -61,6 +61,11 @@ impl Control {
         self.ready["api"].as_str().unwrap()
     }
 
+    /// Where its DNS answers, `host:port`.
+    pub(crate) fn dns(&self) -> &str {
+        self.ready["dns"].as_str().unwrap()
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.place().join("log")).unwrap()

@@ -29,17 +29,17 @@ impl Hosts {
     /// Starts all but the origin, and waits until every node follows; `None`, with the reason told, where the kernel refuses.
     #[track_caller]
     pub(crate) fn start() -> Option<Self> {
-        Self::start_on(Net::make(&HOSTS))
+        Self::start_on(Net::make(&HOSTS), "20s")
     }
 
-    /// The same far from each other, as far as [`Net::set_way`] says.
+    /// The same far from each other, as far as [`Net::set_way`] says, and with answers of DNS that live so long.
     #[track_caller]
-    pub(crate) fn start_apart() -> Option<Self> {
-        Self::start_on(Net::make_apart(&HOSTS))
+    pub(crate) fn start_apart(ttl: &str) -> Option<Self> {
+        Self::start_on(Net::make_apart(&HOSTS), ttl)
     }
 
     #[track_caller]
-    fn start_on(net: Result<Net, String>) -> Option<Self> {
+    fn start_on(net: Result<Net, String>, ttl: &str) -> Option<Self> {
         let net = match net {
             Ok(net) => Arc::new(net),
             Err(why) => {
@@ -52,7 +52,7 @@ impl Hosts {
         let control = hosts.net.address("control");
         let settings = format!(
             "role = \"control\"\ndata = \"{}\"\nlisten = {{ api = \"{control}:8400\", nodes = \"{control}:8401\", dns = \"{control}:5300\" }}\n\
-             [dns]\nzone = \"cdn.test\"\nnameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"{control}\"] }}]\n[rollout]\nhold = \"0s\"\n",
+             [dns]\nzone = \"cdn.test\"\nttl = \"{ttl}\"\nnameservers = [{{ name = \"ns1.cdn.test\", addresses = [\"{control}\"] }}]\n[rollout]\nhold = \"0s\"\n",
             hosts.data("control").display(),
         );
         hosts.begin("control", &settings);

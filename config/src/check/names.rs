@@ -81,6 +81,18 @@ pub(crate) fn host(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The name of a declared record, or one that it names: a host name that may have labels with underscores (RFC 8552).
+pub(crate) fn owner(name: &str) -> Result<(), &'static str> {
+    if name.contains('*') {
+        return Err("has a star; declare a record for each name, or a site with a wildcard as host");
+    }
+    if name.is_empty() || name.parse::<std::net::IpAddr>().is_ok() {
+        return Err("is no name; write one such as mail.example.net");
+    }
+    // Each underscore stands where a letter may.
+    host(&name.replace('_', "x"))
+}
+
 /// A host of a site: a host name, `*.` before one, or `*`.
 pub(crate) fn site_host(name: &str) -> Result<(), &'static str> {
     if name == "*" {

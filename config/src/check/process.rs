@@ -23,6 +23,7 @@ use crate::process::{
 use crate::units::{Period, Size};
 
 mod clients;
+mod records;
 
 /// Everything that is wrong with process settings.
 pub(crate) fn check(process: &Process, findings: &mut Findings) {
@@ -164,6 +165,7 @@ fn dns(dns: &Dns, findings: &mut Findings) {
         let write = format!("{} is no share in percent; write a whole number from 0 to {EXPLORE_PERCENT_MAX}", dns.explore_percent);
         findings.add("dns.explore_percent", write);
     }
+    records::check(dns, findings);
 }
 
 fn regions(dns: &Dns, findings: &mut Findings) {
@@ -352,6 +354,7 @@ fn shield(shield: &Shield, findings: &mut Findings) {
 }
 
 fn dns_node(settings: &DnsNode, findings: &mut Findings) {
+    records::limits(&settings.limits, "limits", findings);
     node(&settings.name, &settings.data, &settings.control, findings);
     let listen = &settings.listen;
     let fixed = [("listen.dns", listen.dns), ("listen.admin", listen.admin)];

@@ -7,8 +7,8 @@ use super::tree::{Kind, Node};
 use crate::check::fault::quoted;
 use crate::process::{
     Alarm, ApiTls, Capacity, Certificate, Certificates, Control, ControlApi, ControlLink, ControlListen, Coverage, Disk, Dns, DnsGeo,
-    DnsNode, DnsNodeListen, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process, Proxied, Purges,
-    Rollout, Shield, ShieldListen, Tls, Webhooks, dns_explore_percent, dns_ttl, slice,
+    DnsLimits, DnsNode, DnsNodeListen, DnsRecord, Edge, EdgeListen, Geo, Limits, Location, Measuring, Memory, Nameserver, Origins, Process,
+    Proxied, Purges, Rollout, Shield, ShieldListen, Tls, Webhooks, dns_explore_percent, dns_ttl, record_ttl, slice,
 };
 use crate::units::Size;
 
@@ -125,6 +125,8 @@ record!(Dns {
     h3 = "h3": or(false),
     region_order = "region_order": or(Vec::new()),
     coverage = "coverage": or(Vec::new()),
+    records = "records": or(Vec::new()),
+    limits = "limits": or(DnsLimits::default()),
     geo = "geo": or(DnsGeo::default()),
     explore_percent = "explore_percent": or(dns_explore_percent()),
 } else Self {
@@ -134,9 +136,28 @@ record!(Dns {
     h3: false,
     region_order: Vec::new(),
     coverage: Vec::new(),
+    records: Vec::new(),
+    limits: DnsLimits::default(),
     geo: DnsGeo::default(),
     explore_percent: dns_explore_percent(),
 });
+
+record!(DnsRecord {
+    name = "name": required("its whole name, such as \"_acme-challenge.cdn.example.net\""),
+    kind = "type": required("its type, such as \"TXT\""),
+    values = "values": required("what its records say, such as [\"a text\"]"),
+    ttl = "ttl": or(record_ttl()),
+} else Self { name: String::new(), kind: String::new(), values: Vec::new(), ttl: record_ttl() });
+
+record!(DnsLimits {
+    same_per_second = "same_per_second": or(DnsLimits::default().same_per_second),
+    errors_per_second = "errors_per_second": or(DnsLimits::default().errors_per_second),
+    all_per_second = "all_per_second": or(DnsLimits::default().all_per_second),
+    slip = "slip": or(DnsLimits::default().slip),
+    exempt = "exempt": or(Vec::new()),
+    connections = "connections": or(DnsLimits::default().connections),
+    connections_per_address = "connections_per_address": or(DnsLimits::default().connections_per_address),
+} else Self::default());
 
 record!(DnsGeo {
     city = "city": optional,
@@ -295,7 +316,14 @@ record!(DnsNode {
     data = "data": required(DATA),
     control = "control": required("the table of the control plane, with its address"),
     listen = "listen": required("the table of listeners: dns, admin"),
-} else Self { name: String::new(), data: PathBuf::new(), control: ControlLink::stand_in(), listen: DnsNodeListen::stand_in() });
+    limits = "limits": or(DnsLimits::default()),
+} else Self {
+    name: String::new(),
+    data: PathBuf::new(),
+    control: ControlLink::stand_in(),
+    listen: DnsNodeListen::stand_in(),
+    limits: DnsLimits::default(),
+});
 
 record!(DnsNodeListen {
     dns = "dns": required(DNS),

@@ -80,6 +80,8 @@ fn the_readers_know_the_fields_of_the_schema_and_no_other() {
     agrees::<ApiTls>(&mut process, "ApiTls");
     agrees::<Webhooks>(&mut process, "Webhooks");
     agrees::<Dns>(&mut process, "Dns");
+    agrees::<DnsRecord>(&mut process, "DnsRecord");
+    agrees::<DnsLimits>(&mut process, "DnsLimits");
     agrees::<DnsGeo>(&mut process, "DnsGeo");
     agrees::<Rollout>(&mut process, "Rollout");
     agrees::<Purges>(&mut process, "Purges");

@@ -15,7 +15,8 @@ const EDGES: u32 = 50;
 const MEASURED_BY: u32 = 3;
 
 fn main() {
-    let edge = |number: u32| Edge { name: format!("edge-{number}"), addresses: vec![Ipv4Addr::from_bits(number).into()], ..Edge::default() };
+    let edge =
+        |number: u32| Edge { name: format!("edge-{number}"), addresses: vec![Ipv4Addr::from_bits(number).into()], ..Edge::default() };
     let state = State { ttl: Duration::from_secs(20), edges: (0..EDGES).map(edge).collect(), ..State::default() };
     let mut learner = Learner::new(Settings::default());
     let (before, mut now) = (resident(), 1e9);

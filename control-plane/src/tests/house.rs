@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use skerry_agent::question::{self, Explain};
 use skerry_agent::{Agent, Duties, Latency, Load, Role, Settings, SiteFigures};
 use skerry_config::process::{
-    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsGeo, Nameserver, Purges, Rollout, Webhooks,
+    Alarm, Certificates, Control, ControlApi, ControlLink, ControlListen, Dns, DnsGeo, DnsLimits, Nameserver, Purges, Rollout, Webhooks,
 };
 use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
@@ -53,6 +53,8 @@ pub(crate) fn settings(data: &Path) -> Control {
         h3: false,
         region_order: Vec::new(),
         coverage: Vec::new(),
+        records: Vec::new(),
+        limits: DnsLimits::default(),
         geo: DnsGeo::default(),
         explore_percent: 2,
     };
