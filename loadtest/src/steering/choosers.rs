@@ -1,14 +1,8 @@
-//! Who chooses a node for a prefix: an oracle, geography, and the product's own code.
+//! Who chooses a node for a prefix: an oracle, and geography.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net};
-use skerry_dns::place::Client;
-use skerry_dns::state::{Edge, State, Target};
-use skerry_dns::steer::{Wanted, choose};
-use skerry_dns::zone::{Addresses, Zone};
-
+use super::TTL_S;
 use super::world::World;
 
 /// The utilization up to which the oracle gives a node more, from which it takes from it, and at which geography calls it full.
@@ -18,9 +12,6 @@ const FULL: f64 = 0.95;
 /// What the oracle moves a prefix for: so many ms and this share less.
 const GAIN_MS: f64 = 0.5;
 const GAIN: f64 = 0.02;
-/// The bits of a simulated prefix, and the first of them: 16.0.0.0/24.
-const PREFIX_BITS: u8 = 24;
-const FIRST_PREFIX: u32 = 16 << 24;
 
 /// Round trips of a prefix to a node, as the node measured them.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +37,8 @@ pub trait Chooser {
     /// A time at which every prefix is asked for once, in order.
     fn begin(&mut self, _at_s: f64) {}
 
-    /// The node for a prefix at a time.
-    fn choose(&mut self, at_s: f64, prefix: usize) -> usize;
+    /// The node for a prefix at a time, and for how long the answer holds, in seconds.
+    fn choose(&mut self, at_s: f64, prefix: usize) -> (usize, f64);
 }
 
 /// Knows every path and every demand, and keeps every node below its capacity.
@@ -144,8 +135,8 @@ impl Chooser for Oracle {
         }
     }
 
-    fn choose(&mut self, _: f64, prefix: usize) -> usize {
-        self.held[prefix].unwrap_or_default()
+    fn choose(&mut self, _: f64, prefix: usize) -> (usize, f64) {
+        (self.held[prefix].unwrap_or_default(), TTL_S)
     }
 }
 
@@ -154,7 +145,7 @@ impl Chooser for Oracle {
 pub struct Geography {
     world: Arc<World>,
     nearest: Vec<Vec<usize>>,
-    load: Vec<f64>,
+    chosen: Vec<usize>,
 }
 
 impl Geography {
@@ -162,8 +153,8 @@ impl Geography {
     #[must_use]
     pub fn new(world: Arc<World>) -> Self {
         let nearest = (0..world.prefixes()).map(|prefix| world.by_distance(prefix)).collect();
-        let load = vec![0.0; world.nodes()];
-        Self { world, nearest, load }
+        let chosen = vec![0; world.prefixes()];
+        Self { world, nearest, chosen }
     }
 }
 
@@ -174,69 +165,19 @@ impl Chooser for Geography {
 
     fn told(&mut self, _: f64, _: &[Measurement], _: &[f64]) {}
 
-    fn begin(&mut self, _: f64) {
-        self.load.fill(0.0);
+    /// Every prefix is placed each time, whether it asks or not: those that ask see what the others need.
+    fn begin(&mut self, at_s: f64) {
+        let mut load = vec![0.0; self.world.nodes()];
+        for prefix in 0..self.chosen.len() {
+            let demand = self.world.demand(at_s, prefix);
+            let room = |node: &&usize| load[**node] + demand <= self.world.capacity(**node) * FULL;
+            let node = self.nearest[prefix].iter().find(room).or_else(|| self.nearest[prefix].first()).copied().unwrap_or_default();
+            load[node] += demand;
+            self.chosen[prefix] = node;
+        }
     }
 
-    fn choose(&mut self, at_s: f64, prefix: usize) -> usize {
-        let demand = self.world.demand(at_s, prefix);
-        let room = |node: &&usize| self.load[**node] + demand <= self.world.capacity(**node) * FULL;
-        let node = self.nearest[prefix].iter().find(room).or_else(|| self.nearest[prefix].first()).copied().unwrap_or_default();
-        self.load[node] += demand;
-        node
+    fn choose(&mut self, _: f64, prefix: usize) -> (usize, f64) {
+        (self.chosen[prefix], TTL_S)
     }
-}
-
-/// The code that answers DNS: coverage that an operator declared by geography, one region for each node, and the choice among the edges of a region.
-#[derive(Debug)]
-pub struct Skerry {
-    zone: Zone,
-    nodes: usize,
-}
-
-impl Skerry {
-    /// Of that world, of which it is told no more than where things lie.
-    #[must_use]
-    pub fn new(world: &World) -> Self {
-        let coverage: Vec<(IpNet, Target)> = (0..world.prefixes())
-            .filter_map(|prefix| Some((net(prefix)?, Target::Region(region(*world.by_distance(prefix).first()?)))))
-            .collect();
-        let edges = (0..world.nodes()).map(|node| Edge {
-            name: format!("edge-{node}"),
-            region: region(node),
-            addresses: vec![IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(node).unwrap_or(u32::MAX)))],
-            ..Edge::default()
-        });
-        let state = State { zone: "cdn.test".to_owned(), coverage, edges: edges.collect(), ..State::default() };
-        Self { zone: Zone::build(Arc::new(state)), nodes: world.nodes() }
-    }
-}
-
-impl Chooser for Skerry {
-    fn name(&self) -> &'static str {
-        "skerry"
-    }
-
-    /// The code takes no measurements: what it has to learn from them comes in here.
-    fn told(&mut self, _: f64, _: &[Measurement], _: &[f64]) {}
-
-    fn choose(&mut self, at_s: f64, prefix: usize) -> usize {
-        let client = Client::new(address(prefix).into(), PREFIX_BITS);
-        let choice = choose(&self.zone, &Addresses::Steered, &client, Wanted::Ipv4, at_s);
-        let first = choice.as_ref().and_then(|choice| choice.edges.first()?.ipv4.first());
-        let node = first.and_then(|address| usize::try_from(address.to_bits()).ok());
-        node.filter(|node| *node < self.nodes).unwrap_or_default()
-    }
-}
-
-fn region(node: usize) -> String {
-    format!("region-{node}")
-}
-
-fn address(prefix: usize) -> Ipv4Addr {
-    Ipv4Addr::from_bits(FIRST_PREFIX + (u32::try_from(prefix).unwrap_or(0) << (32 - PREFIX_BITS)))
-}
-
-fn net(prefix: usize) -> Option<IpNet> {
-    Ipv4Net::new(address(prefix), PREFIX_BITS).ok().map(IpNet::V4)
 }

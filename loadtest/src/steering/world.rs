@@ -33,6 +33,8 @@ const BEGIN_HOUR: f64 = 18.0;
 /// What clients of the flash crowd lie within, in radians; when it begins, in seconds.
 const FLASH_RADIANS: f64 = 0.25;
 const FLASH_BEGIN_S: f64 = 4_800.0;
+/// How long it takes to come, and to go, in seconds: answers hold for some time, and what nodes report is of the time before.
+const FLASH_RAMP_S: f64 = 300.0;
 /// The smallest capacity of a node, in terms of the average one.
 const CAPACITY_MIN: f64 = 0.5;
 /// From this utilization on requests wait, by so much for each whole more of it, at most so long.
@@ -57,6 +59,11 @@ impl Spot {
     fn new(latitude: f64, longitude: f64) -> Self {
         let at = [latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()];
         Self { at, longitude }
+    }
+
+    /// North and east, in degrees.
+    fn degrees(self) -> (f64, f64) {
+        (self.at[2].asin().to_degrees(), (self.longitude + PI).rem_euclid(TAU).to_degrees() - 180.0)
     }
 
     fn near(self, random: &mut Random) -> Self {
@@ -157,6 +164,24 @@ impl World {
         self.prefixes.len()
     }
 
+    /// Where a node is, north and east in degrees.
+    #[must_use]
+    pub fn node_at(&self, node: usize) -> (f64, f64) {
+        self.nodes[node].degrees()
+    }
+
+    /// Where a prefix is, north and east in degrees.
+    #[must_use]
+    pub fn prefix_at(&self, prefix: usize) -> (f64, f64) {
+        self.prefixes[prefix].spot.degrees()
+    }
+
+    /// The number of a prefix's network.
+    #[must_use]
+    pub fn network(&self, prefix: usize) -> usize {
+        self.prefixes[prefix].network
+    }
+
     /// The nodes, the nearest to a prefix by great circle first.
     #[must_use]
     pub fn by_distance(&self, prefix: usize) -> Vec<usize> {
@@ -164,6 +189,12 @@ impl World {
         let mut order: Vec<usize> = (0..self.nodes.len()).collect();
         order.sort_by(|&one, &two| spot.radians(self.nodes[one]).total_cmp(&spot.radians(self.nodes[two])));
         order
+    }
+
+    /// What prefixes weigh on average.
+    #[must_use]
+    pub fn mean_weight(&self) -> f64 {
+        self.prefixes.iter().map(|prefix| prefix.weight).sum::<f64>() / self.prefixes.len() as f64
     }
 
     /// What a node can do.
@@ -178,7 +209,8 @@ impl World {
         let Prefix { spot, weight, in_flash, .. } = self.prefixes[prefix];
         let hour = BEGIN_HOUR + at_s / 3_600.0 + spot.longitude / TAU * 24.0;
         let day = f64::midpoint(1.0, ((hour - PEAK_HOUR) / 24.0 * TAU).cos());
-        let flash = if in_flash && (FLASH_BEGIN_S..self.flash.1).contains(&at_s) { self.flash.0 } else { 1.0 };
+        let there = ((at_s - FLASH_BEGIN_S) / FLASH_RAMP_S).min((self.flash.1 + FLASH_RAMP_S - at_s) / FLASH_RAMP_S).clamp(0.0, 1.0);
+        let flash = if in_flash { 1.0 + (self.flash.0 - 1.0) * there } else { 1.0 };
         weight * (NIGHT + (1.0 - NIGHT) * day) * flash
     }
 

@@ -11,8 +11,8 @@ const CAPACITY_S: f64 = 60.0;
 /// Below this utilization nothing follows from it.
 const IDLE: f64 = 0.01;
 /// The utilization from which on load counts, that at which it counts for [`PRICE_MS`], and how steeply it rises.
-const FREE: f64 = 0.6;
-const TARGET: f64 = 0.8;
+const FREE: f64 = 0.74;
+const TARGET: f64 = 0.87;
 const PRICE_MS: f64 = 20.0;
 const STEEP: i32 = 4;
 /// Beyond that a price says no more.

@@ -43,12 +43,11 @@ pub(super) fn rows(planning: &Planning<'_>, nodes: &[Choosable], moves: u64) -> 
     for part in [&mut summary.mean_ms, &mut summary.regret_ms, &mut summary.explored, &mut summary.stale] {
         *part = if traffic > 0.0 { *part / traffic } else { 0.0 };
     }
-    let gone: Vec<_> = if planning.before.len() + set.len() > planning.table.len() {
-        planning.before.rows().map(|row| row.prefix).filter(|prefix| !planning.table.has(*prefix)).collect()
-    } else {
-        Vec::new()
-    };
-    let mut plan = planning.before.with_rows(set, gone);
+    let mut plan = planning.before.with_rows(set, []);
+    if plan.len() > planning.table.len() {
+        let gone: Vec<_> = plan.rows().map(|row| row.prefix).filter(|prefix| !planning.table.has(*prefix)).collect();
+        plan = plan.with_rows([], gone);
+    }
     let named = super::super::names(planning.nodes).zip(nodes).map(|(name, node)| Node {
         name: name.to_owned(),
         price_ms: node.price_ms(0.0) as f32,
