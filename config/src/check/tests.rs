@@ -104,7 +104,7 @@ fn every_example_passes_and_the_shops_are_one() {
 }
 
 /// The TOML in a page for operators; what is no whole file is the part of a site that comes after its name and hosts, or after
-/// its origin.
+/// its origin, or of the settings of an edge.
 #[test]
 fn what_the_pages_for_operators_show_is_right() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
@@ -123,6 +123,8 @@ fn what_the_pages_for_operators_show_is_right() {
             let has = |field: &str| block.lines().any(|line| line.starts_with(field) && line[field.len()..].trim_start().starts_with('='));
             let faults = if has("role") || block.contains("[listen]") {
                 process_text(block, Format::Toml, None).err()
+            } else if block.starts_with("# In the settings of an edge") {
+                process_text(&format!("{EDGE}{block}"), Format::Toml, None).err()
             } else {
                 let named = SITE.split("origin.").next().unwrap();
                 let whole = match block {
