@@ -58,11 +58,14 @@ impl Drop for Apart {
     }
 }
 
+/// A packet on its way: when it arrives, its number among all, the place of the device it goes to, and itself. What has the same way stays in order.
+type Packet = (Instant, u64, usize, Vec<u8>);
+
 struct Carrier {
     devices: Vec<(Ipv4Addr, SyncDevice)>,
     ways: Ways,
-    /// When it arrives, its number among all, the place of the device it goes to, and itself. What has the same way stays in order.
-    underway: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    /// The first to arrive on top.
+    underway: BinaryHeap<Reverse<Packet>>,
     taken: u64,
 }
 
