@@ -144,7 +144,7 @@ impl Zone {
     /// Compiles the state that follows this one's; where only what was learned differs, names and coverage are shared.
     #[must_use]
     pub fn next(&self, state: Arc<State>) -> Self {
-        if state.serial != self.state.serial || state.zone != self.state.zone {
+        if !is_same_zone(&self.state, &state) {
             return Self::build(state);
         }
         Self::with(state, Arc::clone(&self.names), Arc::clone(&self.coverage))
@@ -232,6 +232,20 @@ impl Zone {
         let may = |(lacking, regions): &Fence| !lacking.contains(&edge.name) && (regions.is_empty() || regions.contains(&edge.region));
         fence.is_none_or(may).then_some(Found::Edge(Addresses::Edge(number)))
     }
+}
+
+/// Whether two states have the same names and coverage. The serial alone does not tell: a follower may hear of it before it hears of what changed.
+fn is_same_zone(one: &State, other: &State) -> bool {
+    let edges =
+        |state: &State| state.edges.iter().map(|edge| (edge.name.clone(), edge.region.clone(), edge.addresses.clone())).collect::<Vec<_>>();
+    one.serial == other.serial
+        && one.zone == other.zone
+        && one.nameservers == other.nameservers
+        && one.records == other.records
+        && one.coverage == other.coverage
+        && one.lacking == other.lacking
+        && one.sites == other.sites
+        && edges(one) == edges(other)
 }
 
 impl Names {

@@ -68,8 +68,10 @@ fn what_is_learned_anew_leaves_the_names_as_they_are() {
     let plan = Arc::new(crate::plan::Plan::default());
     let after = before.next(Arc::new(crate::state::State { plan, ..state() }));
     assert!(Arc::ptr_eq(&before.names, &after.names) && Arc::ptr_eq(&before.coverage, &after.coverage));
-    let after = before.next(Arc::new(crate::state::State { serial: 8, sites: Vec::new(), ..state() }));
+    let after = before.next(Arc::new(crate::state::State { sites: Vec::new(), ..state() }));
     check(&after, "shop.cdn.test.", &Found::Missing);
+    let after = after.next(Arc::new(state()));
+    check(&after, "shop.cdn.test.", &Found::Owned(&steered()));
 }
 
 #[test]
