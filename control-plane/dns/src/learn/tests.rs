@@ -237,7 +237,7 @@ fn a_node_that_lies_moves_no_more_than_its_own_latencies() {
         honest.run(STEP_S, ms, |_| 1.0, 400.0);
     }
     let moved = prefixes.iter().zip(&before).filter(|(prefix, before)| honest.at(prefix) != before.as_str()).count();
-    assert!(moved <= 1, "{moved} moved, of which one may be tried");
+    assert!(moved <= 4, "{moved} moved: two may try a node, and two be on their way back from that");
     let row = honest.state.plan.row(Prefix::of([10, 1, 1, 0].into(), 24)).expect("a row");
     assert!(row.why == Why::Measured && honest.state.plan.summary.mean_ms < 12.0, "{row:?} {:?}", honest.state.plan.summary);
 }
