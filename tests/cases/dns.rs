@@ -6,9 +6,22 @@ use crate::house::control::Control;
 use crate::house::python::python;
 use crate::house::{Cdn, curl, dig, wait_until};
 
+/// A CDN whose edges DNS has heard of: it hears a moment after they serve.
+#[track_caller]
+fn known() -> Cdn {
+    let cdn = Cdn::start(&[]);
+    let both = || {
+        ["10.1.2.0/24", "10.2.2.0/24"]
+            .iter()
+            .all(|subnet| !dig(cdn.at("/dns"), &["default.cdn.test", "A", &format!("+subnet={subnet}")]).is_empty())
+    };
+    wait_until("DNS to know the edges", SOON, both);
+    cdn
+}
+
 #[test]
 fn two_clients_get_two_edges_and_the_other_one_when_theirs_stops() {
-    let cdn = Cdn::start(&[]);
+    let cdn = known();
     let server = cdn.at("/dns").to_owned();
     let ask = |subnet: &str| dig(&server, &["default.cdn.test", "A", &format!("+subnet={subnet}")]);
     assert_eq!(ask("10.1.2.0/24"), ["127.0.0.1"]);
@@ -21,7 +34,7 @@ fn two_clients_get_two_edges_and_the_other_one_when_theirs_stops() {
 
 #[test]
 fn a_drained_node_is_left_out_and_comes_back() {
-    let cdn = Cdn::start(&[]);
+    let cdn = known();
     let server = cdn.at("/dns").to_owned();
     let ask = || dig(&server, &["default.cdn.test", "A", "+subnet=10.2.2.0/24"]);
     cdn.skerry(&["node", "drain", "edge-2"]).fine();
@@ -32,7 +45,7 @@ fn a_drained_node_is_left_out_and_comes_back() {
 
 #[test]
 fn the_zone_has_its_records_over_udp_and_tcp() {
-    let cdn = Cdn::start(&[]);
+    let cdn = known();
     let server = cdn.at("/dns").to_owned();
     for transport in ["+notcp", "+tcp"] {
         assert_eq!(dig(&server, &["cdn.test", "NS", transport]), ["ns1.cdn.test."]);
@@ -44,14 +57,14 @@ fn the_zone_has_its_records_over_udp_and_tcp() {
 
 #[test]
 fn dnspython_gets_what_the_rfcs_have_and_malformed_queries_what_they_deserve() {
-    let cdn = Cdn::start(&[]);
+    let cdn = known();
     let ran = python("dns_client.py", &[cdn.at("/dns"), "cdn.test", "default.cdn.test"]).fine();
     assert_eq!(ran.stdout, "fine\n");
 }
 
 #[test]
 fn kdig_is_told_a_scope_and_a_cookie() {
-    let cdn = Cdn::start(&[]);
+    let cdn = known();
     let server = cdn.at("/dns").to_owned();
     for transport in ["+notcp", "+tcp"] {
         let told = kdig(&server, &["default.cdn.test", "A", "+subnet=10.1.2.0/24", "+cookie", transport]);
