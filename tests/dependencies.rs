@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skerry-edge", &["skerry-cache", "skerry-transport", "skerry-agent", "skerry-config"]),
     ("skerry-shield", &["skerry-cache", "skerry-transport", "skerry-agent", "skerry-config"]),
     ("skerry-control", &["skerry-agent", "skerry-dns", "skerry-transport", "skerry-config"]),
-    ("skerry-dns", &["skerry-config"]),
+    ("skerry-dns", &[]),
     ("skerry-loadtest", &["skerry-agent", "skerry-dns", "skerry-config"]),
 ];
 

@@ -1,4 +1,4 @@
-//! How far clients are, as edges reported it: what waits for whoever learns from it.
+//! How far clients are, as edges reported it: what waits for `latency` to learn from it.
 //!
 //! Learns nothing itself. A report is looked at for what no edge of ours would send; whether what it says can be true is for whoever learns. The lock
 //! covers what waits.

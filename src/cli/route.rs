@@ -13,7 +13,7 @@ pub(crate) struct Options {
     api: api::Options,
     /// The client: an address, or a prefix such as 192.0.2.0/24
     address: String,
-    /// The site; without it any that all edges have
+    /// The site; without it any that all edges have and that has no fence
     site: Option<String>,
 }
 

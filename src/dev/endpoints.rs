@@ -69,6 +69,7 @@ pub(crate) fn welcome(cdn: &Cdn) -> Vec<String> {
         lines.push(format!("  {:<11}  http://{}{https}{h3}", node.name, node.address));
     }
     lines.push(format!("  DNS          {}, zone {ZONE}", cdn.dns));
+    lines.push(format!("  routing host http://{}  (redirects to an edge)", cdn.route));
     lines.push(format!("  CA           {}", cdn.ca.display()));
     lines.extend([String::new(), "Try:".to_owned(), String::new()]);
     lines.extend(tries(cdn));

@@ -207,7 +207,7 @@ fn a_field_that_is_in_no_key_reaches_no_origin_through_the_cache() {
     for path in ["/", "/past"] {
         let got = ask(&cdn, path, &forged);
         let text = got.text();
-        assert!(!text.contains("evil") && !text.contains("666") && !text.contains("203.0.113.9"), "{path}: {text}");
+        assert!(!text.contains("evil") && !text.contains("x-forwarded-port") && !text.contains("203.0.113.9"), "{path}: {text}");
         assert!(text.contains("\nx-plain: kept\n") && text.contains("\nx-forwarded-host: shop.test\n"), "{path}: {text}");
         assert!(text.contains("\nx-forwarded-for: 127.0.0.1\n") && text.contains("\nx-forwarded-proto: http\n"), "{path}: {text}");
     }

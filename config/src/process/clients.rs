@@ -42,7 +42,7 @@ impl From<Location> for [f64; 2] {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Measuring {
-    /// How long a measurement is kept that could not be reported: from `10s` to `1d`.
+    /// How long a measurement is kept that could not be reported: from `10s` to `1h`. Nothing older is learned from.
     pub keep: Period,
     /// Whether `/.well-known/skerry/rtt` is answered on every host with 204, for pages that have this edge measured by asking for it.
     pub beacon: bool,
@@ -58,7 +58,7 @@ impl Measuring {
     /// The least of `keep`.
     pub const KEEP_MIN: Duration = Duration::from_secs(10);
     /// The most of `keep`.
-    pub const KEEP_MAX: Duration = Duration::from_secs(86_400);
+    pub const KEEP_MAX: Duration = Duration::from_secs(3_600);
 
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()

@@ -18,7 +18,7 @@ const TEXT_BYTES_MAX: usize = 1_000;
 /// The bytes of the longest tag of a CAA record (RFC 8659 section 4.1).
 const TAG_BYTES_MAX: usize = 15;
 
-/// A record of the zone beside those that the CDN makes. Where the CDN has a name for itself (a name server, a site's target, a node), no A, AAAA or CNAME can be declared, and no other record beside a CNAME.
+/// A record of the zone beside those that the CDN makes. Where the CDN has a name for itself (a name server's, `SITE.ZONE`, `NODE.nodes.ZONE`), no A, AAAA or CNAME can be declared, and no other record beside a CNAME.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DnsRecord {
@@ -108,7 +108,7 @@ fn full_name(text: &str) -> Result<String, String> {
     names::owner(&name).map(|()| name).map_err(str::to_owned)
 }
 
-/// How often DNS says the same to the same clients over UDP, so that who forges a victim's address has nothing from it, and how many connections over TCP it has. A client that brings a cookie (RFC 7873) has shown where it is and is not limited. `0` is no limit.
+/// How often DNS says the same to the same clients over UDP, so that who forges a victim's address has nothing from it, and how many connections over TCP it has. A client that brings a cookie (RFC 7873) has shown where it is and is not limited. `0` is no limit for the three rates, which go up to 1,000,000.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsLimits {
@@ -118,7 +118,7 @@ pub struct DnsLimits {
     pub errors_per_second: u32,
     /// All answers to one such prefix in a second.
     pub all_per_second: u32,
-    /// Of so many answers over a limit one is sent truncated, so that a real client asks again over TCP; the others are dropped. `1` sends all truncated, `0` drops all.
+    /// Of so many answers over a limit one is sent truncated, so that a real client asks again over TCP; the others are dropped. `1` sends all truncated, `0` drops all; at most 100.
     pub slip: u32,
     /// Prefixes of clients that are not limited, such as a monitor's; at most 256.
     #[schemars(with = "Vec<String>")]

@@ -486,10 +486,10 @@ proptest! {
     fn json_is_read_where_serde_json_reads_it(text in "[\\[\\]{}:,\"a0-9.eE+\\-\\\\un tfl]{0,12}") {
         let ours = tree(&text, Format::Json);
         let theirs = serde_json::from_str::<Value>(&text);
-        // serde_json takes a key twice, and no number beyond the range of a float.
-        let theirs = theirs.is_ok() || theirs.is_err_and(|error| error.to_string().starts_with("number out of range"));
+        // serde_json takes a key twice; and a number beyond the range of a float ends it, so that it does not say what it makes of the rest.
+        let beyond = theirs.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
         let twice = ours.as_ref().is_err_and(|findings| findings[0].says.contains("is there twice"));
-        prop_assert!(twice || ours.is_ok() == theirs, "{:?} {:?}", text, ours);
+        prop_assert!(twice || beyond || ours.is_ok() == theirs.is_ok(), "{:?} {:?}", text, ours);
     }
 
     #[test]

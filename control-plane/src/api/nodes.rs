@@ -154,7 +154,7 @@ pub(crate) struct SteeringWish {
 
 /// Sets how DNS takes an edge into account.
 #[utoipa::path(put, path = "/v1/nodes/{name}/steering", tag = "nodes", params(("name" = String, Path, description = "The edge's name")),
-    request_body = SteeringWish, responses((status = 200, body = NodeView)))]
+    request_body = SteeringWish, responses((status = 200, body = NodeView), (status = 404)))]
 pub(crate) async fn steer(
     State(api): State<Api>,
     Place(name): Place<String>,

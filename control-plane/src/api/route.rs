@@ -37,7 +37,7 @@ pub(crate) struct RouteView {
     client: String,
     /// The site that was asked for.
     site: Option<String>,
-    /// The prefix by which it was chosen: of what is planned; null where nothing is planned for the client.
+    /// The prefix of the plan's row around the client, whether it was chosen by or not; null where nothing is planned for it.
     #[schema(value_type = Option<String>)]
     matched: Option<IpNet>,
     /// The edges of the answer, in order; empty when there is none to answer with.
@@ -73,7 +73,7 @@ pub(crate) struct CandidateView {
     cost_ms: f64,
     /// The price of its load, in ms.
     price_ms: f64,
-    /// How much of what it can do it does, 1 being all; null when that is not known.
+    /// How much of what it can do it will do by the plan, 1 being all; may be more; null when that is not known.
     utilization: Option<f32>,
     /// What excludes it; null when nothing does.
     excluded: Option<&'static str>,

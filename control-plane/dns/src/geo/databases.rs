@@ -33,9 +33,12 @@ impl Databases {
     /// # Errors
     /// One sentence with the path, what is wrong and what would be right.
     pub fn read(cities: Option<&Path>, networks: Option<&Path>) -> Result<Self, String> {
-        let cities = cities.map(|path| read(path, "dns.geo.city is the path of a city database in the MaxMind DB format")).transpose()?;
-        let networks =
-            networks.map(|path| read(path, "dns.geo.asn is the path of an ASN database in the MaxMind DB format")).transpose()?;
+        let cities = cities
+            .map(|path| read(path, "dns.geo.city (geo.city of a DNS node) is the path of a city database in the MaxMind DB format"))
+            .transpose()?;
+        let networks = networks
+            .map(|path| read(path, "dns.geo.asn (geo.asn of a DNS node) is the path of an ASN database in the MaxMind DB format"))
+            .transpose()?;
         Ok(Self { cities, networks })
     }
 }
