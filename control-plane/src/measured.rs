@@ -16,10 +16,10 @@ const REPORTS_PER_NODE_MAX: usize = 2;
 /// How soon after another a report is taken: half of [`wire::LATENCY_INTERVAL`], as one may have been on its way for long.
 const SOONEST: Duration = Duration::from_millis(2_500);
 
-/// The longest and the least that are measured: a /8 to a /24 of IPv4, a /16 to a /48 of IPv6. A longer one would be about a few people, a shorter
-/// one about half the world.
-const V4_LENGTHS: std::ops::RangeInclusive<u8> = 8..=24;
-const V6_LENGTHS: std::ops::RangeInclusive<u8> = 16..=48;
+/// The longest and the least that are measured: a /16 to a /24 of IPv4, a /32 to a /48 of IPv6. A longer one would be about a few people, a shorter
+/// one about more than edges fold into one.
+const V4_LENGTHS: std::ops::RangeInclusive<u8> = 16..=24;
+const V6_LENGTHS: std::ops::RangeInclusive<u8> = 32..=48;
 
 /// What one edge measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,8 @@ mod tests {
             of("192.0.2.7/32", 1),
             of("2001:db8::/64", 1),
             of("0.0.0.0/0", 1),
+            of("10.0.0.0/15", 1),
+            of("2001:db8::/31", 1),
             of("198.51.100.0/24", 0),
             wire::PrefixTimes { length: 25, ..of("192.0.2.0/24", 1) },
             wire::PrefixTimes { length: u32::MAX, ..of("192.0.2.0/24", 1) },

@@ -35,16 +35,22 @@ pub const PREFIXES_MAX: usize = 1_000_000;
 pub const PREFIXES_PER_NODE_MAX: u32 = 500_000;
 /// Prefixes of one report; what is beyond is refused.
 pub const REPORT_PREFIXES_MAX: usize = 8_192;
-/// Connections that a prefix may count for in one report.
-pub const COUNT_MAX: u32 = 65_536;
+/// Connections that a prefix may count for in one report: as many as an edge of ours counts.
+pub const COUNT_MAX: u32 = 1_024;
 /// The longest round trip that is believed.
 pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
 /// The oldest measurement that is taken.
 pub const AGE_MAX: Duration = Duration::from_secs(3_600);
 /// After so long without a measurement a prefix is forgotten, in seconds.
 pub const FORGET_AFTER_S: u32 = 21_600;
+/// A clock that goes back by more was set, in seconds.
+const CLOCK_BACK_S: f64 = 1.0;
+/// Nothing is told or planned for so long only when the clock was set forward, or the machine slept, in seconds.
+const PAUSE_MAX_S: f64 = 3_600.0;
 /// How far off the place of an address may well be, in km: databases of places are.
 const PLACE_KM: f64 = 500.0;
+/// No database is off by so much, in km: what is too fast even so is a lie whoever else measured.
+const PLACE_ALONE_KM: f64 = 5_000.0;
 /// So many contradictions make a measurement a lie.
 const CONTRADICTIONS: usize = 2;
 /// How old a measurement of another node may be to contradict, in seconds.
@@ -137,6 +143,8 @@ pub struct Learner {
     loads: Loads,
     planner: planner::Planner,
     plan: Plan,
+    /// When something was told or planned last; 0: not yet.
+    clock: f64,
 }
 
 /// What is known of a node beside what it measured.
@@ -169,6 +177,7 @@ impl Learner {
 
     /// A node reports what it measured.
     pub fn told(&mut self, now: f64, node: &str, report: &[Measured]) -> Taken {
+        self.clock(now);
         let mut taken = Taken::default();
         let number = self.number(node);
         for (place, measured) in report.iter().enumerate() {
@@ -228,10 +237,8 @@ impl Learner {
             return Err(Refused::FasterThanLight);
         }
         entry.measured(node, ms, count, at);
-        // Its demand is what its own nodes say: another one could make it look large at will.
-        if entry.is_served_by(node, at) {
-            entry.counted += count as f32;
-        }
+        // Its demand is what its own nodes say: another one could make it look large at will. When that came counts, not how old it says it is.
+        entry.asked(node, count, now as u32);
         self.loads.counted(node, count);
         if entry.is_placed {
             let km = distance(entry, &self.nodes[usize::from(node)]);
@@ -244,6 +251,7 @@ impl Learner {
 
     /// Makes the plan for a state. Work is proportional to the prefixes; a part of them is estimated anew each time, and those that changed.
     pub fn plan(&mut self, now: f64, state: &State) -> Plan {
+        self.clock(now);
         for edge in &state.edges {
             if let Some(number) = self.number(&edge.name) {
                 let known = &mut self.nodes[usize::from(number)];
@@ -270,6 +278,20 @@ impl Learner {
         self.plan.clone()
     }
 
+    /// A clock that was set back, or forward by more than [`PAUSE_MAX_S`], takes all that is remembered with it; what still lies ahead, as after a
+    /// restart, is now.
+    fn clock(&mut self, now: f64) {
+        let before = std::mem::replace(&mut self.clock, now);
+        let by_s = if before > 0.0 { now - before } else { 0.0 };
+        if before > 0.0 && (-CLOCK_BACK_S..PAUSE_MAX_S).contains(&by_s) {
+            return;
+        }
+        let moved = |at: u32| if at == 0 { 0 } else { (i64::from(at) + by_s as i64).clamp(1, (now as i64).max(1)) as u32 };
+        self.table.clock(moved);
+        self.groups.clock(moved);
+        self.planner.clock(by_s);
+    }
+
     /// Forgets prefixes of which nothing was heard for long.
     fn forget(&mut self, now: u32) {
         let nodes = &mut self.nodes;
@@ -288,6 +310,12 @@ impl Learner {
             entry.is_placed = true;
             entry.location = state.geo.as_ref().and_then(|places| places.location(address)).into();
             entry.network = state.geo.as_ref().and_then(|places| places.network(address)).unwrap_or(0);
+            // Whoever spoke of it first could not be doubted then.
+            for slot in entry.slots {
+                if contradictions(entry, slot.node, slot.ms(), slot.at, &self.nodes) >= CONTRADICTIONS {
+                    entry.forget(slot.node);
+                }
+            }
             for slot in entry.slots.iter().filter(|slot| slot.node != NOBODY) {
                 let Some(node) = self.nodes.get(usize::from(slot.node)) else { continue };
                 let km = distance(entry, node);
@@ -305,18 +333,21 @@ fn distance(entry: &Entry, node: &NodeKnown) -> Option<f64> {
     Some(client.km(&node))
 }
 
-/// How many witnesses say that light is slower than this round trip: the place of the address, and each other node that measured the same clients
+/// How many witnesses say that light is slower than this round trip: the place of the address, which is enough when it is far off, and each other node that measured the same clients
 /// not long ago. A signal from one node over the client to the other cannot be faster than light between the two.
 fn contradictions(entry: &Entry, node: Number, least_ms: f64, at: u32, nodes: &[NodeKnown]) -> usize {
     let Some(spot) = nodes.get(usize::from(node)).and_then(|known| known.spot) else { return 0 };
     let too_fast = |km: f64, ms: f64| ms < speed_of_light_ms(km);
-    let by_place = entry.location.spot().is_some_and(|client| too_fast(client.km(&spot) - PLACE_KM, least_ms));
+    let by_place = entry.location.spot().map_or(0, |client| {
+        let km = client.km(&spot);
+        if too_fast(km - PLACE_ALONE_KM, least_ms) { CONTRADICTIONS } else { usize::from(too_fast(km - PLACE_KM, least_ms)) }
+    });
     let others = entry.slots.iter().filter(|slot| slot.node != NOBODY && slot.node != node && at.saturating_sub(slot.at) < WITNESS_S);
     let by_others = others.filter(|slot| {
         let other = nodes.get(usize::from(slot.node)).and_then(|known| known.spot);
         other.is_some_and(|other| too_fast(other.km(&spot), least_ms + slot.ms()))
     });
-    usize::from(by_place) + by_others.count()
+    by_place + by_others.count()
 }
 
 /// The names of nodes by number, for the plan.

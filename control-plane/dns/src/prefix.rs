@@ -10,10 +10,10 @@ use crate::place::Client;
 pub const IPV4_BITS_MAX: u8 = 24;
 /// The same of IPv6.
 pub const IPV6_BITS_MAX: u8 = 48;
-/// The shortest prefix that measurements are taken for, in bits: of a wider one they would say nothing about any client.
-pub const IPV4_BITS_MIN: u8 = 8;
+/// The shortest prefix that measurements are taken for, in bits: the widest that an edge of ours folds others into.
+pub const IPV4_BITS_MIN: u8 = 16;
 /// The same of IPv6.
-pub const IPV6_BITS_MIN: u8 = 16;
+pub const IPV6_BITS_MIN: u8 = 32;
 
 /// Set in the lowest octet for IPv6; the rest of it is the length.
 const IPV6: u64 = 0x80;
@@ -118,10 +118,11 @@ mod tests {
         assert_eq!(taken("10.1.2.9/24").as_deref(), Some("10.1.2.0/24"));
         assert_eq!(taken("10.1.2.0/16").as_deref(), Some("10.1.0.0/16"));
         assert_eq!(taken("10.1.2.0/25"), None);
-        assert_eq!(taken("10.0.0.0/7"), None);
+        assert_eq!(taken("10.0.0.0/15"), None);
         assert_eq!(taken("2001:db8:1::/48").as_deref(), Some("2001:db8:1::/48"));
         assert_eq!(taken("2001:db8:1::/49"), None);
-        assert_eq!(taken("2000::/15"), None);
+        assert_eq!(taken("2001:db8::/32").as_deref(), Some("2001:db8::/32"));
+        assert_eq!(taken("2000::/31"), None);
         assert_eq!(Prefix::of("::ffff:10.1.2.3".parse().expect("an address"), 128).net().to_string(), "10.1.2.0/24");
     }
 

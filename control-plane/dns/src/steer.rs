@@ -25,8 +25,8 @@ use crate::zone::{Addresses, Zone};
 pub const EDGES_PER_ANSWER_MAX: usize = 2;
 /// The shortest lifetime of an address answer, in seconds: where a choice may not last.
 pub const TTL_MIN_S: u64 = 5;
-/// An edge is named second, or in place of a better one without the wanted family, only when it is no farther than that, in ms and as a share:
-/// many clients take whichever address they please.
+/// An edge is named second only when it is no farther than that beyond the first, in ms and as a share: many clients take whichever address they
+/// please.
 const NEAR_MS: f64 = 10.0;
 const NEAR: f64 = 0.25;
 
@@ -241,8 +241,11 @@ impl Steer {
             let tried = row.trial(now).and_then(|(node, until_s)| Some((self.planned.get(usize::from(node)).copied().flatten()?, until_s)));
             if let Some((index, until_s)) = tried.filter(|(index, _)| self.takes(*index, group)) {
                 let left_s = (f64::from(until_s) - now).ceil() as u64;
+                // Where it stands in no order, as far as any.
+                let known = ranked.iter().find(|scored| scored.index == index).or(ranked.last());
+                let tried = Scored { index, ms: known.map_or(0.0, |scored| scored.ms) };
                 ranked.retain(|scored| scored.index != index);
-                ranked.insert(0, Scored { index, ms: 0.0 });
+                ranked.insert(0, tried);
                 return Some((ranked, Reason::Explored, left_s.max(TTL_MIN_S)));
             }
             let first = row.ranked().next().and_then(|first| *self.planned.get(usize::from(first.node))?);
@@ -324,10 +327,11 @@ impl Steer {
 
     /// The first of those that have what is wanted, and one that is as good or nearly.
     fn named(&self, ranked: &[Scored], wanted: Wanted) -> Vec<&Candidate> {
-        let Some(best) = ranked.first() else { return Vec::new() };
+        let has = |scored: &&Scored| self.candidates[scored.index].has(wanted);
+        let Some(best) = ranked.iter().find(has) else { return Vec::new() };
         let reach = best.ms.max(0.0) * (1.0 + NEAR) + NEAR_MS;
-        let near = ranked.iter().filter(|scored| scored.ms <= reach).map(|scored| &self.candidates[scored.index]);
-        near.filter(|candidate| candidate.has(wanted)).take(EDGES_PER_ANSWER_MAX).collect()
+        let near = ranked.iter().filter(|scored| scored.ms <= reach).filter(has);
+        near.take(EDGES_PER_ANSWER_MAX).map(|scored| &self.candidates[scored.index]).collect()
     }
 }
 

@@ -19,6 +19,9 @@ const DRIFT_BEYOND: f64 = 0.7;
 /// What a measurement of others is less sure by, as a factor of variance.
 const OTHERS: f64 = 1.5;
 
+/// What a node whose place is not known measured of clients whose place is: nothing checks it, so it is less sure, as a factor of variance.
+const UNCHECKED: f64 = 2.0;
+
 /// For so long after its node became much worse all else that is known of a prefix is less sure, in seconds, and by so much of the latency.
 const DOUBT_S: f64 = 180.0;
 const DOUBT: f64 = 0.4;
@@ -77,7 +80,9 @@ pub(super) fn estimates(entry: &Entry, nodes: &[NodeKnown], groups: &Groups, geo
     for slot in entry.slots.iter().filter(|slot| slot.node != NOBODY) {
         let Some(estimate) = all.get_mut(usize::from(slot.node)) else { continue };
         let noise = (slot.ms() * NOISE + NOISE_MS).powi(2) / slot.weight().max(0.5);
-        *estimate = estimate.and(Estimate { ms: slot.ms(), variance: noise + drift(age(slot.at), slot.ms() - estimate.ms) });
+        let is_checked = entry.location.spot().is_none() || nodes.get(usize::from(slot.node)).is_some_and(|node| node.spot.is_some());
+        let variance = (noise + drift(age(slot.at), slot.ms() - estimate.ms)) * if is_checked { 1.0 } else { UNCHECKED };
+        *estimate = estimate.and(Estimate { ms: slot.ms(), variance });
     }
     if is_in_doubt(entry, now) {
         let others = all

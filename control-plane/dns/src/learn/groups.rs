@@ -10,6 +10,8 @@ use crate::prefix::Prefix;
 
 /// Pairs of group and node that are known; one more is not taken until old ones are forgotten.
 pub(super) const PAIRS_MAX: usize = 1_048_576;
+/// The part of them that one node may bring in.
+pub(super) const PAIRS_PER_NODE_MAX: usize = PAIRS_MAX / 2;
 /// The lengths of a neighbourhood.
 const IPV4_NEIGHBOURS_BITS: u8 = 20;
 const IPV6_NEIGHBOURS_BITS: u8 = 40;
@@ -86,6 +88,8 @@ impl Pair {
 pub(super) struct Groups {
     groups: HashMap<Group, Vec<Pair>, foldhash::fast::FixedState>,
     pairs: usize,
+    /// By node.
+    brought: HashMap<Number, usize>,
     refreshed: u32,
     looked: u32,
     /// How much prefixes of a neighbourhood differ, and those of a network, in ms squared.
@@ -98,7 +102,8 @@ impl Groups {
     pub(super) fn told(&mut self, group: Group, node: Number, ms: f64, km: Option<f64>, count: u32, at: u32) {
         let km = km.unwrap_or(0.0);
         let more = f64::from(count).min(REPORT_WEIGHT_MAX);
-        let full = self.pairs >= PAIRS_MAX;
+        let brought = self.brought.entry(node).or_default();
+        let full = self.pairs >= PAIRS_MAX || *brought >= PAIRS_PER_NODE_MAX;
         let pairs = match self.groups.get_mut(&group) {
             Some(pairs) => pairs,
             None if full => return,
@@ -107,6 +112,7 @@ impl Groups {
         let Some(pair) = pairs.iter_mut().find(|pair| pair.node == node) else {
             if !full {
                 self.pairs += 1;
+                *brought += 1;
                 pairs.push(Pair { node, ms: ms as f32, km: km as f32, variance: 0.0, weight: more as f32, at });
             }
             return;
@@ -129,6 +135,7 @@ impl Groups {
     /// A group that was kept; `None` when there is no room.
     pub(super) fn put(&mut self, group: Group, pairs: Vec<Pair>) -> Option<()> {
         self.pairs = Some(self.pairs + pairs.len()).filter(|count| *count <= PAIRS_MAX)?;
+        pairs.iter().for_each(|pair| *self.brought.entry(pair.node).or_default() += 1);
         self.groups.insert(group, pairs).is_none().then_some(())
     }
 
@@ -149,9 +156,11 @@ impl Groups {
     pub(super) fn offset(&self, group: Group, geography: &Geography) -> f64 {
         let mut beyond: Vec<f64> = self.of(group).iter().filter(|pair| pair.km > 0.0).map(|pair| pair.beyond(geography)).collect();
         beyond.sort_by(f64::total_cmp);
-        let Some(median) = beyond.get(beyond.len().saturating_sub(1) / 2) else { return 0.0 };
+        let (Some(lower), Some(upper)) = (beyond.get(beyond.len().saturating_sub(1) / 2), beyond.get(beyond.len() / 2)) else { return 0.0 };
+        // Of an even number the mean of the two in the middle: neither decides alone.
+        let median = f64::midpoint(*lower, *upper);
         let sure = beyond.len() as f64 / (beyond.len() as f64 + 1.0);
-        sure * if beyond.len() < 3 { median.clamp(-OFFSET_MS, OFFSET_MS) } else { *median }
+        sure * if beyond.len() < 3 { median.clamp(-OFFSET_MS, OFFSET_MS) } else { median }
     }
 
     /// Learns anew, now and then, what distance makes of latency.
@@ -187,18 +196,16 @@ impl Groups {
             .collect()
     }
 
-    /// How much the prefixes of a kind of group differ, in ms squared: the median over pairs, which a few mixed ones do not move.
+    /// How much the prefixes of a kind of group differ, in ms squared: the median over nodes, each by the median of its pairs, so that neither a few
+    /// mixed ones nor one node with many move it.
     fn alike(&self, networks: bool) -> f64 {
         let of_kind = self.groups.iter().filter(|(group, _)| matches!(group, Group::Network(_)) == networks);
         let pairs = of_kind.flat_map(|(_, pairs)| pairs).filter(|pair| f64::from(pair.weight) > 2.0 * REPORT_WEIGHT_MAX);
-        let mut variances: Vec<f32> = pairs.map(|pair| pair.variance).collect();
-        if variances.is_empty() {
-            return 0.0;
-        }
-        let middle = variances.len() / 2;
-        let (_, median, _) = variances.select_nth_unstable_by(middle, f32::total_cmp);
+        let mut by_node: BTreeMap<Number, Vec<f32>> = BTreeMap::new();
+        pairs.for_each(|pair| by_node.entry(pair.node).or_default().push(pair.variance));
+        let medians = by_node.into_values().filter_map(|mut variances| median(&mut variances));
         // An exponential's mean square is above its median, and one that knows nothing must not be believed.
-        f64::from(*median).mul_add(1.5, 1.0)
+        median(&mut medians.collect::<Vec<f32>>()).map_or(0.0, |median| f64::from(median).mul_add(1.5, 1.0))
     }
 
     /// The line through latency by distance. Every node counts alike, whatever it reports, and no pair pulls by more than [`PULL_MS`].
@@ -235,6 +242,12 @@ impl Groups {
         Geography { base_ms: base as f32, ms_per_km: slope as f32, spread_ms: off.sqrt().clamp(SPREAD_MS.0, SPREAD_MS.1) as f32 }
     }
 
+    /// The clock was set: every time that is remembered moves.
+    pub(super) fn clock(&mut self, moved: impl Fn(u32) -> u32) {
+        (self.refreshed, self.looked) = (moved(self.refreshed), moved(self.looked));
+        self.groups.values_mut().flatten().for_each(|pair| pair.at = moved(pair.at));
+    }
+
     /// Forgets what was not heard of since a time.
     pub(super) fn forget(&mut self, since: u32) {
         if since < self.looked.saturating_add(REFRESH_EVERY_S) {
@@ -246,5 +259,13 @@ impl Groups {
             !pairs.is_empty()
         });
         self.pairs = self.groups.values().map(Vec::len).sum();
+        self.brought.clear();
+        self.groups.values().flatten().for_each(|pair| *self.brought.entry(pair.node).or_default() += 1);
     }
+}
+
+/// The upper one of two in the middle; `None` of nothing.
+fn median(values: &mut [f32]) -> Option<f32> {
+    let middle = Some(values.len() / 2).filter(|middle| *middle < values.len())?;
+    Some(*values.select_nth_unstable_by(middle, f32::total_cmp).1)
 }

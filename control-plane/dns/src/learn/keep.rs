@@ -12,7 +12,7 @@ use crate::plan::{Geography, NODES_MAX, Number};
 use crate::prefix::Prefix;
 
 /// What the octets begin with: the name and the version.
-const HEAD: &[u8; 8] = b"skerryL1";
+const HEAD: &[u8; 8] = b"skerryL2";
 /// The octets of the sum.
 const SUM: usize = 8;
 /// The longest name of a node, in octets.
@@ -78,7 +78,7 @@ fn entry_out(entry: &Entry, out: &mut Writer) {
     [latitude, longitude].iter().for_each(|value| out.put(&value.to_le_bytes()));
     [entry.network, entry.heard].iter().for_each(|value| out.put(&value.to_le_bytes()));
     [entry.rate, entry.slow_rate].iter().for_each(|value| out.put(&value.to_le_bytes()));
-    out.put(&entry.held.to_le_bytes());
+    [entry.held, entry.brought_by].iter().for_each(|number| out.put(&number.to_le_bytes()));
     entry.change_times().iter().for_each(|at| out.put(&at.to_le_bytes()));
     for slot in &entry.slots {
         let (node, tenths, weight, at) = slot.parts();
@@ -99,6 +99,9 @@ fn read(input: &mut Reader<'_>, settings: Settings) -> Option<Learner> {
     for _ in 0..input.number(PREFIXES_MAX)? {
         let prefix = Prefix::unpacked(u64::from_le_bytes(input.array()?));
         let entry = entry_in(prefix, input, nodes)?;
+        if let Some(node) = learner.nodes.get_mut(usize::from(entry.brought_by)) {
+            node.brought += 1;
+        }
         learner.table.put(entry)?;
     }
     for _ in 0..input.number(PAIRS_MAX)? {
@@ -121,6 +124,7 @@ fn entry_in(prefix: Prefix, input: &mut Reader<'_>, nodes: usize) -> Option<Entr
     (entry.network, entry.heard) = (u32::from_le_bytes(input.array()?), u32::from_le_bytes(input.array()?));
     (entry.rate, entry.slow_rate) = (input.real()?, input.real()?);
     entry.held = Some(Number::from_le_bytes(input.array()?)).filter(|held| known(*held))?;
+    entry.brought_by = Some(Number::from_le_bytes(input.array()?)).filter(|by| known(*by))?;
     let mut changes = [0; CHANGES_MAX];
     for at in &mut changes {
         *at = u32::from_le_bytes(input.array()?);

@@ -72,6 +72,13 @@ impl Loads {
         }
     }
 
+    /// A node that gets no clients: what it can do is as it was, the rest begins anew.
+    pub(super) fn rest(&mut self, node: usize) {
+        if let Some(load) = self.0.get_mut(node) {
+            *load = Load { capacity: load.capacity, ..Load::default() };
+        }
+    }
+
     /// What each node can do in connections a second: as is known, or as most can where it is not; none when of no node it is.
     pub(super) fn capacities(&self) -> Vec<Option<f64>> {
         let mut known: Vec<f64> = self.0.iter().filter_map(|load| load.capacity).collect();

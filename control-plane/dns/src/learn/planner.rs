@@ -72,24 +72,30 @@ struct Choosable {
 }
 
 impl Choosable {
-    fn utilization(&self) -> Option<f64> {
-        self.capacity.map(|capacity| self.assigned * self.growth / capacity)
+    /// With so many more connections a second.
+    fn utilization_with(&self, more: f64) -> Option<f64> {
+        self.capacity.map(|capacity| (self.assigned + more) * self.growth / capacity)
     }
 
     /// The price of its load with so many more connections a second.
     fn price_ms(&self, more: f64) -> f64 {
-        self.capacity.map_or(0.0, |capacity| price_ms((self.assigned + more) * self.growth / capacity))
+        self.utilization_with(more).map_or(0.0, price_ms)
     }
 }
 
 impl Planner {
+    /// The clock was set by so many seconds.
+    pub(super) fn clock(&mut self, by_s: f64) {
+        self.rated += if self.rated > 0.0 { by_s } else { 0.0 };
+    }
+
     pub(super) fn plan(&mut self, planning: &mut Planning<'_>) -> Plan {
         self.rate(planning);
         let mut nodes = choosable(planning);
         self.estimate(planning, &nodes);
         assign(planning.table, &mut nodes);
         self.moves += moves::moves(planning, &mut nodes);
-        trials::trials(planning, &nodes);
+        trials::trials(planning, &mut nodes);
         rows::rows(planning, &nodes, self.moves)
     }
 
@@ -110,11 +116,14 @@ impl Planner {
             let smoothed = |value: f32, over_s| if is_new { rate } else { smooth(f64::from(value), rate, dt_s, over_s) } as f32;
             (entry.rate, entry.slow_rate) = (smoothed(entry.rate, RATE_S), smoothed(entry.slow_rate, SLOW_RATE_S));
         }
+        let mut away: Vec<bool> = vec![true; planning.nodes.len()];
         for edge in &planning.state.edges {
             if let Some(number) = planning.numbers.get(&edge.name) {
+                away[usize::from(*number)] = false;
                 planning.loads.observe(usize::from(*number), edge.utilization, dt_s);
             }
         }
+        (0..away.len()).filter(|&number| away[number]).for_each(|number| planning.loads.rest(number));
     }
 
     /// Estimates anew what has changed, and a part of all others.
@@ -125,7 +134,9 @@ impl Planner {
         let mut ranked: Vec<Ranked> = Vec::with_capacity(nodes.len());
         for (place, entry) in planning.table.entries_mut().enumerate() {
             let unserved = entry.held == NOBODY || !nodes.get(usize::from(entry.held)).is_some_and(|node| node.up);
-            if !entry.is_stirred && place % TURNS != self.turn && !unserved {
+            // One that ranks a node that is down or drained is ranked anew at once: nothing is moved there, nor tried.
+            let is_past = unserved || entry.ranked().any(|ranked| !nodes[usize::from(ranked.node)].up);
+            if !entry.is_stirred && place % TURNS != self.turn && !is_past {
                 continue;
             }
             estimates(entry, planning.nodes, planning.groups, &planning.geography, planning.now, &mut all);

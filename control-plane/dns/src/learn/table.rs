@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::PREFIXES_MAX;
 use crate::geo::{Location, Spot};
 use crate::plan::{Number, RANKED_MAX, Ranked};
-use crate::prefix::Prefix;
+use crate::prefix::{IPV4_BITS_MAX, IPV6_BITS_MAX, Prefix};
 
 /// Nodes that one prefix remembers measurements of.
 pub(super) const SLOTS: usize = 6;
@@ -32,6 +32,8 @@ const CHANGE_GAIN: f64 = 0.8;
 const WEIGHT_UNIT: f64 = 16.0;
 /// A node that ceased to be the one that serves still gets clients for so long, in seconds.
 const LINGER_S: u32 = 300;
+/// What a prefix may be said to ask for between two looks at rates by others than its node, in seconds of its usual rate: ten and a quarter more.
+const USUAL: f32 = 12.5;
 
 /// What one node measured.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,9 @@ pub(super) struct Entry {
     /// Whom it is answered with.
     pub(super) held: Number,
     pub(super) trial: Number,
+    /// Whom it was answered with before, and until when.
+    left: Number,
+    left_at: u32,
     /// What its node measured before it became worse, in tenths of a millisecond; 0 when it did not, or that is confirmed.
     before: u16,
     /// When its node was confirmed to have become much worse: what is known of the others may be over too.
@@ -150,6 +155,8 @@ impl Entry {
             spread: [0; RANKED_MAX],
             held: NOBODY,
             trial: NOBODY,
+            left: NOBODY,
+            left_at: 0,
             before: 0,
             doubted: 0,
             brought_by,
@@ -211,14 +218,33 @@ impl Entry {
         }
     }
 
+    /// Whether what is known of it is more than what one node says of clients that it need not ever have seen: a wide prefix takes two. Where
+    /// clients are is known, geography answers it until then.
+    pub(super) fn has_witnesses(&self) -> bool {
+        let longest = if self.prefix.is_ipv4() { IPV4_BITS_MAX } else { IPV6_BITS_MAX };
+        self.prefix.bits() >= longest || self.slots.iter().filter(|slot| slot.node != NOBODY).count() > 1
+    }
+
     pub(super) fn slot(&self, node: Number) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.node == node)
     }
 
-    /// Whether the clients of the prefix go to a node, by what they were answered with.
-    pub(super) fn is_served_by(&self, node: Number, at: u32) -> bool {
-        let lately = self.changes.iter().max().copied().unwrap_or(0);
-        self.held == NOBODY || self.held == node || self.trial == node || at < lately + LINGER_S
+    /// A node counted so many new connections. Those of the node that serves the prefix are demand; one that is tried, or was answered with not long
+    /// ago, may at most say that it is as it was and a little more; no other one is asked.
+    pub(super) fn asked(&mut self, node: Number, count: u32, now: u32) {
+        let is_first = self.held == NOBODY && (self.brought_by == node || self.brought_by == NOBODY);
+        let lingers = self.left == node && now < self.left_at.saturating_add(LINGER_S);
+        let more = self.counted + count as f32;
+        if is_first || self.held == node {
+            self.counted = more;
+        } else if self.trial == node || lingers {
+            self.counted = more.min(self.counted.max(self.slow_rate * USUAL));
+        }
+    }
+
+    /// Its clients are sent to a node no more.
+    pub(super) fn leave(&mut self, node: Number, at: u32) {
+        (self.left, self.left_at) = (node, at);
     }
 
     /// Its node changes.
@@ -320,6 +346,16 @@ impl Table {
 
     pub(super) fn entry(&mut self, place: usize) -> &mut Entry {
         &mut self.entries[place]
+    }
+
+    /// The clock was set: every time that is remembered moves.
+    pub(super) fn clock(&mut self, moved: impl Fn(u32) -> u32) {
+        self.looked = moved(self.looked);
+        for entry in &mut self.entries {
+            let Entry { heard, changes, trial_until, slots, left_at, doubted, .. } = entry;
+            let times = changes.iter_mut().chain(slots.iter_mut().map(|slot| &mut slot.at));
+            times.chain([heard, trial_until, left_at, doubted]).for_each(|at| *at = moved(*at));
+        }
     }
 
     /// Forgets what was not heard of since a time.

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn prefix(text: &str) -> Prefix {
-    Prefix::measured(text.parse().expect("a network")).expect("a prefix")
+    let net: ipnet::IpNet = text.parse().expect("a network");
+    Prefix::of(net.addr(), net.prefix_len())
 }
 
 fn row(prefix: Prefix, node: Number) -> Row {

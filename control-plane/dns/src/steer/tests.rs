@@ -140,3 +140,24 @@ fn an_edge_without_weight_answers_only_while_no_other_can_whatever_is_declared()
     let excluded = explained.considered.iter().find(|edge| edge.name == "a").and_then(|edge| edge.excluded);
     assert_eq!(excluded, Some(Excluded::Weight));
 }
+
+/// Clients of 10.9.1.0/24 are near the edge `a`, which has IPv4 alone, and far from `b`, which has both; `tried`, by number, is tried.
+fn planned(tried: Option<u16>) -> Zone {
+    let edges = vec![edge("a", "north", &["192.0.2.1"], true), edge("b", "north", &["2001:db8::2"], true)];
+    let ranked = [(0, 10.0), (1, 200.0)].map(|(node, ms)| crate::plan::Ranked { node, ms, spread_ms: 1.0 });
+    let row = Row::new(Prefix::of([10, 9, 1, 0].into(), 24), ranked).trying(tried.map(|node| (node, 100)));
+    let mut plan = Plan::default().with_rows([row], []);
+    let node = |edge: &Edge| crate::plan::Node { name: edge.name.clone(), price_ms: 0.0, utilization: None };
+    plan.nodes = Arc::new(edges.iter().map(node).collect());
+    Zone::build(Arc::new(State { ttl: Duration::from_secs(20), edges, plan: Arc::new(plan), ..State::default() }))
+}
+
+#[test]
+fn an_edge_with_the_wanted_family_answers_however_far_it_is_while_no_nearer_one_has_it() {
+    let first = |zone: &Zone, wanted| choice(zone, &from(9, 1), wanted).edges.iter().map(|edge| edge.name.clone()).collect::<Vec<_>>();
+    let steady = planned(None);
+    assert_eq!((first(&steady, Wanted::Ipv4), first(&steady, Wanted::Ipv6)), (vec!["a".into()], vec!["b".into()]));
+    assert_eq!(first(&steady, Wanted::Any), ["a"], "the other is too far to be named second");
+    let trying = planned(Some(1));
+    assert_eq!((first(&trying, Wanted::Ipv4), first(&trying, Wanted::Any)), (vec!["a".into()], vec!["b".to_owned(), "a".into()]));
+}

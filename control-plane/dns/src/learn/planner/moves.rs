@@ -29,7 +29,7 @@ pub(super) fn moves(planning: &mut Planning<'_>, nodes: &mut [Choosable]) -> u64
         let is_served =
             nodes.get(usize::from(entry.held)).is_some_and(|node| node.up) && entry.ranked().any(|ranked| ranked.node == entry.held);
         if !is_served {
-            serve(entry, nodes);
+            serve(entry, nodes, now);
         }
         if let Some((_, gain_ms)) = gain(entry, nodes, now) {
             wanted.push(Move { place, gain_ms });
@@ -50,6 +50,7 @@ pub(super) fn moves(planning: &mut Planning<'_>, nodes: &mut [Choosable]) -> u64
         } else {
             entry.changed(now);
         }
+        entry.leave(entry.held, now);
         entry.held = to;
         made += 1;
     }
@@ -57,12 +58,15 @@ pub(super) fn moves(planning: &mut Planning<'_>, nodes: &mut [Choosable]) -> u64
 }
 
 /// Gives a node to a prefix that has none, or whose node may not be answered with: that is no change of the kind that is counted.
-fn serve(entry: &mut Entry, nodes: &mut [Choosable]) {
+fn serve(entry: &mut Entry, nodes: &mut [Choosable], now: u32) {
     let rate = f64::from(entry.rate);
     if let Some(node) = nodes.get_mut(usize::from(entry.held)) {
         node.assigned -= rate;
     }
     let is_new = entry.held == NOBODY;
+    if !is_new {
+        entry.leave(entry.held, now);
+    }
     // A new one is where it was measured.
     let own = entry.ranked().find(|ranked| is_new && ranked.node == entry.brought_by);
     let best = || {

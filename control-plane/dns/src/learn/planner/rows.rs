@@ -22,10 +22,15 @@ const GROWING: f64 = 1.15;
 
 pub(super) fn rows(planning: &Planning<'_>, nodes: &[Choosable], moves: u64) -> Plan {
     let mut summary = Summary { prefixes: planning.table.len(), moves, ..Summary::default() };
-    let mut traffic = 0.0;
-    let mut set = Vec::new();
+    let (mut traffic, mut rows) = (0.0, 0);
+    let (mut set, mut gone) = (Vec::new(), Vec::new());
     for entry in planning.table.entries() {
-        let Some(row) = row(entry, nodes, planning.now as u32) else { continue };
+        let row = row(entry, nodes, planning.now as u32).filter(|_| planning.state.geo.is_none() || entry.has_witnesses());
+        let Some(row) = row else {
+            gone.extend(planning.before.row(entry.prefix).map(|row| row.prefix));
+            continue;
+        };
+        rows += 1;
         let rate = f64::from(entry.rate);
         traffic += rate;
         let ms = |number: Number| entry.ranked().find(|ranked| ranked.node == number).map_or(0.0, |ranked| f64::from(ranked.ms));
@@ -43,15 +48,15 @@ pub(super) fn rows(planning: &Planning<'_>, nodes: &[Choosable], moves: u64) -> 
     for part in [&mut summary.mean_ms, &mut summary.regret_ms, &mut summary.explored, &mut summary.stale] {
         *part = if traffic > 0.0 { *part / traffic } else { 0.0 };
     }
-    let mut plan = planning.before.with_rows(set, []);
-    if plan.len() > planning.table.len() {
+    let mut plan = planning.before.with_rows(set, gone);
+    if plan.len() > rows {
         let gone: Vec<_> = plan.rows().map(|row| row.prefix).filter(|prefix| !planning.table.has(*prefix)).collect();
         plan = plan.with_rows([], gone);
     }
     let named = super::super::names(planning.nodes).zip(nodes).map(|(name, node)| Node {
         name: name.to_owned(),
         price_ms: node.price_ms(0.0) as f32,
-        utilization: node.utilization().map(|utilization| utilization as f32),
+        utilization: node.utilization_with(0.0).map(|utilization| utilization as f32),
     });
     plan.made = planning.now;
     plan.nodes = Arc::new(named.collect());
@@ -79,7 +84,7 @@ fn row(entry: &Entry, nodes: &[Choosable], now: u32) -> Option<Row> {
     } else {
         Why::Held
     };
-    let is_busy = node.utilization().is_some_and(|utilization| utilization > BUSY) || node.growth > GROWING;
+    let is_busy = node.utilization_with(0.0).is_some_and(|utilization| utilization > BUSY) || node.growth > GROWING;
     let is_unsteady = is_busy || entry.trial != NOBODY || now.saturating_sub(entry.changed_at().max(entry.doubted)) < UNSTEADY_S;
     let trial = (entry.trial != NOBODY).then_some((entry.trial, entry.trial_until));
     let row = Row::new(entry.prefix, std::iter::once(held).chain(others));

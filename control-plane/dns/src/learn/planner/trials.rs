@@ -37,7 +37,7 @@ struct Trial {
 }
 
 /// Ends trials that are over and begins others.
-pub(super) fn trials(planning: &mut Planning<'_>, nodes: &[Choosable]) {
+pub(super) fn trials(planning: &mut Planning<'_>, nodes: &mut [Choosable]) {
     let now = planning.now as u32;
     let length_s = planning.state.ttl.as_secs_f64() + TRIAL_S;
     let mut running: HashSet<(Group, Number)> = HashSet::new();
@@ -51,6 +51,7 @@ pub(super) fn trials(planning: &mut Planning<'_>, nodes: &[Choosable]) {
         let is_measured = entry.slot(entry.trial).is_some_and(|slot| slot.at > began + BEGUN_S);
         if now >= entry.trial_until || is_measured || entry.trial == entry.held || !nodes[usize::from(entry.trial)].up {
             if entry.trial != entry.held {
+                entry.leave(entry.trial, now);
                 entry.changed(now);
             }
             (entry.trial, entry.trial_until) = (NOBODY, 0);
@@ -59,10 +60,12 @@ pub(super) fn trials(planning: &mut Planning<'_>, nodes: &[Choosable]) {
         running.insert((Group::widest(entry), entry.trial));
         tried += 1;
         tried_traffic += f64::from(entry.rate);
+        nodes[usize::from(entry.trial)].assigned += f64::from(entry.rate);
     }
     let share = planning.settings.explore.clamp(0.0, 0.2);
     let least = if share > 0.0 { TRIALS_LEAST } else { 0 };
-    let most = ((planning.table.len() as f64 * share) as usize).max(least);
+    let fits = (planning.table.len() as f64 * share) as usize;
+    let (most, is_small) = (fits.max(least), fits < least);
     if tried >= most {
         return;
     }
@@ -82,10 +85,13 @@ pub(super) fn trials(planning: &mut Planning<'_>, nodes: &[Choosable]) {
         if tried >= most {
             break;
         }
-        // A prefix that is more than the share by itself tries alone.
-        if (tried > 0 && tried_traffic + rate > most_traffic) || !running.insert((group, node)) {
+        // Of so few prefixes that none can be a small share one tries alone; of many the share holds for the first of them too.
+        let may = tried_traffic + rate <= most_traffic || (is_small && tried == 0);
+        let known = &mut nodes[usize::from(node)];
+        if !may || known.utilization_with(rate).is_some_and(|utilization| utilization > BUSY) || !running.insert((group, node)) {
             continue;
         }
+        known.assigned += rate;
         entry.trial = node;
         entry.trial_until = now + length_s as u32;
         entry.changed(now);
@@ -108,7 +114,7 @@ fn worth(entry: &Entry, nodes: &[Choosable]) -> Option<(Number, f64)> {
 /// The expected gain of knowing a node, in ms.
 fn expected(ranked: &Ranked, node: &Choosable, own_ms: f64) -> Option<f64> {
     let (ms, spread) = (f64::from(ranked.ms) + node.cost_ms, f64::from(ranked.spread_ms));
-    let is_busy = node.utilization().is_some_and(|utilization| utilization > BUSY);
+    let is_busy = node.utilization_with(0.0).is_some_and(|utilization| utilization > BUSY);
     // Clearly worse is what would be even at the better end of what is expected.
     if is_busy || ms - spread > own_ms || spread < SURE_MS.max(SURE * ms) {
         return None;
