@@ -67,7 +67,7 @@ pub struct Figures {
     cookies_proven: IntCounter,
     /// TCP connections that are open.
     pub connections: IntGauge,
-    /// TCP connections closed at once because too many were open, of all and of one address.
+    /// TCP connections closed because too many were open, of all and of one address.
     pub connections_refused: [IntCounter; 2],
 }
 
@@ -99,7 +99,7 @@ impl Figures {
         let cookies = vector("skerry_dns_cookies_total", "DNS queries that came with a cookie, by whether it was proven.", &["proven"])?;
         let refused = vector(
             "skerry_dns_tcp_connections_refused_total",
-            "DNS connections over TCP closed at once because too many were open, of all clients or of one address.",
+            "DNS connections over TCP closed because too many were open, of all clients or of one address.",
             &["of"],
         )?;
         let connections = IntGauge::new("skerry_dns_tcp_connections", "DNS connections over TCP that are open.")?;
