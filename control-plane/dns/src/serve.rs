@@ -8,7 +8,7 @@ mod places;
 mod tcp;
 mod udp;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -189,7 +189,7 @@ struct Times {
 impl Service {
     fn new(state: Arc<ArcSwap<State>>, limits: Limits, figures: Figures) -> Result<Self, String> {
         let zone = Zone::build(state.load_full());
-        let steered = figures.steered(&zone, None);
+        let steered = Figures::steered(&zone);
         let compiled = ArcSwap::from_pointee(Compiled { zone, steered });
         let limiter = Limiter::new(limits.clone());
         Ok(Self { state, compiled, cookies: Cookies::new()?, limits, limiter, figures, started: Instant::now() })
@@ -197,6 +197,8 @@ impl Service {
 
     /// Compiles every state that is swapped in, beside the loops, which go on with the one before.
     async fn keep(self: Arc<Self>) {
+        // The edges that the last state had no more: a loop may have counted one of them after it was forgotten.
+        let mut gone = BTreeSet::new();
         // The one that was looked at last, whether it could be compiled or not.
         let mut seen = Arc::clone(self.compiled.load().zone.state());
         loop {
@@ -205,15 +207,20 @@ impl Service {
                 continue;
             }
             seen = self.state.load_full();
-            let (service, state) = (Arc::clone(&self), Arc::clone(&seen));
+            let (service, state, gone_before) = (Arc::clone(&self), Arc::clone(&seen), std::mem::take(&mut gone));
             let compiling = tokio::task::spawn_blocking(move || {
                 let before = service.compiled.load_full();
                 let zone = before.zone.next(state);
-                let steered = service.figures.steered(&zone, Some(&before.zone));
+                let steered = Figures::steered(&zone);
+                let gone = gone_edges(&before.zone, &zone);
+                let all = gone.union(&gone_before).filter(|name| !has_edge(&zone, name)).cloned().collect();
                 service.compiled.store(Arc::new(Compiled { zone, steered }));
+                service.figures.forget(&all);
+                gone
             });
-            if let Err(error) = compiling.await {
-                tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before");
+            match compiling.await {
+                Ok(gone_now) => gone = gone_now,
+                Err(error) => tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before"),
             }
         }
     }
@@ -253,6 +260,16 @@ impl Service {
         self.figures.chosen(&compiled.steered, &compiled.zone, &response);
         true
     }
+}
+
+/// The names of the edges that a zone has no more.
+fn gone_edges(before: &Zone, zone: &Zone) -> BTreeSet<String> {
+    let names: BTreeSet<&str> = zone.state().edges.iter().map(|edge| edge.name.as_str()).collect();
+    before.state().edges.iter().map(|edge| &edge.name).filter(|name| !names.contains(name.as_str())).cloned().collect()
+}
+
+fn has_edge(zone: &Zone, name: &str) -> bool {
+    zone.state().edges.iter().any(|edge| edge.name == name)
 }
 
 async fn pause_after(error: &io::Error, what: &str) {
