@@ -125,7 +125,7 @@ pub struct DnsLimits {
     pub exempt: Vec<IpNet>,
     /// Connections over TCP of all clients; further ones are closed at once.
     pub connections: u32,
-    /// Connections over TCP of one address (of one /64 in IPv6); further ones are closed at once.
+    /// Connections over TCP of one address (of one /56 in IPv6); further ones are closed at once.
     pub connections_per_address: u32,
 }
 

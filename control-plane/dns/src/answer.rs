@@ -3,6 +3,7 @@
 //! Owns what an answer says: records, sections, lifetimes, and how far it holds for other clients. Knows neither header nor EDNS.
 
 use crate::kind::{Rcode, Type};
+use crate::name::Name;
 use crate::place::Client;
 use crate::query::Query;
 use crate::steer::{Candidate, Reason, Wanted, choose};
@@ -13,7 +14,8 @@ use crate::zone::{Addresses, Alias, Found, NEGATIVE_TTL_S, Owned, STEADY_TTL_S, 
 const ANY_TTL_S: u32 = 3600;
 /// The answer to ANY: a processor that says why, and no system (RFC 8482 section 4.2).
 const ANY_DATA: &[u8] = b"\x07RFC8482\x00";
-/// How many aliases an answer follows within the zone: one that an operator declared, that of a host, and what a mistake adds.
+/// How many aliases an answer follows within the zone: one that an operator declared, that of a host, and some more. A longer chain is told so far, and
+/// the resolver asks for the rest.
 const ALIASES_MAX: usize = 4;
 /// The numbers of the parameters of an HTTPS record (RFC 9460 section 14.3.2).
 const PARAMETER_ALPN: u16 = 1;
@@ -38,7 +40,7 @@ pub enum Subject<'a> {
     Refusal,
     /// That a name does not exist; whichever it is.
     Missing,
-    /// What a name owns; of the names that a wildcard makes, the target.
+    /// What a name owns or is another name of; of the names that a wildcard makes, the target.
     Name(&'a [u8]),
 }
 
@@ -80,8 +82,12 @@ pub fn answer<'a>(zone: &'a Zone, asked: Asked<'a>, writer: &mut Writer<'_>) -> 
         return Reply::refusal(Rcode::REFUSED);
     }
     let mut reply = Reply { rcode: Rcode::NOERROR, authoritative: true, scope: 0, chosen: None, subject: Subject::Name(query.name()) };
+    if let Found::Wildcard(target) = found {
+        reply.subject = Subject::Name(target.octets());
+    }
     let mut owner = Owner::Asked;
-    for _ in 0..=ALIASES_MAX {
+    let mut aliases = 0;
+    loop {
         let before = writer.count(Section::Answer);
         let alias = match found {
             Found::Outside => return reply,
@@ -93,8 +99,8 @@ pub fn answer<'a>(zone: &'a Zone, asked: Asked<'a>, writer: &mut Writer<'_>) -> 
             }
             Found::Wildcard(target) => Some((target, STEADY_TTL_S)),
             Found::Owned(Owned { alias: Some(Alias { target, ttl_s }), .. }) => Some((target, *ttl_s)),
-            Found::Owned(owned) if query.record_type == Type::ANY => {
-                if !owned.is_empty() {
+            Found::Owned(_) | Found::Edge(_) if query.record_type == Type::ANY => {
+                if !matches!(found, Found::Owned(owned) if owned.is_empty()) {
                     writer.record(owner, Type::HINFO, ANY_TTL_S, ANY_DATA);
                 }
                 None
@@ -114,15 +120,19 @@ pub fn answer<'a>(zone: &'a Zone, asked: Asked<'a>, writer: &mut Writer<'_>) -> 
             }
             return reply;
         };
-        if query.record_type == Type::ANY {
-            writer.record(owner, Type::HINFO, ANY_TTL_S, ANY_DATA);
-            return reply;
-        }
         owner = writer.name(owner, Type::CNAME, ttl_s, target);
-        if query.record_type == Type::CNAME {
+        // To ANY too an alias is the answer (RFC 8482 section 4.2).
+        if query.record_type == Type::CNAME || query.record_type == Type::ANY {
             return reply;
         }
-        reply.subject = Subject::Name(target.octets());
+        aliases += 1;
+        if aliases > ALIASES_MAX {
+            if goes_round(zone, target) {
+                writer.cut(query.question_end, Section::Answer);
+                reply.rcode = Rcode::SERVFAIL;
+            }
+            return reply;
+        }
         found = zone.find(target.octets());
     }
     if let Some(apex) = zone.apex() {
@@ -131,6 +141,18 @@ pub fn answer<'a>(zone: &'a Zone, asked: Asked<'a>, writer: &mut Writer<'_>) -> 
         writer.data(Owner::Name(apex), Type::SOA, NEGATIVE_TTL_S, zone.soa());
     }
     reply
+}
+
+/// Whether the aliases from a name on lead back to it, within as many as an answer follows.
+fn goes_round(zone: &Zone, name: &Name) -> bool {
+    let mut at = name;
+    (0..=ALIASES_MAX).any(|_| match zone.find(at.octets()) {
+        Found::Owned(Owned { alias: Some(Alias { target, .. }), .. }) | Found::Wildcard(target) => {
+            at = target;
+            at == name
+        }
+        _ => false,
+    })
 }
 
 fn owned_records<'a>(zone: &'a Zone, asked: Asked<'a>, owned: &'a Owned, owner: Owner<'a>, writer: &mut Writer<'_>, reply: &mut Reply<'a>) {

@@ -67,7 +67,7 @@ pub struct Figures {
     cookies_proven: IntCounter,
     /// TCP connections that are open.
     pub connections: IntGauge,
-    /// TCP connections closed at once because too many were open, of all and of one address.
+    /// TCP connections closed because too many were open, of all and of one address.
     pub connections_refused: [IntCounter; 2],
 }
 
@@ -99,7 +99,7 @@ impl Figures {
         let cookies = vector("skerry_dns_cookies_total", "DNS queries that came with a cookie, by whether it was proven.", &["proven"])?;
         let refused = vector(
             "skerry_dns_tcp_connections_refused_total",
-            "DNS connections over TCP closed at once because too many were open, of all clients or of one address.",
+            "DNS connections over TCP closed because too many were open, of all clients or of one address.",
             &["of"],
         )?;
         let connections = IntGauge::new("skerry_dns_tcp_connections", "DNS connections over TCP that are open.")?;
@@ -130,18 +130,20 @@ impl Figures {
         })
     }
 
-    /// The counters of a zone's edges. Those of edges that it has no more are forgotten.
+    /// The counters of a zone's edges.
     #[must_use]
-    pub fn steered(&self, zone: &Zone, before: Option<&Zone>) -> Steered {
-        let names: BTreeSet<&str> = zone.state().edges.iter().map(|edge| edge.name.as_str()).collect();
-        let gone = before.into_iter().flat_map(|before| &before.state().edges).filter(|edge| !names.contains(edge.name.as_str()));
-        for edge in gone {
+    pub fn steered(zone: &Zone) -> Steered {
+        Steered { made: (0..zone.state().edges.len() * Reason::ALL.len()).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// Forgets what was counted of edges, by name. A loop that answers from the zone before may still count one of them.
+    pub fn forget(&self, gone: &BTreeSet<String>) {
+        for name in gone {
             for reason in Reason::ALL {
                 // One that was never counted is not there to be removed.
-                let _ = self.steered.remove_label_values(&[&edge.name, reason.word()]);
+                let _ = self.steered.remove_label_values(&[name, reason.word()]);
             }
         }
-        Steered { made: (0..zone.state().edges.len() * Reason::ALL.len()).map(|_| OnceLock::new()).collect() }
     }
 
     /// Counts a packet that got no answer.

@@ -21,11 +21,13 @@ const IPV6_BITS: u8 = 56;
 const PLACES: usize = 1 << 17;
 /// The places in which one count may be; where all are taken the one that owes least makes room.
 const WAYS: usize = 4;
-/// The bits of a place that hold until when it is used up, in microseconds: 12 days, after which they begin anew.
+/// The bits of a place that hold until when it is used up, in ticks: 4.8 hours, after which they begin anew.
 const TIME_BITS: u32 = 40;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
-/// How long answers may be saved up, in microseconds: a second's worth may come at once.
-const SAVED_US: u64 = 1_000_000;
+/// The ticks of a microsecond: at [`RATE_MAX`] an answer uses up so many, so that no rate is off by more than 2 %.
+const TICKS_PER_US: u64 = 64;
+/// How long answers may be saved up, in ticks: a second's worth may come at once.
+const SAVED: u64 = 1_000_000 * TICKS_PER_US;
 /// The most answers a second that can be told apart from no limit.
 pub const RATE_MAX: u32 = 1_000_000;
 
@@ -44,7 +46,7 @@ pub struct Limits {
     pub exempt: Vec<IpNet>,
     /// TCP connections of all clients.
     pub connections: u32,
-    /// TCP connections of one address (of one /64 in IPv6).
+    /// TCP connections of one address (of one /56 in IPv6).
     pub connections_per_address: u32,
 }
 
@@ -83,6 +85,14 @@ pub struct Limiter {
     limited: AtomicU32,
 }
 
+/// What a place holds, and what it is to hold when one more is counted; no place where there is no limit.
+#[derive(Default)]
+struct Charge<'a> {
+    place: Option<&'a AtomicU64>,
+    before: u64,
+    after: u64,
+}
+
 impl Limiter {
     /// With nothing answered yet.
     #[must_use]
@@ -108,48 +118,56 @@ impl Limiter {
             Subject::Missing => (limits.errors_per_second, self.hasher.hash_one((prefix, 2_u8))),
             Subject::Name(name) => (limits.same_per_second, self.hasher.hash_one((prefix, 3_u8, record_type, name))),
         };
-        // All are counted first, so that a flood does not use up what is left for one name.
+        // What is not sent is not counted, so that a flood of one name does not use up what all others have.
         let all = self.hasher.hash_one((prefix, 0_u8));
-        if self.takes(all, limits.all_per_second, now_us) && self.takes(what, rate, now_us) {
+        let now = now_us.wrapping_mul(TICKS_PER_US) & TIME_MASK;
+        if let (Some(of_all), Some(of_what)) = (self.look(all, limits.all_per_second, now), self.look(what, rate, now)) {
+            self.charge(of_all, all, limits.all_per_second, now);
+            self.charge(of_what, what, rate, now);
             return Verdict::Send;
         }
         let number = self.limited.fetch_add(1, Ordering::Relaxed);
         if limits.slip != 0 && number.is_multiple_of(limits.slip) { Verdict::Slip } else { Verdict::Drop }
     }
 
-    /// Whether one more fits into what may be answered at this rate, and counts it if it does.
+    /// How one more is counted at this rate; `None` when it is too many.
     ///
     /// A place holds until when what was answered uses up the rate (the generic cell rate algorithm): that is at most a second ahead.
-    fn takes(&self, hash: u64, rate: u32, now_us: u64) -> bool {
+    fn look(&self, hash: u64, rate: u32, now: u64) -> Option<Charge<'_>> {
         if rate == 0 {
-            return true;
+            return Some(Charge::default());
         }
-        let cost_us = (1_000_000 / u64::from(rate.min(RATE_MAX))).max(1);
-        let now_us = now_us & TIME_MASK;
+        let cost = SAVED / u64::from(rate.min(RATE_MAX));
         let tag = hash & !TIME_MASK;
         let first = usize::try_from(hash & (PLACES / WAYS - 1) as u64).unwrap_or(0) * WAYS;
-        let Some(ways) = self.places.get(first..first + WAYS) else { return true };
-        let owes_us = |word: u64| {
-            let ahead = (word & TIME_MASK).wrapping_sub(now_us) & TIME_MASK;
+        let Some(ways) = self.places.get(first..first + WAYS) else { return Some(Charge::default()) };
+        let owes = |word: u64| {
+            let ahead = (word & TIME_MASK).wrapping_sub(now) & TIME_MASK;
             // What is farther ahead than can be is in the past.
-            if ahead > SAVED_US + 1_000_000 { 0 } else { ahead }
+            if ahead > 2 * SAVED { 0 } else { ahead }
         };
-        // Another loop may take the place meanwhile: then once more, and after that the answer is let go.
-        for _ in 0..2 {
-            let words = [0, 1, 2, 3].map(|way| ways.get(way).map_or(0, |place| place.load(Ordering::Relaxed)));
-            let own = words.iter().position(|word| word & !TIME_MASK == tag);
-            let way = own.or_else(|| (0..WAYS).min_by_key(|way| owes_us(words[*way]))).unwrap_or(0);
-            let owed_us = if own.is_some() { owes_us(words[way]) } else { 0 };
-            if owed_us + cost_us > SAVED_US {
-                return false;
-            }
-            let word = tag | ((now_us + owed_us + cost_us) & TIME_MASK);
-            let Some(place) = ways.get(way) else { return true };
-            if place.compare_exchange(words[way], word, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                return true;
-            }
+        let words = [0, 1, 2, 3].map(|way| ways.get(way).map_or(0, |place| place.load(Ordering::Relaxed)));
+        let own = words.iter().position(|word| word & !TIME_MASK == tag);
+        let way = own.or_else(|| (0..WAYS).min_by_key(|way| owes(words[*way]))).unwrap_or(0);
+        let owed = if own.is_some() { owes(words[way]) } else { 0 };
+        let after = tag | ((now + owed + cost) & TIME_MASK);
+        (owed + cost <= SAVED).then_some(Charge { place: ways.get(way), before: words[way], after })
+    }
+
+    /// Counts what was looked at. Another loop may have taken the place meanwhile: then it is looked at once more, and after that let go.
+    fn charge(&self, looked: Charge<'_>, hash: u64, rate: u32, now: u64) {
+        if looked.is_taken() {
+            return;
         }
-        true
+        if let Some(again) = self.look(hash, rate, now) {
+            again.is_taken();
+        }
+    }
+}
+
+impl Charge<'_> {
+    fn is_taken(&self) -> bool {
+        self.place.is_none_or(|place| place.compare_exchange(self.before, self.after, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 }
 
@@ -203,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_one_name_leaves_the_other_names_of_its_prefix_alone() {
+        let limiter = limiter(Limits { same_per_second: 10, all_per_second: 100, ..Limits::default() });
+        assert_eq!(sent(&limiter, "192.0.2.1", NAME, 5_000, 7), 10);
+        assert_eq!(sent(&limiter, "192.0.2.1", Subject::Missing, 50, 7), 50);
+        assert_eq!(sent(&limiter, "192.0.2.1", Subject::Name(b"\x01x\0"), 50, 7), 10);
+        assert_eq!(sent(&limiter, "192.0.2.1", Subject::Refusal, 50, 7), 30, "and all together have their bound");
+        assert_eq!(sent(&limiter, "192.0.2.1", Subject::Name(b"\x01y\0"), 50, 100_007), 10, "of which nothing was taken that was not sent");
+    }
+
+    #[test]
+    fn a_high_rate_is_kept_to_two_percent() {
+        for rate in [600_000_u32, 300_000, 992_000] {
+            let limiter = limiter(Limits { same_per_second: rate, all_per_second: 0, ..Limits::default() });
+            let sent = sent(&limiter, "192.0.2.1", NAME, 1_100_000, 7) as f64;
+            assert!((1.0..1.02).contains(&(sent / f64::from(rate))), "{rate}: {sent}");
+        }
+    }
+
+    #[test]
     fn of_the_answers_that_are_too_many_some_say_to_come_over_tcp() {
         for (slip, slipped) in [(0, 0), (1, 90), (2, 45), (10, 9)] {
             let limiter = limiter(Limits { same_per_second: 10, slip, ..Limits::default() });
@@ -232,9 +269,9 @@ mod tests {
     }
 
     #[test]
-    fn time_begins_anew_after_twelve_days() {
+    fn time_begins_anew_after_some_hours() {
         let limiter = limiter(Limits { same_per_second: 100, ..Limits::default() });
-        let end_us = TIME_MASK;
+        let end_us = TIME_MASK / TICKS_PER_US;
         assert_eq!(sent(&limiter, "192.0.2.1", NAME, 150, end_us), 100);
         assert_eq!(sent(&limiter, "192.0.2.1", NAME, 150, end_us + 10), 0);
         assert_eq!(sent(&limiter, "192.0.2.1", NAME, 150, end_us + 1_000_000), 100);

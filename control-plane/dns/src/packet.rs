@@ -20,6 +20,8 @@ pub const UDP_PAYLOAD_MAX: u16 = 1232;
 const UDP_PAYLOAD_PLAIN: u16 = 512;
 /// The one EDNS version there is.
 const EDNS_VERSION: u8 = 0;
+/// The bits before an IPv4 address that is mapped into IPv6 (RFC 4291 section 2.5.5.2).
+const IPV4_MAPPED_BITS: u8 = 96;
 /// The octets of an OPT record without options.
 const OPT_OCTETS: usize = 11;
 /// The octets before the value of an option.
@@ -151,11 +153,19 @@ fn reply<'a>(zone: &'a Zone, query: &'a Query, arrival: Arrival, writer: &mut Wr
         return Reply::refusal(Rcode::REFUSED);
     }
     // Who asks: the subnet, unless there is none or it is hidden; then the resolver.
-    let client = match edns.and_then(|edns| edns.subnet) {
-        Some(Subnet { address, prefix }) if prefix > 0 => Client::new(address, prefix),
-        _ => Client::host(arrival.source),
+    let (client, before) = match edns.and_then(|edns| edns.subnet) {
+        // IPv4 addresses mapped into IPv6 are placed as what they are, and the bits before them are all in the scope.
+        Some(Subnet { address, prefix: prefix @ IPV4_MAPPED_BITS.., .. }) if address.to_canonical().is_ipv4() && !address.is_ipv4() => {
+            (Client::new(address.to_canonical(), prefix - IPV4_MAPPED_BITS), IPV4_MAPPED_BITS)
+        }
+        Some(Subnet { address, prefix, .. }) if prefix > 0 => (Client::new(address, prefix), 0),
+        _ => (Client::host(arrival.source), 0),
     };
-    answer(zone, Asked { query, client, now: arrival.now }, writer)
+    let mut reply = answer(zone, Asked { query, client, now: arrival.now }, writer);
+    if reply.scope > 0 {
+        reply.scope += before;
+    }
+    reply
 }
 
 /// Makes of a written answer one that says only "ask over TCP".
@@ -235,12 +245,12 @@ fn put_opt(octets: &mut Vec<u8>, edns: &Edns, rcode: Rcode, scope: u8, cookie: O
     octets.extend_from_slice(&UDP_PAYLOAD_MAX.to_be_bytes());
     octets.extend_from_slice(&[rcode.high(), EDNS_VERSION, if edns.dnssec_ok { 0x80 } else { 0 }, 0]);
     octets.extend_from_slice(&length.to_be_bytes());
-    if let Some(Subnet { address, prefix }) = edns.subnet {
+    if let Some(Subnet { address, prefix, family }) = edns.subnet {
         let needed = usize::from(prefix.div_ceil(8));
         octets.extend_from_slice(&OPTION_SUBNET.to_be_bytes());
         octets.extend_from_slice(&(4 + u16::from(prefix.div_ceil(8))).to_be_bytes());
         // RFC 7871 section 7.2.1: a client that hides its address gets an answer that is the same for all.
-        octets.extend_from_slice(&[0, if address.is_ipv4() { 1 } else { 2 }, prefix, if prefix == 0 { 0 } else { scope }]);
+        octets.extend_from_slice(&[0, family, prefix, if prefix == 0 { 0 } else { scope }]);
         match address {
             IpAddr::V4(ipv4) => octets.extend_from_slice(ipv4.octets().get(..needed).unwrap_or_default()),
             IpAddr::V6(ipv6) => octets.extend_from_slice(ipv6.octets().get(..needed).unwrap_or_default()),

@@ -70,6 +70,8 @@ pub struct Subnet {
     pub address: IpAddr,
     /// The length of the prefix, in bits.
     pub prefix: u8,
+    /// The family as it was sent: 1 or 2, or 0 of a client that hides all of its address.
+    pub family: u8,
 }
 
 /// The cookies of a query (RFC 7873 section 4).
@@ -185,8 +187,10 @@ impl Edns {
 impl Subnet {
     /// RFC 7871 sections 6 and 7.1.2.
     fn read(value: &[u8]) -> Option<Self> {
-        let [family_high, family_low, prefix, scope, octets @ ..] = value else { return None };
-        let width = match (family_high, family_low) {
+        let [family_high, family, prefix, scope, octets @ ..] = value else { return None };
+        let width = match (family_high, family) {
+            // No family has a prefix of no bits, and no longer one.
+            (0, 0) => 0,
             (0, 1) => 32,
             (0, 2) => 128,
             _ => return None,
@@ -201,8 +205,8 @@ impl Subnet {
             return None;
         }
         let ipv4: &[u8; 4] = whole.first_chunk()?;
-        let address = if width == 32 { Ipv4Addr::from(*ipv4).into() } else { Ipv6Addr::from(bits).into() };
-        Some(Self { address, prefix: *prefix })
+        let address = if width != 128 { Ipv4Addr::from(*ipv4).into() } else { Ipv6Addr::from(bits).into() };
+        Some(Self { address, prefix: *prefix, family: *family })
     }
 }
 

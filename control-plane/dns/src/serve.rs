@@ -4,9 +4,11 @@
 //! answer is. The loops are our own rather than `hickory_server::Server`'s, which bounds neither connections nor queries in
 //! flight: a flood of connections would take the file descriptors of the whole control plane.
 
+mod places;
 mod tcp;
 mod udp;
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::cookie::Cookies;
@@ -35,6 +37,8 @@ const UDP_WAITING_BYTES: usize = 4 << 20;
 const PORT_ATTEMPTS_MAX: u32 = 16;
 /// The pause between two looks for another state, in milliseconds.
 const STATE_CHECK_MS: u64 = 20;
+/// The pause before a loop that ended by a mistake of ours begins again, in milliseconds.
+const AGAIN_PAUSE_MS: u64 = 100;
 /// The pause after a socket error that is not the client's, in milliseconds, so that a lasting one does not spin.
 const SOCKET_ERROR_PAUSE_MS: u64 = 50;
 
@@ -104,18 +108,55 @@ pub fn serve(
     let service = Arc::new(Service::new(state, limits, figures)?);
     let loops: io::Result<Vec<udp::Loop>> = sockets.udp.into_iter().map(udp::Loop::new).collect();
     let loops = loops.map_err(|error| format!("cannot set up a UDP socket for DNS: {error}"))?;
-    Ok(tokio::spawn(async move {
-        let mut parts = tokio::task::JoinSet::new();
-        for each in loops {
-            parts.spawn(each.run(Arc::clone(&service)));
+    let parts = loops.into_iter().map(|each| Part::Udp(Arc::new(each)));
+    let parts: Vec<Part> = parts.chain([Part::Tcp(Arc::new(sockets.tcp)), Part::Keep]).collect();
+    Ok(tokio::spawn(run(parts, service, stop)))
+}
+
+/// One of the loops of a service.
+#[derive(Clone)]
+enum Part {
+    Udp(Arc<udp::Loop>),
+    Tcp(Arc<TcpListener>),
+    Keep,
+}
+
+impl Part {
+    async fn run(self, service: Arc<Service>, stop: watch::Receiver<bool>, pause: Duration) {
+        sleep(pause).await;
+        match self {
+            Self::Udp(each) => each.run(service).await,
+            Self::Tcp(listener) => tcp::run(listener, service, stop).await,
+            Self::Keep => service.keep().await,
         }
-        parts.spawn(tcp::run(sockets.tcp, Arc::clone(&service), stop.clone()));
-        parts.spawn(Arc::clone(&service).keep());
-        let mut stop = stop;
-        // A sender that is gone can never say stop, so that counts as said.
-        let _ = stop.wait_for(|stop| *stop).await;
-        parts.shutdown().await;
-    }))
+    }
+}
+
+/// Runs all parts until `stop` turns true. One that ends by itself, as no part should, begins again: its socket takes its share of the queries all the
+/// while.
+async fn run(parts: Vec<Part>, service: Arc<Service>, mut stop: watch::Receiver<bool>) {
+    let mut running = JoinSet::new();
+    let mut by_task = HashMap::new();
+    for part in parts {
+        let task = running.spawn(part.clone().run(Arc::clone(&service), stop.clone(), Duration::ZERO));
+        by_task.insert(task.id(), part);
+    }
+    loop {
+        let ended = tokio::select! {
+            // A sender that is gone can never say stop, so that counts as said.
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(ended) = running.join_next_with_id() => ended,
+        };
+        let (task, error) = match ended {
+            Ok((task, ())) => (task, None),
+            Err(error) => (error.id(), Some(error)),
+        };
+        let Some(part) = by_task.remove(&task) else { continue };
+        tracing::error!(error = error.map(|error| error.to_string()), "a loop of the DNS service ended and begins again");
+        let task = running.spawn(part.clone().run(Arc::clone(&service), stop.clone(), Duration::from_millis(AGAIN_PAUSE_MS)));
+        by_task.insert(task.id(), part);
+    }
+    running.shutdown().await;
 }
 
 /// A zone with the counters of its edges.
@@ -148,7 +189,7 @@ struct Times {
 impl Service {
     fn new(state: Arc<ArcSwap<State>>, limits: Limits, figures: Figures) -> Result<Self, String> {
         let zone = Zone::build(state.load_full());
-        let steered = figures.steered(&zone, None);
+        let steered = Figures::steered(&zone);
         let compiled = ArcSwap::from_pointee(Compiled { zone, steered });
         let limiter = Limiter::new(limits.clone());
         Ok(Self { state, compiled, cookies: Cookies::new()?, limits, limiter, figures, started: Instant::now() })
@@ -156,20 +197,30 @@ impl Service {
 
     /// Compiles every state that is swapped in, beside the loops, which go on with the one before.
     async fn keep(self: Arc<Self>) {
+        // The edges that the last state had no more: a loop may have counted one of them after it was forgotten.
+        let mut gone = BTreeSet::new();
+        // The one that was looked at last, whether it could be compiled or not.
+        let mut seen = Arc::clone(self.compiled.load().zone.state());
         loop {
             sleep(Duration::from_millis(STATE_CHECK_MS)).await;
-            if Arc::ptr_eq(self.compiled.load().zone.state(), &self.state.load()) {
+            if Arc::ptr_eq(&seen, &self.state.load()) {
                 continue;
             }
-            let service = Arc::clone(&self);
+            seen = self.state.load_full();
+            let (service, state, gone_before) = (Arc::clone(&self), Arc::clone(&seen), std::mem::take(&mut gone));
             let compiling = tokio::task::spawn_blocking(move || {
                 let before = service.compiled.load_full();
-                let zone = before.zone.next(service.state.load_full());
-                let steered = service.figures.steered(&zone, Some(&before.zone));
+                let zone = before.zone.next(state);
+                let steered = Figures::steered(&zone);
+                let gone = gone_edges(&before.zone, &zone);
+                let all = gone.union(&gone_before).filter(|name| !has_edge(&zone, name)).cloned().collect();
                 service.compiled.store(Arc::new(Compiled { zone, steered }));
+                service.figures.forget(&all);
+                gone
             });
-            if let Err(error) = compiling.await {
-                tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before");
+            match compiling.await {
+                Ok(gone_now) => gone = gone_now,
+                Err(error) => tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before"),
             }
         }
     }
@@ -209,6 +260,16 @@ impl Service {
         self.figures.chosen(&compiled.steered, &compiled.zone, &response);
         true
     }
+}
+
+/// The names of the edges that a zone has no more.
+fn gone_edges(before: &Zone, zone: &Zone) -> BTreeSet<String> {
+    let names: BTreeSet<&str> = zone.state().edges.iter().map(|edge| edge.name.as_str()).collect();
+    before.state().edges.iter().map(|edge| &edge.name).filter(|name| !names.contains(name.as_str())).cloned().collect()
+}
+
+fn has_edge(zone: &Zone, name: &str) -> bool {
+    zone.state().edges.iter().any(|edge| edge.name == name)
 }
 
 async fn pause_after(error: &io::Error, what: &str) {

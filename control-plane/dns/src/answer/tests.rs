@@ -136,9 +136,36 @@ fn hosts_of_a_site_are_names_for_its_target() {
 }
 
 #[test]
-fn any_is_one_record_where_a_name_exists() {
-    for exists in ["cdn.test.", "shop.cdn.test.", "www.cdn.test.", "x.img.cdn.test."] {
+fn any_is_one_record_where_a_name_exists_and_the_alias_where_it_has_one() {
+    for exists in ["cdn.test.", "shop.cdn.test.", "edge-n.nodes.cdn.test.", "edge-n.shop.cdn.test."] {
         check(exists, RecordType::ANY, "10.1.9.0/24", &[&format!("{exists} 3600 HINFO RFC8482 ")], 0);
+    }
+    for alias in ["www.cdn.test.", "x.img.cdn.test."] {
+        let told = tell(&zone(), &name(alias), RecordType::ANY, client("10.1.9.0/24"));
+        assert_eq!(lines(&told.answers), [format!("{alias} 300 CNAME shop.cdn.test.")]);
+        assert_eq!((told.rcode, told.authority.len()), (Rcode::NOERROR, 0));
+    }
+}
+
+#[test]
+fn what_an_answer_is_about_is_the_name_asked_for_but_of_a_wildcard_the_target() {
+    let zone = with_records();
+    let target = crate::name::Name::from_text("shop.cdn.test").expect("a name");
+    for (asked, subject) in [
+        ("shop.cdn.test.", None),
+        ("www.cdn.test.", None),
+        ("in.cdn.test.", None),
+        ("deep.a.img.cdn.test.", None),
+        ("x.img.cdn.test.", Some(Subject::Name(target.octets()))),
+        ("y.x.img.cdn.test.", Some(Subject::Name(target.octets()))),
+        ("gone.cdn.test.", Some(Subject::Missing)),
+    ] {
+        let raw = packet(&name(asked), RecordType::A);
+        let query = Query::read(&raw).expect("a query").expect("well-formed");
+        let mut octets = Vec::new();
+        let mut writer = Writer::begin(&mut octets, &raw, &query, zone.apex());
+        let asks = Asked { query: &query, client: client("10.1.9.0/24"), now: NOW };
+        assert_eq!(answer(&zone, asks, &mut writer).subject, subject.unwrap_or(Subject::Name(query.name())), "{asked}");
     }
 }
 
@@ -186,7 +213,10 @@ fn with_records() -> Zone {
     let cname = |to: &str| state::Data::Cname(to.into());
     let address = |text: &str| state::Data::Address(text.parse().expect("an address"));
     let txt = |text: &str| state::Data::Txt(text.into());
-    let records = vec![
+    let long = (0..6).map(|at| declared(&format!("long{at}.cdn.test"), cname(&format!("long{}.cdn.test", at + 1))));
+    let mut records = vec![
+        declared("long6.cdn.test", cname("www.cdn.test")),
+        declared("into.cdn.test", cname("round.cdn.test")),
         declared("cdn.test", caa("issue")),
         declared("cdn.test", caa("issuewild")),
         declared("cdn.test", txt("mine")),
@@ -205,6 +235,7 @@ fn with_records() -> Zone {
         declared("about.cdn.test", txt("beside an alias")),
         declared("elsewhere.example", txt("not of the zone")),
     ];
+    records.extend(long);
     Zone::build(std::sync::Arc::new(state::State { records, ..crate::sample::state() }))
 }
 
@@ -238,8 +269,14 @@ fn aliases_are_followed_within_the_zone_and_not_for_ever() {
     assert_eq!((lines(&told.answers), told.authority.len()), (vec!["out.cdn.test. 600 CNAME elsewhere.example.".to_owned()], 0));
     let told = ask("gone.cdn.test.");
     assert_eq!((told.rcode, told.answers.len(), lines(&told.authority)), (Rcode::NXDOMAIN, 1, vec![SOA_LINE.to_owned()]));
-    let told = ask("round.cdn.test.");
-    assert_eq!((told.rcode, told.answers.len()), (Rcode::NOERROR, ALIASES_MAX + 1));
+    for round in ["round.cdn.test.", "into.cdn.test."] {
+        let told = ask(round);
+        assert_eq!((told.rcode, told.answers.len(), told.authority.len()), (Rcode::SERVFAIL, 0, 0), "{round}");
+    }
+    let told = ask("long0.cdn.test.");
+    let so_far = (told.rcode, told.answers.len(), told.authority.len());
+    assert_eq!(so_far, (Rcode::NOERROR, ALIASES_MAX + 1, 0), "the resolver asks for the rest, and was not told that there is none");
+    assert_eq!(ask("long5.cdn.test.").answers.len(), 3);
 }
 
 #[test]

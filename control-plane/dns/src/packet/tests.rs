@@ -84,6 +84,9 @@ fn a_client_subnet_decides_and_is_answered_with_a_scope() {
         ("0 2 48 0 32 1 13 184 0 1", "192.0.2.1", "0 2 48 48 32 1 13 184 0 1"),
         // A hidden client: the resolver's place, an answer for everyone.
         ("0 1 0 0", "192.0.2.2", "0 1 0 0"),
+        ("0 0 0 0", "192.0.2.2", "0 0 0 0"),
+        // IPv4 within IPv6.
+        ("0 2 128 0 0 0 0 0 0 0 0 0 0 0 255 255 10 1 9 9", "192.0.2.1", "0 2 128 112 0 0 0 0 0 0 0 0 0 0 255 255 10 1 9 9"),
     ] {
         let query = with_edns(query("shop.cdn.test.", RecordType::A), 4096, Some(subnet_octets(asked)));
         let (response, counted) = sent(&sample::zone(), &octets(&query), Transport::Udp).expect("an answer");
@@ -97,9 +100,17 @@ fn a_client_subnet_decides_and_is_answered_with_a_scope() {
 
 #[test]
 fn a_client_subnet_that_breaks_the_rules_is_malformed() {
-    for sent in
-        ["0 1 24 16 10 1 9", "0 1 24 0 10 1", "0 1 16 0 10 255 9", "0 1 15 0 10 1", "0 1 33 0 10 1 9 9 0", "0 3 8 0 10", "0 1", "0 0 0 0"]
-    {
+    for sent in [
+        "0 1 24 16 10 1 9",
+        "0 1 24 0 10 1",
+        "0 1 16 0 10 255 9",
+        "0 1 15 0 10 1",
+        "0 1 33 0 10 1 9 9 0",
+        "0 3 8 0 10",
+        "0 1",
+        "0 0 1 0 0",
+        "0 0 0 0 0",
+    ] {
         let query = with_edns(query("shop.cdn.test.", RecordType::A), 1232, Some(subnet_octets(sent)));
         let answer = ask(&octets(&query), Transport::Udp);
         assert_eq!(answer.metadata.response_code, ResponseCode::FormErr, "{sent}");

@@ -1,19 +1,18 @@
 //! DNS over TCP (RFC 7766): connections, how many, how long, and the queries on each in their order.
 //!
-//! The lock covers the counts of connections by address, and is held for one look.
+//! Owns the bounds of a connection. Who may have one is `places`.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::places::{Place, Places};
 use super::{Service, pause_after};
 use crate::packet::Transport;
 
@@ -23,77 +22,34 @@ const QUERIES_PER_CONNECTION_MAX: u32 = 1000;
 const QUERY_TIMEOUT_S: u64 = 10;
 /// The same in seconds while more than half of the connections that may be are open.
 const QUERY_TIMEOUT_CROWDED_S: u64 = 2;
+/// How long a connection may last while so many are open, in seconds, whatever it brings.
+const LIFETIME_CROWDED_S: u64 = 10;
 /// How long a client may take to accept an answer, in seconds.
 const ANSWER_TIMEOUT_S: u64 = 5;
+/// The octets of the longest query that is read: a question, with room for options and padding.
+const QUERY_OCTETS_MAX: usize = 4096;
 /// The octets that are read at once.
 const READ_OCTETS: usize = 4096;
 /// The octets of answers that are sent together; those to queries that came together.
-const TOGETHER_OCTETS: usize = 1 << 16;
-/// The prefix length, in bits, that is one address in IPv6.
-const IPV6_ADDRESS_BITS: u32 = 64;
+const TOGETHER_OCTETS: usize = 1 << 14;
+/// The octets of each buffer that a connection keeps from one query to the next.
+const KEPT_OCTETS: usize = 4096;
+/// How much of what still comes is read before a connection is closed, in octets and in seconds: what is not read would take the last answers away.
+const DRAINED_OCTETS_MAX: usize = 1 << 18;
+const DRAIN_TIMEOUT_S: u64 = 1;
 
-/// How many connections are open, in all and by address; as many addresses as connections at most.
-#[derive(Default)]
-struct Open {
-    all: u32,
-    by_address: HashMap<IpAddr, u32>,
+/// What was read next.
+enum Read {
+    /// A whole query, at least.
+    Query,
+    /// The announcement of a longer one than is read.
+    TooLong,
+    /// The client has closed.
+    End,
 }
 
-/// A place for one connection, given back when it ends.
-struct Place {
-    open: Arc<Mutex<Open>>,
-    address: IpAddr,
-    service: Arc<Service>,
-}
-
-impl Place {
-    /// A place for a connection from `source`; refused, and counted, when there is none.
-    fn take(open: &Arc<Mutex<Open>>, source: IpAddr, service: &Arc<Service>) -> Option<Self> {
-        let address = match source.to_canonical() {
-            IpAddr::V6(ipv6) => IpAddr::from((ipv6.to_bits() >> IPV6_ADDRESS_BITS << IPV6_ADDRESS_BITS).to_be_bytes()),
-            ipv4 @ IpAddr::V4(_) => ipv4,
-        };
-        let limits = &service.limits;
-        let mut counts = open.lock();
-        let [refused_of_all, refused_of_address] = &service.figures.connections_refused;
-        if counts.all >= limits.connections {
-            refused_of_all.inc();
-            return None;
-        }
-        let of_address = counts.by_address.get(&address).copied().unwrap_or(0);
-        if of_address >= limits.connections_per_address {
-            refused_of_address.inc();
-            return None;
-        }
-        counts.by_address.insert(address, of_address + 1);
-        counts.all += 1;
-        service.figures.connections.inc();
-        Some(Self { open: Arc::clone(open), address, service: Arc::clone(service) })
-    }
-
-    /// How long the next query may take to come.
-    fn patience(&self) -> Duration {
-        let crowded = self.open.lock().all > self.service.limits.connections / 2;
-        Duration::from_secs(if crowded { QUERY_TIMEOUT_CROWDED_S } else { QUERY_TIMEOUT_S })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.open.lock();
-        counts.all -= 1;
-        match counts.by_address.get_mut(&self.address) {
-            Some(of_address) if *of_address > 1 => *of_address -= 1,
-            _ => {
-                counts.by_address.remove(&self.address);
-            }
-        }
-        self.service.figures.connections.dec();
-    }
-}
-
-pub(super) async fn run(listener: TcpListener, service: Arc<Service>, stop: watch::Receiver<bool>) {
-    let open = Arc::default();
+pub(super) async fn run(listener: Arc<TcpListener>, service: Arc<Service>, stop: watch::Receiver<bool>) {
+    let places = Arc::new(Places::new(&service.limits));
     loop {
         let (stream, source) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -102,15 +58,16 @@ pub(super) async fn run(listener: TcpListener, service: Arc<Service>, stop: watc
                 continue;
             }
         };
-        let Some(place) = Place::take(&open, source.ip(), &service) else { continue };
-        let mut stop = stop.clone();
+        let Some(place) = places.take(source.ip(), &service.figures) else { continue };
+        let (service, mut stop) = (Arc::clone(&service), stop.clone());
         tokio::spawn(async move {
             tokio::select! {
-                ended = connection(stream, source, &place) => {
+                ended = connection(stream, source, &place, &service) => {
                     if let Err(error) = ended {
                         tracing::debug!(%source, %error, "a DNS connection ended early");
                     }
                 }
+                () = place.is_wanted() => tracing::debug!(%source, "a DNS connection made room for another"),
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
@@ -118,52 +75,94 @@ pub(super) async fn run(listener: TcpListener, service: Arc<Service>, stop: watc
 }
 
 /// Answers the queries of one connection in their order, those that came together together.
-async fn connection(mut stream: TcpStream, source: SocketAddr, place: &Place) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, source: SocketAddr, place: &Place, service: &Service) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let service = &place.service;
-    // Grows with what arrives, not with what was announced; at most one query and what is read at once.
+    let began = Instant::now();
     let (mut read, mut answers, mut octets) = (Vec::new(), Vec::new(), Vec::new());
     let mut queries = 0;
-    while queries < QUERIES_PER_CONNECTION_MAX {
-        if !timeout(place.patience(), read_query(&mut stream, &mut read)).await?? {
-            return Ok(());
+    let mut is_last = false;
+    while !is_last {
+        match timeout(patience(place, began), read_query(&mut stream, &mut read)).await?? {
+            Read::Query => {}
+            Read::TooLong => break,
+            Read::End => return Ok(()),
         }
+        let compiled = service.compiled.load_full();
         let mut done = 0;
-        while let Some(query) = query_at(&read, done) {
-            let compiled = service.compiled.load_full();
+        while let (false, Some(query)) = (is_last, query_at(&read, done)) {
             done += 2 + query.len();
             queries += 1;
+            is_last = queries == QUERIES_PER_CONNECTION_MAX;
             if !service.answer(&compiled, query, source.ip(), Transport::Tcp, service.times(), &mut octets) {
-                return Ok(());
+                is_last = true;
+                break;
             }
             answers.extend_from_slice(&u16::try_from(octets.len()).map_err(io::Error::other)?.to_be_bytes());
             answers.extend_from_slice(&octets);
-            if answers.len() >= TOGETHER_OCTETS || queries == QUERIES_PER_CONNECTION_MAX {
+            if answers.len() >= TOGETHER_OCTETS {
                 break;
             }
         }
         timeout(Duration::from_secs(ANSWER_TIMEOUT_S), stream.write_all(&answers)).await??;
-        answers.clear();
         read.drain(..done);
+        answers.clear();
+        octets.clear();
+        [&mut read, &mut answers, &mut octets].into_iter().for_each(|buffer| buffer.shrink_to(KEPT_OCTETS));
     }
-    Ok(())
+    close(stream).await
 }
 
-/// Reads until there is a query, with its length before it (RFC 1035 section 4.2.2); false when the client has closed instead.
-async fn read_query(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<bool> {
-    while query_at(read, 0).is_none() {
+/// How long the next query may take to come.
+fn patience(place: &Place, began: Instant) -> Duration {
+    if place.is_crowded() {
+        let left = Duration::from_secs(LIFETIME_CROWDED_S).saturating_sub(began.elapsed());
+        left.min(Duration::from_secs(QUERY_TIMEOUT_CROWDED_S))
+    } else {
+        Duration::from_secs(QUERY_TIMEOUT_S)
+    }
+}
+
+/// Closes so that the client gets what was sent: a connection that is closed over unread octets is reset.
+async fn close(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let drained = async {
+        let mut buffer = [0; READ_OCTETS];
+        let mut all = 0;
+        while all < DRAINED_OCTETS_MAX {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                octets => all += octets,
+            }
+        }
+        Ok(())
+    };
+    timeout(Duration::from_secs(DRAIN_TIMEOUT_S), drained).await.unwrap_or(Ok(()))
+}
+
+/// Reads until there is a query, with its length before it (RFC 1035 section 4.2.2).
+async fn read_query(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<Read> {
+    loop {
+        if announced(read, 0).is_some_and(|length| length > QUERY_OCTETS_MAX) {
+            return Ok(Read::TooLong);
+        }
+        if query_at(read, 0).is_some() {
+            return Ok(Read::Query);
+        }
         let mut buffer = [0; READ_OCTETS];
         let octets = stream.read(&mut buffer).await?;
         read.extend_from_slice(buffer.get(..octets).unwrap_or_default());
         if octets == 0 {
-            return if read.is_empty() { Ok(false) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if read.is_empty() { Ok(Read::End) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
     }
-    Ok(true)
+}
+
+/// The length of the query that begins at an octet of what was read.
+fn announced(read: &[u8], at: usize) -> Option<usize> {
+    read.get(at..)?.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))
 }
 
 /// The whole query that begins at an octet of what was read, without its length.
 fn query_at(read: &[u8], at: usize) -> Option<&[u8]> {
-    let (length, rest) = read.get(at..)?.split_first_chunk()?;
-    rest.get(..usize::from(u16::from_be_bytes(*length)))
+    read.get(at + 2..)?.get(..announced(read, at)?)
 }

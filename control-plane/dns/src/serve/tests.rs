@@ -13,6 +13,9 @@ use crate::sample;
 /// How long a test waits for what must come, in seconds.
 const DEADLINE_S: u64 = 20;
 
+/// A time, in seconds, in which no idle connection is closed for being idle.
+const QUERY_SOON_S: u64 = 1;
+
 struct Running {
     address: SocketAddr,
     state: Arc<ArcSwap<State>>,
@@ -271,10 +274,64 @@ async fn queries_that_come_together_are_answered_in_their_order() {
         assert_eq!(answer[..2], number.to_be_bytes());
     }
     let mut send = sending.await.expect("no panic");
-    send.write_all(&framed(&query()).repeat(2)).await.expect("sent");
+    let mut last = query();
+    last[..2].fill(0);
+    send.write_all(&framed(&last).repeat(2)).await.expect("sent");
     let mut rest = Vec::new();
     timeout(Duration::from_secs(DEADLINE_S), receive.read_to_end(&mut rest)).await.expect("in time").expect("closed");
     assert_eq!(rest.iter().filter(|octet| **octet == b'h').count(), 1, "one more answer, and no more on this connection");
+}
+
+#[tokio::test]
+async fn what_was_answered_arrives_before_a_connection_is_closed() {
+    let running = start().await;
+    let good = framed(&query());
+    for (sent, answers) in [
+        (good.repeat(3), 3),
+        ([good.repeat(3), vec![0, 3, 1, 2, 3], good.repeat(2)].concat(), 3),
+        (good.repeat(3_000), 1_000),
+        // A query is not that long, so nothing of it is read.
+        ([good.repeat(3), vec![0x13, 0x88], vec![0; 5_000]].concat(), 3),
+    ] {
+        let (mut receive, mut send) = TcpStream::connect(running.address).await.expect("connected").into_split();
+        let sending = tokio::spawn(async move {
+            send.write_all(&sent).await.expect("sent");
+            send.shutdown().await.expect("ended");
+        });
+        let mut told = Vec::new();
+        timeout(Duration::from_secs(DEADLINE_S), receive.read_to_end(&mut told)).await.expect("in time").expect("closed, not reset");
+        sending.await.expect("all is taken");
+        let mut rest = told.as_slice();
+        let mut count = 0;
+        while let Some((length, after)) = rest.split_first_chunk() {
+            rest = after.get(usize::from(u16::from_be_bytes(*length))..).expect("whole");
+            count += 1;
+        }
+        assert_eq!(count, answers);
+    }
+}
+
+#[tokio::test]
+async fn who_holds_most_connections_makes_room() {
+    let running = start_with("0.0.0.0:0", Limits { connections: 4, connections_per_address: 4, ..Limits::default() }).await;
+    let at = SocketAddr::new("127.0.0.1".parse().expect("an address"), running.address.port());
+    let connect = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(format!("{from}:0").parse().expect("an address")).expect("ours");
+        socket.connect(at).await.expect("connected")
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(connect("127.0.0.1").await);
+    }
+    running.wait_for_value("skerry_dns_tcp_connections", 4.0).await;
+    let mut other = connect("127.9.0.1").await;
+    other.write_all(&framed(&query())).await.expect("sent");
+    let length = timeout(Duration::from_secs(DEADLINE_S), other.read_u16()).await.expect("in time").expect("an answer");
+    assert!(length > 40, "{length}");
+    let end = timeout(Duration::from_secs(QUERY_SOON_S), held[0].read(&mut [0])).await.expect("closed before its time");
+    assert!(matches!(end, Ok(0) | Err(_)), "the oldest made room");
+    running.wait_for_value("skerry_dns_tcp_connections", 4.0).await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::task::yield_now;
 
 use super::{Service, pause_after};
 use crate::packet::{Transport, UDP_PAYLOAD_MAX};
@@ -21,6 +22,8 @@ use crate::packet::{Transport, UDP_PAYLOAD_MAX};
 const BUFFER_OCTETS: usize = 1 << 16;
 /// The answers that are sent together.
 const ANSWERS_MAX: usize = 64;
+/// After how many queries others on the same thread have their turn; the kernel may put thousands together in one batch.
+const QUERIES_IN_TURN_MAX: usize = 512;
 
 /// See the module.
 pub(super) struct Loop {
@@ -44,11 +47,12 @@ impl Loop {
         Ok(Self { socket, system, is_wildcard })
     }
 
-    pub(super) async fn run(self, service: Arc<Service>) {
+    pub(super) async fn run(&self, service: Arc<Service>) {
         let mut buffers = vec![0; BATCH_SIZE * BUFFER_OCTETS];
         let mut received = [RecvMeta::default(); BATCH_SIZE];
         let mut octets = Vec::with_capacity(usize::from(UDP_PAYLOAD_MAX));
         let mut answers = Answers::default();
+        let mut queries = 0;
         loop {
             let reading = self.socket.async_io(Interest::READABLE, || {
                 let mut slices: Vec<IoSliceMut<'_>> = buffers.chunks_mut(BUFFER_OCTETS).map(IoSliceMut::new).collect();
@@ -61,12 +65,18 @@ impl Loop {
                     continue;
                 }
             };
-            let compiled = service.compiled.load();
-            let times = service.times();
+            let (mut compiled, mut times) = (service.compiled.load(), service.times());
             for (buffer, meta) in buffers.chunks(BUFFER_OCTETS).zip(&received).take(count) {
                 let together = buffer.get(..meta.len).unwrap_or_default();
                 // A packet of no octets is one too, and too short.
                 for raw in together.chunks(meta.stride.max(1)).chain(together.is_empty().then_some(together)) {
+                    if queries == QUERIES_IN_TURN_MAX {
+                        self.send(&service, &mut answers);
+                        yield_now().await;
+                        queries = 0;
+                        (compiled, times) = (service.compiled.load(), service.times());
+                    }
+                    queries += 1;
                     if service.answer(&compiled, raw, meta.addr.ip(), Transport::Udp, times, &mut octets) {
                         answers.add(&octets, meta);
                     }
