@@ -117,6 +117,6 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&first, &compiler.now().await.unwrap()));
         state.store(Arc::new(State { zone: "cdn.test".to_owned(), serial: 1, sites, ..State::default() }));
-        assert_eq!(owner(&*compiler.now().await.unwrap(), "other.test").as_deref(), Some("all"));
+        assert_eq!(owner(&compiler.now().await.unwrap(), "other.test").as_deref(), Some("all"));
     }
 }
