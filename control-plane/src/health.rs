@@ -1,6 +1,6 @@
 //! How the nodes do: connected or not, what they have put in force, their load. Lost when the control plane ends; nodes say it again.
 //!
-//! The lock covers the table of nodes. Word of changes goes out after it is let go.
+//! The lock covers the table of nodes; that of what they measured is taken within it. Word of changes goes out after it is let go.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use skerry_agent::wire::{self, Latency, Near, SITES_WATCHED_MAX};
+use skerry_agent::wire::{self, Near, SITES_WATCHED_MAX};
 use skerry_agent::{Load, Role, SiteFigures};
 use skerry_config::limits::SITES_MAX;
 use skerry_config::process::Location;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::intent::Node;
-use crate::measured::{Measured, Taken};
+use crate::measured::{Measured, Taken, Told};
 use crate::purges::Acks;
 
 /// A node that has said nothing for so long is down although its stream stands.
@@ -258,12 +258,9 @@ impl Session {
     }
 
     /// The node is alive, and this is how far clients are.
-    pub(crate) fn latency(&self, told: Latency) -> Taken {
-        // One that was removed meanwhile is believed no more.
-        match self.heard(|_| {}) {
-            Some(()) => self.health.measured.tell(&self.name, told, Instant::now()),
-            None => Taken::default(),
-        }
+    pub(crate) fn latency(&self, told: Told) -> Taken {
+        // Under the lock under which nodes are forgotten: what one said that was removed meanwhile must not wait.
+        self.said(|entry| self.health.measured.keep(&self.name, told, entry.heard)).unwrap_or_default()
     }
 
     /// The node is alive, and this is how far origins are.
@@ -333,5 +330,20 @@ mod tests {
         let _second = health.connect("a", Role::Edge, None, 4, String::new());
         drop(first);
         assert!(health.live("a").connected);
+    }
+
+    #[test]
+    fn an_edge_that_connects_anew_is_heard_no_sooner_and_one_that_was_forgotten_not_at_all() {
+        let health = Arc::new(Health::new());
+        let connect = || health.connect("a", Role::Edge, None, 3, String::new());
+        let prefix = wire::PrefixTimes { address: vec![192, 0, 2, 0].into(), length: 24, count: 1, ..wire::PrefixTimes::default() };
+        let told = || Told::read(wire::Latency { prefixes: vec![prefix.clone()], dropped: 0 });
+        let first = connect();
+        assert_eq!(first.latency(told()), Taken { taken: 1, ..Taken::default() });
+        let second = connect();
+        assert_eq!(second.latency(told()), Taken { unasked: 1, ..Taken::default() });
+        health.forget("a");
+        assert_eq!(second.latency(told()), Taken::default());
+        assert!(health.measured.take().is_empty());
     }
 }

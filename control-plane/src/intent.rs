@@ -34,7 +34,7 @@ use secrets::Secrets;
 
 pub(crate) use content::Sealed;
 pub(crate) use deltas::Encoded;
-pub(crate) use nodes::{Issued, Node, Steering};
+pub(crate) use nodes::{Issued, NODES_MAX, Node, Steering};
 pub(crate) use numbered::{Numbered, Reach, Tracks};
 pub(crate) use secrets::{Named, SecretWish, VALUE_BYTES_MAX, no_secret};
 pub(crate) use sites::{Demand, SiteVersion, Wish, Written, check, check_nodes, owners, refer};

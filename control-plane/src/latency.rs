@@ -149,6 +149,7 @@ mod tests {
     use skerry_dns::state::Edge;
 
     use super::*;
+    use crate::measured::Told;
 
     fn dns() -> process::Dns {
         toml::from_str("zone = \"cdn.test\"\nnameservers = []").unwrap()
@@ -172,7 +173,8 @@ mod tests {
         let round_trip = Duration::from_millis(millis);
         let times =
             PrefixTimes { prefix: "10.1.2.0/24".parse().unwrap(), count: 5, smoothed: round_trip, least: round_trip, age: Duration::ZERO };
-        health.measured.tell(node, wire::Latency { prefixes: vec![times.into()], dropped: 0 }, Instant::now());
+        let told = Told::read(wire::Latency { prefixes: vec![times.into()], dropped: 0 });
+        health.measured.keep(node, told, Instant::now());
     }
 
     fn first(plan: &Plan) -> Option<(String, f32)> {

@@ -30,10 +30,19 @@ pub(crate) struct Report {
     pub(crate) prefixes: Vec<PrefixTimes>,
 }
 
-/// What waits, by the name of the edge; its reports in order.
+/// What waits, by the name of the edge.
 #[derive(Default)]
 pub(crate) struct Measured {
-    waiting: Mutex<HashMap<String, VecDeque<Report>>>,
+    edges: Mutex<HashMap<String, Heard>>,
+}
+
+/// What was heard of one edge, over all its streams.
+#[derive(Default)]
+struct Heard {
+    /// When its last report was taken.
+    last: Option<Instant>,
+    /// Those that wait, in order.
+    waiting: VecDeque<Report>,
 }
 
 /// What became of a report.
@@ -47,26 +56,20 @@ pub(crate) struct Taken {
     pub(crate) beyond: u64,
     /// Prefixes of an older report that nobody took.
     pub(crate) dropped: u64,
+    /// Prefixes of a report that came too early, or not of an edge.
+    pub(crate) unasked: u64,
 }
 
-/// The pace of one stream's reports.
-#[derive(Debug, Default)]
-pub(crate) struct Pace(Option<Instant>);
-
-impl Pace {
-    /// Whether a report that comes now is in time; one that comes too early is not to be taken.
-    pub(crate) fn is_kept(&mut self, now: Instant) -> bool {
-        let kept = self.0.is_none_or(|last| now.saturating_duration_since(last) >= SOONEST);
-        if kept {
-            self.0 = Some(now);
-        }
-        kept
-    }
+/// A report that was read.
+#[derive(Debug)]
+pub(crate) struct Told {
+    prefixes: Vec<PrefixTimes>,
+    taken: Taken,
 }
 
-impl Measured {
-    /// Has a report of an edge wait.
-    pub(crate) fn tell(&self, node: &str, told: wire::Latency, now: Instant) -> Taken {
+impl Told {
+    /// Reads a report.
+    pub(crate) fn read(told: wire::Latency) -> Self {
         let mut taken = Taken { beyond: told.prefixes.len().saturating_sub(LATENCY_PREFIXES_MAX) as u64, ..Taken::default() };
         let mut seen = std::collections::HashSet::new();
         let mut prefixes = Vec::new();
@@ -76,27 +79,47 @@ impl Measured {
                 _ => taken.malformed += 1,
             }
         }
+        taken.taken = prefixes.len() as u64;
+        Self { prefixes, taken }
+    }
+
+    /// What becomes of one that nobody asked for.
+    pub(crate) fn refuse(self) -> Taken {
+        let Taken { taken, malformed, beyond, .. } = self.taken;
+        Taken { unasked: taken + malformed + beyond, ..Taken::default() }
+    }
+}
+
+impl Measured {
+    /// Has a report of an edge wait, unless it comes too soon after the last one.
+    pub(crate) fn keep(&self, node: &str, told: Told, now: Instant) -> Taken {
+        let mut edges = self.edges.lock();
+        let edge = edges.entry(node.to_owned()).or_default();
+        if edge.last.is_some_and(|last| now.saturating_duration_since(last) < SOONEST) {
+            return told.refuse();
+        }
+        edge.last = Some(now);
+        let Told { prefixes, mut taken } = told;
         if prefixes.is_empty() {
             return taken;
         }
-        taken.taken = prefixes.len() as u64;
-        let mut waiting = self.waiting.lock();
-        let own = waiting.entry(node.to_owned()).or_default();
-        if own.len() >= REPORTS_PER_NODE_MAX {
-            taken.dropped = own.pop_front().map_or(0, |oldest| oldest.prefixes.len() as u64);
+        if edge.waiting.len() >= REPORTS_PER_NODE_MAX {
+            taken.dropped = edge.waiting.pop_front().map_or(0, |oldest| oldest.prefixes.len() as u64);
         }
-        own.push_back(Report { at: now, prefixes });
+        edge.waiting.push_back(Report { at: now, prefixes });
         taken
     }
 
-    /// Takes all that waits.
+    /// Takes all that waits, by the name of the edge; its reports in order.
     pub(crate) fn take(&self) -> HashMap<String, VecDeque<Report>> {
-        std::mem::take(&mut *self.waiting.lock())
+        let mut edges = self.edges.lock();
+        let told = edges.iter_mut().filter(|(_, edge)| !edge.waiting.is_empty());
+        told.map(|(node, edge)| (node.clone(), std::mem::take(&mut edge.waiting))).collect()
     }
 
     /// Drops what a node said that is one no more.
     pub(crate) fn forget(&self, node: &str) {
-        self.waiting.lock().remove(node);
+        self.edges.lock().remove(node);
     }
 }
 
@@ -107,8 +130,9 @@ fn is_measured(times: &PrefixTimes) -> bool {
 
 impl Taken {
     /// Each count with its word in figures.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 4] {
-        [("taken", self.taken), ("malformed", self.malformed), ("beyond", self.beyond), ("dropped", self.dropped)]
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
+        let Self { taken, malformed, beyond, dropped, unasked } = *self;
+        [("taken", taken), ("malformed", malformed), ("beyond", beyond), ("dropped", dropped), ("unasked", unasked)]
     }
 }
 
@@ -123,8 +147,8 @@ mod tests {
         PrefixTimes { prefix: prefix.parse().unwrap(), count, smoothed: millis(20), least: millis(15), age: millis(2_500) }.into()
     }
 
-    fn report(prefixes: Vec<wire::PrefixTimes>) -> wire::Latency {
-        wire::Latency { prefixes, dropped: 0 }
+    fn report(prefixes: Vec<wire::PrefixTimes>) -> Told {
+        Told::read(wire::Latency { prefixes, dropped: 0 })
     }
 
     #[test]
@@ -145,7 +169,7 @@ mod tests {
             wire::PrefixTimes { address: vec![192, 0, 2].into(), ..of("192.0.2.0/24", 1) },
             wire::PrefixTimes::default(),
         ];
-        let taken = measured.tell("edge-1", report([&good[..], &odd].concat()), now);
+        let taken = measured.keep("edge-1", report([&good[..], &odd].concat()), now);
         assert_eq!(taken, Taken { taken: 3, malformed: odd.len() as u64, ..Taken::default() });
         let waits = measured.take();
         let told: Vec<wire::PrefixTimes> = waits["edge-1"][0].prefixes.iter().map(|times| (*times).into()).collect();
@@ -161,24 +185,30 @@ mod tests {
                 .map(|nth| of(&format!("{}/24", std::net::Ipv4Addr::from(nth << 8)), 1))
                 .collect()
         };
-        measured.tell("quiet", report(vec![of("192.0.2.0/24", 1)]), now);
+        measured.keep("quiet", report(vec![of("192.0.2.0/24", 1)]), now);
         let most = LATENCY_PREFIXES_MAX as u64;
         for nth in 0..10 {
-            let taken = measured.tell("loud", report(many(0x0b_00_00 + nth)), now);
+            let taken = measured.keep("loud", report(many(0x0b_00_00 + nth)), now + nth * SOONEST);
             let dropped = if nth < REPORTS_PER_NODE_MAX as u32 { 0 } else { most };
-            assert_eq!(taken, Taken { taken: most, malformed: 0, beyond: most, dropped });
+            assert_eq!(taken, Taken { taken: most, malformed: 0, beyond: most, dropped, unasked: 0 });
         }
-        measured.tell("gone", report(vec![of("192.0.2.0/24", 1)]), now);
+        measured.keep("gone", report(vec![of("192.0.2.0/24", 1)]), now);
         measured.forget("gone");
         let waits = measured.take();
         assert_eq!((waits["loud"].len(), waits["quiet"].len(), waits.len()), (REPORTS_PER_NODE_MAX, 1, 2));
     }
 
     #[test]
-    fn a_stream_is_heard_at_its_pace() {
-        let (mut pace, began) = (Pace::default(), Instant::now());
-        let heard = [0, 100, 2_400, 2_500, 4_900, 5_000].map(|millis| pace.is_kept(began + Duration::from_millis(millis)));
-        assert_eq!(heard, [true, false, false, true, false, true]);
+    fn an_edge_is_heard_at_its_pace() {
+        let (measured, began) = (Measured::default(), Instant::now());
+        let heard = [0, 100, 2_400, 2_500, 4_900, 5_000].map(|millis| {
+            measured.take();
+            let odd = of("198.51.100.0/24", 0);
+            let taken = measured.keep("edge-1", report(vec![of("192.0.2.0/24", 1), odd]), began + Duration::from_millis(millis));
+            (taken.taken, taken.malformed, taken.unasked)
+        });
+        let (kept, unasked) = ((1, 1, 0), (0, 0, 2));
+        assert_eq!(heard, [kept, unasked, unasked, kept, unasked, kept]);
     }
 
     proptest! {
@@ -191,7 +221,7 @@ mod tests {
                 address: address.into(), length: length % 130, count, smoothed_micros: micros, least_micros: micros, age_millis: micros,
             }).collect();
             let all = prefixes.len() as u64;
-            let taken = measured.tell("edge-1", report(prefixes), Instant::now());
+            let taken = measured.keep("edge-1", report(prefixes), Instant::now());
             prop_assert_eq!(taken.counts().iter().map(|(_, count)| count).sum::<u64>(), all);
         }
     }

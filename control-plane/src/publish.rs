@@ -25,7 +25,6 @@ use crate::clock;
 use crate::events::Event;
 use crate::health::Session;
 use crate::intent::{Issued, Node, Steering};
-use crate::measured::Pace;
 use crate::plane::Plane;
 use crate::questions::Line;
 use crate::refusal::Refusal;
@@ -314,7 +313,7 @@ impl Door {
         orders: &mpsc::Sender<Result<Order, Status>>,
     ) -> String {
         let plane = &self.plane;
-        let (one_history, mut pace) = (Arc::new(Semaphore::new(1)), Pace::default());
+        let one_history = Arc::new(Semaphore::new(1));
         loop {
             let what = match reports.message().await {
                 Ok(Some(report)) => report.what,
@@ -351,7 +350,7 @@ impl Door {
                 Some(report::What::Load(load)) => session.load(load.into()),
                 Some(report::What::History(history)) => self.take_history(peer, history, &one_history, orders),
                 Some(report::What::Near(near)) => session.near(near),
-                Some(report::What::Latency(latency)) => self.take_latency(peer, session, latency, &mut pace),
+                Some(report::What::Latency(latency)) => self.take_latency(peer, session, latency),
                 Some(report::What::ZoneKept(told)) => {
                     kept.send_if_modified(|kept| std::mem::replace(kept, told.number.max(*kept)) < told.number);
                 }

@@ -20,8 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Looks that are remembered.
 const LOOKS_MAX: usize = 11;
 
-/// Ticks of processor time in a second, as the kernel tells it to programs on every architecture.
-const TICKS: u32 = 100;
+/// A tick of processor time in milliseconds, as the kernel counts it to programs on every architecture.
+const TICK_MILLIS: u64 = 10;
 
 /// The parts, as figures call them.
 const PARTS: [&str; 3] = ["cpu", "connections", "bandwidth"];
@@ -139,8 +139,8 @@ fn processor_time() -> Option<Duration> {
 fn of_stat(text: &str) -> Option<Duration> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
-    let mut ticks = || fields.next()?.parse::<u32>().ok();
-    Some(Duration::from_secs(1) * ticks()?.checked_add(ticks()?)? / TICKS)
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis(ticks()?.checked_add(ticks()?)?.checked_mul(TICK_MILLIS)?))
 }
 
 #[cfg(test)]
@@ -192,6 +192,8 @@ mod tests {
     fn processor_time_is_read_whatever_the_process_is_called() {
         let stat = "4711 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1 0 100";
         assert_eq!(of_stat(stat), Some(Duration::from_secs(3)));
+        let long = "4711 (a) S 1 2 3 4 5 6 7 8 9 10 4294967296 100 0 0 20 0 1 0 100";
+        assert_eq!(of_stat(long).map(|time| time.as_secs()), Some(42_949_673), "64 cores for eight days");
         assert_eq!(of_stat("4711 (a"), None);
         assert!(processor_time().is_some());
     }

@@ -26,7 +26,7 @@ use tower::ServiceExt as _;
 const CONNECTIONS_MAX: usize = 1024;
 
 /// Connections at once of one client, a /64 of IPv6 counting as one; further ones are closed, so that nobody holds every place.
-const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
+const CONNECTIONS_PER_CLIENT_MAX: usize = 512;
 
 /// Time allowed for the head of a request, idle time before it included, and for a TLS handshake. Whoever says nothing holds a place no longer than that.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -33,9 +33,6 @@ pub const ZONE_BLOCK_BYTES: usize = 16;
 /// The bytes of rows in one piece of a change of the zone, beside the last row of it; as with snapshots.
 pub const ZONE_PART_BYTES_MAX: usize = 64 << 10;
 
-/// The rows of a zone: as many prefixes as are planned for, and what is there of sites, nodes and settings.
-pub const ZONE_ROWS_MAX: usize = 1_200_000;
-
 /// The bytes of the rows of a zone.
 pub const ZONE_BYTES_MAX: usize = 512 << 20;
 

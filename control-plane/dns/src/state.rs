@@ -56,25 +56,35 @@ pub enum Target {
     Node(String),
 }
 
-/// An edge.
+/// An edge. What is not said of one when it is read is as by default, but its name and whether it is up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Edge {
     /// Its name.
     pub name: String,
     /// Its region.
+    #[serde(default)]
     pub region: String,
     /// The addresses to answer with.
+    #[serde(default)]
     pub addresses: Vec<IpAddr>,
     /// Whether it may get clients: connected, not drained, and with a configuration.
     pub up: bool,
     /// The share of the clients it would have that it is given, in percent: [`WEIGHT_USUAL`] and above all, 0 none while another edge can answer.
+    #[serde(default = "weight_usual")]
     pub weight: u32,
     /// What its operator has it cost: it counts as so much farther away.
+    #[serde(default)]
     pub cost: Duration,
     /// How much of what it can do it does, as it reported, 1.0 being all; none when that is not known.
+    #[serde(default)]
     pub utilization: Option<f32>,
     /// Where it is, if its operator said so.
+    #[serde(default)]
     pub location: Option<Location>,
+}
+
+fn weight_usual() -> u32 {
+    WEIGHT_USUAL
 }
 
 impl Default for Edge {
@@ -99,6 +109,7 @@ pub struct Site {
     /// Its name; the label of its target in the zone.
     pub name: String,
     /// Its hosts, as in the site file.
+    #[serde(default)]
     pub hosts: Vec<String>,
     /// The regions whose edges may answer for it, and no others in any case; empty: all.
     pub regions: Vec<String>,

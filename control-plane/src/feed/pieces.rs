@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use skerry_agent::wire::{ZONE_BLOCKS, ZONE_BYTES_MAX, ZONE_PART_BYTES_MAX, ZONE_ROWS_MAX, ZonePart, ZoneRow};
+use skerry_agent::wire::{ZONE_BLOCKS, ZONE_BYTES_MAX, ZONE_PART_BYTES_MAX, ZonePart, ZoneRow};
 use skerry_dns::plan::{Difference, Row};
 use skerry_dns::prefix::Prefix;
 
-use super::rows::{self, Digests, Edit};
+use super::rows::{self, Digests, Edit, ROWS_MAX};
 use super::{Whole, planned};
 
 /// What becomes of rows, one after another.
@@ -88,6 +88,7 @@ pub(crate) struct Pending {
     edits: Vec<Edit>,
     planned: Vec<Row>,
     unplanned: Vec<Prefix>,
+    unread: usize,
 }
 
 /// A change that came whole.
@@ -103,13 +104,15 @@ pub(crate) struct Change {
     pub(crate) planned: Vec<Row>,
     /// See there.
     pub(crate) unplanned: Vec<Prefix>,
+    /// How many rows about prefixes this version could not read, as those of another may be: for them nothing is planned.
+    pub(crate) unread: usize,
 }
 
 impl Pending {
     /// Takes a piece; the change, when that was its last one.
     ///
     /// # Errors
-    /// One sentence, when it is no next piece, or the change is larger than a zone may be.
+    /// One sentence, when it is no next piece, or the change is larger than a zone may be: a node that is connected anew is told the whole.
     pub(crate) fn take(&mut self, part: ZonePart) -> Result<Option<Change>, String> {
         if part.number == 0 || (self.number != 0 && part.number != self.number) {
             return Err(format!("a piece of change {} of the zone came in the middle of change {}", part.number, self.number));
@@ -121,30 +124,33 @@ impl Pending {
         }
         for ZoneRow { key, value } in part.rows {
             self.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
-            let rows = self.edits.len() + self.planned.len() + self.unplanned.len();
-            if key.is_empty() || rows >= ZONE_ROWS_MAX || self.bytes > ZONE_BYTES_MAX {
-                return Err(format!("a row has no key, or a change has more than {ZONE_ROWS_MAX} rows or {ZONE_BYTES_MAX} bytes"));
+            let rows = self.edits.len() + self.planned.len() + self.unplanned.len() + self.unread;
+            if key.is_empty() || rows >= ROWS_MAX || self.bytes > ZONE_BYTES_MAX {
+                return Err(format!("a row has no key, or a change has more than {ROWS_MAX} rows or {ZONE_BYTES_MAX} bytes"));
             }
             if !planned::is_key(&key) {
                 self.edits.push((key.to_vec(), value.map(|value| value.to_vec())));
                 continue;
             }
-            let prefix = planned::prefix(&key).ok_or("a row of the zone is planned for no prefix")?;
-            match value {
-                Some(value) => self.planned.push(planned::row(prefix, &value).ok_or_else(|| unread(prefix))?),
+            let Some(prefix) = planned::prefix(&key) else {
+                self.unread += 1;
+                continue;
+            };
+            match value.map(|value| planned::row(prefix, &value)) {
+                Some(Some(row)) => self.planned.push(row),
+                Some(None) => {
+                    self.unread += 1;
+                    self.unplanned.push(prefix);
+                }
                 None => self.unplanned.push(prefix),
             }
         }
         if !part.last {
             return Ok(None);
         }
-        let Self { number, dropped, edits, planned, unplanned, .. } = std::mem::take(self);
-        Ok(Some(Change { number, dropped, edits, planned, unplanned }))
+        let Self { number, dropped, edits, planned, unplanned, unread, .. } = std::mem::take(self);
+        Ok(Some(Change { number, dropped, edits, planned, unplanned, unread }))
     }
-}
-
-fn unread(prefix: Prefix) -> String {
-    format!("what is planned for {} cannot be read", prefix.net())
 }
 
 #[cfg(test)]

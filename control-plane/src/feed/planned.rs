@@ -49,9 +49,16 @@ impl Beside {
         let Self { head: Head { made, geography, summary }, nodes, networks } = self;
         let networks_gone = plan.networks.keys().filter(|number| !networks.contains_key(number)).copied().collect();
         let networks = networks.into_iter().filter(|(number, network)| plan.networks.get(number) != Some(network)).collect();
-        let nodes = nodes.into_values().collect();
+        let nodes = by_number(nodes);
         Arc::new(plan.after(&Difference { made, nodes, geography, summary, networks, networks_gone, rows, gone }))
     }
+}
+
+/// Nodes in the places that their numbers say. The place of one that could not be read is held by one that is called nothing.
+fn by_number(mut nodes: BTreeMap<u16, Node>) -> Vec<Node> {
+    let nobody = || Node { name: String::new(), price_ms: 0.0, utilization: None };
+    let end = nodes.last_key_value().map_or(0, |(last, _)| u32::from(*last) + 1);
+    (0..end).filter_map(|number| u16::try_from(number).ok()).map(|number| nodes.remove(&number).unwrap_or_else(nobody)).collect()
 }
 
 /// The key of a prefix.

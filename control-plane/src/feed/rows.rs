@@ -12,10 +12,13 @@ use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use skerry_agent::wire::{ZONE_BLOCK_BYTES, ZONE_BLOCKS};
+use skerry_config::limits;
 use skerry_dns::state::{Edge, Record, Site, State};
+use skerry_dns::{learn, plan};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::planned::{Beside, Head};
+use crate::intent;
 
 /// The row of everything that there is once.
 const SETTINGS: &str = "settings";
@@ -29,6 +32,21 @@ const PLAN_NODE: &str = "plan/node/";
 const PLAN_NETWORK: &str = "plan/network/";
 const SITE: &str = "site/";
 
+/// The networks that rows tell of, those with the lowest numbers: more than there are with a number. To DNS nodes, paths of further ones are as of those
+/// of which nothing is known.
+const NETWORKS_MAX: usize = 131_072;
+
+/// The rows of a zone, as many as all that is in one is bounded to: the two that there are once; prefixes planned for and declared; sites, and sets of those
+/// that the same edges lack; edges; records; nodes and networks of the plan.
+pub(crate) const ROWS_MAX: usize = 2
+    + learn::PREFIXES_MAX
+    + limits::PREFIXES_MAX
+    + 2 * limits::SITES_MAX
+    + intent::NODES_MAX
+    + limits::RECORDS_MAX * limits::RECORD_VALUES_MAX
+    + plan::NODES_MAX
+    + NETWORKS_MAX;
+
 /// Rows by key.
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -38,6 +56,18 @@ pub(crate) type Edit = (Vec<u8>, Option<Vec<u8>>);
 /// A digest for each block of rows, whatever their order: the sum of the digests of the rows in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Digests(Vec<u128>);
+
+/// What rows say.
+pub(crate) struct Said {
+    /// All of the state but its plan.
+    pub(crate) state: State,
+    /// What the plan has beside its own rows.
+    pub(crate) beside: Beside,
+    /// How many rows say something that this version cannot read, as those of another may: they count as saying nothing.
+    pub(crate) unread: usize,
+    /// Why not, of the first of them.
+    pub(crate) why: Option<String>,
+}
 
 /// What there is once.
 #[derive(Serialize, Deserialize)]
@@ -141,7 +171,7 @@ pub(crate) fn of_state(state: &State) -> Result<Rows, String> {
     for (number, node) in plan.nodes.iter().enumerate() {
         put(format!("{PLAN_NODE}{number:05}"), json(node)?);
     }
-    for (number, network) in plan.networks.iter() {
+    for (number, network) in plan.networks.iter().take(NETWORKS_MAX) {
         put(format!("{PLAN_NETWORK}{number:010}"), json(network)?);
     }
     let State { zone, serial, nameservers, ttl, h3, region_order, .. } = state.clone();
@@ -149,17 +179,24 @@ pub(crate) fn of_state(state: &State) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// The state that rows say, without a plan, and what a plan has beside its own rows; `None` where they say nothing of a zone yet. Rows of a kind that
-/// only a later version knows say nothing.
+/// What rows say; `None` where they say nothing of a zone yet. Rows of a kind that only a later version knows say nothing.
 ///
 /// # Errors
-/// One sentence, when a row says something else than it should.
-pub(crate) fn to_state(rows: &Rows) -> Result<Option<(State, Beside)>, String> {
-    let (mut state, mut beside) = (State::default(), Beside::default());
+/// One sentence, when the settings cannot be read: without them there is no zone.
+pub(crate) fn to_state(rows: &Rows) -> Result<Option<Said>, String> {
+    let mut said = Said { state: State::default(), beside: Beside::default(), unread: 0, why: None };
     for (key, value) in rows {
-        enter((&mut state, &mut beside), std::str::from_utf8(key).unwrap_or_default(), value)?;
+        let key = std::str::from_utf8(key).unwrap_or_default();
+        match enter((&mut said.state, &mut said.beside), key, value) {
+            Err(why) if key == SETTINGS => return Err(why),
+            Err(why) => {
+                said.unread += 1;
+                said.why.get_or_insert(why);
+            }
+            Ok(()) => {}
+        }
     }
-    Ok(rows.contains_key(SETTINGS.as_bytes()).then_some((state, beside)))
+    Ok(rows.contains_key(SETTINGS.as_bytes()).then_some(said))
 }
 
 /// Enters what a row says.

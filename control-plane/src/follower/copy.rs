@@ -34,7 +34,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 pub(super) struct DiskCopy {
     path: PathBuf,
-    /// `None` when the last change could not be written.
+    /// `None` when it does not hold what the node has: the next change is written whole.
     file: Option<Database>,
 }
 
@@ -55,6 +55,11 @@ impl DiskCopy {
             Err(why) => return Err(unusable(&path, &why)),
         };
         Ok((Self { path, file: Some(file) }, found))
+    }
+
+    /// What was found is of no use: the next change takes its place.
+    pub(super) fn discard(&mut self) {
+        self.file = None;
     }
 
     /// Keeps what becomes of rows; `whole` gives all of them as they are afterwards. Blocks.

@@ -21,7 +21,7 @@ pub(super) const PREFIX: &str = "node/";
 const COST_MS_MAX: u32 = 1_000;
 
 /// Nodes at most.
-const NODES_MAX: usize = 10_000;
+pub(crate) const NODES_MAX: usize = 10_000;
 
 /// Certificates of one node at most that were issued before and are still valid, beside the one by which it follows and the next one. Each one more
 /// revokes the oldest of them.
