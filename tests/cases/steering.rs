@@ -73,6 +73,7 @@ fn a_route_is_told_with_what_excludes_the_others() {
     };
     assert_eq!(excluded(&choice, "edge-1"), None, "{choice}");
     assert_eq!(excluded(&choice, "edge-2").as_deref(), Some("another one is declared for the client's prefix"));
+    wait_until("DNS to know the site", SOON, || cdn.skerry(&["route", "10.1.2.0/24", "fenced"]).code == 0);
     wait_until("the fenced site", SOON, || route(&["10.1.2.0/24", "fenced"])["edges"] == serde_json::json!(["edge-2"]));
     let fenced = route(&["10.1.2.0/24", "fenced"]);
     assert_eq!(excluded(&fenced, "edge-1").as_deref(), Some("it does not have the site, or the site is fenced off from its region"));
@@ -102,7 +103,7 @@ fn the_routing_host_sends_clients_to_an_edge_that_answers() {
     };
     let location = |got: &Got| got.field("location");
     for router in &hosts {
-        wait_until("the site", SOON, || ask(router, "shop.example.com", &[], "/").status == 302);
+        wait_until("the site", SOON, || location(&ask(router, "shop.example.com", &[], "/")).contains(".shop."));
         // Nobody declared who serves clients of 127.0.0.0/8: that is the first region.
         let got = ask(router, "shop.example.com:80", &[], "/a%20b?q=1&r=//x");
         assert_eq!((got.status, location(&got)), (302, "https://edge-1.shop.cdn.test/a%20b?q=1&r=//x".to_owned()));

@@ -61,7 +61,7 @@ const WITNESS_S: u32 = 3_600;
 pub struct Measured {
     /// The prefix: at most 24 bits of IPv4 or 48 of IPv6.
     pub prefix: IpNet,
-    /// How many connections it was measured on.
+    /// How many times connections were measured; a stand-in for demand.
     pub count: u32,
     /// The mean of their smoothed round trips.
     pub smoothed: Duration,

@@ -1,4 +1,4 @@
-//! Answers DNS without asking anyone: query, packet, zone, place, steer, answer, write, serve.
+//! Answers DNS without asking anyone: query, packet, zone, place, learn, plan, geo, steer, answer, write, serve.
 //!
 //! Reads one [`state::State`], swapped whole by the control plane; makes no call to anyone between two packets.
 

@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use self::difference::Difference;
 use crate::prefix::{IPV4_BITS_MAX, IPV6_BITS_MAX, Prefix};
 
-/// Nodes that a row ranks; a crowd that fills all of them is sent by geography.
+/// Nodes that a row ranks; where none of them may be answered with, geography chooses.
 pub const RANKED_MAX: usize = 6;
 /// Nodes of a network whose paths are told apart from geography.
 pub const NETWORK_NODES_MAX: usize = 8;

@@ -75,7 +75,7 @@ pub struct Edge {
     /// What its operator has it cost: it counts as so much farther away.
     #[serde(default)]
     pub cost: Duration,
-    /// How much of what it can do it does, as it reported, 1.0 being all; none when that is not known.
+    /// How much of what it can do it does, as it reported, 1.0 being all; none when that is not known. Only in the state that is planned for.
     #[serde(default)]
     pub utilization: Option<f32>,
     /// Where it is, if its operator said so.

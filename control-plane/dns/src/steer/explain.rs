@@ -19,7 +19,7 @@ pub enum Excluded {
     Declared,
     /// By its weight it does not take this group of clients.
     Weight,
-    /// Nothing is known about how far it is from the client, and others are known.
+    /// It is not among the best that are planned for the client's prefix.
     Unknown,
 }
 
@@ -55,7 +55,7 @@ pub struct Considered {
     pub cost_ms: f64,
     /// The price of its load, in ms.
     pub price_ms: f64,
-    /// How much of what it can do it does, 1.0 being all; none when that is not known.
+    /// How much of what it can do it will do by the plan, 1.0 being all; may be more; none when that is not known.
     pub utilization: Option<f32>,
     /// What excludes it.
     pub excluded: Option<Excluded>,
@@ -66,7 +66,7 @@ pub struct Considered {
 pub struct Explanation<'a> {
     /// The choice: exactly what DNS answers.
     pub choice: Choice<'a>,
-    /// The prefix that was matched: of the declaration, of the plan, or of the client where neither has one.
+    /// The prefix of the plan's row around the client, whether it was chosen by or not; none where nothing is planned for it.
     pub matched: Option<Prefix>,
     /// The edges, the best first, those that were excluded last.
     pub considered: Vec<Considered>,
