@@ -108,7 +108,7 @@ async fn show_one(api: &Api, seq: u64, json: bool) -> Result<(), Fail> {
     let rows = ["acked", "pending", "away"].into_iter().flat_map(|kind| {
         let row = |name: String| {
             let time = answer.get("times").and_then(|times| times.get(&name)).cloned().unwrap_or_default();
-            vec![name, kind.to_owned(), show::text(&time, "at"), show::text(&time, "after_ms")]
+            vec![name, kind.to_owned(), show::text(&time, "at"), millis(&time, "after_ms")]
         };
         nodes(&answer, kind).into_iter().map(row).collect::<Vec<_>>()
     });
@@ -127,12 +127,17 @@ async fn log(api: &Api, json: bool) -> Result<(), Fail> {
     let row = |node: &Value| {
         let applied = node.get("applied").cloned().unwrap_or_default();
         let own = ["name", "seq", "behind"].map(|field| show::text(node, field));
-        let times = ["p50_ms", "p99_ms", "max_ms"].map(|field| show::text(&applied, field));
+        let times = ["p50_ms", "p99_ms", "max_ms"].map(|field| millis(&applied, field));
         own.into_iter().chain(times).collect()
     };
     let rows: Vec<_> = show::list(&answer, "nodes").iter().map(row).collect();
     show::table(&["NODE", "PURGE", "BEHIND", "P50 MS", "P99 MS", "MAX MS"], &rows);
     Ok(())
+}
+
+/// A time to a tenth of a millisecond.
+fn millis(times: &Value, field: &str) -> String {
+    times.get(field).and_then(Value::as_f64).map_or_else(|| "-".to_owned(), |millis| format!("{millis:.1}"))
 }
 
 fn nodes(answer: &Value, kind: &str) -> Vec<String> {
