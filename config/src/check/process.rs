@@ -10,213 +10,31 @@ use ipnet::IpNet;
 use super::fault::{Findings, quoted};
 use super::names;
 use crate::limits::{
-    ADDRESSES_MAX, AT_ONCE_MAX, BEHIND_MAX, BEHIND_MIN, CERTIFICATE_LIFE_MAX, CERTIFICATE_LIFE_MIN, CERTIFICATES_MAX, CLIENT_TIME_MAX,
-    DISK_BYTES_MIN, DNS_NAME_BYTES_MAX, DNS_TTL_MAX, EXPLORE_PERCENT_MAX, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX, HOLD_MAX,
-    LABEL_BYTES_MAX, MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, NAMES_MAX, NAMESERVERS_MAX, ORIGIN_PREFIXES_MAX, PREFIXES_MAX, PROXIES_MAX,
-    PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX, PURGES_KEPT_MAX, REGIONS_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX,
-    TOKEN_BYTES_MAX,
+    ADDRESSES_MAX, AT_ONCE_MAX, CERTIFICATES_MAX, CLIENT_TIME_MAX, DISK_BYTES_MIN, HEAD_BYTES_MAX, HEAD_BYTES_MIN, HEAD_FIELDS_MAX,
+    MEMORY_BYTES_MIN, MEMORY_LIMIT_MIN, ORIGIN_PREFIXES_MAX, PROXIES_MAX, SLICE_BYTES_MAX, SLICE_BYTES_MIN, STREAMS_MAX, TOKEN_BYTES_MAX,
 };
-use crate::process::{
-    ApiTls, Control, ControlLink, Coverage, Disk, Dns, DnsGeo, DnsNode, Edge, Limits, Memory, Origins, Process, Proxied, Purges, Rollout,
-    Shield, Tls,
-};
+use crate::process::{ControlLink, Disk, Edge, Limits, Memory, Origins, Process, Proxied, Shield, Tls};
 use crate::units::{Period, Size};
 
 mod clients;
+mod control;
+mod dns;
 mod records;
 
 /// Everything that is wrong with process settings.
 pub(crate) fn check(process: &Process, findings: &mut Findings) {
     match process {
-        Process::Control(control) => control_plane(control, findings),
+        Process::Control(control) => control::check(control, findings),
         Process::Shield(settings) => shield(settings, findings),
         Process::Edge(settings) => edge(settings, findings),
-        Process::Dns(settings) => dns_node(settings, findings),
+        Process::Dns(settings) => dns::of_node(settings, findings),
     }
-}
-
-fn control_plane(control: &Control, findings: &mut Findings) {
-    data(&control.data, findings);
-    let listen = &control.listen;
-    let fixed = [("listen.api", listen.api), ("listen.nodes", listen.nodes), ("listen.dns", listen.dns)];
-    distinct(&fixed.into_iter().chain(listen.route.map(|address| ("listen.route", address))).collect::<Vec<_>>(), findings);
-    many(control.names.len(), NAMES_MAX, "names", findings);
-    for (index, name) in control.names.iter().enumerate().take(NAMES_MAX) {
-        if name.parse::<IpAddr>().is_err()
-            && let Err(why) = names::host(name)
-        {
-            findings.add(format!("names[{index}]"), format!("{} {why}", quoted(name)));
-        }
-    }
-    if control.names.is_empty() && listen.nodes.ip().is_unspecified() {
-        let says = "missing; listen.nodes is a wildcard address, so write the names or addresses by which nodes reach it";
-        findings.add_because("names", &["listen.nodes"], says);
-    }
-    dns(&control.dns, findings);
-    rollout(&control.rollout, findings);
-    purges(&control.purges, findings);
-    if let Some(tls) = &control.api.tls {
-        api_tls(tls, findings);
-    }
-    allowed(&control.webhooks.allow, "webhooks.allow", findings);
-    within(control.certificates.life, "certificates.life", CERTIFICATE_LIFE_MIN, CERTIFICATE_LIFE_MAX, findings);
-    within(control.alarm.behind, "alarm.behind", BEHIND_MIN, BEHIND_MAX, findings);
 }
 
 fn within(period: Period, path: &str, least: Duration, most: Duration, findings: &mut Findings) {
     if period.0 < least || period.0 > most {
         let says = format!("\"{period}\" is out of bounds; write from \"{}\" to \"{}\"", Period(least), Period(most));
         findings.add(path, says);
-    }
-}
-
-fn rollout(rollout: &Rollout, findings: &mut Findings) {
-    if rollout.hold.0 > HOLD_MAX {
-        findings.add(
-            "rollout.hold",
-            format!("\"{}\" is longer than a stage may be held; write at most \"{}\"", rollout.hold, Period(HOLD_MAX)),
-        );
-    }
-    if rollout.requests_min == 0 {
-        findings.add("rollout.requests_min", "0 requests say nothing; write at least 1");
-    }
-    for (path, percent) in [("errors_percent", rollout.errors_percent), ("hits_percent", rollout.hits_percent)] {
-        if percent > 100 {
-            findings.add(
-                format!("rollout.{path}"),
-                format!("{percent} is more than all requests; write at most 100, with which it is not compared"),
-            );
-        }
-    }
-}
-
-fn purges(purges: &Purges, findings: &mut Findings) {
-    for (name, value, least, most) in [
-        ("rate", purges.rate, 1, PURGE_ENTRIES_RATE_MAX),
-        ("burst", purges.burst, PURGE_ENTRIES_MAX, PURGE_ENTRIES_RATE_MAX),
-        ("keep", purges.keep, 1, PURGES_KEPT_MAX),
-    ] {
-        if value < least || value > most {
-            findings.add(format!("purges.{name}"), format!("{value} is out of bounds; write {least} to {most}"));
-        }
-    }
-}
-
-fn api_tls(tls: &ApiTls, findings: &mut Findings) {
-    for (field, file, other, has_other) in [("cert", &tls.cert, "key", tls.key.is_some()), ("key", &tls.key, "cert", tls.cert.is_some())] {
-        let at = format!("api.tls.{field}");
-        match file {
-            None if has_other => {
-                let because = format!("api.tls.{other}");
-                let says =
-                    "missing; write the path of the other PEM file too, or leave both out for a certificate of the CDN's own authority";
-                findings.add_because(at, &[because.as_str()], says);
-            }
-            Some(path) if path.as_os_str().is_empty() => findings.add(at, "the path is empty; write the path of a PEM file"),
-            _ => {}
-        }
-    }
-}
-
-fn dns(dns: &Dns, findings: &mut Findings) {
-    if let Err(why) = names::host(&dns.zone) {
-        findings.add("dns.zone", format!("{} {why}", quoted(&dns.zone)));
-    } else if dns.zone.len() > DNS_NAME_BYTES_MAX - LABEL_BYTES_MAX - 1 {
-        findings.add("dns.zone", format!("{} leaves no room for the name of a site; write at most 189 characters", quoted(&dns.zone)));
-    }
-    if dns.nameservers.is_empty() {
-        findings.add("dns.nameservers", "the list is empty; write at least one name server");
-    }
-    many(dns.nameservers.len(), NAMESERVERS_MAX, "dns.nameservers", findings);
-    let mut seen = HashMap::new();
-    for (index, server) in dns.nameservers.iter().enumerate().take(NAMESERVERS_MAX) {
-        let path = format!("dns.nameservers[{index}]");
-        let at = format!("{path}.name");
-        if let Err(why) = names::host(&server.name) {
-            findings.add(&at, format!("{} {why}", quoted(&server.name)));
-        } else if let Some(first) = seen.insert(server.name.to_ascii_lowercase(), index) {
-            findings.add(&at, format!("{} is dns.nameservers[{first}] already; keep one of them", quoted(&server.name)));
-        }
-        let path = format!("{path}.addresses");
-        let inside = names::covers(&format!("*.{}", dns.zone.to_ascii_lowercase()), &server.name.to_ascii_lowercase())
-            || server.name.eq_ignore_ascii_case(&dns.zone);
-        let because = ["dns.zone", at.as_str()];
-        if inside && server.addresses.is_empty() {
-            findings.add_because(&path, &because, "missing; a name server inside the zone needs its addresses");
-        } else if !inside && !server.addresses.is_empty() {
-            findings.add_because(&path, &because, "the name is not in the zone, so its addresses are answered elsewhere; leave them out");
-        }
-        addresses(&server.addresses, &path, findings);
-    }
-    if dns.ttl.0.as_secs() == 0 || dns.ttl.0 > DNS_TTL_MAX || dns.ttl.0.subsec_nanos() != 0 {
-        findings.add(
-            "dns.ttl",
-            format!("\"{}\" is no lifetime for DNS; write whole seconds from \"1s\" to \"{}\"", dns.ttl, Period(DNS_TTL_MAX)),
-        );
-    }
-    regions(dns, findings);
-    geo(&dns.geo, "dns.geo", findings);
-    if dns.explore_percent > EXPLORE_PERCENT_MAX {
-        let write = format!("{} is no share in percent; write a whole number from 0 to {EXPLORE_PERCENT_MAX}", dns.explore_percent);
-        findings.add("dns.explore_percent", write);
-    }
-    records::check(dns, findings);
-}
-
-fn regions(dns: &Dns, findings: &mut Findings) {
-    many(dns.region_order.len(), REGIONS_MAX, "dns.region_order", findings);
-    let mut seen = HashMap::new();
-    for (index, name) in dns.region_order.iter().enumerate().take(REGIONS_MAX) {
-        let at = format!("dns.region_order[{index}]");
-        if let Err(why) = names::label(name) {
-            findings.add(at, format!("{} is not a region; {why}", quoted(name)));
-        } else if let Some(first) = seen.insert(name, index) {
-            findings.add(at, format!("{} is dns.region_order[{first}] already; keep one of them", quoted(name)));
-        }
-    }
-    many(dns.coverage.len(), REGIONS_MAX, "dns.coverage", findings);
-    let prefixes = dns.coverage.iter().map(|coverage| coverage.prefixes.len()).sum();
-    many(prefixes, PREFIXES_MAX, "dns.coverage", findings);
-    let mut owners = HashMap::new();
-    for (index, coverage) in dns.coverage.iter().enumerate().take(REGIONS_MAX) {
-        covered(index, coverage, &mut owners, findings);
-    }
-}
-
-fn covered<'a>(index: usize, coverage: &'a Coverage, owners: &mut HashMap<ipnet::IpNet, &'a str>, findings: &mut Findings) {
-    let path = format!("dns.coverage[{index}]");
-    let owner = match (coverage.region.as_str(), coverage.node.as_str()) {
-        ("", "") => {
-            findings.add(&path, "neither region nor node is there; write which of them serves the prefixes, such as region = \"north\"");
-            ""
-        }
-        (region, "") => {
-            if let Err(why) = names::label(region) {
-                findings.add(format!("{path}.region"), format!("{} is not a region; {why}", quoted(region)));
-            }
-            region
-        }
-        ("", node) => {
-            if let Err(why) = names::label(node) {
-                findings.add(format!("{path}.node"), format!("{} is not a node; {why}", quoted(node)));
-            }
-            node
-        }
-        (region, node) => {
-            findings.add(&path, format!("both region {} and node {} are there; keep one of them", quoted(region), quoted(node)));
-            region
-        }
-    };
-    if coverage.prefixes.is_empty() {
-        findings.add(format!("{path}.prefixes"), "the list is empty; write at least one prefix, such as \"192.0.2.0/24\"");
-    }
-    for (nth, prefix) in coverage.prefixes.iter().enumerate().take(PREFIXES_MAX) {
-        let at = format!("{path}.prefixes[{nth}]");
-        if prefix.trunc() != *prefix {
-            findings.add(at, format!("\"{prefix}\" has bits after its length; write \"{}\"", prefix.trunc()));
-        } else if let Some(owner) = owners.insert(*prefix, owner) {
-            findings.add(at, format!("\"{prefix}\" belongs to {} already; a prefix has one region or node", quoted(owner)));
-        }
     }
 }
 
@@ -346,24 +164,6 @@ fn shield(shield: &Shield, findings: &mut Findings) {
         }
         _ => {}
     }
-}
-
-fn geo(geo: &DnsGeo, at: &str, findings: &mut Findings) {
-    for (field, database, what) in [("city", &geo.city, "a city"), ("asn", &geo.asn, "an ASN")] {
-        if database.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-            let write = format!("the path is empty; write the path of {what} database in the MaxMind DB format, or leave the field out");
-            findings.add(format!("{at}.{field}"), write);
-        }
-    }
-}
-
-fn dns_node(settings: &DnsNode, findings: &mut Findings) {
-    records::limits(&settings.limits, "limits", findings);
-    node(&settings.name, &settings.data, &settings.control, findings);
-    geo(&settings.geo, "geo", findings);
-    let listen = &settings.listen;
-    let fixed = [("listen.dns", listen.dns), ("listen.admin", listen.admin)];
-    distinct(&fixed.into_iter().chain(listen.route.map(|address| ("listen.route", address))).collect::<Vec<_>>(), findings);
 }
 
 fn origins(origins: &Origins, findings: &mut Findings) {

@@ -6,7 +6,7 @@ use super::{allowed, many};
 use crate::check::fault::{Findings, quoted};
 use crate::check::names;
 use crate::limits::{DNS_CONNECTIONS_MAX, DNS_RATE_MAX, DNS_TTL_MAX, RECORD_VALUES_MAX, RECORDS_MAX, SLIP_MAX};
-use crate::process::{Dns, DnsLimits, DnsRecord, RECORD_TYPES};
+use crate::process::{Dns, DnsLimits, DnsRecord, RECORD_TYPES, RecordData};
 use crate::units::Period;
 
 pub(super) fn check(dns: &Dns, findings: &mut Findings) {
@@ -26,7 +26,38 @@ pub(super) fn check(dns: &Dns, findings: &mut Findings) {
         }
         there.push(&record.kind);
     }
+    loops(dns, findings);
     limits(&dns.limits, "dns.limits", findings);
+}
+
+/// CNAMEs that lead back to themselves: a resolver follows them until it gives up. Each loop is told once, at its first record.
+fn loops(dns: &Dns, findings: &mut Findings) {
+    let names: HashMap<String, (usize, String)> = dns
+        .records
+        .iter()
+        .enumerate()
+        .take(RECORDS_MAX)
+        .filter_map(|(index, record)| match record.values.first().map(|value| record.data(value)) {
+            Some(Ok(RecordData::Cname(target))) => Some((record.name.to_ascii_lowercase(), (index, target.to_ascii_lowercase()))),
+            _ => None,
+        })
+        .collect();
+    for (name, (first, target)) in &names {
+        let mut by = Vec::new();
+        let mut at = target;
+        // Who comes to a record before its own, or meets more names than there are, is in or before a loop that another record tells.
+        while let Some((index, next)) = names.get(at).filter(|(index, _)| index > first && by.len() < names.len()) {
+            by.push((index, at));
+            at = next;
+        }
+        if at == name {
+            let way: String = by.iter().map(|(_, name)| format!(" by way of {}", quoted(name))).collect();
+            let because: Vec<String> = by.iter().map(|(index, _)| format!("dns.records[{index}].values[0]")).collect();
+            let because: Vec<&str> = because.iter().map(String::as_str).collect();
+            let says = format!("{} leads back to itself{way}; write a name that is not one of these", quoted(name));
+            findings.add_because(format!("dns.records[{first}].values[0]"), &because, says);
+        }
+    }
 }
 
 /// What the limits at a path say.
