@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 
 use self::asking::ask;
 use self::line::Line;
-pub(crate) use self::patience::ANSWER_TIMEOUT;
-use self::patience::{ANSWER_TIMEOUT_S, Patience};
+use self::patience::Patience;
+pub use self::patience::{ANSWER_MAX, ANSWER_TIMEOUT};
 use crate::arrivals::{Arrivals, Schedule};
 use crate::check::{Digest, Expected};
 use crate::client::{Client, Protocol, Unanswered};
@@ -84,6 +84,8 @@ pub struct Plan {
     pub expected: Option<Digest>,
     /// When requests are sent.
     pub arrivals: Arrivals,
+    /// How long one answer may take to its last octet: above 0, at most an hour.
+    pub answer: Duration,
     /// Whether the progress is shown on a terminal.
     pub progress: bool,
 }
@@ -101,6 +103,9 @@ impl Plan {
         }
         if self.connections * self.streams > AT_ONCE_MAX {
             return Err(format!("{} connections of {} streams are more than {AT_ONCE_MAX} at once", self.connections, self.streams));
+        }
+        if self.answer.is_zero() || self.answer > ANSWER_MAX {
+            return Err(format!("{:?} for an answer is not above 0 and at most {ANSWER_MAX:?}", self.answer));
         }
         match self.until {
             Until::Requests(0) => Err("0 requests measure nothing, 1 is the least".to_owned()),
@@ -342,7 +347,7 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
     let tally = &pass.tallies[index % TALLIES];
     let mut left = Left::of(&pass, index);
     let (mut used, mut open) = (0, None);
-    let (mut failures, mut patience) = (0, Patience::new());
+    let (mut failures, mut patience) = (0, Patience::new(shared.plan.answer));
     pass.ready.wait().await;
     let begun = pass.begun.get().copied().unwrap_or_else(Instant::now);
     let mut again = None;
@@ -362,7 +367,7 @@ async fn worker(shared: Arc<Shared>, pass: Arc<Pass>, line: Arc<Line>, index: us
             Ok((number, mut connection)) => {
                 used = number;
                 let asked = patience.wait(ask(&shared, &mut connection, tally, due, begun)).await;
-                let outcome = asked.unwrap_or_else(|| Err(format!("no whole answer within {ANSWER_TIMEOUT_S} s").into()));
+                let outcome = asked.unwrap_or_else(|| Err(format!("no whole answer within {:?}", shared.plan.answer).into()));
                 if outcome.is_ok() && connection.is_ready().await {
                     open = Some(connection);
                 }

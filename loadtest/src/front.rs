@@ -233,6 +233,7 @@ fn plan(case: &Case, client: &Client, until: Until) -> Plan {
         objects: Objects::Same,
         expected: None,
         arrivals: Arrivals::Closed,
+        answer: drive::ANSWER_TIMEOUT,
         progress: false,
     }
 }

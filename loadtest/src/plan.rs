@@ -15,6 +15,7 @@ use crate::arrivals::Arrivals;
 use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{self, Sizes};
+use crate::drive::ANSWER_TIMEOUT;
 use crate::object::Kind;
 use crate::{file, scenario, settings};
 
@@ -152,12 +153,14 @@ pub struct Load {
     pub rate: Option<f64>,
     /// How long a round takes.
     pub seconds: f64,
+    /// How long one answer may take to its last octet, in seconds.
+    pub answer_s: u64,
 }
 
 impl Default for Load {
     fn default() -> Self {
         let (protocol, arrivals) = ("h1".to_owned(), "closed".to_owned());
-        Self { protocol, tls: false, connections: 16, streams: 1, arrivals, rate: None, seconds: 4.0 }
+        Self { protocol, tls: false, connections: 16, streams: 1, arrivals, rate: None, seconds: 4.0, answer_s: ANSWER_TIMEOUT.as_secs() }
     }
 }
 

@@ -223,7 +223,7 @@ async fn all_that_is_wrong_with_all_plans_is_said_before_anything_is_started() {
     let plans = [
         write("hit.toml", hit),
         write("other/hit.toml", hit),
-        write("rounds.toml", &format!("{hit}rounds = 0\nedges = 0\n")),
+        write("rounds.toml", &format!("{hit}rounds = 0\nedges = 0\n[load]\nanswer_s = 0\n")),
         write("figure.toml", &bound("stalls_per_viewer", "nginx")),
         write("against.toml", &bound("cpu_us", "ngnix")),
         write("nodes.toml", include_str!("../plans/nodes.toml")),
@@ -232,11 +232,12 @@ async fn all_that_is_wrong_with_all_plans_is_said_before_anything_is_started() {
     let arguments = [&["compare", "--skerry", "/nowhere/skerry", "--peer", "nginx,nginx"], &plans[..]].concat();
     let output = loadtest(&arguments).await;
     let (stdout, stderr) = said(&output);
-    assert_eq!((output.status.code(), stdout.as_str(), stderr.lines().count()), (Some(1), "", 7), "{stderr}");
+    assert_eq!((output.status.code(), stdout.as_str(), stderr.lines().count()), (Some(1), "", 8), "{stderr}");
     for said in [
         "/other/hit.toml is a second plan of the name hit, ",
         "/rounds.toml cannot be run: rounds = 0 is not between",
         "/rounds.toml cannot be run: edges = 0 is not between",
+        "/rounds.toml cannot be run: load.answer_s = 0 is not between",
         "/figure.toml cannot be run: bounds: figure = `stalls_per_viewer` is none of hit; these are: cpu_us, ",
         "/against.toml cannot be run: bounds: against = `ngnix` is no peer; these are: nginx, varnish, trafficserver",
         "/nodes.toml is a plan of `nodes`, which has a command of its own: skerry-loadtest nodes --plan ",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, Subcommand};
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
@@ -35,6 +35,15 @@ pub(crate) struct Options {
     pub(crate) json: bool,
 }
 
+/// The options of a command that has verbs.
+#[derive(Args)]
+pub(crate) struct With<C: Subcommand> {
+    #[command(flatten)]
+    pub(crate) api: Options,
+    #[command(subcommand)]
+    pub(crate) command: C,
+}
+
 /// The control API, as one operator reaches it.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
@@ -57,6 +66,28 @@ pub(crate) struct Call<'a> {
     pub(crate) if_match: Option<u64>,
     /// How long the request itself asks the API to wait.
     pub(crate) wait: Duration,
+}
+
+impl<'a> Call<'a> {
+    /// Reads.
+    pub(crate) fn get(path: &'a str) -> Self {
+        Self { path, ..Self::default() }
+    }
+
+    /// Makes something.
+    pub(crate) fn post(path: &'a str, body: Value) -> Self {
+        Self { method: Method::POST, body: Some(body), ..Self::get(path) }
+    }
+
+    /// Writes something whole.
+    pub(crate) fn put(path: &'a str, body: Value) -> Self {
+        Self { method: Method::PUT, body: Some(body), ..Self::get(path) }
+    }
+
+    /// Deletes.
+    pub(crate) fn delete(path: &'a str) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
+    }
 }
 
 /// What an answer was not.

@@ -24,7 +24,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api()?;
     let after = options.after.map_or_else(String::new, |after| format!("&after={after}"));
     let path = format!("/v1/audit?limit={}{after}", options.limit);
-    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path)).await?;
     if options.api.json {
         show::json(&answer);
         return Ok(());

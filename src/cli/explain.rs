@@ -28,7 +28,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let mut path = format!("/v1/explain?url={}", segment(&options.url));
     path.extend(options.edge.iter().map(|name| format!("&node={}", segment(name))));
     path.extend(options.headers.iter().map(|field| format!("&header={}", segment(field))));
-    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path)).await?;
     let nodes = show::list(&answer, "nodes");
     if options.api.json {
         show::json(&answer);

@@ -1,6 +1,6 @@
 //! `skerry node`: join tokens, and the nodes that came with them.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum};
 use http::Method;
 use serde_json::{Value, json};
 use skerry_config::units::Period;
@@ -9,16 +9,11 @@ use super::api::{self, Api, Call, segment};
 use super::{Fail, show, status};
 
 /// The options of `skerry node`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry node`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Tokens with which nodes join
     Token {
         #[command(subcommand)]
@@ -77,7 +72,7 @@ enum Command {
 }
 
 #[derive(Subcommand)]
-enum TokenCommand {
+pub(crate) enum TokenCommand {
     /// Make a token that lets one node join, once
     Create {
         /// What the node will be
@@ -93,7 +88,7 @@ enum TokenCommand {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum NodeRole {
+pub(crate) enum NodeRole {
     /// Serves clients
     Edge,
     /// Serves edges
@@ -131,7 +126,7 @@ async fn token(api: &Api, role: NodeRole, region: &str, ttl: Option<Period>, jso
     if let Some(ttl) = ttl {
         body["ttl"] = Value::String(ttl.to_string());
     }
-    let answer = api.call(Call { method: Method::POST, path: "/v1/tokens", body: Some(body), ..Call::default() }).await?;
+    let answer = api.call(Call::post("/v1/tokens", body)).await?;
     if json {
         show::json(&answer);
     } else {
@@ -149,7 +144,7 @@ async fn steer(api: &Api, name: &str, weight: Option<u32>, cost: Option<Period>,
         body.insert("cost_ms".to_owned(), whole.into());
     }
     let path = format!("/v1/nodes/{}/steering", segment(name));
-    let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(Value::Object(body)), ..Call::default() }).await?;
+    let answer = api.call(Call::put(&path, Value::Object(body))).await?;
     if json {
         show::json(&answer);
     } else {
@@ -165,7 +160,7 @@ async fn figures(api: &Api, name: &str, metrics: &[String], json: bool) -> Resul
     for (place, metric) in metrics.iter().enumerate() {
         path.push_str(&format!("{}metric={}", if place == 0 { '?' } else { '&' }, segment(metric)));
     }
-    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path)).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -178,20 +173,15 @@ async fn figures(api: &Api, name: &str, metrics: &[String], json: bool) -> Resul
 }
 
 async fn errors(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: &format!("/v1/nodes/{}/errors", segment(name)), ..Call::default() }).await?;
-    if json {
-        show::json(&answer);
-        return Ok(());
-    }
-    let row = |error: &Value| ["time", "site", "status", "method", "url", "reason"].map(|field| show::text(error, field)).to_vec();
-    let rows: Vec<_> = show::list(&answer, "errors").iter().map(row).collect();
-    show::table(&["TIME", "SITE", "STATUS", "METHOD", "URL", "REASON"], &rows);
+    let answer = api.call(Call::get(&format!("/v1/nodes/{}/errors", segment(name)))).await?;
+    let columns = ["time", "site", "status", "method", "url", "reason"];
+    show::listed(&answer, "errors", &columns, json);
     Ok(())
 }
 
 async fn history(api: &Api, name: &str, from: Option<&str>, json: bool) -> Result<(), Fail> {
     let from = from.map(|from| format!("?from={}", segment(from))).unwrap_or_default();
-    let answer = api.call(Call { path: &format!("/v1/nodes/{}/history{from}", segment(name)), ..Call::default() }).await?;
+    let answer = api.call(Call::get(&format!("/v1/nodes/{}/history{from}", segment(name)))).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -213,7 +203,7 @@ async fn history(api: &Api, name: &str, from: Option<&str>, json: bool) -> Resul
 
 async fn change(api: &Api, method: Method, name: &str, verb: &str, json: bool, became: &str) -> Result<(), Fail> {
     let path = format!("/v1/nodes/{}{verb}", segment(name));
-    let answer = api.call(Call { method, path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call { method, ..Call::get(&path) }).await?;
     if json {
         show::json(&answer);
     } else {

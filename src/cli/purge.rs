@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
-use http::Method;
 use serde_json::{Value, json};
 use skerry_config::purge::Targets;
 use skerry_config::units::Period;
@@ -77,7 +76,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let wait = options.wait.map_or(Duration::ZERO, |period| period.0);
     let path = options.wait.map_or_else(|| "/v1/purges".to_owned(), |period| format!("/v1/purges?wait={period}"));
     let body = serde_json::to_value(&targets).unwrap_or_else(|_| json!({}));
-    let answer = api.call(Call { method: Method::POST, path: &path, body: Some(body), wait, ..Call::default() }).await?;
+    let answer = api.call(Call { wait, ..Call::post(&path, body) }).await?;
     if options.api.json {
         show::json(&answer);
     } else {
@@ -98,7 +97,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
 }
 
 async fn show_one(api: &Api, seq: u64, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: &format!("/v1/purges/{seq}"), ..Call::default() }).await?;
+    let answer = api.call(Call::get(&format!("/v1/purges/{seq}"))).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -117,7 +116,7 @@ async fn show_one(api: &Api, seq: u64, json: bool) -> Result<(), Fail> {
 }
 
 async fn log(api: &Api, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: "/v1/purges", ..Call::default() }).await?;
+    let answer = api.call(Call::get("/v1/purges")).await?;
     if json {
         show::json(&answer);
         return Ok(());

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 use skerry_config::units::Period;
@@ -14,16 +14,11 @@ use super::{Fail, Refusal, show};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The options of `skerry rollout`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry rollout`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// The last rollouts, and what waits for the next one
     List,
     /// One rollout: its stages, its sites, and why which were rolled back
@@ -54,7 +49,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         Command::Proceed { id } => post(id, "proceed"),
     };
     let body = (method == Method::POST).then(|| json!({}));
-    let rollout = api.call(Call { method, path: &path, body, ..Call::default() }).await?;
+    let rollout = api.call(Call { method, body, ..Call::get(&path) }).await?;
     if json {
         show::json(&rollout);
     } else {
@@ -64,7 +59,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
 }
 
 async fn list(api: &Api, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: "/v1/rollouts", ..Call::default() }).await?;
+    let answer = api.call(Call::get("/v1/rollouts")).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -129,7 +124,7 @@ pub(crate) async fn wait(api: &Api, written: &Value, limit: Period) -> Result<()
     let name = show::text(written, "name");
     let began = Instant::now();
     loop {
-        let told = match api.try_call(Call { path: &format!("/v1/rollouts/{id}"), ..Call::default() }).await {
+        let told = match api.try_call(Call::get(&format!("/v1/rollouts/{id}"))).await {
             Ok(rollout) => {
                 let Some(site) = show::list(&rollout, "sites").iter().find(|site| show::text(site, "name") == name) else {
                     // It had as many sites as one may have.

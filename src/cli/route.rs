@@ -24,7 +24,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     if let Some(site) = &options.site {
         path.push_str(&format!("&site={}", segment(site)));
     }
-    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path)).await?;
     if options.api.json {
         show::json(&answer);
         return Ok(());

@@ -2,24 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use http::Method;
-use serde_json::{Value, json};
+use clap::Subcommand;
+use serde_json::json;
 
 use super::api::{self, Call, segment};
 use super::{Fail, show, value_in};
 
 /// The options of `skerry secret`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry secret`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Give a secret a value; sites that name it, as secret:NAME, get a new version with it
     Put {
         /// Its name
@@ -49,25 +43,19 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
                 body["sites"] = json!(sites);
             }
             let path = format!("/v1/secrets/{}", segment(&name));
-            let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), ..Call::default() }).await?;
+            let answer = api.call(Call::put(&path, body)).await?;
             let line =
                 format!("secret {name} has the value {}, used by: {}", show::text(&answer, "fingerprint"), show::text(&answer, "used_by"));
             (answer, line)
         }
         Command::List => {
-            let answer = api.call(Call { path: "/v1/secrets", ..Call::default() }).await?;
-            if !options.api.json {
-                let fields = ["name", "fingerprint", "sites", "used_by", "at", "author"];
-                let row = |secret: &Value| fields.map(|field| show::text(secret, field)).to_vec();
-                let rows: Vec<_> = show::list(&answer, "secrets").iter().map(row).collect();
-                show::table(&["NAME", "FINGERPRINT", "SITES", "USED BY", "WRITTEN", "AUTHOR"], &rows);
-                return Ok(());
-            }
-            (answer, String::new())
+            let answer = api.call(Call::get("/v1/secrets")).await?;
+            show::listed(&answer, "secrets", &["name", "fingerprint", "sites", "used_by", "at", "author"], options.api.json);
+            return Ok(());
         }
         Command::Delete { name } => {
             let path = format!("/v1/secrets/{}", segment(&name));
-            let answer = api.call(Call { method: Method::DELETE, path: &path, ..Call::default() }).await?;
+            let answer = api.call(Call::delete(&path)).await?;
             (answer, format!("secret {name} is deleted"))
         }
     };

@@ -17,6 +17,16 @@ pub(crate) fn json(value: &Value) {
     line(&format!("{value:#}"));
 }
 
+/// Prints the list of a name in an answer: the answer as JSON, or else a table of fields, with their names as its head.
+pub(crate) fn listed(answer: &Value, name: &str, fields: &[&str], as_json: bool) {
+    if as_json {
+        return json(answer);
+    }
+    let rows: Vec<Vec<String>> = list(answer, name).iter().map(|entry| fields.iter().map(|field| text(entry, field)).collect()).collect();
+    let head: Vec<String> = fields.iter().map(|field| field.to_ascii_uppercase().replace('_', " ")).collect();
+    table(&head.iter().map(String::as_str).collect::<Vec<_>>(), &rows);
+}
+
 /// Prints a table with its head; columns of numbers are set to the right.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     for row in laid_out(head, rows) {

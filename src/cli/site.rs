@@ -13,16 +13,11 @@ use super::api::{self, Api, Call, segment};
 use super::{Fail, rollout, show};
 
 /// The options of `skerry site`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry site`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Make a new version of a site: a file in TOML, YAML or JSON, checked here first
     Apply {
         /// The site file
@@ -92,7 +87,7 @@ enum Command {
 
 /// How a change goes to the nodes.
 #[derive(Args)]
-struct Pace {
+pub(crate) struct Pace {
     /// To all nodes at once, for emergencies; without it to one, then its region, then all
     #[arg(long)]
     now: bool,
@@ -145,7 +140,7 @@ fn why(reason: Option<&str>, now: bool) -> String {
 async fn apply(api: &Api, site: &Site, if_match: Option<u64>, reason: Option<&str>, pace: &Pace, json: bool) -> Result<(), Fail> {
     let body = serde_json::to_value(site).map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
     let path = path(&site.name, &why(reason, pace.now));
-    let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), if_match, ..Call::default() }).await?;
+    let answer = api.call(Call { if_match, ..Call::put(&path, body) }).await?;
     awaited(api, &answer, pace).await?;
     written(&answer, &site.name, "", pace, json);
     Ok(())
@@ -177,7 +172,7 @@ fn written(answer: &Value, name: &str, what: &str, pace: &Pace, json: bool) {
 }
 
 async fn list(api: &Api, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: "/v1/sites", ..Call::default() }).await?;
+    let answer = api.call(Call::get("/v1/sites")).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -195,7 +190,7 @@ async fn list(api: &Api, json: bool) -> Result<(), Fail> {
 
 async fn show_one(api: &Api, name: &str, version: Option<u64>, json: bool) -> Result<(), Fail> {
     let path = path(name, &version.map(|version| format!("/versions/{version}")).unwrap_or_default());
-    let answer = api.call(Call { path: &path, ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path)).await?;
     if json {
         show::json(&answer);
     } else {
@@ -230,7 +225,7 @@ async fn differences(api: &Api, name: &str, site: Option<&Site>, versions: (Opti
     let body = site.map(serde_json::to_value).transpose();
     let body = body.map_err(|error| Fail::Refused(format!("the site cannot be written as JSON: {error}")))?;
     let method = if body.is_some() { Method::POST } else { Method::GET };
-    let answer = api.call(Call { method, path: &path(name, &rest), body, ..Call::default() }).await?;
+    let answer = api.call(Call { method, body, ..Call::get(&path(name, &rest)) }).await?;
     if json {
         show::json(&answer);
     } else if answer.get("changed").and_then(Value::as_bool) == Some(false) {
@@ -242,7 +237,7 @@ async fn differences(api: &Api, name: &str, site: Option<&Site>, versions: (Opti
 }
 
 async fn history(api: &Api, name: &str, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: &path(name, "/versions"), ..Call::default() }).await?;
+    let answer = api.call(Call::get(&path(name, "/versions"))).await?;
     if json {
         show::json(&answer);
         return Ok(());
@@ -260,14 +255,14 @@ async fn rollback(api: &Api, name: &str, version: u64, reason: Option<&str>, pac
     let path = path(name, "/rollback");
     let speed = if pace.now { "now" } else { "staged" };
     let body = json!({"version": version, "reason": reason, "rollout": speed});
-    let answer = api.call(Call { method: Method::POST, path: &path, body: Some(body), ..Call::default() }).await?;
+    let answer = api.call(Call::post(&path, body)).await?;
     awaited(api, &answer, pace).await?;
     written(&answer, name, &format!(" (what version {version} was)"), pace, json);
     Ok(())
 }
 
 async fn delete(api: &Api, name: &str, reason: Option<&str>, now: bool, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { method: Method::DELETE, path: &path(name, &why(reason, now)), ..Call::default() }).await?;
+    let answer = api.call(Call::delete(&path(name, &why(reason, now)))).await?;
     if json {
         show::json(&answer);
     } else {

@@ -16,7 +16,7 @@ pub(crate) struct Options {
 /// Prints the nodes under a line about the whole.
 pub(crate) async fn run(options: Options) -> Result<(), Fail> {
     let api = options.api.api()?;
-    let answer = api.call(Call { path: "/v1/nodes", ..Call::default() }).await?;
+    let answer = api.call(Call::get("/v1/nodes")).await?;
     if options.api.json {
         show::json(&answer);
         return Ok(());
@@ -35,7 +35,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
 
 /// Prints the nodes alone, as `skerry node list` does.
 pub(crate) async fn nodes(api: &Api, json: bool) -> Result<(), Fail> {
-    let answer = api.call(Call { path: "/v1/nodes", ..Call::default() }).await?;
+    let answer = api.call(Call::get("/v1/nodes")).await?;
     if json {
         show::json(&answer);
     } else {

@@ -1,7 +1,6 @@
 //! `skerry token`: tokens of the control API. Those that nodes join with are made by `skerry node token`.
 
-use clap::{Args, Subcommand, ValueEnum};
-use http::Method;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use skerry_config::units::Period;
 
@@ -9,16 +8,11 @@ use super::api::{self, Call, segment};
 use super::{Fail, show};
 
 /// The options of `skerry token`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry token`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Make a token; it is shown this once
     Create {
         /// What its bearer may do; each role may do what those before it may
@@ -44,7 +38,7 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Role {
+pub(crate) enum Role {
     /// Reads
     Viewer,
     /// Purges
@@ -70,7 +64,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
                     body[field] = value;
                 }
             }
-            let answer = api.call(Call { method: Method::POST, path: "/v1/tokens", body: Some(body), ..Call::default() }).await?;
+            let answer = api.call(Call::post("/v1/tokens", body)).await?;
             if as_json {
                 show::json(&answer);
             } else {
@@ -79,19 +73,13 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
             }
         }
         Command::List => {
-            let answer = api.call(Call { path: "/v1/tokens", ..Call::default() }).await?;
-            if as_json {
-                show::json(&answer);
-            } else {
-                let fields = ["name", "kind", "role", "sites", "region", "expires_at", "made_by", "used_by"];
-                let row = |token: &Value| fields.map(|field| show::text(token, field)).to_vec();
-                let rows: Vec<_> = show::list(&answer, "tokens").iter().map(row).collect();
-                show::table(&["NAME", "KIND", "ROLE", "SITES", "REGION", "EXPIRES", "MADE BY", "USED BY"], &rows);
-            }
+            let answer = api.call(Call::get("/v1/tokens")).await?;
+            let fields = ["name", "kind", "role", "sites", "region", "expires_at", "made_by", "used_by"];
+            show::listed(&answer, "tokens", &fields, as_json);
         }
         Command::Revoke { name } => {
             let path = format!("/v1/tokens/{}", segment(&name));
-            let answer = api.call(Call { method: Method::DELETE, path: &path, ..Call::default() }).await?;
+            let answer = api.call(Call::delete(&path)).await?;
             if as_json {
                 show::json(&answer);
             } else {

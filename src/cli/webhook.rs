@@ -2,24 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use http::Method;
-use serde_json::{Value, json};
+use clap::Subcommand;
+use serde_json::json;
 
 use super::api::{self, Call, segment};
 use super::{Fail, show, value_in};
 
 /// The options of `skerry webhook`.
-#[derive(Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    api: api::Options,
-    #[command(subcommand)]
-    command: Command,
-}
+pub(crate) type Options = api::With<Command>;
 
+/// The verbs of `skerry webhook`.
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Make a webhook, or change it and enable it again
     Put {
         /// Its name
@@ -55,25 +49,23 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
                 body["secret"] = json!(value_in(&file)?.trim_end());
             }
             let path = format!("/v1/webhooks/{}", segment(&name));
-            let answer = api.call(Call { method: Method::PUT, path: &path, body: Some(body), ..Call::default() }).await?;
+            let answer = api.call(Call::put(&path, body)).await?;
             let line = format!("webhook {name} is sent what happens from now on, signed with the secret {}", show::text(&answer, "secret"));
             (answer, line)
         }
         Command::List => {
-            let answer = api.call(Call { path: "/v1/webhooks", ..Call::default() }).await?;
-            if !options.api.json {
-                let fields = ["name", "url", "kinds", "waiting", "delivered", "failed", "dropped", "disabled", "last_error"];
-                let row = |webhook: &Value| fields.map(|field| show::text(webhook, field)).to_vec();
-                let rows: Vec<_> = show::list(&answer, "webhooks").iter().map(row).collect();
-                let head = ["NAME", "URL", "KINDS", "WAITING", "DELIVERED", "FAILED", "DROPPED", "DISABLED", "LAST ERROR"];
-                show::table(&head, &rows);
-                return Ok(());
-            }
-            (answer, String::new())
+            let answer = api.call(Call::get("/v1/webhooks")).await?;
+            show::listed(
+                &answer,
+                "webhooks",
+                &["name", "url", "kinds", "waiting", "delivered", "failed", "dropped", "disabled", "last_error"],
+                options.api.json,
+            );
+            return Ok(());
         }
         Command::Delete { name } => {
             let path = format!("/v1/webhooks/{}", segment(&name));
-            let answer = api.call(Call { method: Method::DELETE, path: &path, ..Call::default() }).await?;
+            let answer = api.call(Call::delete(&path)).await?;
             (answer, format!("webhook {name} is deleted"))
         }
     };

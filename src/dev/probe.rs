@@ -50,7 +50,7 @@ pub(crate) async fn until<T, F: Future<Output = Result<T, String>>>(
 
 /// Whether the API answers, to this token.
 pub(crate) async fn api_answers(api: &Api) -> Result<(), String> {
-    match api.try_call(Call { path: "/v1/nodes", ..Call::default() }).await {
+    match api.try_call(Call::get("/v1/nodes")).await {
         Ok(_) => Ok(()),
         Err(Refusal::Unanswered(why)) => Err(why.to_string()),
         Err(Refusal::Status(status, says)) => Err(format!("{status}: {says}")),
@@ -59,7 +59,7 @@ pub(crate) async fn api_answers(api: &Api) -> Result<(), String> {
 
 /// Whether all `names` are connected and run the newest snapshot.
 pub(crate) async fn nodes_follow(api: &Api, names: &[String]) -> Result<(), String> {
-    let answer = api.call(Call { path: "/v1/nodes", ..Call::default() }).await.map_err(|fail: Fail| fail.to_string())?;
+    let answer = api.call(Call::get("/v1/nodes")).await.map_err(|fail: Fail| fail.to_string())?;
     match names.iter().find(|name| !follows(&answer, name)) {
         None => Ok(()),
         Some(behind) => Err(format!("{behind} does not follow the control plane yet")),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 use skerry_config::check;
 use skerry_config::site::Site;
@@ -119,13 +119,13 @@ async fn join_token(api: &Api, data: &Data, node: &Node, role: Role) -> Result<O
     }
     // A node that ended between being let in and keeping its certificate has its name, and nothing to show for it.
     let path = format!("/v1/nodes/{}", segment(&node.name));
-    match api.try_call(Call { method: Method::DELETE, path: &path, ..Call::default() }).await {
+    match api.try_call(Call::delete(&path)).await {
         Ok(_) | Err(Refusal::Status(StatusCode::NOT_FOUND, _)) => {}
         Err(Refusal::Status(_, why)) => return Err(format!("{} cannot join anew: {why}", node.name)),
         Err(Refusal::Unanswered(why)) => return Err(format!("{} cannot join anew: {why}", node.name)),
     }
     let body = json!({"kind": "join", "role": role.name(), "region": node.region});
-    let call = Call { method: Method::POST, path: "/v1/tokens", body: Some(body), ..Call::default() };
+    let call = Call::post("/v1/tokens", body);
     let answer = api.call(call).await.map_err(|fail| format!("{} gets no join token: {fail}", node.name))?;
     let token = answer.get("token").and_then(serde_json::Value::as_str);
     token.map(|token| Some(token.to_owned())).ok_or_else(|| format!("{} gets no join token: the answer holds none", node.name))
@@ -134,7 +134,7 @@ async fn join_token(api: &Api, data: &Data, node: &Node, role: Role) -> Result<O
 async fn apply(api: &Api, site: &Site) -> Result<(), String> {
     let path = format!("/v1/sites/{}", segment(&site.name));
     let body = serde_json::to_value(site).map_err(|error| format!("site {} cannot be written as JSON: {error}", site.name))?;
-    let call = Call { method: Method::PUT, path: &path, body: Some(body), ..Call::default() };
+    let call = Call::put(&path, body);
     api.call(call).await.map(|_| ()).map_err(|fail| format!("site {} is refused: {fail}", site.name))
 }
 

@@ -77,6 +77,7 @@ pub(super) async fn run(options: Options) -> Result<(), String> {
             Some(rate) if options.arrivals == "constant" => Arrivals::Constant(rate),
             Some(rate) => Arrivals::Poisson(rate),
         },
+        answer: drive::ANSWER_TIMEOUT,
         progress: true,
     };
     let own = processor::used(&[std::process::id()])?;

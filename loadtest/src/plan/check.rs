@@ -9,7 +9,7 @@ use crate::arrivals::Arrivals;
 use crate::bound::Bound;
 use crate::client::Protocol;
 use crate::draw::{BYTES_MAX, OBJECTS_MAX, Sizes};
-use crate::drive::{AT_ONCE_MAX, CONNECTIONS_MAX, STREAMS_MAX};
+use crate::drive::{ANSWER_MAX, AT_ONCE_MAX, CONNECTIONS_MAX, STREAMS_MAX};
 use crate::peer::Kind;
 use crate::results::FIGURES;
 
@@ -60,6 +60,7 @@ impl Plan {
         let load = &self.load;
         let is_length = load.seconds > 0.0 && load.seconds <= SECONDS_MAX;
         faults.must(is_length, format!("load.seconds = {} is not above 0 and at most {SECONDS_MAX}", load.seconds));
+        faults.within("load.answer_s", load.answer_s, 1, ANSWER_MAX.as_secs());
         faults.within("load.connections", load.connections, 1, CONNECTIONS_MAX);
         faults.within("load.streams", load.streams, 1, STREAMS_MAX);
         let at_once = load.connections.saturating_mul(load.streams);

@@ -78,6 +78,7 @@ fn shared_out(plan: &crate::plan::Plan, clients: &[Client]) -> Plan {
         objects: Objects::Drawn,
         expected: None,
         arrivals: plan.arrivals().unwrap_or(Arrivals::Closed),
+        answer: Duration::from_secs(plan.load.answer_s),
         progress: true,
     }
 }
