@@ -99,6 +99,9 @@ struct Compiled {
 /// What applies to one request: the rule that matched, with the site's defaults filled in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Policy {
+    /// The name of the site.
+    #[serde(skip)]
+    pub site: Arc<str>,
     /// The index of the rule in the site, from 0; `None` for the site's defaults.
     pub rule: Option<usize>,
     /// Never store, never answer from the cache.
@@ -229,6 +232,7 @@ impl Served {
     pub fn new(site: Site) -> Self {
         let cache = &site.cache;
         let default = Policy {
+            site: site.name.as_str().into(),
             rule: None,
             bypass: false,
             ttl: None,

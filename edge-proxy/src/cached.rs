@@ -99,7 +99,7 @@ impl To<'_> {
             came,
         };
         let now = Time::from(SystemTime::now());
-        let answering = edge.exchange.run(request, &served.site().name, &policy, now, Arc::new(fill));
+        let answering = edge.exchange.run(request, &policy, now, Arc::new(fill));
         match ahead_of(answering, asker, &early).await {
             Ok(Ok(answer)) => self.send(asker, answer).await,
             Ok(Err(Failed { error, status_of_cache })) => {

@@ -318,12 +318,7 @@ impl ProxyHttp for Sessions {
                 path_and_query: head.path_and_query.clone(),
                 headers: HeaderMap::new(),
             };
-            self.exchange.invalidate(
-                &request,
-                &served.site().name,
-                served.policy(head.host(), head.path(), &head.headers),
-                &answer.headers,
-            );
+            self.exchange.invalidate(&request, served.policy(head.host(), head.path(), &head.headers), &answer.headers);
         }
         if let Some(watch) = &mut context.watch {
             watch.of_head(session, answer);

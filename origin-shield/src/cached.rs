@@ -65,7 +65,7 @@ impl Shield {
         let now = Time::from(SystemTime::now());
         let answered = tokio::select! {
             biased;
-            answered = self.exchange.run(request, &served.site().name, &policy, now, Arc::new(fetch)) => answered,
+            answered = self.exchange.run(request, &policy, now, Arc::new(fetch)) => answered,
             () = asker.gone() => return left(started),
         };
         match answered {

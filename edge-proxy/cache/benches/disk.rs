@@ -58,7 +58,7 @@ fn get(path: String) -> Request {
 }
 
 async fn ask(exchange: &Arc<Exchange>, policy: &Arc<Policy>, path: String) -> u64 {
-    let answer = exchange.run(get(path), "bench", policy, NOW, Arc::new(Origin)).await;
+    let answer = exchange.run(get(path), policy, NOW, Arc::new(Origin)).await;
     let Ok(mut answer) = answer else { return 0 };
     let mut bytes = 0;
     while let Ok(Some(piece)) = answer.body.chunk().await {

@@ -15,7 +15,6 @@ use skerry_cache::freshness::Freshness;
 use skerry_cache::key::Key;
 use skerry_cache::request::Request;
 use skerry_cache::time::Time;
-use skerry_config::site::Key as Rules;
 use skerry_config::snapshot::Policy;
 
 /// Thu, 01 Jan 2026 00:00:00 GMT.
@@ -78,9 +77,9 @@ fn answered() -> HeaderMap {
 }
 
 fn key(times: usize) {
-    let (request, rules) = (request(1), Rules::default());
+    let (request, policy) = (request(1), Policy { site: "shop".into(), ..Policy::default() });
     for _ in 0..times {
-        black_box(Key::of(black_box(&request), black_box(&rules)));
+        black_box(Key::of(black_box(&request), black_box(&policy)));
     }
 }
 
@@ -130,7 +129,7 @@ impl Fetch for Origin {
 
 async fn store(exchange: &Arc<Exchange>, policy: &Arc<Policy>) {
     for number in 0..ANSWERS {
-        let answer = exchange.run(request(number), "shop", policy, ASKED, Arc::new(Origin)).await;
+        let answer = exchange.run(request(number), policy, ASKED, Arc::new(Origin)).await;
         let mut answer = answer.expect("an answer");
         while answer.body.chunk().await.expect("a piece").is_some() {}
     }

@@ -150,14 +150,7 @@ impl Exchange {
     ///
     /// # Errors
     /// When nothing is stored that may be used and upstream gave no answer.
-    pub async fn run(
-        self: &Arc<Self>,
-        request: Request,
-        site: &str,
-        policy: &Arc<Policy>,
-        now: Time,
-        fetch: Arc<dyn Fetch>,
-    ) -> Result<Answer, Failed> {
+    pub async fn run(self: &Arc<Self>, request: Request, policy: &Arc<Policy>, now: Time, fetch: Arc<dyn Fetch>) -> Result<Answer, Failed> {
         let mut request = request;
         let directives = Directives::of(&request.headers, policy);
         if let Some(reason) = directives.way_past(&request.headers, policy) {
@@ -168,8 +161,8 @@ impl Exchange {
             return self.pass(request, &fetch, status).await.map(|(answer, _)| answer);
         }
         cookies::strip(&mut request.headers, &policy.cookies);
-        let shown = policy.show_key.then(|| Key::of(&request, &policy.key).readable());
-        let mut answered = self.answer(request, site, policy, directives, now, fetch).await;
+        let shown = policy.show_key.then(|| Key::of(&request, policy).readable());
+        let mut answered = self.answer(request, policy, directives, now, fetch).await;
         let status = answered.as_mut().map_or_else(|failed| &mut failed.status_of_cache, |answer| &mut answer.status_of_cache);
         status.key = shown;
         answered
@@ -179,7 +172,6 @@ impl Exchange {
     async fn answer(
         self: &Arc<Self>,
         request: Request,
-        site: &str,
         policy: &Arc<Policy>,
         directives: Directives,
         now: Time,
@@ -213,7 +205,7 @@ impl Exchange {
             }
             found = self.find_stored(&primary, &request, &directives, now).await;
         }
-        let identity = Arc::new(identity(&request, site, policy));
+        let identity = Arc::new(identity(&request, policy));
         let asked = Asked { request, policy, primary, identity, directives, now, fetch };
         self.beyond_fresh(asked, found).await
     }
@@ -511,8 +503,8 @@ impl Exchange {
 }
 
 /// The names by which a purge means what is stored for a request.
-fn identity(request: &Request, site: &str, policy: &Policy) -> Identity {
-    let identity = Identity::of(request, site, &policy.key);
+fn identity(request: &Request, policy: &Policy) -> Identity {
+    let identity = Identity::of(request, &policy.site, &policy.key);
     if policy.no_vary_search { identity.with_any_query(request, &policy.key) } else { identity }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use skerry_config::cookies;
 use skerry_config::site::{Key as Rules, Query};
-use skerry_config::snapshot::canonical_host;
+use skerry_config::snapshot::{Policy, canonical_host};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::request::Request;
@@ -29,12 +29,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of a request before any `Vary` is known.
+    /// The key of a request to a site before any `Vary` is known. What one site stored is no other's, though a host went from one to the other, or
+    /// both have the same `key.host`.
     #[must_use]
-    pub fn of(request: &Request, rules: &Rules) -> Self {
+    pub fn of(request: &Request, policy: &Policy) -> Self {
+        let rules = &policy.key;
         let (path, query) = split(&request.path_and_query);
         let query = query.and_then(|query| canonical_query(query, rules.query.as_ref()));
-        let mut text = Vec::with_capacity(64 + request.authority.len() + request.path_and_query.len());
+        let mut text = Vec::with_capacity(64 + policy.site.len() + request.authority.len() + request.path_and_query.len());
+        part(&mut text, Some(policy.site.as_bytes()));
         part(&mut text, rules.scheme.then_some(request.scheme.as_bytes()));
         match &rules.host {
             Some(alias) => part(&mut text, Some(canonical_host(alias).as_bytes())),

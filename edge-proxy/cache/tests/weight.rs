@@ -134,7 +134,7 @@ fn request(shape: Shape, number: usize) -> Request {
 /// Stores the answers of a shape, and has the front door make its heads of those that it can.
 async fn store(exchange: &Arc<Exchange>, policy: &Arc<Policy>, shape: Shape) {
     for number in 0..shape.count {
-        let answer = exchange.run(request(shape, number), "weight", policy, NOW, Arc::new(Origin(shape, number))).await;
+        let answer = exchange.run(request(shape, number), policy, NOW, Arc::new(Origin(shape, number))).await;
         let mut answer = answer.expect("an answer");
         while answer.body.chunk().await.expect("a piece").is_some() {}
         drop(answer);

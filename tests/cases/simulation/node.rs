@@ -193,13 +193,13 @@ async fn patiently<T>(mut attempt: impl AsyncFnMut() -> Result<T, String>) -> T 
 
 /// Asks for everything again and again and writes down which version came, and under which purge number it was asked for.
 pub(super) async fn clients(number: usize, cache: Arc<Mutex<Option<Arc<Exchange>>>>, truth: Arc<Truth>, mut chance: Chance) {
-    let policy = Arc::new(Policy::default());
+    let policy = Arc::new(Policy { site: SITE.into(), ..Policy::default() });
     loop {
         for object in 0..truth.versions.len() {
             let Some(exchange) = cache.lock().unwrap().clone() else { break };
             let seq = exchange.purge_seq();
             let origin = Origin { truth: Arc::clone(&truth), object, late: chance.millis(0..12) };
-            if let Ok(mut answer) = exchange.run(request(object), SITE, &policy, NOW, Arc::new(origin)).await {
+            if let Ok(mut answer) = exchange.run(request(object), &policy, NOW, Arc::new(origin)).await {
                 let mut body = Vec::new();
                 while let Ok(Some(piece)) = answer.body.chunk().await {
                     body.extend_from_slice(&piece);

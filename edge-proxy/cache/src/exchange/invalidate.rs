@@ -14,13 +14,13 @@ impl Exchange {
     /// groups that the answer names (RFC 9875 section 3).
     ///
     /// `request` is the unsafe request as a GET would be.
-    pub fn invalidate(&self, request: &Request, site: &str, policy: &Policy, response: &HeaderMap) {
+    pub fn invalidate(&self, request: &Request, policy: &Policy, response: &HeaderMap) {
         let mut targets = vec![request.path_and_query.clone()];
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
             let value = response.get(name).and_then(|value| value.to_str().ok());
             targets.extend(value.and_then(|value| same_origin_target(value, request)));
         }
-        let identity = |path_and_query| identity(&Request { path_and_query, ..request.clone() }, site, policy);
+        let identity = |path_and_query| identity(&Request { path_and_query, ..request.clone() }, policy);
         let targets: Vec<Identity> = targets.into_iter().map(identity).collect();
         self.purges.invalidate(&targets, &groups_of(request, policy, response, CACHE_GROUP_INVALIDATION));
     }

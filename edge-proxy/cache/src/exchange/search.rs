@@ -16,7 +16,7 @@ impl Exchange {
     /// The key under which a request is looked up before any variant is known.
     pub(super) fn primary(&self, request: &Request, policy: &Policy) -> Key {
         if !policy.no_vary_search {
-            return Key::of(request, &policy.key);
+            return Key::of(request, policy);
         }
         let rules = match self.store.get(&place(request, policy)) {
             Some(Entry::Search(rules)) => Some(rules),
@@ -40,16 +40,16 @@ impl Exchange {
 
 /// The key of a request whose query these rules make canonical.
 pub(super) fn key_under(request: &Request, policy: &Policy, rules: Option<&Rules>) -> Key {
-    let Some(rules) = rules else { return Key::of(request, &policy.key) };
+    let Some(rules) = rules else { return Key::of(request, policy) };
     let (path, query) = split(&request.path_and_query);
     let query = query.and_then(|query| rules.canonical(query));
     let path_and_query = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
     // Only answers that said the same of queries: of others nobody knows what they depend on.
-    Key::of(&Request { path_and_query, ..request.clone() }, &policy.key).under(rules.hash())
+    Key::of(&Request { path_and_query, ..request.clone() }, policy).under(rules.hash())
 }
 
 /// Where the rules of a path are kept.
 pub(super) fn place(request: &Request, policy: &Policy) -> Key {
     let path = split(&request.path_and_query).0.to_owned();
-    Key::of(&Request { path_and_query: path, ..request.clone() }, &policy.key).search()
+    Key::of(&Request { path_and_query: path, ..request.clone() }, policy).search()
 }

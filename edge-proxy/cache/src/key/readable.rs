@@ -8,6 +8,8 @@ impl Key {
     #[must_use]
     pub fn readable(&self) -> String {
         let mut parts = Parts(&self.text);
+        // The site, which is told beside it.
+        let _ = parts.next();
         let (scheme, host) = (parts.next().flatten(), parts.next().flatten());
         let (path, query) = (parts.next().flatten(), parts.next().flatten());
         let mut line = scheme.map_or_else(String::new, |scheme| format!("{}://", shown(scheme)));
@@ -59,8 +61,7 @@ fn shown(part: &[u8]) -> String {
 mod tests {
     use skerry_config::site::{Key as Rules, Query};
 
-    use crate::exchange::tests::house::get_with;
-    use crate::key::Key;
+    use crate::exchange::tests::house::{get_with, keyed_by};
 
     #[test]
     fn a_key_reads_as_what_it_is_made_of() {
@@ -70,9 +71,9 @@ mod tests {
             ..Rules::default()
         };
         let request = get_with("/list?utm=1&page=2", &[("x-lang", "de"), ("x-lang", "fr")]);
-        let key = Key::of(&request, &rules);
+        let key = keyed_by(&request, &rules);
         assert_eq!(key.readable(), "https://shop.example/list?page=2 x-lang=de,fr x-none");
         assert_eq!(key.variant([None]).readable(), key.readable());
-        assert_eq!(Key::of(&get_with("/", &[]), &Rules::default()).readable(), "https://shop.example/");
+        assert_eq!(keyed_by(&get_with("/", &[]), &Rules::default()).readable(), "https://shop.example/");
     }
 }

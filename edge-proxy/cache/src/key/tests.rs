@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use skerry_config::site::{Key as Rules, Query};
 
 use super::{Key, canonical};
-use crate::exchange::tests::house::{get, get_with};
+use crate::exchange::tests::house::{get, get_with, keyed_by};
 use crate::request::Request;
 
 /// What counts of a request: scheme, authority, then fields, cookies, device and country with their values. `None` is not counted.
@@ -45,7 +45,7 @@ fn key_of(parts: &Parts) -> Key {
     fields.extend(parts.device.as_deref().map(|device| ("skerry-device", device)));
     fields.extend(parts.country.as_deref().map(|country| ("skerry-country", country)));
     let scheme = if parts.scheme == Some(true) { "https" } else { "http" };
-    Key::of(&Request { scheme, authority: parts.authority.clone(), ..get_with("/", &fields) }, &rules)
+    keyed_by(&Request { scheme, authority: parts.authority.clone(), ..get_with("/", &fields) }, &rules)
 }
 
 fn query(keep: Option<&[&str]>, drop: Option<&[&str]>, sort: bool) -> Rules {
@@ -55,17 +55,17 @@ fn query(keep: Option<&[&str]>, drop: Option<&[&str]>, sort: bool) -> Rules {
 
 #[test]
 fn rfc9111_4_1_the_key_is_the_target_uri() {
-    let key = |path: &str| Key::of(&get(path), &Rules::default());
+    let key = |path: &str| keyed_by(&get(path), &Rules::default());
     assert_eq!(key("/a?b"), key("/a?b"));
     for other in ["/a", "/a?", "/a?B", "/A?b", "/a%3Fb", "/a?b&"] {
         assert_ne!(key("/a?b"), key(other), "{other}");
     }
     let mut request = get("/a?b");
     request.scheme = "http";
-    assert_ne!(Key::of(&request, &Rules::default()), key("/a?b"));
+    assert_ne!(keyed_by(&request, &Rules::default()), key("/a?b"));
     request.scheme = "https";
     request.authority = "other.example".to_owned();
-    assert_ne!(Key::of(&request, &Rules::default()), key("/a?b"));
+    assert_ne!(keyed_by(&request, &Rules::default()), key("/a?b"));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn the_query_counts_as_the_rules_say() {
 #[test]
 fn key_fields_count() {
     let rules = Rules { headers: vec!["x-country".to_owned()], ..Rules::default() };
-    let key = |values: &[(&str, &str)]| Key::of(&get_with("/", values), &rules);
+    let key = |values: &[(&str, &str)]| keyed_by(&get_with("/", values), &rules);
     assert_eq!(key(&[("x-country", "de"), ("x", "1")]), key(&[("x-country", "de"), ("x", "2")]));
     assert_ne!(key(&[("x-country", "de")]), key(&[("x-country", "fr")]));
     assert_ne!(key(&[]), key(&[("x-country", "")]));
@@ -96,7 +96,7 @@ fn key_fields_count() {
 #[test]
 fn the_scheme_counts_unless_the_rules_say_otherwise() {
     let rules = Rules { scheme: false, ..Rules::default() };
-    let key = |scheme: &'static str, rules: &Rules| Key::of(&Request { scheme, ..get("/a") }, rules);
+    let key = |scheme: &'static str, rules: &Rules| keyed_by(&Request { scheme, ..get("/a") }, rules);
     assert_eq!(key("http", &rules), key("https", &rules));
     assert_ne!(key("http", &rules), key("http", &Rules::default()));
 }
@@ -104,7 +104,7 @@ fn the_scheme_counts_unless_the_rules_say_otherwise() {
 #[test]
 fn hosts_with_one_alias_share_their_answers_whatever_their_ports() {
     let rules = Rules { host: Some("Shop.example".to_owned()), ..Rules::default() };
-    let key = |authority: &str, rules: &Rules| Key::of(&Request { authority: authority.to_owned(), ..get("/a") }, rules);
+    let key = |authority: &str, rules: &Rules| keyed_by(&Request { authority: authority.to_owned(), ..get("/a") }, rules);
     for authority in ["img1.example", "img2.example:8080", "shop.example:8443"] {
         assert_eq!(key(authority, &rules), key("shop.example", &Rules::default()), "{authority}");
     }
@@ -114,9 +114,9 @@ fn hosts_with_one_alias_share_their_answers_whatever_their_ports() {
 #[test]
 fn key_cookies_count_by_value_and_order_and_others_do_not() {
     let rules = Rules { cookies: vec!["lang".to_owned(), "a".to_owned()], ..Rules::default() };
-    let key = |cookie: &str| Key::of(&get_with("/", &[("cookie", cookie)]), &rules);
+    let key = |cookie: &str| keyed_by(&get_with("/", &[("cookie", cookie)]), &rules);
     assert_eq!(key("lang=de; a=1; _ga=7"), key("_ga=8;a=1;lang=de"));
-    assert_eq!(key("x=1"), Key::of(&get("/"), &rules));
+    assert_eq!(key("x=1"), keyed_by(&get("/"), &rules));
     for other in ["lang=fr; a=1", "lang=de", "a=1", "lang=de; a=", "lang=de; lang=fr; a=1", "Lang=de; a=1", "lang=de, a=1"] {
         assert_ne!(key("lang=de; a=1"), key(other), "{other}");
     }
@@ -125,7 +125,7 @@ fn key_cookies_count_by_value_and_order_and_others_do_not() {
 
 #[test]
 fn device_and_country_count_only_where_the_rules_say() {
-    let key = |device, country, fields: &[(&str, &str)]| Key::of(&get_with("/", fields), &Rules { device, country, ..Rules::default() });
+    let key = |device, country, fields: &[(&str, &str)]| keyed_by(&get_with("/", fields), &Rules { device, country, ..Rules::default() });
     let told = [("skerry-device", "mobile"), ("skerry-country", "DE")];
     assert_eq!(key(false, false, &told), key(false, false, &[]));
     assert_ne!(key(true, false, &told), key(true, false, &[("skerry-device", "tablet")]));
@@ -148,7 +148,7 @@ proptest! {
         let key = |(path, authority, value): &(String, String, String)| {
             let mut request = get_with(&format!("/{path}"), &[("x", value)]);
             request.authority.clone_from(authority);
-            Key::of(&request, &rules)
+            keyed_by(&request, &rules)
         };
         prop_assert_eq!(key(&one) == key(&other), one == other);
     }

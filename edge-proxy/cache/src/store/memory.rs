@@ -143,14 +143,14 @@ mod tests {
     use skerry_config::site::Key as Rules;
 
     use super::*;
-    use crate::exchange::tests::house::get;
+    use crate::exchange::tests::house::{get, keyed_by};
     use crate::store::Marker;
 
     const BYTES: u64 = 4 << 20;
 
     fn put(memory: &Memory, number: u64, bytes: u64) -> Key {
         let path = format!("/{number}{}", "a".repeat(usize::try_from(bytes).unwrap()));
-        let key = Key::of(&get(&path), &Rules::default());
+        let key = keyed_by(&get(&path), &Rules::default());
         memory.insert(key.clone(), Entry::Marker(Arc::new(Marker { fields: Arc::default(), generation: number })));
         key
     }

@@ -362,7 +362,7 @@ async fn who_looked_before_a_flight_ended_looks_again_before_leading_another() {
     let upstream = Upstream::always(Reply::new(200, STORED, "x"));
     let house = House::new(&upstream);
     let request = get("/");
-    let primary = Key::of(&request, &house.policy.key);
+    let primary = Key::of(&request, &house.policy);
     let asked = Asked {
         identity: Arc::new(Identity::of(&request, "shop", &house.policy.key)),
         request,

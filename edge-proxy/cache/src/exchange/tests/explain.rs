@@ -245,13 +245,13 @@ async fn parts_are_told_with_their_bytes() {
 async fn what_the_node_itself_found_out_of_date_is_told() {
     let fields = [("cache-control", "max-age=60"), ("cache-groups", "\"menu\"")];
     let house = House::stored(&fields).await;
-    house.exchange.invalidate(&get("/a?b"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/a?b"), &house.policy, &headers(&[]));
     let explained = house.explain(&get("/a?b"), START).await;
     check(&explained, "miss", "an unsafe request or a cache group removed what is stored");
     assert_eq!((&explained["purges"]["invalidated"], &explained["purges"]["compared"]), (&json!(true), &json!([])));
 
     let house = House::stored(&fields).await;
-    house.exchange.invalidate(&get("/other"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"menu\"")]));
+    house.exchange.invalidate(&get("/other"), &house.policy, &headers(&[("cache-group-invalidation", "\"menu\"")]));
     check(&house.explain(&get("/a?b"), START).await, "miss", "an unsafe request or a cache group removed what is stored");
 }
 

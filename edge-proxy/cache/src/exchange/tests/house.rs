@@ -212,7 +212,12 @@ pub(crate) fn get_with(path: &str, pairs: &[(&str, &str)]) -> Request {
 /// The policy of a site that says nothing.
 pub(crate) fn policy() -> Policy {
     let cache = Cache::default();
-    Policy { deception_guard: cache.deception_guard, hit_for_miss: cache.hit_for_miss, ..Policy::default() }
+    Policy { site: "shop".into(), deception_guard: cache.deception_guard, hit_for_miss: cache.hit_for_miss, ..Policy::default() }
+}
+
+/// The key of a request where the site's key is this.
+pub(crate) fn keyed_by(request: &Request, rules: &Key) -> crate::key::Key {
+    crate::key::Key::of(request, &Policy { key: rules.clone(), ..policy() })
 }
 
 /// A configuration of one site, `shop`, that owns `shop.example` and every other name below `example`, and has this key.
@@ -277,7 +282,7 @@ impl House {
 
     pub(super) async fn run(&self, request: Request, now: Time) -> Result<Answer, Failed> {
         let fetch: Arc<dyn Fetch> = Arc::clone(&self.upstream) as Arc<dyn Fetch>;
-        self.exchange.run(request, "shop", &self.policy, now, fetch).await
+        self.exchange.run(request, &self.policy, now, fetch).await
     }
 
     /// Status, `Cache-Status` and body of a request.

@@ -16,10 +16,9 @@ async fn rfc9111_4_4_the_target_and_the_locations_of_the_same_origin_are_forgott
         }
     }
     let response = headers(&[("location", "c"), ("content-location", "https://SHOP.example:443/d")]);
-    house.exchange.invalidate(&get("/a/b"), "shop", &house.policy, &response);
+    house.exchange.invalidate(&get("/a/b"), &house.policy, &response);
     house.exchange.invalidate(
         &get("/none"),
-        "shop",
         &house.policy,
         &headers(&[("location", "http://shop.example/e"), ("content-location", "//other.example/f")]),
     );
@@ -44,7 +43,7 @@ async fn rfc9111_4_4_what_is_being_fetched_is_not_kept() {
     });
     let house = House::new(&upstream);
     let early = house.run(get("/"), START).await.unwrap();
-    house.exchange.invalidate(&get("/"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/"), &house.policy, &headers(&[]));
     assert_eq!(house.ask(get("/"), START).await.2, "new");
     middle.add_permits(1);
     assert_eq!(read(early).await.unwrap(), "old");
@@ -58,7 +57,7 @@ async fn a_location_with_dots_means_what_it_resolves_to() {
         let house = House::new(&Upstream::always(Reply::new(200, &[("cache-control", "max-age=60")], "y")));
         house.ask(get("/b"), START).await;
         house.settled().await;
-        house.exchange.invalidate(&get("/a/c"), "shop", &house.policy, &headers(&[("location", location)]));
+        house.exchange.invalidate(&get("/a/c"), &house.policy, &headers(&[("location", location)]));
         assert!(!house.ask(get("/b"), START).await.1.contains("hit"), "{location}");
     }
 }
@@ -73,6 +72,6 @@ async fn a_group_reaches_what_hosts_and_schemes_share() {
     house.ask(other.clone(), START).await;
     house.settled().await;
     assert!(house.ask(get("/a"), START).await.1.contains("hit"));
-    house.exchange.invalidate(&get("/b"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"all\"")]));
+    house.exchange.invalidate(&get("/b"), &house.policy, &headers(&[("cache-group-invalidation", "\"all\"")]));
     assert!(!house.ask(other, START).await.1.contains("hit"));
 }

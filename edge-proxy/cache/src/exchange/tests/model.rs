@@ -171,7 +171,7 @@ impl Model {
             }
             Event::ChangeAndInvalidate => {
                 self.floor = self.changed();
-                self.house.exchange.invalidate(&get_with("/", &[]), "shop", &self.house.policy, &headers(&[]));
+                self.house.exchange.invalidate(&get_with("/", &[]), &self.house.policy, &headers(&[]));
             }
             Event::ChangeAndDrop => {
                 self.floor = self.changed();

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use skerry_config::purge::{Purge, Targets};
 use skerry_config::site::Key;
+use skerry_config::snapshot::Policy;
 use skerry_config::units::Period;
 
 use super::house::{House, Reply, START, Step, Upstream, gate, get, get_with, policy, read, seconds, snapshot, until};
@@ -37,6 +38,20 @@ async fn a_purged_answer_is_fetched_again_without_its_validators() {
     assert_eq!(upstream.call(1).purge_seq, 1);
     assert!(!upstream.call(1).request.headers.contains_key("if-none-match"));
     house.settled().await;
+    assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
+}
+
+#[tokio::test]
+async fn what_one_site_stored_is_not_served_for_another_one() {
+    let upstream = Upstream::always(Reply::new(200, STORED, "x"));
+    let mut house = House::new(&upstream);
+    house.ask(get("/"), START).await;
+    house.settled().await;
+    assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
+    // The host went to another site; it comes back too.
+    let first = std::mem::replace(&mut house.policy, Arc::new(Policy { site: "other".into(), ..policy() }));
+    assert_eq!(house.ask(get("/"), START).await.1, "c; fwd=uri-miss; stored; ttl=60");
+    house.policy = first;
     assert_eq!(house.ask(get("/"), START).await.1, "c; hit; ttl=60");
 }
 

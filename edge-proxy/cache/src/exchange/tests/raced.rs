@@ -18,7 +18,7 @@ fn purge(house: &House, seq: u64) {
 }
 
 fn invalidate(house: &House) {
-    house.exchange.invalidate(&get("/"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/"), &house.policy, &headers(&[]));
 }
 
 /// An origin of 4,000,000 bytes that are all the number of the half of its calls, with one entity tag throughout.
@@ -56,7 +56,7 @@ async fn looked_up_before(house: &House, request: Request, between: impl Fn(&Hou
     let exchange = &house.exchange;
     let fetch: Arc<dyn Fetch> = Arc::clone(&house.upstream) as Arc<dyn Fetch>;
     let directives = Directives::of(&request.headers, &house.policy);
-    let identity = Arc::new(identity(&request, "shop", &house.policy));
+    let identity = Arc::new(identity(&request, &house.policy));
     let primary = exchange.primary(&request, &house.policy);
     let found = exchange.find(&primary, &request, &directives, START);
     between(house);

@@ -42,7 +42,7 @@ async fn an_answer_that_says_nothing_of_queries_ends_what_an_earlier_one_said() 
     let house = house(&upstream, Policy { no_vary_search: true, ..policy() });
     assert!(!is_hit(&house, get("/a?1")).await);
     assert!(is_hit(&house, get("/a?2")).await);
-    house.exchange.invalidate(&get("/a?3"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/a?3"), &house.policy, &headers(&[]));
     assert!(!is_hit(&house, get("/a?1")).await, "an unsafe request to any of the URLs means the one answer");
     assert!(!is_hit(&house, get("/a?2")).await);
 }
@@ -73,15 +73,15 @@ async fn rfc9875_a_group_is_invalidated_with_all_its_members() {
         is_hit(&house, get(path)).await;
         assert!(is_hit(&house, get(path)).await);
     }
-    house.exchange.invalidate(&get("/form"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"two\"")]));
+    house.exchange.invalidate(&get("/form"), &house.policy, &headers(&[("cache-group-invalidation", "\"two\"")]));
     for (path, hit) in [("/a", false), ("/b", false), ("/c", true), ("/a", true)] {
         assert_eq!(is_hit(&house, get(path)).await, hit, "{path}");
     }
     // Groups are of one origin.
     let other = crate::request::Request { authority: "other.example".to_owned(), ..get("/form") };
-    house.exchange.invalidate(&other, "shop", &house.policy, &headers(&[("cache-group-invalidation", "\"two\"")]));
+    house.exchange.invalidate(&other, &house.policy, &headers(&[("cache-group-invalidation", "\"two\"")]));
     assert!(is_hit(&house, get("/b")).await);
-    house.exchange.invalidate(&get("/form"), "shop", &house.policy, &headers(&[("cache-group-invalidation", "two")]));
+    house.exchange.invalidate(&get("/form"), &house.policy, &headers(&[("cache-group-invalidation", "two")]));
     assert!(is_hit(&house, get("/b")).await, "a field that is no list of strings is ignored");
 }
 
@@ -95,7 +95,7 @@ async fn rfc9111_4_4_an_unsafe_request_means_every_key_of_its_target() {
         is_hit(&house, request.clone()).await;
         assert!(is_hit(&house, request.clone()).await);
     }
-    house.exchange.invalidate(&get("/"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/"), &house.policy, &headers(&[]));
     for request in &tenants {
         assert!(!is_hit(&house, request.clone()).await);
     }

@@ -67,8 +67,7 @@ impl Tiers {
     async fn ask(&self, now: Time) -> Result<(String, Option<u64>), FetchErrorKind> {
         *self.shield.now.lock() = now;
         let fetch: Arc<dyn Fetch> = Arc::clone(&self.shield) as _;
-        let answer: Answer =
-            self.edge.run(get("/"), "shop", &self.shield.house.policy, now, fetch).await.map_err(|failed| failed.error.kind)?;
+        let answer: Answer = self.edge.run(get("/"), &self.shield.house.policy, now, fetch).await.map_err(|failed| failed.error.kind)?;
         let said = answer.status_of_cache.text("edge");
         let age = answer.field("age").map(|age| age.parse().unwrap());
         super::house::read(answer).await.map_err(|error| error.kind)?;

@@ -118,7 +118,7 @@ async fn run(events: &[Event], seed: u64) {
             }
             Event::Invalidate(path) => {
                 let house = &lasting.house;
-                house.exchange.invalidate(&get(&format!("/{path}")), "shop", &house.policy, &HeaderMap::new());
+                house.exchange.invalidate(&get(&format!("/{path}")), &house.policy, &HeaderMap::new());
                 model.out(std::iter::once(*path));
             }
             Event::DropAll => {

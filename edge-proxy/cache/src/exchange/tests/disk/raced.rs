@@ -105,7 +105,7 @@ async fn what_is_written_behind_weighs_no_more_when_it_leaves_memory_than_when_i
         assert_eq!(lasting.house.ask(get("/a"), START).await.2, body(200 * KIB));
         until("it to be on disk", || exchange.figures().disk.unwrap().written >= 5 * round).await;
         lasting.settled().await;
-        exchange.take_away(&Key::of(&get("/a"), &lasting.house.policy.key));
+        exchange.take_away(&Key::of(&get("/a"), &lasting.house.policy));
         assert_eq!((exchange.figures().entries, exchange.figures().bytes), (0, 0), "round {round}");
     }
 }

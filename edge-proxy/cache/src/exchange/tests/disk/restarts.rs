@@ -146,7 +146,7 @@ async fn what_the_node_invalidates_itself_holds() {
     }
     lasting.settled().await;
     let house = &lasting.house;
-    house.exchange.invalidate(&get("/a"), "shop", &house.policy, &HeaderMap::new());
+    house.exchange.invalidate(&get("/a"), &house.policy, &HeaderMap::new());
     lasting.restart().await;
     assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
     assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 1");
@@ -154,7 +154,7 @@ async fn what_the_node_invalidates_itself_holds() {
     // An invalidation of this run means what was stored in the one before.
     lasting.restart().await;
     let house = &lasting.house;
-    house.exchange.invalidate(&get("/b"), "shop", &house.policy, &HeaderMap::new());
+    house.exchange.invalidate(&get("/b"), &house.policy, &HeaderMap::new());
     assert_eq!(lasting.house.ask(get("/b"), START).await.2, "/b 3");
     assert_eq!(lasting.house.ask(get("/a"), START).await.2, "/a 2");
 }

@@ -29,7 +29,7 @@ async fn is_held(house: &House, path: &str) -> bool {
 #[tokio::test]
 async fn section_4_4_the_target_is_forgotten_with_every_variant() {
     let house = holding(&["/a", "/a?b", "/b"]).await;
-    house.exchange.invalidate(&get("/a"), "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&get("/a"), &house.policy, &headers(&[]));
     assert!(!is_held(&house, "/a").await);
     assert!(is_held(&house, "/a?b").await);
     assert!(is_held(&house, "/b").await);
@@ -60,7 +60,7 @@ async fn section_4_4_locations_of_the_same_origin_are_forgotten_and_no_others() 
     for (location, forgotten) in rows {
         for name in ["location", "content-location"] {
             let house = holding(&["/x/y"]).await;
-            house.exchange.invalidate(&get("/x/form"), "shop", &house.policy, &headers(&[(name, location)]));
+            house.exchange.invalidate(&get("/x/form"), &house.policy, &headers(&[(name, location)]));
             assert_eq!(!is_held(&house, "/x/y").await, *forgotten, "{name}: {location}");
         }
     }
@@ -74,7 +74,7 @@ async fn section_4_4_another_origins_answers_stay() {
         [Request { scheme: "http", ..get("/a") }, authority("www.shop.example"), authority("example"), authority("shop.example.evil")];
     let response = headers(&[("location", "https://shop.example/a"), ("content-location", "/a")]);
     for request in requests {
-        house.exchange.invalidate(&request, "shop", &house.policy, &response);
+        house.exchange.invalidate(&request, &house.policy, &response);
         assert!(is_held(&house, "/a").await, "{request:?}");
     }
 }
@@ -83,6 +83,6 @@ async fn section_4_4_another_origins_answers_stay() {
 async fn section_4_4_another_port_is_another_origin() {
     let house = holding(&["/a"]).await;
     let request = Request { authority: "shop.example:8443".to_owned(), ..get("/a") };
-    house.exchange.invalidate(&request, "shop", &house.policy, &headers(&[]));
+    house.exchange.invalidate(&request, &house.policy, &headers(&[]));
     assert!(is_held(&house, "/a").await);
 }
