@@ -113,7 +113,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
         parts.push(redirect::serve(listener, Arc::clone(&plane.compiler), &registry, stop.clone())?);
     }
     let latency = Latency::open(data, &settings.dns, &registry)?;
-    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&plane.feed), stop.clone())));
+    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));

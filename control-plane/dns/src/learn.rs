@@ -7,22 +7,25 @@
 //! - `estimate`: the blend of all that, for one prefix;
 //! - `load`: what nodes have to do, and what that counts for;
 //! - `planner`: who serves whom, who is tried, and for how long an answer holds;
+//! - `numbers`: which number stands for which node;
 //! - `keep`: all of it in octets, for a file.
 
 mod estimate;
 mod groups;
 mod keep;
 mod load;
+mod numbers;
 mod planner;
 mod table;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use self::groups::{Group, Groups};
 use self::load::Loads;
+use self::numbers::NodeKnown;
 use self::table::{Entry, NOBODY, Table};
 use crate::geo::{Spot, speed_of_light_ms};
 use crate::plan::{Geography, NODES_MAX, Number, Plan};
@@ -137,6 +140,9 @@ pub struct Learner {
     settings: Settings,
     nodes: Vec<NodeKnown>,
     numbers: HashMap<String, Number>,
+    /// Numbers of nodes that are gone: those that the plan in force may have, and those that are free.
+    parted: BTreeSet<Number>,
+    free: BTreeSet<Number>,
     table: Table,
     groups: Groups,
     geography: Geography,
@@ -145,15 +151,6 @@ pub struct Learner {
     plan: Plan,
     /// When something was told or planned last; 0: not yet.
     clock: f64,
-}
-
-/// What is known of a node beside what it measured.
-#[derive(Debug, Default)]
-struct NodeKnown {
-    name: String,
-    spot: Option<Spot>,
-    /// Prefixes that it brought in.
-    brought: u32,
 }
 
 impl Learner {
@@ -192,18 +189,6 @@ impl Learner {
             }
         }
         taken
-    }
-
-    /// The number of a node, which it keeps; `None` when there are too many.
-    fn number(&mut self, name: &str) -> Option<Number> {
-        if let Some(number) = self.numbers.get(name) {
-            return Some(*number);
-        }
-        let number = Number::try_from(self.nodes.len()).ok().filter(|number| usize::from(*number) < NODES_MAX)?;
-        self.nodes.push(NodeKnown { name: name.to_owned(), ..NodeKnown::default() });
-        self.numbers.insert(name.to_owned(), number);
-        self.loads.add_node();
-        Some(number)
     }
 
     fn take(&mut self, now: f64, node: Number, measured: &Measured) -> Result<(), Refused> {
@@ -252,6 +237,7 @@ impl Learner {
     /// Makes the plan for a state. Work is proportional to the prefixes; a part of them is estimated anew each time, and those that changed.
     pub fn plan(&mut self, now: f64, state: &State) -> Plan {
         self.clock(now);
+        self.free_numbers();
         for edge in &state.edges {
             if let Some(number) = self.number(&edge.name) {
                 let known = &mut self.nodes[usize::from(number)];

@@ -45,8 +45,16 @@ struct Load {
 pub(super) struct Loads(Vec<Load>);
 
 impl Loads {
-    pub(super) fn add_node(&mut self) {
-        self.0.push(Load::default());
+    /// Of this node nothing is known. There is a place for each number, those of nodes that are gone included.
+    pub(super) fn begin(&mut self, node: Number) {
+        let place = usize::from(node);
+        self.0.resize(self.0.len().max(place + 1), Load::default());
+        self.0[place] = Load::default();
+    }
+
+    /// Only the first so many nodes are left.
+    pub(super) fn keep(&mut self, nodes: usize) {
+        self.0.truncate(nodes);
     }
 
     pub(super) fn counted(&mut self, node: Number, count: u32) {
@@ -108,8 +116,8 @@ mod tests {
     #[test]
     fn what_a_node_can_do_follows_from_what_it_did_and_what_that_was_of_it() {
         let mut loads = Loads::default();
-        loads.add_node();
-        loads.add_node();
+        loads.begin(0);
+        loads.begin(1);
         for _ in 0..100 {
             loads.counted(0, 500);
             loads.observe(0, Some(0.25), 10.0);

@@ -218,6 +218,35 @@ impl Entry {
         }
     }
 
+    /// Nodes are there no more: nothing is left of them, so that their numbers may be others'.
+    pub(super) fn part_with(&mut self, is_gone: impl Fn(Number) -> bool, now: u32) {
+        for slot in self.slots.iter_mut().filter(|slot| is_gone(slot.node)) {
+            *slot = Slot::EMPTY;
+            self.is_stirred = true;
+        }
+        if self.nodes.iter().any(|node| is_gone(*node)) {
+            self.nodes = [NOBODY; RANKED_MAX];
+            self.is_stirred = true;
+        }
+        if is_gone(self.held) {
+            (self.held, self.before) = (NOBODY, 0);
+            self.left_at = now.max(1);
+        }
+        if is_gone(self.trial) {
+            (self.trial, self.trial_until) = (NOBODY, 0);
+        }
+        for number in [&mut self.left, &mut self.brought_by] {
+            if is_gone(*number) {
+                *number = NOBODY;
+            }
+        }
+    }
+
+    /// Whether it was never answered with any node.
+    pub(super) fn is_new(&self) -> bool {
+        self.held == NOBODY && self.left_at == 0
+    }
+
     /// Whether what is known of it is more than what one node says of clients that it need not ever have seen: a wide prefix takes two. Where
     /// clients are is known, geography answers it until then.
     pub(super) fn has_witnesses(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Reports in, plans out: what is refused, what follows from it, and how steady it is.
 
 mod guards;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
