@@ -8,6 +8,7 @@ mod behind;
 mod ca;
 mod certificates;
 mod clock;
+mod cookies;
 mod declared;
 mod diff;
 mod events;

@@ -20,6 +20,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::cookies::CookieSecrets;
 use crate::declared;
 use crate::events::Events;
 use crate::feed::Feed;
@@ -106,12 +107,15 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
 
     let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
     zone.renew();
+    let secrets = CookieSecrets::open(data)?;
+    plane.feed.cookies(secrets.secrets());
     let limits = declared::limits(&settings.dns.limits);
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(stop.clone())));
     if let Some(listener) = sockets.route {
         parts.push(redirect::serve(listener, Arc::clone(&plane.compiler), &registry, stop.clone())?);
     }
+    parts.push(tokio::spawn(secrets.keep(Arc::clone(&plane.feed), stop.clone())));
     let latency = Latency::open(data, &settings.dns, &registry)?;
     parts.push(tokio::spawn(latency.keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));

@@ -237,8 +237,9 @@ fn known(cookies: &Cookies, cookie: &Cookie, arrival: Arrival) -> Known {
 /// The server's cookie for an answer: the one that the client has, or one made now.
 fn made(cookies: &Cookies, cookie: &Cookie, known: Known, arrival: Arrival) -> [u8; SERVER_COOKIE_OCTETS] {
     let now_s = wrapped_s(arrival.now);
+    let source = arrival.source.to_canonical();
     let had = <[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()).ok().filter(|_| known == Known::Proven);
-    had.filter(|had| !Cookies::is_old(had, now_s)).unwrap_or_else(|| cookies.make(&cookie.client, arrival.source.to_canonical(), now_s))
+    had.filter(|_| !cookies.replaces(cookie, source, now_s)).unwrap_or_else(|| cookies.make(&cookie.client, source, now_s))
 }
 
 /// Seconds since 1970 as they are counted in 32 bits.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use skerry_dns::cookie::{Secret, Secrets};
 use skerry_dns::learn::{Learner, Measured, Settings};
 use skerry_dns::plan::{Network, Node, Plan, Ranked};
 use skerry_dns::state::{Data, Edge, Record, Site, State, Target};
@@ -36,6 +37,7 @@ fn whole(number: u32) -> Whole {
         lacking: [("s1", "edge-2"), ("s2", "edge-2")]
             .map(|(site, edge)| (site.to_owned(), Arc::new(BTreeSet::from([edge.to_owned()]))))
             .into(),
+        cookies: Secrets::new([Secret { from_s: number, octets: [7; 16] }]),
         plan: Arc::new(plan.with_rows((number..number + 5_000).map(planned), [])),
         ..State::default()
     };
@@ -152,7 +154,9 @@ fn a_node_that_was_away_does_not_take_an_edge_for_the_one_that_had_its_number_be
     };
     let names = |plan: &Plan| -> Vec<Vec<String>> {
         (0..prefixes)
-            .map(|place| plan.row(prefix(place)).unwrap().ranked().map(|ranked| plan.nodes[usize::from(ranked.node)].name.clone()).collect())
+            .map(|place| {
+                plan.row(prefix(place)).unwrap().ranked().map(|ranked| plan.nodes[usize::from(ranked.node)].name.clone()).collect()
+            })
             .collect()
     };
     let with_old = plan(&[("old", 3), ("other", 50)], &["old", "other"]);
@@ -190,7 +194,7 @@ fn a_state_is_what_its_rows_say() {
     assert_eq!(rows::of_state(&state).unwrap(), *whole.rows);
     let known = &*whole.state;
     assert_eq!((&state.edges, &state.coverage, &state.lacking), (&known.edges, &known.coverage, &known.lacking));
-    assert_eq!(state.records, known.records);
+    assert_eq!((&state.records, &state.cookies), (&known.records, &known.cookies));
     assert_eq!(state.plan.len(), 5_000);
     assert_eq!(rows::to_state(&Rows::new()).unwrap().map(|said| said.state.serial), None);
 }
@@ -204,11 +208,17 @@ fn what_another_version_says_in_another_way_is_left_out_and_counted() {
     say("edge/edge-1", r#"{"name":"edge-1","up":true,"new":7}"#);
     say("edge/edge-2", "?");
     say("coverage/10.2.0.0/16", r#"{"continent":"north"}"#);
+    say("cookies", "[{\"from_s\":7,\"octets\":\"secret\"}]");
     say("plan/node/00000", "?");
     say("plan/node/00001", r#"{"name":"edge-3","price_ms":2.5,"utilization":null}"#);
     let said = rows::to_state(&other).unwrap().unwrap();
-    assert_eq!(said.unread, 3);
-    assert!(said.why.unwrap().contains("\"coverage/10.2.0.0/16\""));
+    assert_eq!(said.unread, 4);
+    let why = rows::to_state(&Rows::from_iter([
+        (b"cookies".to_vec(), b"secret".to_vec()),
+        (b"settings".to_vec(), whole.rows[&b"settings"[..]].clone()),
+    ]));
+    assert!(!why.unwrap().unwrap().why.unwrap().contains("secret"), "no error quotes a secret");
+    assert!(said.why.unwrap().contains("\"cookies\""));
     assert_eq!(said.state.edges, [Edge { name: "edge-1".to_owned(), ..Edge::default() }]);
     assert_eq!((&said.state.coverage, said.state.sites.len()), (&whole.state.coverage, 20));
     let plan = said.beside.around(&Arc::default(), Vec::new(), Vec::new());
