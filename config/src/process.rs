@@ -228,7 +228,7 @@ pub(crate) fn dns_explore_percent() -> u32 {
     2
 }
 
-/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. Read when the process starts.
+/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. A file that changes is read again within some seconds; one that cannot be used then is told in the log and counted, and what was read before counts on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsGeo {

@@ -22,6 +22,7 @@ mod journal;
 mod latency;
 mod leads;
 mod measured;
+mod places;
 mod plane;
 mod publish;
 mod purges;

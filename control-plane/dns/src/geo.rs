@@ -67,6 +67,11 @@ pub trait Places: Debug + Send + Sync {
 
     /// The number of the network (ASN) that an address belongs to.
     fn network(&self, address: IpAddr) -> Option<u32>;
+
+    /// Another number once what is known may be something else.
+    fn edition(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

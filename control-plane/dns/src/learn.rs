@@ -151,6 +151,8 @@ pub struct Learner {
     plan: Plan,
     /// When something was told or planned last; 0: not yet.
     clock: f64,
+    /// Which edition of places and networks prefixes were looked up in.
+    edition: u64,
 }
 
 impl Learner {
@@ -289,11 +291,19 @@ impl Learner {
         self.groups.forget(now.saturating_sub(FORGET_AFTER_S));
     }
 
-    /// Gives prefixes that are new their place and network.
+    /// Gives prefixes that are new their place and network, and others too where those are known to be other ones.
     fn place(&mut self, state: &State) {
+        if let Some(places) = state.geo.as_ref().filter(|places| places.edition() != self.edition) {
+            self.edition = places.edition();
+            for entry in self.table.entries_mut() {
+                let address = entry.prefix.address();
+                let (location, network) = (places.location(address).into(), places.network(address).unwrap_or(0));
+                entry.is_placed &= (location, network) == (entry.location, entry.network);
+            }
+        }
         for entry in self.table.entries_mut().filter(|entry| !entry.is_placed) {
             let address = entry.prefix.address();
-            entry.is_placed = true;
+            (entry.is_placed, entry.is_stirred) = (true, true);
             entry.location = state.geo.as_ref().and_then(|places| places.location(address)).into();
             entry.network = state.geo.as_ref().and_then(|places| places.network(address)).unwrap_or(0);
             // Whoever spoke of it first could not be doubted then.
