@@ -41,6 +41,7 @@ mod malformed;
 mod measured;
 mod memory;
 mod nodes;
+mod places;
 mod policy;
 mod proxied;
 mod purge;
