@@ -218,7 +218,7 @@ pub struct Dns {
     /// Where clients are that nothing was measured of.
     #[serde(default)]
     pub geo: DnsGeo,
-    /// The share of client prefixes, and of connections, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
+    /// The share of client prefixes, and of what is measured, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
     #[serde(default = "dns_explore_percent")]
     pub explore_percent: u32,
 }

@@ -36,9 +36,7 @@ use crate::state::State;
 pub const PREFIXES_MAX: usize = 1_000_000;
 /// The part of them that one node may bring in.
 pub const PREFIXES_PER_NODE_MAX: u32 = 500_000;
-/// Prefixes of one report; what is beyond is refused.
-pub const REPORT_PREFIXES_MAX: usize = 8_192;
-/// Connections that a prefix may count for in one report: as many as an edge of ours counts.
+/// Samples that a prefix may count for in one report: as many as an edge of ours counts.
 pub const COUNT_MAX: u32 = 1_024;
 /// The longest round trip that is believed.
 pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
@@ -64,7 +62,7 @@ const WITNESS_S: u32 = 3_600;
 pub struct Measured {
     /// The prefix: at most 24 bits of IPv4 or 48 of IPv6.
     pub prefix: IpNet,
-    /// How many times connections were measured; a stand-in for demand.
+    /// How many samples there are: a connection is measured at a request, at most every 5 s. A stand-in for demand.
     pub count: u32,
     /// The mean of their smoothed round trips.
     pub smoothed: Duration,
@@ -77,9 +75,7 @@ pub struct Measured {
 /// Why a measurement was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
-    /// The prefix is longer than a group of clients, or wider than anything can be said of.
-    Prefix,
-    /// It was measured on no connection, or the least round trip is above the mean.
+    /// No edge measures such a prefix, it has no sample, or the least round trip is above the mean.
     Absurd,
     /// The round trip is above [`ROUND_TRIP_MAX`].
     Slow,
@@ -87,26 +83,22 @@ pub enum Refused {
     FasterThanLight,
     /// It is older than [`AGE_MAX`].
     Old,
-    /// The report has more than [`REPORT_PREFIXES_MAX`].
-    Many,
     /// There is no room for another prefix, or for one more of this node.
     Full,
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Prefix, Self::Absurd, Self::Slow, Self::FasterThanLight, Self::Old, Self::Many, Self::Full];
+    pub const ALL: [Self; 5] = [Self::Absurd, Self::Slow, Self::FasterThanLight, Self::Old, Self::Full];
 
     /// In one word, as figures have it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Prefix => "prefix",
             Self::Absurd => "absurd",
             Self::Slow => "slow",
             Self::FasterThanLight => "faster_than_light",
             Self::Old => "old",
-            Self::Many => "many",
             Self::Full => "full",
         }
     }
@@ -168,24 +160,13 @@ impl Learner {
         self.table.len()
     }
 
-    /// The plan that was made last.
-    #[must_use]
-    pub fn last(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// A node reports what it measured.
+    /// A node reports what it measured. Whoever takes reports bounds how many prefixes one has.
     pub fn told(&mut self, now: f64, node: &str, report: &[Measured]) -> Taken {
         self.clock(now);
         let mut taken = Taken::default();
         let number = self.number(node);
-        for (place, measured) in report.iter().enumerate() {
-            let outcome = match number {
-                None => Err(Refused::Full),
-                Some(_) if place >= REPORT_PREFIXES_MAX => Err(Refused::Many),
-                Some(number) => self.take(now, number, measured),
-            };
-            match outcome {
+        for measured in report {
+            match number.ok_or(Refused::Full).and_then(|number| self.take(now, number, measured)) {
                 Ok(()) => taken.taken += 1,
                 Err(why) => *taken.refused.entry(why).or_default() += 1,
             }
@@ -194,7 +175,7 @@ impl Learner {
     }
 
     fn take(&mut self, now: f64, node: Number, measured: &Measured) -> Result<(), Refused> {
-        let prefix = Prefix::measured(measured.prefix).ok_or(Refused::Prefix)?;
+        let prefix = Prefix::measured(measured.prefix).ok_or(Refused::Absurd)?;
         if measured.count == 0 || measured.least > measured.smoothed {
             return Err(Refused::Absurd);
         }

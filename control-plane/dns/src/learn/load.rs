@@ -1,6 +1,6 @@
 //! What nodes have to do, what they can, and what that counts for.
 //!
-//! What a node can do in connections a second is what it was given divided by the utilization that it reported then.
+//! Counted are samples: a connection is one at a request, at most every 5 s. What a node can do in samples a second is what it was given divided by the utilization that it reported then.
 
 use super::Number;
 
@@ -31,12 +31,12 @@ pub(super) fn smooth(value: f64, now: f64, dt_s: f64, over_s: f64) -> f64 {
 /// One node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
-    /// Connections since the rates were told.
+    /// Samples since the rates were told.
     counted: f64,
-    /// Connections a second, and how much of what it can do they were.
+    /// Samples a second, and how much of what it can do they were.
     rate: f64,
     utilization: f64,
-    /// Connections a second that it can do.
+    /// Samples a second that it can do.
     capacity: Option<f64>,
 }
 
@@ -87,7 +87,7 @@ impl Loads {
         }
     }
 
-    /// What each node can do in connections a second: as is known, or as most can where it is not; none when of no node it is.
+    /// What each node can do in samples a second: as is known, or as most can where it is not; none when of no node it is.
     pub(super) fn capacities(&self) -> Vec<Option<f64>> {
         let mut known: Vec<f64> = self.0.iter().filter_map(|load| load.capacity).collect();
         known.sort_by(f64::total_cmp);
