@@ -42,6 +42,7 @@ mod measured;
 mod memory;
 mod nodes;
 mod places;
+mod planned;
 mod policy;
 mod proxied;
 mod purge;

@@ -1,5 +1,7 @@
 //! A zone that goes to a node in pieces, from wherever the node stood.
 
+mod large;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
