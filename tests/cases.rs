@@ -41,6 +41,8 @@ mod malformed;
 mod measured;
 mod memory;
 mod nodes;
+mod places;
+mod planned;
 mod policy;
 mod proxied;
 mod purge;

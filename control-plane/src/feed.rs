@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use skerry_dns::cookie::Secrets;
 use skerry_dns::plan::Plan;
 use skerry_dns::state::State;
 use tokio::sync::watch;
@@ -51,11 +52,12 @@ impl Feed {
         Arc::clone(&self.state)
     }
 
-    /// Puts a state in force, with the plan that there is.
+    /// Puts a state in force, with the plan and the secrets that there are.
     pub(crate) fn put(&self, state: State) {
         let _putting = self.putting.lock();
-        let plan = Arc::clone(&self.state.load().plan);
-        self.store(State { plan, ..state });
+        let now = self.state.load();
+        let (plan, cookies) = (Arc::clone(&now.plan), now.cookies.clone());
+        self.store(State { plan, cookies, ..state });
     }
 
     /// Puts a plan in force, with all else as it is.
@@ -63,6 +65,15 @@ impl Feed {
         let _putting = self.putting.lock();
         let now = State::clone(&self.state.load());
         self.store(State { plan, ..now });
+    }
+
+    /// Puts the secrets of cookies in force, with all else as it is, where they are other ones.
+    pub(crate) fn cookies(&self, cookies: Secrets) {
+        let _putting = self.putting.lock();
+        let now = State::clone(&self.state.load());
+        if now.cookies != cookies {
+            self.store(State { cookies, ..now });
+        }
     }
 
     fn store(&self, state: State) {

@@ -12,11 +12,11 @@ use prometheus::Registry;
 use serde_json::json;
 use skerry_agent::{Agent, Role, Settings, admin, ready};
 use skerry_config::process;
-use skerry_dns::geo::{Databases, Places};
 use tokio::sync::watch;
 
 use crate::declared;
 use crate::feed::compiled::Compiler;
+use crate::places::KnownPlaces;
 use crate::redirect;
 use crate::start::{address, dns_address, dns_sockets, route_listener, tcp};
 use copy::DiskCopy;
@@ -50,11 +50,8 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         prepared = joining => prepared?,
         () = skerry_agent::stopped(stop.clone()) => return Ok(()),
     };
-    let process::DnsGeo { city, asn } = &settings.geo;
-    let places: Option<Arc<dyn Places>> = match (city, asn) {
-        (None, None) => None,
-        (city, asn) => Some(Arc::new(Databases::read(city.as_deref(), asn.as_deref())?)),
-    };
+    let registry = Registry::new();
+    let known = KnownPlaces::open(&settings.geo, &registry)?;
     let data = settings.data.clone();
     ready::clear(&data).map_err(|error| format!("{} cannot be written: {error}", data.display()))?;
     let opened = tokio::task::spawn_blocking({
@@ -62,8 +59,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         move || DiskCopy::open(&data)
     });
     let (copy, found) = opened.await.map_err(|error| format!("the copy of the zone could not be read: {error}"))??;
-    let held = Arc::new(Held::new(copy, found, places));
-    let registry = Registry::new();
+    let held = Arc::new(Held::new(copy, found, known.as_ref().map(KnownPlaces::places)));
     held.register(&registry).map_err(|error| format!("cannot register the figures of a DNS node: {error}"))?;
 
     let serving = skerry_dns::serve::serve(dns, held.state(), declared::limits(&settings.limits), &registry, stop.clone())?;
@@ -71,6 +67,12 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         Some(listener) => redirect::serve(listener, Arc::new(Compiler::new(held.state())), &registry, stop.clone())?,
         None => tokio::spawn(std::future::ready(())),
     };
+    let until = stop.clone();
+    let placing = tokio::spawn(async move {
+        if let Some(known) = known {
+            known.keep(until).await;
+        }
+    });
     let duties = Duties::new(Arc::clone(&held), registry.clone());
     let following = agent.follow(Arc::new(duties), stop.clone());
     let administering = admin::serve(admin_listener, registry, stop.clone());
@@ -79,7 +81,7 @@ pub async fn run(settings: process::DnsNode, stop: watch::Receiver<bool>) -> Res
         tracing::info!(name = settings.name, %addresses, "DNS node ready");
     }
     skerry_agent::stopped(stop).await;
-    let _ = tokio::join!(serving, routing, following, administering);
+    let _ = tokio::join!(serving, routing, placing, following, administering);
     // A file that stays would say that a process answers; failing to remove it is no reason to fail a stop.
     let _ = ready::clear(&data);
     Ok(())

@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use self::figures::Figures;
 
 use crate::clock;
-use crate::feed::Feed;
 use crate::health::Health;
+use crate::plane::Plane;
 
 /// Time between two plans: as long as between two reports.
 const PLAN_EVERY: Duration = Duration::from_secs(5);
@@ -77,13 +77,15 @@ impl Latency {
         self.figures.told(&self.learner.told(clock::unix_time(), node, &report));
     }
 
-    /// Takes what waits, and makes the plan of a state.
-    fn round(mut self, health: &Health, state: &State) -> (Self, Plan) {
+    /// Takes what waits, forgets nodes that the CDN no more has, and makes the plan of a state.
+    fn round(mut self, health: &Health, state: &State, has: impl Fn(&str) -> bool) -> (Self, Plan) {
         for (node, reports) in health.measured.take() {
             for report in reports {
                 self.told(&node, report.at, &report.prefixes);
             }
         }
+        // After the reports: whoever sent one was let in before.
+        self.learner.only(clock::unix_time(), has);
         let plan = self.learner.plan(clock::unix_time(), &loaded(state, health));
         self.figures.planned(&plan.summary);
         if self.written.elapsed() >= WRITE_EVERY {
@@ -100,7 +102,7 @@ impl Latency {
     }
 
     /// Plans for the state in force until `stop` says so.
-    pub(crate) async fn keep(self, health: Arc<Health>, feed: Arc<Feed>, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn keep(self, plane: Arc<Plane>, mut stop: watch::Receiver<bool>) {
         let mut latency = self;
         let mut rounds = tokio::time::interval(PLAN_EVERY);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -109,11 +111,17 @@ impl Latency {
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = rounds.tick() => {}
             }
-            let (health, state) = (Arc::clone(&health), feed.state().load_full());
-            match tokio::task::spawn_blocking(move || latency.round(&health, &state)).await {
+            let round = {
+                let plane = Arc::clone(&plane);
+                move || {
+                    let has = |name: &str| plane.intent.state().nodes.contains_key(name);
+                    latency.round(&plane.health, &plane.feed.state().load(), has)
+                }
+            };
+            match tokio::task::spawn_blocking(round).await {
                 Ok((kept, plan)) => {
                     latency = kept;
-                    feed.plan(Arc::new(plan));
+                    plane.feed.plan(Arc::new(plan));
                 }
                 Err(error) => return tracing::error!(%error, "planning who serves whom ended; the last plan stays"),
             }
@@ -188,20 +196,34 @@ mod tests {
         let health = Health::new();
         tell(&health, "b", 80);
         tell(&health, "a", 9);
-        let (latency, _) = open(place.path()).round(&health, &state());
-        let (mut latency, plan) = latency.round(&health, &state());
+        let (latency, _) = open(place.path()).round(&health, &state(), |_| true);
+        let (mut latency, plan) = latency.round(&health, &state(), |_| true);
         let (name, ms) = first(&plan).unwrap();
         assert!(name == "a" && (8.0..11.0).contains(&ms), "{name} {ms}");
         latency.write();
-        let (_, again) = open(place.path()).round(&health, &state());
+        let (_, again) = open(place.path()).round(&health, &state(), |_| true);
         assert_eq!(first(&again).map(|(name, _)| name), Some("a".to_owned()));
+    }
+
+    #[test]
+    fn an_edge_that_was_removed_is_forgotten() {
+        let place = tempfile::tempdir().unwrap();
+        let health = Health::new();
+        tell(&health, "b", 80);
+        tell(&health, "a", 9);
+        let (latency, plan) = open(place.path()).round(&health, &state(), |_| true);
+        assert_eq!(first(&plan).map(|(name, _)| name), Some("a".to_owned()));
+        let left = State { edges: state().edges.split_off(1), ..State::default() };
+        let (_, plan) = latency.round(&health, &left, |name| name != "a");
+        assert_eq!(first(&plan).map(|(name, _)| name), Some("b".to_owned()));
+        assert!(plan.nodes.iter().all(|node| node.name != "a"), "{plan:?}");
     }
 
     #[test]
     fn what_cannot_be_read_is_set_aside_and_learned_again() {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join(FILE), "not what we wrote").unwrap();
-        let (_, plan) = open(place.path()).round(&Health::new(), &state());
+        let (_, plan) = open(place.path()).round(&Health::new(), &state(), |_| true);
         assert!(plan.is_empty() && place.path().join("latency.damaged").exists() && !place.path().join(FILE).exists());
     }
 }

@@ -58,7 +58,7 @@ impl Secured {
     pub(crate) async fn keep(self, stop: watch::Receiver<bool>) {
         match self.renewal {
             Renewal::Files(watched, certificates, settings) => {
-                watched.follow("certificate of the API", || certificates.reload(&settings), stop).await;
+                watched.follow("certificate of the API", move || certificates.reload(&settings), stop).await;
             }
             Renewal::Issued(plane, names, issued) => loop {
                 tokio::select! {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use serde_json::json;
+use serde_json::{Value, json};
 use skerry_agent::{disk, listen, ready};
 use skerry_config::process;
 use skerry_dns::serve::Sockets as DnsSockets;
@@ -20,6 +20,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::cookies::CookieSecrets;
 use crate::declared;
 use crate::events::Events;
 use crate::feed::Feed;
@@ -31,6 +32,7 @@ use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::latency::Latency;
 use crate::leads;
+use crate::places::KnownPlaces;
 use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
@@ -95,25 +97,24 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     if secured.is_none() && !api_address.ip().to_canonical().is_loopback() {
         tracing::warn!(api = %api_address, "tokens cross the network in the clear: the API listens outside loopback without TLS; set api.tls");
     }
-    let addresses = json!({
-        "pid": std::process::id(),
-        "api": api_address.to_string(),
-        "api_tls": secured.is_some(),
-        "nodes": nodes_address.to_string(),
-        "dns": dns_address(&sockets.dns)?.to_string(),
-        "route": sockets.route.as_ref().map(address).transpose()?.map(|address| address.to_string()),
-    });
+    let addresses = addresses(&sockets, secured.is_some())?;
 
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed))?;
+    let known = KnownPlaces::open(&settings.dns.geo, &registry)?;
+    let places = known.as_ref().map(KnownPlaces::places);
+    let mut zone = Zone::new(&settings.dns, places, Arc::clone(&plane.intent), Arc::clone(&plane.health), Arc::clone(&plane.feed));
     zone.renew();
+    let secrets = CookieSecrets::open(data)?;
+    plane.feed.cookies(secrets.secrets());
     let limits = declared::limits(&settings.dns.limits);
     let mut parts = vec![skerry_dns::serve::serve(sockets.dns, plane.feed.state(), limits, &registry, stop.clone())?];
     parts.push(tokio::spawn(zone.keep(stop.clone())));
+    parts.extend(known.map(|known| tokio::spawn(known.keep(stop.clone()))));
     if let Some(listener) = sockets.route {
         parts.push(redirect::serve(listener, Arc::clone(&plane.compiler), &registry, stop.clone())?);
     }
+    parts.push(tokio::spawn(secrets.keep(Arc::clone(&plane.feed), stop.clone())));
     let latency = Latency::open(data, &settings.dns, &registry)?;
-    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane.health), Arc::clone(&plane.feed), stop.clone())));
+    parts.push(tokio::spawn(latency.keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
@@ -145,6 +146,18 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     let closed = tokio::task::spawn_blocking(move || store.close()).await;
     ended.map_err(|_| format!("parts of the control plane did not end within {} s", STOP_TIMEOUT.as_secs()))?;
     closed.map_err(|error| format!("the store could not be closed: {error}"))
+}
+
+/// What `ready.json` says.
+fn addresses(sockets: &Sockets, is_secured: bool) -> Result<Value, String> {
+    Ok(json!({
+        "pid": std::process::id(),
+        "api": address(&sockets.api)?.to_string(),
+        "api_tls": is_secured,
+        "nodes": address(&sockets.nodes)?.to_string(),
+        "dns": dns_address(&sockets.dns)?.to_string(),
+        "route": sockets.route.as_ref().map(address).transpose()?.map(|address| address.to_string()),
+    }))
 }
 
 /// All parts over an open store, none of them running yet.

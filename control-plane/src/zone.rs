@@ -10,7 +10,7 @@ use std::time::Duration;
 use skerry_agent::Role;
 use skerry_config::process;
 use skerry_config::site::{RouteBy, RouteScheme};
-use skerry_dns::geo::{Databases, Location, Places};
+use skerry_dns::geo::{Location, Places};
 use skerry_dns::state::{Edge, Redirect, Site, State, Target};
 use tokio::sync::watch;
 
@@ -49,13 +49,8 @@ pub(crate) struct Zone {
 }
 
 impl Zone {
-    /// From the settings.
-    ///
-    /// # Errors
-    /// One sentence: a database of places cannot be read.
-    pub(crate) fn new(dns: &process::Dns, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Result<Self, String> {
-        let process::DnsGeo { city, asn } = &dns.geo;
-        let geo = (city.is_some() || asn.is_some()).then(|| Databases::read(city.as_deref(), asn.as_deref())).transpose()?;
+    /// From the settings, and what is known of places.
+    pub(crate) fn new(dns: &process::Dns, geo: Option<Arc<dyn Places>>, intent: Arc<Intent>, health: Arc<Health>, feed: Arc<Feed>) -> Self {
         let target = |each: &process::Coverage| {
             if each.node.is_empty() { Target::Region(each.region.clone()) } else { Target::Node(each.node.clone()) }
         };
@@ -68,10 +63,10 @@ impl Zone {
             region_order: dns.region_order.clone(),
             coverage: coverage.collect(),
             records: crate::declared::records(dns),
-            geo: geo.map(|databases| Arc::new(databases) as Arc<dyn Places>),
+            geo,
             ..State::default()
         };
-        Ok(Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health, feed })
+        Self { fixed, serial: 0, content: Content::default(), made_of: None, beyond: BTreeMap::new(), intent, health, feed }
     }
 
     /// The state, when it differs from the last one.

@@ -1,8 +1,13 @@
 //! DNS nodes: `skerry dns` follows a control plane, answers without it, and catches up.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::Value;
+
 use crate::house::cdn::SOON;
 use crate::house::dns_node::DnsNode;
-use crate::house::{Cdn, dig, get, wait_until};
+use crate::house::{Cdn, dig, get, run, wait_until};
 
 const SHOP: &str = "name = \"shop\"\nhosts = [\"shop.example.com\"]\norigin.urls = [\"http://127.0.0.1:9\"]\n";
 
@@ -63,4 +68,38 @@ fn a_dns_node_is_a_node_that_purges_and_rollouts_do_not_wait_for() {
     cdn.skerry(&["node", "remove", "dns-1"]).fine();
     wait_until("the end of its stream", SOON, || node.log().contains("refused by the control plane"));
     assert!(!dig(node.at("dns"), &["default.cdn.test", "A"]).is_empty(), "what it has it answers");
+}
+
+#[test]
+fn a_client_keeps_its_cookie_at_all_name_servers_and_no_log_has_the_secret() {
+    let mut cdn = Cdn::start(&[]);
+    let node = DnsNode::join(&cdn, "dns-1");
+    let control = cdn.at("/dns").to_owned();
+    let ask = |server: &str, cookie: &str| {
+        let (host, port) = server.rsplit_once(':').unwrap();
+        let arguments = [&format!("@{host}"), "-p", port, "+tries=2", "+header-only", "+nobadcookie", &format!("+cookie={cookie}")];
+        run(Command::new("dig").args(arguments)).fine().stdout
+    };
+    let told = ask(&control, "0102030405060708");
+    let cookie = told.split("; COOKIE: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    assert!(ask(node.at("dns"), &cookie).contains("status: NOERROR"), "the DNS node knows it");
+    assert!(ask(node.at("dns"), &format!("{}{}", &cookie[..32], "0".repeat(16))).contains("status: BADCOOKIE"), "and no other");
+
+    // Without the control plane, and after starts of both.
+    cdn.kill("control");
+    let node = DnsNode::start(node.kill());
+    assert!(ask(node.at("dns"), &cookie).contains("status: NOERROR"));
+    cdn.start_again("control");
+    assert!(ask(&control, &cookie).contains("status: NOERROR"));
+
+    let secrets: Value = serde_json::from_slice(&std::fs::read(cdn.data("control").join("dns-cookies")).unwrap()).unwrap();
+    let octets: Vec<u8> = serde_json::from_value(secrets[0]["octets"].clone()).unwrap();
+    let hex: String = octets.iter().map(|octet| format!("{octet:02x}")).collect();
+    let list = octets.iter().map(u8::to_string).collect::<Vec<_>>();
+    let logs = [node.log(), cdn.log("control"), cdn.log("control-again"), cdn.skerry(&["status", "--json"]).fine().stdout];
+    for shown in [hex, list.join(","), list.join(", ")] {
+        assert!(logs.iter().all(|log| !log.contains(&shown)));
+    }
+    let mode = std::fs::metadata(cdn.data("control").join("dns-cookies")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -1,9 +1,7 @@
 //! What a site says of telling answers apart holds through both tiers: cookies, hosts, schemes, devices, countries, and what clients may not say.
 
-use std::net::Ipv4Addr;
-
 use crate::house::cdn::SOON;
-use crate::house::mmdb::mmdb;
+use crate::house::mmdb::{Value, mmdb};
 use crate::house::{Cdn, Reply, Scripted, curl, get, wait_until};
 
 /// Answers for ten minutes with the fields it was asked with, one a line, in lower case.
@@ -143,9 +141,13 @@ fn countries_come_from_the_database_which_is_read_again_when_it_changes() {
     let unknown = ask(&cdn, "/", &["Skerry-Country: DE"]);
     assert!(unknown.text().contains("\nskerry-country: zz\n"), "without a database no country is known: {unknown:?}");
 
-    let (one, two) = (Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2));
+    let (one, two) = ("127.0.0.1/32", "127.0.0.2/32");
+    let countries = |known: &[(&str, &'static str)]| {
+        let known: Vec<(&str, Value)> = known.iter().map(|(prefix, code)| (*prefix, Value::country(code))).collect();
+        mmdb("Test-Country", &known)
+    };
     let path = cdn.file("country.mmdb", "");
-    std::fs::write(&path, mmdb(&[(one, "DE"), (two, "FR")])).unwrap();
+    std::fs::write(&path, countries(&[(one, "DE"), (two, "FR")])).unwrap();
     let (_, config) = cdn.process("edge-1");
     let settings = std::fs::read_to_string(&config).unwrap();
     cdn.kill("edge-1");
@@ -161,7 +163,7 @@ fn countries_come_from_the_database_which_is_read_again_when_it_changes() {
     }
 
     let renewed = format!("{path}.new");
-    std::fs::write(&renewed, mmdb(&[(one, "SE")])).unwrap();
+    std::fs::write(&renewed, countries(&[(one, "SE")])).unwrap();
     std::fs::rename(&renewed, &path).unwrap();
     wait_until("the new database", SOON, || from("127.0.0.1").text().contains("\nskerry-country: se\n"));
     assert!(from("127.0.0.2").text().contains("\nskerry-country: zz\n"));

@@ -124,6 +124,12 @@ impl Cdn {
         node["connected"] == true && node["snapshot"] == status["snapshot"] && node["purge_seq"] == status["purge_seq"]
     }
 
+    /// Whether a DNS node is connected.
+    pub(crate) fn follows_zone(&self, name: &str) -> bool {
+        let status = self.json(&["status"]);
+        status["nodes"].as_array().unwrap().iter().any(|node| node["name"] == name && node["connected"] == true)
+    }
+
     /// The pid and the settings file of a process, by name.
     #[track_caller]
     pub(crate) fn process(&self, name: &str) -> (u64, String) {
@@ -140,6 +146,17 @@ impl Cdn {
         let (pid, _) = self.process(name);
         kill("KILL", pid);
         wait_until(&format!("the end of {name}"), SOON, || !is_running(pid));
+    }
+
+    /// Ends a process without a warning, changes its settings file, and starts it again.
+    #[track_caller]
+    pub(crate) fn start_changed(&mut self, name: &str, change: impl FnOnce(&mut toml::Table)) {
+        let (_, config) = self.process(name);
+        self.kill(name);
+        let mut settings: toml::Table = std::fs::read_to_string(&config).unwrap().parse().unwrap();
+        change(&mut settings);
+        std::fs::write(&config, settings.to_string()).unwrap();
+        self.start_again(name);
     }
 
     /// Starts a process again from its settings file, and waits until it says that it is ready.

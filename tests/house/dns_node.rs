@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Cdn;
 use super::cdn::SOON;
 use super::command::binary;
 use super::wait::wait_for;
+use super::{Cdn, get};
 
 /// A DNS node that runs.
 pub(crate) struct DnsNode {
@@ -22,14 +22,19 @@ impl DnsNode {
     /// Joins a CDN under a name, and waits until it is ready.
     #[track_caller]
     pub(crate) fn join(cdn: &Cdn, name: &str) -> Self {
-        let token = cdn.skerry(&["node", "token", "create", "--role", "dns", "--region", "region-1"]).fine().stdout;
         let ready: Value = serde_json::from_slice(&std::fs::read(cdn.data("control").join("ready.json")).unwrap()).unwrap();
+        Self::join_at(cdn, name, ready["nodes"].as_str().unwrap())
+    }
+
+    /// The same by another address of the control plane.
+    #[track_caller]
+    pub(crate) fn join_at(cdn: &Cdn, name: &str, control: &str) -> Self {
+        let token = cdn.skerry(&["node", "token", "create", "--role", "dns", "--region", "region-1"]).fine().stdout;
         let place = tempfile::tempdir().unwrap();
         let settings = format!(
-            "role = \"dns\"\nname = \"{name}\"\ndata = \"{}\"\ncontrol = {{ address = {}, join_token = \"{}\" }}\n\
+            "role = \"dns\"\nname = \"{name}\"\ndata = \"{}\"\ncontrol = {{ address = \"{control}\", join_token = \"{}\" }}\n\
              listen = {{ dns = \"127.0.0.1:0\", route = \"127.0.0.1:0\", admin = \"127.0.0.1:0\" }}\n",
             place.path().join("data").display(),
-            ready["nodes"],
             token.trim()
         );
         std::fs::write(place.path().join("dns.toml"), settings).unwrap();
@@ -66,6 +71,28 @@ impl DnsNode {
         // What says that it answers is of the process that is gone.
         let _ = std::fs::remove_file(place.path().join("data/ready.json"));
         place
+    }
+
+    /// Ends it without a warning, and starts it with this at the end of its settings.
+    #[track_caller]
+    pub(crate) fn again_with(self, settings: &str) -> Self {
+        let place = self.kill();
+        let file = place.path().join("dns.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}{settings}")).unwrap();
+        Self::start(place)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The value of a metric without labels, or with these.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = get(self.at("admin"), "localhost", "/metrics").text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
     /// Where a listener of it is: `dns`, `route` or `admin`.

@@ -1,13 +1,62 @@
-//! A country database as operators have it: the smallest writer of the MaxMind DB format (version 2.0) that a reader takes.
+//! Databases as operators have them: the smallest writer of the MaxMind DB format (version 2.0) that a reader takes.
 //!
-//! IPv4 only, 24-bit records, one record of data a country: `{"country": {"iso_code": "DE"}}`.
+//! IPv6 with 28-bit records; IPv4 is below `::/96`, as the format has it. No prefix may be in another one.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// Between tree and data.
 const SEPARATOR: [u8; 16] = [0; 16];
 /// Before the metadata.
 const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+
+/// What is known of a prefix.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Text(&'static str),
+    Double(f64),
+    Number(u32),
+    Map(Vec<(&'static str, Value)>),
+}
+
+impl Value {
+    fn map(pairs: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        Self::Map(pairs.into_iter().collect())
+    }
+
+    /// Of a city: `{"location": {"latitude": 52.52, "longitude": 13.41}}`.
+    pub(crate) fn city(latitude: f64, longitude: f64) -> Self {
+        let location = Self::map([("latitude", Self::Double(latitude)), ("longitude", Self::Double(longitude))]);
+        Self::map([("location", location)])
+    }
+
+    /// Of a network: `{"autonomous_system_number": 64500}`.
+    pub(crate) fn network(number: u32) -> Self {
+        Self::map([("autonomous_system_number", Self::Number(number))])
+    }
+
+    /// Of a country: `{"country": {"iso_code": "DE"}}`.
+    pub(crate) fn country(code: &'static str) -> Self {
+        Self::map([("country", Self::map([("iso_code", Self::Text(code))]))])
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(content) => text(out, content),
+            Self::Double(value) => {
+                out.push(DOUBLE << 5 | 8);
+                out.extend_from_slice(&value.to_be_bytes());
+            }
+            Self::Number(value) => number(out, UINT32, u64::from(*value)),
+            Self::Map(pairs) => {
+                map(out, u8::try_from(pairs.len()).unwrap());
+                for (key, value) in pairs {
+                    text(out, key);
+                    value.put(out);
+                }
+            }
+        }
+    }
+}
 
 /// What a side of a node leads to.
 #[derive(Clone, Copy)]
@@ -17,50 +66,56 @@ enum Side {
     Data(usize),
 }
 
-/// The bytes of a database that knows these addresses and no other.
-pub(crate) fn mmdb(countries: &[(Ipv4Addr, &str)]) -> Vec<u8> {
+/// The bytes of a database that knows these prefixes and no other.
+pub(crate) fn mmdb(kind: &str, known: &[(&str, Value)]) -> Vec<u8> {
     let mut nodes = vec![[Side::Nothing; 2]];
     let mut data = Vec::new();
-    for (address, code) in countries {
+    for (prefix, value) in known {
+        let (address, length) = prefix.split_once('/').unwrap();
+        let length: u32 = length.parse().unwrap();
+        let (bits, length) = match address.parse::<IpAddr>().unwrap() {
+            IpAddr::V4(address) => (u128::from(address.to_bits()), length + 96),
+            IpAddr::V6(address) => (address.to_bits(), length),
+        };
         let offset = data.len();
-        map(&mut data, 1);
-        text(&mut data, "country");
-        map(&mut data, 1);
-        text(&mut data, "iso_code");
-        text(&mut data, code);
-        let bits = u32::from(*address);
+        value.put(&mut data);
+        let side = |depth: u32| usize::from(bits >> (127 - depth) & 1 == 1);
         let mut node = 0;
-        for depth in (1..32).rev() {
-            let side = usize::from(bits >> depth & 1 == 1);
-            node = match nodes[node][side] {
+        for depth in 0..length - 1 {
+            node = match nodes[node][side(depth)] {
                 Side::Node(next) => next,
                 _ => {
                     nodes.push([Side::Nothing; 2]);
                     let next = nodes.len() - 1;
-                    nodes[node][side] = Side::Node(next);
+                    nodes[node][side(depth)] = Side::Node(next);
                     next
                 }
             };
         }
-        nodes[node][usize::from(bits & 1 == 1)] = Side::Data(offset);
+        nodes[node][side(length - 1)] = Side::Data(offset);
     }
     let mut out = Vec::new();
-    for side in nodes.iter().flatten() {
-        let record = match side {
-            Side::Nothing => nodes.len(),
-            Side::Node(node) => *node,
-            Side::Data(offset) => nodes.len() + SEPARATOR.len() + offset,
-        };
-        out.extend_from_slice(&u32::try_from(record).unwrap().to_be_bytes()[1..]);
+    for sides in &nodes {
+        let [left, right] = sides.map(|side| {
+            let record = match side {
+                Side::Nothing => nodes.len(),
+                Side::Node(node) => node,
+                Side::Data(offset) => nodes.len() + SEPARATOR.len() + offset,
+            };
+            u32::try_from(record).unwrap().to_be_bytes()
+        });
+        out.extend_from_slice(&left[1..]);
+        out.push(left[0] << 4 | right[0]);
+        out.extend_from_slice(&right[1..]);
     }
     out.extend_from_slice(&SEPARATOR);
     out.extend_from_slice(&data);
     out.extend_from_slice(MARKER);
-    metadata(&mut out, nodes.len());
+    metadata(&mut out, kind, nodes.len());
     out
 }
 
-fn metadata(out: &mut Vec<u8>, nodes: usize) {
+fn metadata(out: &mut Vec<u8>, kind: &str, nodes: usize) {
     map(out, 9);
     text(out, "binary_format_major_version");
     number(out, UINT16, 2);
@@ -69,23 +124,24 @@ fn metadata(out: &mut Vec<u8>, nodes: usize) {
     text(out, "build_epoch");
     number(out, UINT64, 1_700_000_000);
     text(out, "database_type");
-    text(out, "Test-Country");
+    text(out, kind);
     text(out, "description");
     map(out, 1);
     text(out, "en");
     text(out, "a test");
     text(out, "ip_version");
-    number(out, UINT16, 4);
+    number(out, UINT16, 6);
     text(out, "languages");
     // An array of none: an extended type, 11, is written as 0 and then itself less 7.
     out.extend_from_slice(&[0, 11 - 7]);
     text(out, "node_count");
     number(out, UINT32, u64::try_from(nodes).unwrap());
     text(out, "record_size");
-    number(out, UINT16, 24);
+    number(out, UINT16, 28);
 }
 
 const TEXT: u8 = 2;
+const DOUBLE: u8 = 3;
 const UINT16: u8 = 5;
 const UINT32: u8 = 6;
 const MAP: u8 = 7;
@@ -95,9 +151,12 @@ fn map(out: &mut Vec<u8>, pairs: u8) {
     out.push(MAP << 5 | pairs);
 }
 
-/// Shorter than 29 bytes.
+/// Of at most 284 bytes: from 29 on the length is in a byte of its own.
 fn text(out: &mut Vec<u8>, text: &str) {
-    out.push(TEXT << 5 | u8::try_from(text.len()).unwrap());
+    match text.len().checked_sub(29) {
+        None => out.push(TEXT << 5 | u8::try_from(text.len()).unwrap()),
+        Some(beyond) => out.extend_from_slice(&[TEXT << 5 | 29, u8::try_from(beyond).unwrap()]),
+    }
     out.extend_from_slice(text.as_bytes());
 }
 

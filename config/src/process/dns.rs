@@ -39,7 +39,7 @@ pub struct Dns {
     /// Where clients are that nothing was measured of.
     #[serde(default)]
     pub geo: DnsGeo,
-    /// The share of client prefixes, and of connections, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
+    /// The share of client prefixes, and of what is measured, that is answered with a runner-up at a time to learn how far that is, in percent: from 0 to 20.
     #[serde(default = "dns_explore_percent")]
     pub explore_percent: u32,
 }
@@ -53,7 +53,7 @@ pub(crate) fn dns_ttl() -> Period {
     Period::from_secs(20)
 }
 
-/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. Read when the process starts.
+/// Databases in the MaxMind DB format, by which clients are placed that nothing was measured of. A file that changes is read again within some seconds; one that cannot be used then is told in the log and counted, and what was read before counts on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsGeo {

@@ -28,7 +28,8 @@ pub(super) fn settings(kinds: &[Kind]) -> String {
     let mut page = format!(
         "{MADE}\n\n# Process settings\n\nA file in TOML, YAML or JSON for `skerry control`, `skerry shield`, `skerry edge` and `skerry dns`; the \
          field `role` at its top says `\"control\"`, `\"shield\"`, `\"edge\"` or `\"dns\"`. `skerry check FILE` tells all faults at once. Relative paths \
-         are relative to the working directory.\n\n{UNITS}\n"
+         are relative to the working directory.\n\n{UNITS} A *bandwidth* is a whole number of bits in a second and a unit, `bit`, `kbit`, `Mbit`, \
+         `Gbit` or `Tbit`, all decimal: `\"10Gbit\"`.\n"
     );
     for kind in kinds {
         let name = kind.root.trim_end_matches("Node").to_lowercase();

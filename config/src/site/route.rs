@@ -40,14 +40,3 @@ pub enum RouteScheme {
     /// Cleartext.
     Http,
 }
-
-impl RouteScheme {
-    /// The scheme as it stands in a URI.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Https => "https",
-            Self::Http => "http",
-        }
-    }
-}

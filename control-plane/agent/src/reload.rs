@@ -1,6 +1,7 @@
 //! Files that operators renew under a running process: read again when they change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
@@ -34,15 +35,23 @@ impl Watched {
         std::mem::replace(&mut self.known, found) != self.known
     }
 
-    /// Calls `reload` when a file has changed, until stopped; what cannot be used leaves the old in force.
-    pub async fn follow(mut self, what: &str, reload: impl Fn() -> Result<(), String>, mut stop: watch::Receiver<bool>) {
+    /// Calls `reload` when a file has changed, until stopped; what cannot be used leaves the old in force. It may block: nothing that serves waits for it.
+    pub async fn follow(
+        mut self,
+        what: &str,
+        reload: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let reload = Arc::new(reload);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             if self.changed() {
-                match reload() {
+                let reload = Arc::clone(&reload);
+                let reloaded = tokio::task::spawn_blocking(move || reload()).await;
+                match reloaded.unwrap_or_else(|error| Err(format!("reading ended: {error}"))) {
                     Ok(()) => tracing::info!(what, "files read again"),
                     Err(error) => tracing::error!(what, error, "files not read again; what was read before stays in force"),
                 }

@@ -6,13 +6,15 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
-use skerry_dns::learn::{Learner, Measured, PREFIXES_MAX, REPORT_PREFIXES_MAX, Settings};
+use skerry_dns::learn::{Learner, Measured, PREFIXES_MAX, Settings};
 use skerry_dns::state::{Edge, State};
 
 /// Edges, each of which measured every prefix once or not at all.
 const EDGES: u32 = 50;
 /// Prefixes that are measured by so many of them.
 const MEASURED_BY: u32 = 3;
+/// Prefixes of a report.
+const REPORT_PREFIXES: usize = 8_192;
 
 fn main() {
     let edge =
@@ -23,7 +25,7 @@ fn main() {
     learner.plan(now, &state);
     let began = Instant::now();
     for turn in 0..MEASURED_BY {
-        for (number, chunk) in (0..PREFIXES_MAX as u32).collect::<Vec<_>>().chunks(REPORT_PREFIXES_MAX).enumerate() {
+        for (number, chunk) in (0..PREFIXES_MAX as u32).collect::<Vec<_>>().chunks(REPORT_PREFIXES).enumerate() {
             let report: Vec<Measured> = chunk.iter().map(|prefix| measured(*prefix, turn)).collect();
             learner.told(now, &format!("edge-{}", (number as u32 + turn * 7) % EDGES), &report);
         }

@@ -40,7 +40,7 @@ pub enum Subject<'a> {
     Refusal,
     /// That a name does not exist; whichever it is.
     Missing,
-    /// What a name owns or is another name of; of the names that a wildcard makes, the target.
+    /// What a name owns or is another name of; of the names that a wildcard makes, the target; of no octets, that a client has a cookie.
     Name(&'a [u8]),
 }
 

@@ -1,17 +1,23 @@
 //! DNS cookies (RFC 7873) as servers agree on them (RFC 9018): a client that comes back with one is where it says it is.
 //!
-//! Owns the secret, drawn when the process starts. Pure but for that: time is an argument.
+//! Owns what a secret is, and which of several is used. Pure but for drawing one: time is an argument. No secret is shown by `Debug`.
 
+use std::fmt;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
 use crate::query::Cookie;
 
 /// The octets of a server's cookie (RFC 9018 section 4).
 pub const SERVER_COOKIE_OCTETS: usize = 16;
+/// The octets of a secret (RFC 9018 section 4.4).
+pub const SECRET_OCTETS: usize = 16;
+/// The secrets that are known at a time: the one in use, the one before, and the one that comes next.
+pub const SECRETS_MAX: usize = 3;
 /// How long a cookie is taken, in seconds, and how far ahead of our clock one may be (RFC 9018 section 4.3).
 const AGE_MAX_S: u32 = 3600;
 const AHEAD_MAX_S: u32 = 300;
@@ -20,59 +26,36 @@ const RENEWED_AFTER_S: u32 = 1800;
 /// The only version there is, and three octets that are zero.
 const VERSION: [u8; 4] = [1, 0, 0, 0];
 
-/// Makes and knows cookies.
-#[derive(Debug)]
-pub struct Cookies {
-    secret: [u8; 16],
+/// What cookies are made by.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// When cookies begin to be made by it, in seconds since 1970 modulo 2^32.
+    pub from_s: u32,
+    /// The secret itself.
+    pub octets: [u8; SECRET_OCTETS],
 }
 
-impl Cookies {
-    /// With a secret of its own.
+impl Secret {
+    /// One that nobody knows.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn new() -> Result<Self, String> {
-        let mut secret = [0; 16];
-        SystemRandom::new().fill(&mut secret).map_err(|_| "the system gives no random numbers for DNS cookies".to_owned())?;
-        Ok(Self { secret })
+    pub fn drawn(from_s: u32) -> Result<Self, String> {
+        let mut octets = [0; SECRET_OCTETS];
+        SystemRandom::new().fill(&mut octets).map_err(|_| "the system gives no random numbers for DNS cookies".to_owned())?;
+        Ok(Self { from_s, octets })
     }
 
-    /// With a given secret.
-    #[must_use]
-    pub fn with(secret: [u8; 16]) -> Self {
-        Self { secret }
+    /// Whether its time has come, in serial number arithmetic (RFC 1982).
+    fn is_in_use(&self, now_s: u32) -> bool {
+        now_s.wrapping_sub(self.from_s) < 1 << 31
     }
 
-    /// Whether the client at `address` has a cookie of ours that holds at `now_s`, seconds since 1970 modulo 2^32.
-    #[must_use]
-    pub fn knows(&self, cookie: &Cookie, address: IpAddr, now_s: u32) -> bool {
-        let Ok(server) = <&[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()) else { return false };
-        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
-        // Serial number arithmetic (RFC 1982), as the RFC wants it.
-        let age = now_s.wrapping_sub(made);
-        if server[..4] != VERSION || (age > AGE_MAX_S && made.wrapping_sub(now_s) > AHEAD_MAX_S) {
-            return false;
-        }
-        let wanted = self.make(&cookie.client, address, made);
-        // Every octet is looked at, so that the time tells nothing of how many were right.
-        wanted.iter().zip(server).fold(0, |unlike, (wanted, had)| unlike | (wanted ^ had)) == 0
-    }
-
-    /// Whether a cookie of ours is so old that its client gets another one (RFC 9018 section 4.3).
-    #[must_use]
-    pub fn is_old(server: &[u8; SERVER_COOKIE_OCTETS], now_s: u32) -> bool {
-        let made = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
-        let age = now_s.wrapping_sub(made);
-        age > RENEWED_AFTER_S && age <= AGE_MAX_S
-    }
-
-    /// The cookie that the client at `address` gets.
-    #[must_use]
-    pub fn make(&self, client: &[u8; 8], address: IpAddr, now_s: u32) -> [u8; SERVER_COOKIE_OCTETS] {
+    fn make(&self, client: &[u8; 8], address: IpAddr, now_s: u32) -> [u8; SERVER_COOKIE_OCTETS] {
         let mut server = [0; SERVER_COOKIE_OCTETS];
         server[..4].copy_from_slice(&VERSION);
         server[4..8].copy_from_slice(&now_s.to_be_bytes());
-        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        let mut hasher = SipHasher24::new_with_key(&self.octets);
         hasher.write(client);
         hasher.write(&server[..8]);
         match address {
@@ -82,6 +65,111 @@ impl Cookies {
         server[8..].copy_from_slice(&hasher.finish().to_le_bytes());
         server
     }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a secret from {} s on", self.from_s)
+    }
+}
+
+/// The secrets that all name servers of a zone have (RFC 9018 section 5), in the order in which they come into use: cookies by each of them hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Secrets(Vec<Secret>);
+
+impl Secrets {
+    /// The last [`SECRETS_MAX`] of these.
+    #[must_use]
+    pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        let mut secrets: Vec<Secret> = secrets.into_iter().collect();
+        secrets.drain(..secrets.len().saturating_sub(SECRETS_MAX));
+        Self(secrets)
+    }
+
+    /// In their order.
+    #[must_use]
+    pub fn all(&self) -> &[Secret] {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secrets {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// Makes and knows cookies.
+#[derive(Clone, Debug)]
+pub struct Cookies {
+    /// At least one.
+    secrets: Secrets,
+}
+
+impl Cookies {
+    /// With a secret that no other process has.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn new() -> Result<Self, String> {
+        Ok(Self { secrets: Secrets::new([Secret::drawn(0)?]) })
+    }
+
+    /// With a given secret.
+    #[must_use]
+    pub fn with(octets: [u8; SECRET_OCTETS]) -> Self {
+        Self { secrets: Secrets::new([Secret { from_s: 0, octets }]) }
+    }
+
+    /// With those of a zone; `None` where there are none.
+    #[must_use]
+    pub fn shared(secrets: &Secrets) -> Option<Self> {
+        (!secrets.all().is_empty()).then(|| Self { secrets: secrets.clone() })
+    }
+
+    /// Whether the client at `address` has a cookie of ours that holds at `now_s`, seconds since 1970 modulo 2^32.
+    #[must_use]
+    pub fn knows(&self, cookie: &Cookie, address: IpAddr, now_s: u32) -> bool {
+        let Ok(server) = <&[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()) else { return false };
+        let made = made_at(server);
+        // Serial number arithmetic (RFC 1982), as the RFC wants it.
+        let age = now_s.wrapping_sub(made);
+        if server[..4] != VERSION || (age > AGE_MAX_S && made.wrapping_sub(now_s) > AHEAD_MAX_S) {
+            return false;
+        }
+        self.secrets.all().iter().any(|secret| {
+            let wanted = secret.make(&cookie.client, address, made);
+            // Every octet is looked at, so that the time tells nothing of how many were right.
+            wanted.iter().zip(server).fold(0, |unlike, (wanted, had)| unlike | (wanted ^ had)) == 0
+        })
+    }
+
+    /// Whether a client that is known by a cookie gets another one: it is old (RFC 9018 section 4.3), or by a secret that is not the one in use.
+    #[must_use]
+    pub fn replaces(&self, cookie: &Cookie, address: IpAddr, now_s: u32) -> bool {
+        let Ok(server) = <&[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()) else { return true };
+        let made = made_at(server);
+        let age = now_s.wrapping_sub(made);
+        let is_old = age > RENEWED_AFTER_S && age <= AGE_MAX_S;
+        is_old || self.in_use(now_s).is_none_or(|secret| secret.make(&cookie.client, address, made) != *server)
+    }
+
+    /// The cookie that the client at `address` gets.
+    #[must_use]
+    pub fn make(&self, client: &[u8; 8], address: IpAddr, now_s: u32) -> [u8; SERVER_COOKIE_OCTETS] {
+        self.in_use(now_s).map_or([0; SERVER_COOKIE_OCTETS], |secret| secret.make(client, address, now_s))
+    }
+
+    /// The last whose time has come, or the first.
+    fn in_use(&self, now_s: u32) -> Option<&Secret> {
+        let secrets = self.secrets.all();
+        secrets.iter().rev().find(|secret| secret.is_in_use(now_s)).or(secrets.first())
+    }
+}
+
+/// When a cookie was made.
+fn made_at(server: &[u8; SERVER_COOKIE_OCTETS]) -> u32 {
+    u32::from_be_bytes([server[4], server[5], server[6], server[7]])
 }
 
 #[cfg(test)]

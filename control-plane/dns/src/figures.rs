@@ -27,13 +27,14 @@ const TYPES: [(Type, &str); 10] = [
 /// The types that are not, and those of queries that could not be read.
 const TYPES_REST: [&str; 2] = ["other", "unread"];
 /// The outcomes that are told apart.
-const RCODES: [(Rcode, &str); 7] = [
+const RCODES: [(Rcode, &str); 8] = [
     (Rcode::NOERROR, "NOERROR"),
     (Rcode::NXDOMAIN, "NXDOMAIN"),
     (Rcode::FORMERR, "FORMERR"),
     (Rcode::NOTIMP, "NOTIMP"),
     (Rcode::REFUSED, "REFUSED"),
     (Rcode::BADVERS, "BADVERS"),
+    (Rcode::BADCOOKIE, "BADCOOKIE"),
     (Rcode::SERVFAIL, "SERVFAIL"),
 ];
 
@@ -107,7 +108,7 @@ impl Figures {
         Ok(Self {
             queries: vector(
                 "skerry_dns_queries_total",
-                "DNS queries answered, by transport, type and outcome.",
+                "DNS queries for which an answer was made, sent or not: by `transport` (`udp`, `tcp`), the `type` asked for (`A` and eight more by name, `ANY`, `other`; `unread` without a question that could be read) and the outcome `rcode`.",
                 &["transport", "type", "rcode"],
             )?,
             queries_made: (0..2 * (TYPES.len() + TYPES_REST.len()) * (RCODES.len() + 1)).map(|_| OnceLock::new()).collect(),

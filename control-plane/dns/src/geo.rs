@@ -32,14 +32,6 @@ pub struct Location {
     pub longitude: f32,
 }
 
-impl Location {
-    /// The great circle to another place, in km.
-    #[must_use]
-    pub fn km(self, other: Self) -> f64 {
-        Spot::new(self).km(&Spot::new(other))
-    }
-}
-
 /// A place as a vector of length 1, for many distances to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Spot([f64; 3]);
@@ -67,6 +59,11 @@ pub trait Places: Debug + Send + Sync {
 
     /// The number of the network (ASN) that an address belongs to.
     fn network(&self, address: IpAddr) -> Option<u32>;
+
+    /// Another number once what is known may be something else.
+    fn edition(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +72,7 @@ mod tests {
 
     #[test]
     fn great_circles_are_what_maps_say() {
-        let at = |latitude, longitude| Location { latitude, longitude };
+        let at = |latitude, longitude| Spot::new(Location { latitude, longitude });
         for (one, two, km) in [
             (at(51.5, -0.1), at(40.7, -74.0), 5_570.0),
             (at(35.7, 139.7), at(-33.9, 151.2), 7_820.0),
@@ -83,7 +80,7 @@ mod tests {
             (at(52.5, 13.4), at(52.5, 13.4), 0.0),
             (at(0.0, 179.5), at(0.0, -179.5), 111.2),
         ] {
-            assert!((one.km(two) - km).abs() < km * 0.01 + 0.1, "{one:?} {two:?} {}", one.km(two));
+            assert!((one.km(&two) - km).abs() < km * 0.01 + 0.1, "{one:?} {two:?} {}", one.km(&two));
         }
     }
 }

@@ -56,6 +56,8 @@ impl Rcode {
     pub const REFUSED: Self = Self(5);
     /// This version of EDNS is not spoken (RFC 6891 section 9).
     pub const BADVERS: Self = Self(16);
+    /// The server's cookie is none that holds (RFC 7873 section 8).
+    pub const BADCOOKIE: Self = Self(23);
 
     /// The four bits in the header.
     #[must_use]

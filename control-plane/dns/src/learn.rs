@@ -7,22 +7,25 @@
 //! - `estimate`: the blend of all that, for one prefix;
 //! - `load`: what nodes have to do, and what that counts for;
 //! - `planner`: who serves whom, who is tried, and for how long an answer holds;
+//! - `numbers`: which number stands for which node;
 //! - `keep`: all of it in octets, for a file.
 
 mod estimate;
 mod groups;
 mod keep;
 mod load;
+mod numbers;
 mod planner;
 mod table;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use self::groups::{Group, Groups};
 use self::load::Loads;
+use self::numbers::NodeKnown;
 use self::table::{Entry, NOBODY, Table};
 use crate::geo::{Spot, speed_of_light_ms};
 use crate::plan::{Geography, NODES_MAX, Number, Plan};
@@ -33,9 +36,7 @@ use crate::state::State;
 pub const PREFIXES_MAX: usize = 1_000_000;
 /// The part of them that one node may bring in.
 pub const PREFIXES_PER_NODE_MAX: u32 = 500_000;
-/// Prefixes of one report; what is beyond is refused.
-pub const REPORT_PREFIXES_MAX: usize = 8_192;
-/// Connections that a prefix may count for in one report: as many as an edge of ours counts.
+/// Samples that a prefix may count for in one report: as many as an edge of ours counts.
 pub const COUNT_MAX: u32 = 1_024;
 /// The longest round trip that is believed.
 pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ const WITNESS_S: u32 = 3_600;
 pub struct Measured {
     /// The prefix: at most 24 bits of IPv4 or 48 of IPv6.
     pub prefix: IpNet,
-    /// How many times connections were measured; a stand-in for demand.
+    /// How many samples there are: a connection is measured at a request, at most every 5 s. A stand-in for demand.
     pub count: u32,
     /// The mean of their smoothed round trips.
     pub smoothed: Duration,
@@ -74,9 +75,7 @@ pub struct Measured {
 /// Why a measurement was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
-    /// The prefix is longer than a group of clients, or wider than anything can be said of.
-    Prefix,
-    /// It was measured on no connection, or the least round trip is above the mean.
+    /// No edge measures such a prefix, it has no sample, or the least round trip is above the mean.
     Absurd,
     /// The round trip is above [`ROUND_TRIP_MAX`].
     Slow,
@@ -84,26 +83,22 @@ pub enum Refused {
     FasterThanLight,
     /// It is older than [`AGE_MAX`].
     Old,
-    /// The report has more than [`REPORT_PREFIXES_MAX`].
-    Many,
     /// There is no room for another prefix, or for one more of this node.
     Full,
 }
 
 impl Refused {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Prefix, Self::Absurd, Self::Slow, Self::FasterThanLight, Self::Old, Self::Many, Self::Full];
+    pub const ALL: [Self; 5] = [Self::Absurd, Self::Slow, Self::FasterThanLight, Self::Old, Self::Full];
 
     /// In one word, as figures have it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Prefix => "prefix",
             Self::Absurd => "absurd",
             Self::Slow => "slow",
             Self::FasterThanLight => "faster_than_light",
             Self::Old => "old",
-            Self::Many => "many",
             Self::Full => "full",
         }
     }
@@ -137,6 +132,9 @@ pub struct Learner {
     settings: Settings,
     nodes: Vec<NodeKnown>,
     numbers: HashMap<String, Number>,
+    /// Numbers of nodes that are gone: those that the plan in force may have, and those that are free.
+    parted: BTreeSet<Number>,
+    free: BTreeSet<Number>,
     table: Table,
     groups: Groups,
     geography: Geography,
@@ -145,15 +143,8 @@ pub struct Learner {
     plan: Plan,
     /// When something was told or planned last; 0: not yet.
     clock: f64,
-}
-
-/// What is known of a node beside what it measured.
-#[derive(Debug, Default)]
-struct NodeKnown {
-    name: String,
-    spot: Option<Spot>,
-    /// Prefixes that it brought in.
-    brought: u32,
+    /// Which edition of places and networks prefixes were looked up in.
+    edition: u64,
 }
 
 impl Learner {
@@ -169,24 +160,13 @@ impl Learner {
         self.table.len()
     }
 
-    /// The plan that was made last.
-    #[must_use]
-    pub fn last(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// A node reports what it measured.
+    /// A node reports what it measured. Whoever takes reports bounds how many prefixes one has.
     pub fn told(&mut self, now: f64, node: &str, report: &[Measured]) -> Taken {
         self.clock(now);
         let mut taken = Taken::default();
         let number = self.number(node);
-        for (place, measured) in report.iter().enumerate() {
-            let outcome = match number {
-                None => Err(Refused::Full),
-                Some(_) if place >= REPORT_PREFIXES_MAX => Err(Refused::Many),
-                Some(number) => self.take(now, number, measured),
-            };
-            match outcome {
+        for measured in report {
+            match number.ok_or(Refused::Full).and_then(|number| self.take(now, number, measured)) {
                 Ok(()) => taken.taken += 1,
                 Err(why) => *taken.refused.entry(why).or_default() += 1,
             }
@@ -194,20 +174,8 @@ impl Learner {
         taken
     }
 
-    /// The number of a node, which it keeps; `None` when there are too many.
-    fn number(&mut self, name: &str) -> Option<Number> {
-        if let Some(number) = self.numbers.get(name) {
-            return Some(*number);
-        }
-        let number = Number::try_from(self.nodes.len()).ok().filter(|number| usize::from(*number) < NODES_MAX)?;
-        self.nodes.push(NodeKnown { name: name.to_owned(), ..NodeKnown::default() });
-        self.numbers.insert(name.to_owned(), number);
-        self.loads.add_node();
-        Some(number)
-    }
-
     fn take(&mut self, now: f64, node: Number, measured: &Measured) -> Result<(), Refused> {
-        let prefix = Prefix::measured(measured.prefix).ok_or(Refused::Prefix)?;
+        let prefix = Prefix::measured(measured.prefix).ok_or(Refused::Absurd)?;
         if measured.count == 0 || measured.least > measured.smoothed {
             return Err(Refused::Absurd);
         }
@@ -252,6 +220,7 @@ impl Learner {
     /// Makes the plan for a state. Work is proportional to the prefixes; a part of them is estimated anew each time, and those that changed.
     pub fn plan(&mut self, now: f64, state: &State) -> Plan {
         self.clock(now);
+        self.free_numbers();
         for edge in &state.edges {
             if let Some(number) = self.number(&edge.name) {
                 let known = &mut self.nodes[usize::from(number)];
@@ -303,11 +272,19 @@ impl Learner {
         self.groups.forget(now.saturating_sub(FORGET_AFTER_S));
     }
 
-    /// Gives prefixes that are new their place and network.
+    /// Gives prefixes that are new their place and network, and others too where those are known to be other ones.
     fn place(&mut self, state: &State) {
+        if let Some(places) = state.geo.as_ref().filter(|places| places.edition() != self.edition) {
+            self.edition = places.edition();
+            for entry in self.table.entries_mut() {
+                let address = entry.prefix.address();
+                let (location, network) = (places.location(address).into(), places.network(address).unwrap_or(0));
+                entry.is_placed &= (location, network) == (entry.location, entry.network);
+            }
+        }
         for entry in self.table.entries_mut().filter(|entry| !entry.is_placed) {
             let address = entry.prefix.address();
-            entry.is_placed = true;
+            (entry.is_placed, entry.is_stirred) = (true, true);
             entry.location = state.geo.as_ref().and_then(|places| places.location(address)).into();
             entry.network = state.geo.as_ref().and_then(|places| places.network(address)).unwrap_or(0);
             // Whoever spoke of it first could not be doubted then.

@@ -100,8 +100,11 @@ pub fn respond<'a>(
     };
     let edns = query.edns.as_ref();
     let mut writer = Writer::begin(octets, raw, query, zone.apex());
-    let reply = reply(zone, query, arrival, &mut writer);
     let known = edns.and_then(|edns| edns.cookie).map(|cookie| (cookie, known(cookies, &cookie, arrival)));
+    let reply = match known {
+        Some((cookie, known)) if !query.has_question() => cookie_alone(edns, &cookie, known),
+        _ => reply(zone, query, arrival, &mut writer),
+    };
     let limit = match (arrival.transport, edns) {
         (Transport::Tcp, _) => MESSAGE_OCTETS_MAX,
         (Transport::Udp, None) => usize::from(UDP_PAYLOAD_PLAIN),
@@ -130,7 +133,7 @@ pub fn respond<'a>(
     }
     Response {
         rcode,
-        record_type: Some(query.record_type),
+        record_type: query.has_question().then_some(query.record_type),
         truncated,
         subnet: edns.is_some_and(|edns| edns.subnet.is_some()),
         cookie: known.map_or(Known::Without, |(_, known)| known),
@@ -138,6 +141,17 @@ pub fn respond<'a>(
         subject: reply.subject,
         places: (query.question_end, opt),
     }
+}
+
+/// What a query without a question gets: the cookie that goes with every answer, and whether the one that it has holds (RFC 7873 section 5.4).
+fn cookie_alone(edns: Option<&Edns>, cookie: &Cookie, known: Known) -> Reply<'static> {
+    let rcode = match known {
+        _ if edns.is_some_and(|edns| edns.version != EDNS_VERSION) => Rcode::BADVERS,
+        Known::Proven => Rcode::NOERROR,
+        _ if cookie.server().is_empty() => Rcode::NOERROR,
+        _ => Rcode::BADCOOKIE,
+    };
+    Reply { subject: Subject::Name(&[]), ..Reply::refusal(rcode) }
 }
 
 /// The outcome, and the records of it.
@@ -223,8 +237,9 @@ fn known(cookies: &Cookies, cookie: &Cookie, arrival: Arrival) -> Known {
 /// The server's cookie for an answer: the one that the client has, or one made now.
 fn made(cookies: &Cookies, cookie: &Cookie, known: Known, arrival: Arrival) -> [u8; SERVER_COOKIE_OCTETS] {
     let now_s = wrapped_s(arrival.now);
+    let source = arrival.source.to_canonical();
     let had = <[u8; SERVER_COOKIE_OCTETS]>::try_from(cookie.server()).ok().filter(|_| known == Known::Proven);
-    had.filter(|had| !Cookies::is_old(had, now_s)).unwrap_or_else(|| cookies.make(&cookie.client, arrival.source.to_canonical(), now_s))
+    had.filter(|_| !cookies.replaces(cookie, source, now_s)).unwrap_or_else(|| cookies.make(&cookie.client, source, now_s))
 }
 
 /// Seconds since 1970 as they are counted in 32 bits.

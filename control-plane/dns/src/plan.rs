@@ -192,7 +192,8 @@ pub struct Summary {
 pub struct Plan {
     /// When it was made, in seconds since 1970; 0 when nothing is planned.
     pub made: f64,
-    /// The nodes that it names, by number. A number means the same node in all plans of one learner.
+    /// The nodes that it names, by number. A number means the same node in all plans of one learner while the CDN has that node; one that stands for none
+    /// has no name here, and no row or network with it.
     pub nodes: Arc<Vec<Node>>,
     /// What distance makes of latency.
     pub geography: Geography,
@@ -282,6 +283,13 @@ impl Plan {
     /// All rows, in no order.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.pages.iter().flat_map(|page| page.iter())
+    }
+
+    /// The numbers of all nodes that a row or a network has, again and again.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = Number> {
+        let rows = self.rows().flat_map(|row| row.nodes.into_iter().chain([row.trial]));
+        let networks = self.networks.values().flat_map(|network| network.nodes.iter().map(|(node, _)| *node));
+        rows.chain(networks)
     }
 
     /// How many rows.

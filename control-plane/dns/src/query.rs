@@ -42,7 +42,7 @@ pub struct Query {
     pub class: u16,
     /// What the client says of EDNS, if it has it.
     pub edns: Option<Edns>,
-    /// The octet after the question.
+    /// The octet after the question, or after the header where there is none.
     pub question_end: usize,
 }
 
@@ -105,14 +105,34 @@ impl Query {
             return Ok(Err(Rcode::NOTIMP));
         }
         let count = |at: usize| u32::from(u16::from_be_bytes([header[at], header[at + 1]]));
+        let mut reader = Reader { raw, at: HEADER_OCTETS };
+        if count(4) == 0 {
+            let asks = Self::without_question().rest(&mut reader, count(6) + count(8), count(10)).filter(Self::asks_for_a_cookie);
+            return Ok(asks.ok_or(Rcode::FORMERR));
+        }
         if count(4) != 1 {
             return Ok(Err(Rcode::FORMERR));
         }
-        let mut reader = Reader { raw, at: HEADER_OCTETS };
         Ok(Self::question(&mut reader).and_then(|query| query.rest(&mut reader, count(6) + count(8), count(10))).ok_or(Rcode::FORMERR))
     }
 
-    /// The name asked for, lower case.
+    /// One that asks for nothing.
+    fn without_question() -> Self {
+        Self { name: ([0; NAME_OCTETS_MAX], 0), record_type: Type(0), class: CLASS_IN, edns: None, question_end: HEADER_OCTETS }
+    }
+
+    /// Whether it has a cookie, which is all that a query without a question can be about (RFC 7873 section 5.4).
+    fn asks_for_a_cookie(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.cookie.is_some() && !edns.is_broken)
+    }
+
+    /// Whether something is asked for; one that does not ask for anything has a cookie.
+    #[must_use]
+    pub fn has_question(&self) -> bool {
+        self.name.1 > 0
+    }
+
+    /// The name asked for, lower case; of no octets where none is.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         self.name.0.get(..self.name.1).unwrap_or_default()

@@ -1,5 +1,8 @@
 //! A state with one of everything, for the tests of this crate.
 
+#[path = "../../../tests/house/mmdb.rs"]
+pub(crate) mod mmdb;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;

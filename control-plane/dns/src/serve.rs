@@ -159,18 +159,20 @@ async fn run(parts: Vec<Part>, service: Arc<Service>, mut stop: watch::Receiver<
     running.shutdown().await;
 }
 
-/// A zone with the counters of its edges.
+/// A zone with the counters of its edges, and what cookies are made by with it.
 #[derive(Debug)]
 struct Compiled {
     zone: Zone,
     steered: Steered,
+    cookies: Cookies,
 }
 
 /// What all loops share.
 struct Service {
     state: Arc<ArcSwap<State>>,
     compiled: ArcSwap<Compiled>,
-    cookies: Cookies,
+    /// What cookies are made by where the zone has no secrets.
+    own_cookies: Cookies,
     limits: Limits,
     limiter: Limiter,
     figures: Figures,
@@ -190,9 +192,11 @@ impl Service {
     fn new(state: Arc<ArcSwap<State>>, limits: Limits, figures: Figures) -> Result<Self, String> {
         let zone = Zone::build(state.load_full());
         let steered = Figures::steered(&zone);
-        let compiled = ArcSwap::from_pointee(Compiled { zone, steered });
+        let own_cookies = Cookies::new()?;
+        let cookies = Cookies::shared(&zone.state().cookies).unwrap_or_else(|| own_cookies.clone());
+        let compiled = ArcSwap::from_pointee(Compiled { zone, steered, cookies });
         let limiter = Limiter::new(limits.clone());
-        Ok(Self { state, compiled, cookies: Cookies::new()?, limits, limiter, figures, started: Instant::now() })
+        Ok(Self { state, compiled, own_cookies, limits, limiter, figures, started: Instant::now() })
     }
 
     /// Compiles every state that is swapped in, beside the loops, which go on with the one before.
@@ -214,7 +218,8 @@ impl Service {
                 let steered = Figures::steered(&zone);
                 let gone = gone_edges(&before.zone, &zone);
                 let all = gone.union(&gone_before).filter(|name| !has_edge(&zone, name)).cloned().collect();
-                service.compiled.store(Arc::new(Compiled { zone, steered }));
+                let cookies = Cookies::shared(&zone.state().cookies).unwrap_or_else(|| service.own_cookies.clone());
+                service.compiled.store(Arc::new(Compiled { zone, steered, cookies }));
                 service.figures.forget(&all);
                 gone
             });
@@ -240,7 +245,7 @@ impl Service {
             }
         };
         let arrival = Arrival { source, transport, now: times.now };
-        let response = respond(&compiled.zone, &self.cookies, raw, &read, arrival, octets);
+        let response = respond(&compiled.zone, &compiled.cookies, raw, &read, arrival, octets);
         self.figures.answered(transport, &response);
         if transport == Transport::Udp && response.cookie != Known::Proven {
             let asked = response.record_type.unwrap_or(crate::kind::Type(0));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::cookie::Secrets;
 use crate::geo::{Location, Places};
 use crate::plan::Plan;
 
@@ -42,6 +43,8 @@ pub struct State {
     pub lacking: BTreeMap<String, Arc<BTreeSet<String>>>,
     /// What was learned about client prefixes. Another plan with the same [`State::serial`] is no change of the zone.
     pub plan: Arc<Plan>,
+    /// What all name servers of the zone make cookies by; none: each has its own. Others with the same [`State::serial`] are no change of the zone.
+    pub cookies: Secrets,
     /// Where addresses are, if that is known.
     pub geo: Option<Arc<dyn Places>>,
 }

@@ -22,6 +22,8 @@ use crate::intent;
 
 /// The row of everything that there is once.
 const SETTINGS: &str = "settings";
+/// The row of the secrets of cookies, which no error quotes.
+const COOKIES: &str = "cookies";
 const COVERAGE: &str = "coverage/";
 const EDGE: &str = "edge/";
 const RECORD: &str = "record/";
@@ -36,9 +38,9 @@ const SITE: &str = "site/";
 /// of which nothing is known.
 const NETWORKS_MAX: usize = 131_072;
 
-/// The rows of a zone, as many as all that is in one is bounded to: the two that there are once; prefixes planned for and declared; sites, and sets of those
+/// The rows of a zone, as many as all that is in one is bounded to: the three that there are once; prefixes planned for and declared; sites, and sets of those
 /// that the same edges lack; edges; records; nodes and networks of the plan.
-pub(crate) const ROWS_MAX: usize = 2
+pub(crate) const ROWS_MAX: usize = 3
     + learn::PREFIXES_MAX
     + limits::PREFIXES_MAX
     + 2 * limits::SITES_MAX
@@ -166,6 +168,9 @@ pub(crate) fn of_state(state: &State) -> Result<Rows, String> {
         let named = xxh3_64(&json(edges)?);
         put(format!("{LACKING}{named:016x}"), json(&Lacking { edges: edges.clone(), sites })?);
     }
+    if !state.cookies.all().is_empty() {
+        put(COOKIES.to_owned(), json(&state.cookies)?);
+    }
     let plan = &state.plan;
     put(PLAN.to_owned(), json(&Head::of(plan))?);
     for (number, node) in plan.nodes.iter().enumerate() {
@@ -205,6 +210,9 @@ fn enter((state, beside): (&mut State, &mut Beside), key: &str, value: &[u8]) ->
         let Settings { zone, serial, nameservers, ttl, h3, region_order } = parse(key, value)?;
         (state.zone, state.serial, state.nameservers) = (zone, serial, nameservers);
         (state.ttl, state.h3, state.region_order) = (ttl, h3, region_order);
+    } else if key == COOKIES {
+        let unread = |_| format!("the row {key:?} of the zone says something else than it should");
+        state.cookies = serde_json::from_slice(value).map_err(unread)?;
     } else if let Some(net) = key.strip_prefix(COVERAGE) {
         let net: IpNet = net.parse().map_err(|_| format!("the row {key:?} of the zone names no prefix"))?;
         state.coverage.push((net, parse(key, value)?));

@@ -3,8 +3,11 @@
 //! Not shared: one caller at a time. After an I/O error, such as a full disk, redb refuses everything until the file is opened anew, which is done at the
 //! next change; that is written whole then.
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use skerry_agent::disk;
 
@@ -81,7 +84,12 @@ impl DiskCopy {
 }
 
 fn open(path: &Path) -> Result<Database, String> {
-    let file = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| error.to_string())?;
+    // It holds the secrets of DNS cookies.
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let opened =
+        opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file)).map_err(|error| error.to_string())?;
+    let backend = FileBackend::new(opened).map_err(|error| error.to_string())?;
+    let file = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(|error| error.to_string())?;
     write(&file, false, std::iter::empty())?;
     Ok(file)
 }

@@ -54,19 +54,19 @@ impl Figures {
             )?,
             expected: Gauge::new(
                 "skerry_control_steering_expected_seconds",
-                "Expected round trip of all connections by the plan, on average.",
+                "Expected round trip by the plan, on average over all samples: a client's connection is one at a request, at most every 5 s.",
             )?,
             regret: Gauge::new(
                 "skerry_control_steering_regret_seconds",
-                "By how much the expected round trip of all connections is above that to the best known edges, on average.",
+                "By how much the expected round trip is above that to the best known edges, on average over all samples.",
             )?,
             explored: Gauge::new(
                 "skerry_control_steering_explored_ratio",
-                "Share of connections that go to a runner-up to learn how far it is.",
+                "Share of samples of clients who are sent to a runner-up to learn how far it is.",
             )?,
             stale: Gauge::new(
                 "skerry_control_steering_stale_ratio",
-                "Share of connections whose edge was chosen by measurements that are old, or without any.",
+                "Share of samples of clients whose edge was chosen by measurements that are old, or without any.",
             )?,
         })
     }

@@ -283,7 +283,7 @@ async fn a_host_that_moves_to_a_new_site_is_answered_all_the_time() {
     let (intent, health) = (Arc::new(desk.intent), Arc::new(Health::new()));
     let _session = health.connect("edge-1", Role::Edge, Some(intent.state().tracks.settled.version), 0, String::new());
     let settings = super::house::settings(desk.directory.path());
-    let mut zone = Zone::new(&settings.dns, Arc::clone(&intent), health, Arc::new(Feed::new(skerry_dns::state::State::default()))).unwrap();
+    let mut zone = Zone::new(&settings.dns, None, Arc::clone(&intent), health, Arc::new(Feed::new(skerry_dns::state::State::default())));
     intent.delete_site("old", Wish::default()).await.unwrap();
     for (name, host) in [("heir", "H.test"), ("part", "deep.in.w.test"), ("new", "new.test"), ("newer", "newer.test")] {
         intent.put_site(content(name, &[host]), Wish::default()).await.unwrap();

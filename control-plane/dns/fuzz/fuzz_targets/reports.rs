@@ -48,9 +48,17 @@ fuzz_target!(|data: &[u8]| {
     for octets in &mut measurements {
         now += f64::from(octets[1]) * 10.0;
         if octets[0] & 0x80 != 0 {
+            if octets[3] & 0x80 != 0 {
+                let gone = format!("edge-{}", octets[3] & 3);
+                learner.only(now, |name| name != gone);
+            }
             let plan = learner.plan(now, &state(octets[2]));
             assert_eq!(plan.len(), learner.prefixes());
-            assert!(plan.rows().all(|row| row.ranked().all(|ranked| usize::from(ranked.node) < plan.nodes.len())));
+            assert!(
+                plan.rows().all(|row| row
+                    .ranked()
+                    .all(|ranked| plan.nodes.get(usize::from(ranked.node)).is_some_and(|node| !node.name.is_empty())))
+            );
             continue;
         }
         let address = number(&octets[4..8]);

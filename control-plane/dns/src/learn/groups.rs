@@ -242,6 +242,24 @@ impl Groups {
         Geography { base_ms: base as f32, ms_per_km: slope as f32, spread_ms: off.sqrt().clamp(SPREAD_MS.0, SPREAD_MS.1) as f32 }
     }
 
+    /// Nodes are there no more: nothing is known of paths to them.
+    pub(super) fn part_with(&mut self, is_gone: impl Fn(Number) -> bool) {
+        self.groups.retain(|_, pairs| {
+            pairs.retain(|pair| !is_gone(pair.node));
+            !pairs.is_empty()
+        });
+        self.count();
+        let networks = std::sync::Arc::make_mut(&mut self.networks);
+        networks.values_mut().for_each(|network| network.nodes.retain(|(node, _)| !is_gone(*node)));
+    }
+
+    /// Counts the pairs, in all and by node.
+    fn count(&mut self) {
+        self.pairs = self.groups.values().map(Vec::len).sum();
+        self.brought.clear();
+        self.groups.values().flatten().for_each(|pair| *self.brought.entry(pair.node).or_default() += 1);
+    }
+
     /// The clock was set: every time that is remembered moves.
     pub(super) fn clock(&mut self, moved: impl Fn(u32) -> u32) {
         (self.refreshed, self.looked) = (moved(self.refreshed), moved(self.looked));
@@ -258,9 +276,7 @@ impl Groups {
             pairs.retain(|pair| pair.at >= since);
             !pairs.is_empty()
         });
-        self.pairs = self.groups.values().map(Vec::len).sum();
-        self.brought.clear();
-        self.groups.values().flatten().for_each(|pair| *self.brought.entry(pair.node).or_default() += 1);
+        self.count();
     }
 }
 

@@ -7,12 +7,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::groups::{Group, PAIRS_MAX, Pair};
 use super::table::{CHANGES_MAX, Entry, NOBODY, Place, SLOTS, Slot};
-use super::{Learner, PREFIXES_MAX, Settings};
+use super::{Learner, NodeKnown, PREFIXES_MAX, Settings};
 use crate::plan::{Geography, NODES_MAX, Number};
 use crate::prefix::Prefix;
 
 /// What the octets begin with: the name and the version.
-const HEAD: &[u8; 8] = b"skerryL2";
+const HEAD: &[u8; 8] = b"skerryL3";
+/// The version before, in which no number was without a node.
+const HEAD_BEFORE: &[u8; 8] = b"skerryL2";
 /// The octets of the sum.
 const SUM: usize = 8;
 /// The longest name of a node, in octets.
@@ -65,7 +67,10 @@ impl Learner {
         if xxh3_64(content).to_le_bytes() != *sum {
             return Err(DAMAGED.to_owned());
         }
-        let content = content.strip_prefix(HEAD).ok_or("what was learned is of another version of skerry")?;
+        let content = content
+            .strip_prefix(HEAD)
+            .or_else(|| content.strip_prefix(HEAD_BEFORE))
+            .ok_or("what was learned is of another version of skerry")?;
         read(&mut Reader(content), settings).ok_or_else(|| DAMAGED.to_owned())
     }
 }
@@ -92,13 +97,12 @@ fn read(input: &mut Reader<'_>, settings: Settings) -> Option<Learner> {
     for _ in 0..input.number(NODES_MAX)? {
         let length = usize::from(input.array::<1>()?[0]);
         let name = std::str::from_utf8(input.take(length)?).ok()?.to_owned();
-        learner.number(&name)?;
+        learner.restore_number(name)?;
     }
-    let nodes = learner.nodes.len();
     learner.geography = Geography { base_ms: input.real()?, ms_per_km: input.real()?, spread_ms: input.real()? };
     for _ in 0..input.number(PREFIXES_MAX)? {
         let prefix = Prefix::unpacked(u64::from_le_bytes(input.array()?));
-        let entry = entry_in(prefix, input, nodes)?;
+        let entry = entry_in(prefix, input, &learner.nodes)?;
         if let Some(node) = learner.nodes.get_mut(usize::from(entry.brought_by)) {
             node.brought += 1;
         }
@@ -108,14 +112,14 @@ fn read(input: &mut Reader<'_>, settings: Settings) -> Option<Learner> {
         let kind = input.array::<1>()?[0];
         let key = u64::from_le_bytes(input.array()?);
         let group = if kind == 0 { Group::Neighbours(Prefix::unpacked(key)) } else { Group::Network(u32::try_from(key).ok()?) };
-        let pairs: Option<Vec<Pair>> = (0..input.number(NODES_MAX)?).map(|_| pair_in(input, nodes)).collect();
+        let pairs: Option<Vec<Pair>> = (0..input.number(NODES_MAX)?).map(|_| pair_in(input, &learner.nodes)).collect();
         learner.groups.put(group, pairs?)?;
     }
     input.0.is_empty().then_some(learner)
 }
 
-fn entry_in(prefix: Prefix, input: &mut Reader<'_>, nodes: usize) -> Option<Entry> {
-    let known = |number: Number| number == NOBODY || usize::from(number) < nodes;
+fn entry_in(prefix: Prefix, input: &mut Reader<'_>, nodes: &[NodeKnown]) -> Option<Entry> {
+    let known = |number: Number| number == NOBODY || is_node(nodes, number);
     let mut entry = Entry::new(prefix, NOBODY);
     let flags = input.array::<1>()?[0];
     let place = (i16::from_le_bytes(input.array()?), i16::from_le_bytes(input.array()?));
@@ -137,8 +141,13 @@ fn entry_in(prefix: Prefix, input: &mut Reader<'_>, nodes: usize) -> Option<Entr
     Some(entry.restored(slots, changes))
 }
 
-fn pair_in(input: &mut Reader<'_>, nodes: usize) -> Option<Pair> {
-    let node = Some(Number::from_le_bytes(input.array()?)).filter(|node| usize::from(*node) < nodes)?;
+/// Whether a number stands for a node.
+fn is_node(nodes: &[NodeKnown], number: Number) -> bool {
+    nodes.get(usize::from(number)).is_some_and(NodeKnown::is_someone)
+}
+
+fn pair_in(input: &mut Reader<'_>, nodes: &[NodeKnown]) -> Option<Pair> {
+    let node = Some(Number::from_le_bytes(input.array()?)).filter(|node| is_node(nodes, *node))?;
     let [ms, km, variance, weight] = [input.real()?, input.real()?, input.real()?, input.real()?];
     Some(Pair { node, ms, km, variance, weight, at: u32::from_le_bytes(input.array()?) })
 }

@@ -1,6 +1,6 @@
 //! What nodes have to do, what they can, and what that counts for.
 //!
-//! What a node can do in connections a second is what it was given divided by the utilization that it reported then.
+//! Counted are samples: a connection is one at a request, at most every 5 s. What a node can do in samples a second is what it was given divided by the utilization that it reported then.
 
 use super::Number;
 
@@ -31,12 +31,12 @@ pub(super) fn smooth(value: f64, now: f64, dt_s: f64, over_s: f64) -> f64 {
 /// One node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Load {
-    /// Connections since the rates were told.
+    /// Samples since the rates were told.
     counted: f64,
-    /// Connections a second, and how much of what it can do they were.
+    /// Samples a second, and how much of what it can do they were.
     rate: f64,
     utilization: f64,
-    /// Connections a second that it can do.
+    /// Samples a second that it can do.
     capacity: Option<f64>,
 }
 
@@ -45,8 +45,16 @@ struct Load {
 pub(super) struct Loads(Vec<Load>);
 
 impl Loads {
-    pub(super) fn add_node(&mut self) {
-        self.0.push(Load::default());
+    /// Of this node nothing is known. There is a place for each number, those of nodes that are gone included.
+    pub(super) fn begin(&mut self, node: Number) {
+        let place = usize::from(node);
+        self.0.resize(self.0.len().max(place + 1), Load::default());
+        self.0[place] = Load::default();
+    }
+
+    /// Only the first so many nodes are left.
+    pub(super) fn keep(&mut self, nodes: usize) {
+        self.0.truncate(nodes);
     }
 
     pub(super) fn counted(&mut self, node: Number, count: u32) {
@@ -79,7 +87,7 @@ impl Loads {
         }
     }
 
-    /// What each node can do in connections a second: as is known, or as most can where it is not; none when of no node it is.
+    /// What each node can do in samples a second: as is known, or as most can where it is not; none when of no node it is.
     pub(super) fn capacities(&self) -> Vec<Option<f64>> {
         let mut known: Vec<f64> = self.0.iter().filter_map(|load| load.capacity).collect();
         known.sort_by(f64::total_cmp);
@@ -108,8 +116,8 @@ mod tests {
     #[test]
     fn what_a_node_can_do_follows_from_what_it_did_and_what_that_was_of_it() {
         let mut loads = Loads::default();
-        loads.add_node();
-        loads.add_node();
+        loads.begin(0);
+        loads.begin(1);
         for _ in 0..100 {
             loads.counted(0, 500);
             loads.observe(0, Some(0.25), 10.0);

@@ -63,7 +63,7 @@ struct Choosable {
     cost_ms: f64,
     weight: u32,
     seed: u64,
-    /// Connections a second that it can do.
+    /// Samples a second that it can do.
     capacity: Option<f64>,
     /// Those that it will have to do, by who is answered with it.
     assigned: f64,
@@ -72,12 +72,12 @@ struct Choosable {
 }
 
 impl Choosable {
-    /// With so many more connections a second.
+    /// With so many more samples a second.
     fn utilization_with(&self, more: f64) -> Option<f64> {
         self.capacity.map(|capacity| (self.assigned + more) * self.growth / capacity)
     }
 
-    /// The price of its load with so many more connections a second.
+    /// The price of its load with so many more samples a second.
     fn price_ms(&self, more: f64) -> f64 {
         self.utilization_with(more).map_or(0.0, price_ms)
     }

@@ -19,10 +19,10 @@ pub(super) const CHANGES_MAX: usize = 4;
 pub(super) const CHANGES_WITHIN_S: u32 = 3_720;
 /// The time in which what was measured loses half of its weight against what is measured, in seconds.
 const HALF_LIFE_S: f64 = 90.0;
-/// The weight of one report, and of all, in connections.
+/// The weight of one report, and of all, in samples.
 const REPORT_WEIGHT_MAX: f64 = 8.0;
 const WEIGHT_MAX: f64 = 32.0;
-/// A report that differs by more, in ms and as a share, is a change rather than noise, when it rests on so many connections.
+/// A report that differs by more, in ms and as a share, is a change rather than noise, when it rests on so many samples.
 const CHANGE_MS: f64 = 5.0;
 const CHANGE: f64 = 0.3;
 const CHANGE_COUNT: u32 = 2;
@@ -65,7 +65,7 @@ impl Slot {
         f64::from(self.tenths) / 10.0
     }
 
-    /// In connections.
+    /// In samples.
     pub(super) fn weight(&self) -> f64 {
         f64::from(self.weight) / WEIGHT_UNIT
     }
@@ -105,9 +105,9 @@ pub(super) struct Entry {
     pub(super) location: Place,
     /// The number of its network; 0 when that is not known.
     pub(super) network: u32,
-    /// New connections since the last plan.
+    /// Samples since the last plan.
     pub(super) counted: f32,
-    /// New connections a second, of the last seconds and of the last minutes.
+    /// Samples a second, of the last seconds and of the last minutes.
     pub(super) rate: f32,
     pub(super) slow_rate: f32,
     /// When something was heard of it.
@@ -218,6 +218,35 @@ impl Entry {
         }
     }
 
+    /// Nodes are there no more: nothing is left of them, so that their numbers may be others'.
+    pub(super) fn part_with(&mut self, is_gone: impl Fn(Number) -> bool, now: u32) {
+        for slot in self.slots.iter_mut().filter(|slot| is_gone(slot.node)) {
+            *slot = Slot::EMPTY;
+            self.is_stirred = true;
+        }
+        if self.nodes.iter().any(|node| is_gone(*node)) {
+            self.nodes = [NOBODY; RANKED_MAX];
+            self.is_stirred = true;
+        }
+        if is_gone(self.held) {
+            (self.held, self.before) = (NOBODY, 0);
+            self.left_at = now.max(1);
+        }
+        if is_gone(self.trial) {
+            (self.trial, self.trial_until) = (NOBODY, 0);
+        }
+        for number in [&mut self.left, &mut self.brought_by] {
+            if is_gone(*number) {
+                *number = NOBODY;
+            }
+        }
+    }
+
+    /// Whether it was never answered with any node.
+    pub(super) fn is_new(&self) -> bool {
+        self.held == NOBODY && self.left_at == 0
+    }
+
     /// Whether what is known of it is more than what one node says of clients that it need not ever have seen: a wide prefix takes two. Where
     /// clients are is known, geography answers it until then.
     pub(super) fn has_witnesses(&self) -> bool {
@@ -229,7 +258,7 @@ impl Entry {
         self.slots.iter().find(|slot| slot.node == node)
     }
 
-    /// A node counted so many new connections. Those of the node that serves the prefix are demand; one that is tried, or was answered with not long
+    /// A node counted so many samples. Those of the node that serves the prefix are demand; one that is tried, or was answered with not long
     /// ago, may at most say that it is as it was and a little more; no other one is asked.
     pub(super) fn asked(&mut self, node: Number, count: u32, now: u32) {
         let is_first = self.held == NOBODY && (self.brought_by == node || self.brought_by == NOBODY);

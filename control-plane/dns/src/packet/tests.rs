@@ -263,6 +263,46 @@ fn a_client_that_brings_a_cookie_gets_ours_and_is_known_by_it() {
     }
 }
 
+/// A query without a question, with the option of cookies.
+fn cookie_alone(cookie: &[u8]) -> Vec<u8> {
+    let mut query = with_edns(Message::query(), 1232, None);
+    query.edns.as_mut().expect("edns").options_mut().as_mut().push((EdnsCode::Cookie, EdnsOption::Unknown(10, cookie.to_vec())));
+    octets(&query)
+}
+
+#[test]
+fn a_cookie_without_a_question_is_answered_with_ours_and_whether_theirs_holds() {
+    let client = [1, 2, 3, 4, 5, 6, 7, 8];
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let told = |cookie: &[u8]| {
+            let (octets, counted) = sent(&sample::zone(), &cookie_alone(cookie), transport).expect("an answer");
+            let message = Message::from_vec(&octets).expect("a message");
+            assert_eq!((message.queries.len(), message.answers.len(), message.authorities.len()), (0, 0, 0));
+            let option = message.edns.as_ref().and_then(|edns| edns.option(EdnsCode::Cookie).cloned());
+            let ours = option.map(|option| match option {
+                EdnsOption::Unknown(_, octets) => octets,
+                other => panic!("no cookie: {other:?}"),
+            });
+            (message.metadata.response_code, ours, counted)
+        };
+        let (rcode, ours, counted) = told(&client);
+        let ours = ours.expect("a cookie");
+        assert_eq!((rcode, ours.len(), &ours[..8], counted.cookie), (ResponseCode::NoError, 24, client.as_slice(), Known::Asks));
+        let (rcode, again, counted) = told(&ours);
+        assert_eq!((rcode, again.as_ref(), counted.cookie), (ResponseCode::NoError, Some(&ours), Known::Proven));
+        let (rcode, other, counted) = told(&[&client, [7; 16].as_slice()].concat());
+        assert_eq!((rcode, other.as_ref(), counted.rcode), (ResponseCode::BADCOOKIE, Some(&ours), Rcode::BADCOOKIE));
+        for broken in [&client[..7], &[]] {
+            assert_eq!(told(broken).0, ResponseCode::FormErr, "{broken:?}");
+        }
+        let mut other_edns = cookie_alone(&client);
+        other_edns[18] = 1;
+        assert_eq!(sent(&sample::zone(), &other_edns, transport).expect("an answer").1.rcode, Rcode::BADVERS);
+    }
+    let plain = octets(&with_edns(Message::query(), 1232, None));
+    assert_eq!(ask(&plain, Transport::Udp).metadata.response_code, ResponseCode::FormErr, "nothing is asked for");
+}
+
 #[test]
 fn a_cut_answer_keeps_question_and_edns_and_says_so() {
     let zone = sample::zone();

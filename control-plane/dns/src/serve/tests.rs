@@ -1,5 +1,7 @@
 //! Real sockets, with dig as the client.
 
+mod cookies;
+
 use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

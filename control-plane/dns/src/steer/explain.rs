@@ -1,6 +1,6 @@
 //! Why a client is given the edges that it is given: everything that counted, and what excluded the others.
 
-use super::{Choice, Reason, Steer, Wanted, choose};
+use super::{Choice, Steer, Wanted, choose};
 use crate::geo::Spot;
 use crate::place::Client;
 use crate::prefix::Prefix;
@@ -135,13 +135,5 @@ impl Steer {
             }
         };
         state.edges.iter().enumerate().map(one).collect()
-    }
-}
-
-impl Explanation<'_> {
-    /// Why the choice is as it is.
-    #[must_use]
-    pub fn reason(&self) -> Reason {
-        self.choice.reason
     }
 }

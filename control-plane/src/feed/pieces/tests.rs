@@ -1,8 +1,13 @@
 //! A zone that goes to a node in pieces, from wherever the node stood.
 
+mod large;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use skerry_dns::cookie::{Secret, Secrets};
+use skerry_dns::learn::{Learner, Measured, Settings};
 use skerry_dns::plan::{Network, Node, Plan, Ranked};
 use skerry_dns::state::{Data, Edge, Record, Site, State, Target};
 
@@ -34,6 +39,7 @@ fn whole(number: u32) -> Whole {
         lacking: [("s1", "edge-2"), ("s2", "edge-2")]
             .map(|(site, edge)| (site.to_owned(), Arc::new(BTreeSet::from([edge.to_owned()]))))
             .into(),
+        cookies: Secrets::new([Secret { from_s: number, octets: [7; 16] }]),
         plan: Arc::new(plan.with_rows((number..number + 5_000).map(planned), [])),
         ..State::default()
     };
@@ -120,6 +126,68 @@ fn a_node_gets_what_it_lacks_wherever_it_stood() {
     kept.is(&second);
 }
 
+/// A learner's plan as it is fed to DNS nodes.
+fn planned_whole(plan: Plan) -> Whole {
+    let state = State { zone: "cdn.test".to_owned(), plan: Arc::new(plan), ..State::default() };
+    Whole { rows: Arc::new(rows::of_state(&state).unwrap()), state: Arc::new(state) }
+}
+
+#[test]
+fn a_node_that_was_away_does_not_take_an_edge_for_the_one_that_had_its_number_before() {
+    let (prefixes, mut now) = (200_u32, 1e9);
+    let mut learner = Learner::new(Settings::default());
+    let prefix = |place: u32| Prefix::of(std::net::Ipv4Addr::from_bits(0x0a00_0000 + place * 256).into(), 24);
+    let mut plan = |tells: &[(&str, u64)], names: &[&str]| {
+        now += 5.0;
+        for (name, ms) in tells {
+            let round_trip = Duration::from_millis(*ms);
+            let one = |place| Measured {
+                prefix: IpNet::new(prefix(place).address(), 24).unwrap(),
+                count: 5,
+                smoothed: round_trip,
+                least: round_trip,
+                age: Duration::ZERO,
+            };
+            learner.told(now, name, &(0..prefixes).map(one).collect::<Vec<_>>());
+        }
+        learner.only(now, |name| names.contains(&name));
+        let edge = |name: &&str| Edge { name: (*name).to_owned(), addresses: vec![[192, 0, 2, 1].into()], ..Edge::default() };
+        planned_whole(learner.plan(now, &State { edges: names.iter().map(edge).collect(), ..State::default() }))
+    };
+    let names = |plan: &Plan| -> Vec<Vec<String>> {
+        (0..prefixes)
+            .map(|place| {
+                plan.row(prefix(place)).unwrap().ranked().map(|ranked| plan.nodes[usize::from(ranked.node)].name.clone()).collect()
+            })
+            .collect()
+    };
+    let with_old = plan(&[("old", 3), ("other", 50)], &["old", "other"]);
+    let (mut away, mut near) = (Kept::default(), Kept::default());
+    away.take(Pieces::after_hello(1, &[], &with_old).unwrap());
+    near.take(Pieces::after_hello(1, &[], &with_old).unwrap());
+    assert!(names(&away.plan).iter().all(|row| row[0] == "old"));
+    // The one goes, and the other gets its number, while a node is away and another one follows change by change.
+    let mut last = with_old;
+    for (tells, has) in [
+        (&[("other", 50)][..], &["other"][..]),
+        (&[("other", 50)], &["other"]),
+        (&[], &["other", "new"]),
+        (&[("other", 50)], &["other", "new"]),
+    ] {
+        let next = plan(tells, has);
+        near.take(Pieces::between(2, &last, &next).unwrap());
+        near.is(&next);
+        assert!(names(&near.plan).iter().all(|row| row[0] == "other"), "{:?}", names(&near.plan)[0]);
+        last = next;
+    }
+    let numbers = |plan: &Plan, name: &str| plan.nodes.iter().position(|node| node.name == name);
+    assert_eq!(numbers(&last.state.plan, "new"), numbers(&away.plan, "old"), "it has the number");
+    away.take(Pieces::after_hello(1, &away.hello(), &last).unwrap());
+    away.is(&last);
+    assert_eq!(names(&away.plan), names(&last.state.plan));
+    assert!(names(&away.plan).iter().all(|row| row[0] == "other"));
+}
+
 #[test]
 fn a_state_is_what_its_rows_say() {
     let whole = whole(3);
@@ -128,7 +196,7 @@ fn a_state_is_what_its_rows_say() {
     assert_eq!(rows::of_state(&state).unwrap(), *whole.rows);
     let known = &*whole.state;
     assert_eq!((&state.edges, &state.coverage, &state.lacking), (&known.edges, &known.coverage, &known.lacking));
-    assert_eq!(state.records, known.records);
+    assert_eq!((&state.records, &state.cookies), (&known.records, &known.cookies));
     assert_eq!(state.plan.len(), 5_000);
     assert_eq!(rows::to_state(&Rows::new()).unwrap().map(|said| said.state.serial), None);
 }
@@ -142,11 +210,17 @@ fn what_another_version_says_in_another_way_is_left_out_and_counted() {
     say("edge/edge-1", r#"{"name":"edge-1","up":true,"new":7}"#);
     say("edge/edge-2", "?");
     say("coverage/10.2.0.0/16", r#"{"continent":"north"}"#);
+    say("cookies", "[{\"from_s\":7,\"octets\":\"secret\"}]");
     say("plan/node/00000", "?");
     say("plan/node/00001", r#"{"name":"edge-3","price_ms":2.5,"utilization":null}"#);
     let said = rows::to_state(&other).unwrap().unwrap();
-    assert_eq!(said.unread, 3);
-    assert!(said.why.unwrap().contains("\"coverage/10.2.0.0/16\""));
+    assert_eq!(said.unread, 4);
+    let why = rows::to_state(&Rows::from_iter([
+        (b"cookies".to_vec(), b"secret".to_vec()),
+        (b"settings".to_vec(), whole.rows[&b"settings"[..]].clone()),
+    ]));
+    assert!(!why.unwrap().unwrap().why.unwrap().contains("secret"), "no error quotes a secret");
+    assert!(said.why.unwrap().contains("\"cookies\""));
     assert_eq!(said.state.edges, [Edge { name: "edge-1".to_owned(), ..Edge::default() }]);
     assert_eq!((&said.state.coverage, said.state.sites.len()), (&whole.state.coverage, 20));
     let plan = said.beside.around(&Arc::default(), Vec::new(), Vec::new());

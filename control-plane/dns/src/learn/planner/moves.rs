@@ -63,8 +63,8 @@ fn serve(entry: &mut Entry, nodes: &mut [Choosable], now: u32) {
     if let Some(node) = nodes.get_mut(usize::from(entry.held)) {
         node.assigned -= rate;
     }
-    let is_new = entry.held == NOBODY;
-    if !is_new {
+    let is_new = entry.is_new();
+    if entry.held != NOBODY {
         entry.leave(entry.held, now);
     }
     // A new one is where it was measured.

@@ -169,3 +169,37 @@ fn no_node_takes_all_places_of_groups() {
     groups.told(Group::Network(u32::MAX), 1, 20.0, None, 1, 1);
     assert_eq!((groups.all().count(), groups.of(Group::Network(u32::MAX)).len()), (groups::PAIRS_MAX / 2 + 1, 1));
 }
+
+/// Places that are other ones in the second edition, and networks too.
+#[derive(Debug, Default)]
+struct Renewed(std::sync::atomic::AtomicU64);
+
+impl Places for Renewed {
+    fn location(&self, _: std::net::IpAddr) -> Option<Location> {
+        Some(Location { latitude: 10.0 * self.edition() as f32, longitude: 10.0 })
+    }
+
+    fn network(&self, _: std::net::IpAddr) -> Option<u32> {
+        Some(64_500 + self.edition() as u32)
+    }
+
+    fn edition(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn prefixes_have_the_place_and_network_of_the_databases_that_are_read_last() {
+    let mut state = state(&["a"]);
+    let places = Arc::new(Renewed::default());
+    state.geo = Some(Arc::clone(&places) as Arc<dyn Places>);
+    let mut learner = Learner::new(Settings::default());
+    learner.told(BEGIN, "a", &[measured("10.1.1.0/24", 30.0, 3)]);
+    learner.plan(BEGIN, &state);
+    let placed = |learner: &Learner| (learner.table.entries()[0].location.degrees(), learner.table.entries()[0].network);
+    assert_eq!(placed(&learner), (Some((0, 1_000)), 64_500));
+    places.0.store(1, std::sync::atomic::Ordering::Relaxed);
+    learner.plan(BEGIN + STEP_S, &state);
+    assert_eq!(placed(&learner), (Some((1_000, 1_000)), 64_501));
+    assert_eq!(learner.groups.of(Group::Network(64_501)).len(), 1, "what was measured is of that network");
+}
