@@ -9,7 +9,6 @@ mod figures;
 mod file;
 mod html;
 mod judged;
-mod lines;
 mod markdown;
 mod page;
 mod plots;

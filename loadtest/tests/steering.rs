@@ -12,14 +12,30 @@ async fn a_small_world_is_simulated_alike_each_time_and_says_which_bounds_are_no
     let small = PLAN.replace("nodes = 50", "nodes = 10").replace("prefixes = 20000", "prefixes = 300");
     assert_ne!(small, PLAN);
     std::fs::write(&plan, small).expect("written");
-    let first = loadtest(&["steering", "--plan", &plan, "--json", &json]).await;
+    let first = loadtest(&["steering", "--plan", &plan, "--json", &json, "--revision", "r1"]).await;
     let (table, warning) = said(&first);
     assert_eq!(first.status.code(), Some(1), "{warning}");
     assert!(table.contains("| oracle |") && table.contains("| geography |") && table.contains("| skerry |"), "{table}");
     assert!(table.contains("**not kept**") && warning.contains("bounds are not kept: "), "{table}\n{warning}");
+    let page = shown(&json).await;
+    assert!(page[0].contains("bounds are not kept: seed 1: ") && page[0].contains("(r1)"), "{}", page[0]);
     let figures = std::fs::read(&json).expect("figures");
-    let again = loadtest(&["steering", "--plan", &plan, "--json", &json]).await;
+    let again = loadtest(&["steering", "--plan", &plan, "--json", &json, "--revision", "r1"]).await;
     assert!((said(&again).0, std::fs::read(&json).expect("figures")) == (table, figures), "another run has other figures");
+    assert!(shown(&json).await == page, "another run has another page");
+    // Another seed has other plots.
+    loadtest(&["steering", "--plan", &plan, "--seeds", "2", "--json", &json]).await;
+    let both = shown(&json).await;
+    assert!(both.iter().zip(&page).all(|(one, other)| one != other) && both[0].contains("| 2 | skerry |"), "{}", both[0]);
+}
+
+/// The page of results, and the plots beside them.
+async fn shown(json: &str) -> Vec<String> {
+    let output = loadtest(&["page", json]).await;
+    let (page, error) = said(&output);
+    assert!(output.status.success() && page.contains("](figures-near.svg)"), "{page}\n{error}");
+    let plots = ["near", "latency", "load", "changes"].map(|name| json.replace(".json", &format!("-{name}.svg")));
+    std::iter::once(page).chain(plots.iter().map(|path| std::fs::read_to_string(path).expect("a plot"))).collect()
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A plan of a great many prefixes on its way to a DNS node: that it arrives whole, and what it costs, of which docs/performance-steering.md has the figures.
+//! A plan of a great many prefixes on its way to a DNS node: that it arrives whole, and what it costs, of which docs/performance-million.md has the figures.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
 //! What a million client prefixes cost: memory of what is learned and of plans, and the time of a report and of a plan.
 //!
-//! `cargo run --release -p skerry-dns --example million`. The figures in docs/performance-steering.md are of this.
+//! `cargo run --release -p skerry-dns --example million`. The figures in docs/performance-million.md are of this.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use skerry_loadtest::{endpoints, front, soak};
+use skerry_loadtest::{endpoints, front, soak, steering};
 
 use super::Written;
 
@@ -31,7 +31,8 @@ pub(super) struct Options {
 
 #[derive(Debug, Args)]
 pub(super) struct Page {
-    /// The file that `front --json FILE` or `soak --json FILE` wrote.
+    /// The file that `front --json FILE`, `soak --json FILE` or `steering --json FILE` wrote. The plots of the last are written beside it, as
+    /// `FILE-near.svg` and so on without its extension.
     results: PathBuf,
 }
 
@@ -53,6 +54,13 @@ pub(super) fn page(options: &Page) -> Result<(), String> {
     let path = options.results.display();
     if let Ok(results) = soak::read(&options.results) {
         print!("{}", soak::page(&results));
+        return Ok(());
+    }
+    if let Ok(results) = steering::Results::read(&options.results) {
+        for (name, plot) in steering::plots(&results)? {
+            super::write(&steering::plot_file(&options.results, name), &plot)?;
+        }
+        print!("{}", steering::page(&results, &options.results));
         return Ok(());
     }
     let text = std::fs::read_to_string(&options.results).map_err(|error| format!("cannot read {path}: {error}"))?;

@@ -15,7 +15,8 @@ const OTHER_PAGES: &str = "\n## Elsewhere\n\n\
     - [What stays in memory](performance-memory.md): hit ratios of ways to choose, beside LRU, TinyLFU and S3-FIFO.\n\
     - [DNS answers](performance-dns.md) in a second of one core, beside Knot DNS and NSD.\n\
     - [A thousand nodes](performance-nodes.md) on one control plane: purges, batches of them, changes of a site.\n\
-    - [Steering](performance-steering.md), simulated: how near the best edge clients are sent, and what a million client prefixes cost.\n\
+    - [Steering](performance-steering.md), simulated: how near the best edge clients are sent, by minute.\n\
+    - [A million client prefixes](performance-million.md): memory and time of learning and planning.\n\
     - [Memory of an edge](performance-soak.md) with a limit and a million answers on disk, under load and through restarts.\n";
 
 /// Makes docs/performance.md.

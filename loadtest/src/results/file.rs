@@ -7,9 +7,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::lines;
 use super::{BUCKETS_MAX, FORMAT, Measure, Results, Round, Side};
-use crate::file;
+use crate::{file, lines};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 256 << 20;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::page::{self, Line, Table};
-use super::plots::{self, COLOURS, GRID, INK};
-use super::{Measure, Results};
+use super::{Measure, Results, plots};
+use crate::chart::{escape, rules};
 
 /// The looks. Colours of plots are set after it.
 const STYLE: &str = "\
@@ -32,8 +32,6 @@ svg{display:block;width:100%;height:auto}
 @media(min-width:48rem){.plots{grid-template-columns:1fr 1fr}.plots figure:first-child{grid-row:span 2}}
 @media(max-width:47.99rem){table{font-size:.85rem}th,td{white-space:normal;padding:.3rem .4rem}td.words{min-width:0}}
 ";
-/// The colours of the sides on dark, in their order.
-const DARK: [&str; 5] = ["#56b4e9", "#ff9248", "#2fd0a0", "#e8a4cd", "#e8c15a"];
 
 /// Makes the page.
 ///
@@ -44,7 +42,7 @@ pub fn html(results: &Results) -> Result<String, String> {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>Side by side</title>\n<style>\n{STYLE}{}</style>\n</head>\n\
          <body>\n<h1>Side by side</h1>\n<dl>\n",
-        plot_colours()
+        rules("var(--ink)", "var(--line)")
     );
     for (name, value) in page::circumstances(results) {
         let _ = writeln!(text, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
@@ -58,17 +56,6 @@ pub fn html(results: &Results) -> Result<String, String> {
     results.measures.iter().try_for_each(|measure| write_measure(&mut text, measure))?;
     text.push_str("</body>\n</html>\n");
     Ok(text)
-}
-
-/// Rules that give plots the colours of the page; a rule is stronger than an attribute.
-fn plot_colours() -> String {
-    let hex = |colour: plotters::style::RGBColor| format!("#{:02X}{:02X}{:02X}", colour.0, colour.1, colour.2);
-    let paint = |from: &str, to: &str| format!("svg [fill=\"{from}\"]{{fill:{to}}}svg [stroke=\"{from}\"]{{stroke:{to}}}\n");
-    let mut rules = paint(&hex(INK), "var(--ink)") + &paint(&hex(GRID), "var(--line)");
-    rules.push_str("@media(prefers-color-scheme:dark){\n");
-    COLOURS.into_iter().zip(DARK).for_each(|(colour, dark)| rules.push_str(&paint(&hex(colour), dark)));
-    rules.push_str("}\n");
-    rules
 }
 
 fn write_measure(text: &mut String, measure: &Measure) -> Result<(), String> {
@@ -132,20 +119,4 @@ fn write_table(text: &mut String, table: &Table) {
         text.push_str("</tr>\n");
     }
     text.push_str("</tbody>\n</table></div>\n");
-}
-
-/// Words of a file as words of a page: nothing in them is markup.
-pub(super) fn escape(words: &str) -> String {
-    let mut text = String::with_capacity(words.len());
-    for letter in words.chars() {
-        match letter {
-            '&' => text.push_str("&amp;"),
-            '<' => text.push_str("&lt;"),
-            '>' => text.push_str("&gt;"),
-            '"' => text.push_str("&quot;"),
-            '\'' => text.push_str("&#39;"),
-            letter => text.push(letter),
-        }
-    }
-    text
 }

@@ -4,9 +4,7 @@
 //! is told by its dashes and its marks, or its name beside its bar, as well.
 
 use std::f64::consts::LOG10_2;
-use std::ops::Range;
 
-use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -14,6 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::belief::BEYOND_MIN;
 use super::figures::{number, of, quantile};
 use super::{Measure, Side, Spread};
+use crate::chart::{Axis, COLOURS, DASHES, GRID, INK, LEGEND_LINE, TITLE, WORDS, named, steps, tick};
 
 /// Pixels that a plot is wide.
 const WIDTH: u32 = 560;
@@ -22,74 +21,17 @@ const LATENCY_HEIGHT: u32 = 420;
 /// Pixels of a bar, and of all around the bars.
 const BAR_HEIGHT: u32 = 46;
 const AROUND_BARS: u32 = 120;
-/// Sizes of words, in a unit of the library that is about a third more than a pixel.
-const TITLE: i32 = 25;
-const WORDS: i32 = 20;
 /// At so many places the curve of a side is drawn.
 const CURVE_POINTS: u32 = 160;
 /// The percentiles that are named: how far each is along the axis, which has a step for each tenth that is left.
 const PERCENTILES: [(f64, &str); 6] = [(0.0, "0"), (LOG10_2, "50"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99")];
-/// Pixels of the line in the legend.
-const LEGEND_LINE: i32 = 30;
 /// The most ticks of an axis of powers of ten.
 const TICKS_MAX: usize = 10;
 /// The letters of a side's name beside its bar.
 const NAME_LETTERS_MAX: usize = 16;
 
-/// Words and axes; the page gives it the colour of its text.
-pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-/// Lines across.
-pub(super) const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
-/// The sides: told apart by those who do not see every colour.
-pub(super) const COLOURS: [RGBColor; 5] = [
-    RGBColor(0x00, 0x72, 0xB2),
-    RGBColor(0xD5, 0x5E, 0x00),
-    RGBColor(0x00, 0x9E, 0x73),
-    RGBColor(0xCC, 0x79, 0xA7),
-    RGBColor(0xB8, 0x86, 0x0B),
-];
-/// Dash and gap of the sides, in pixels.
-const DASHES: [(u32, u32); 5] = [(100_000, 1), (9, 5), (3, 4), (14, 4), (6, 8)];
-
 /// The place of a side in its measure, the side, and places along the axis of percentiles with the latency there in ms.
 type Curve<'a> = (usize, &'a Side, Vec<(f64, f64)>);
-
-/// An axis with ticks at given places.
-struct Axis {
-    from: f64,
-    to: f64,
-    ticks: Vec<f64>,
-}
-
-impl Ranged for Axis {
-    type FormatOption = NoDefaultFormatting;
-    type ValueType = f64;
-
-    #[expect(clippy::cast_possible_truncation, reason = "pixels of a plot")]
-    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let part = (value - self.from) / (self.to - self.from);
-        limit.0 + (part * f64::from(limit.1 - limit.0)).round() as i32
-    }
-
-    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        self.ticks.clone()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.from..self.to
-    }
-}
-
-impl ValueFormatter<f64> for Axis {
-    fn format(value: &f64) -> String {
-        tick(*value)
-    }
-}
-
-/// A number beside an axis: no more digits than it has.
-fn tick(value: f64) -> String {
-    ((value * 1e6).round() / 1e6).to_string()
-}
 
 /// Latency by percentile of every side that was measured; none if nothing was.
 ///
@@ -108,7 +50,7 @@ pub(super) fn latency(measure: &Measure) -> Result<Option<String>, String> {
     let draw = |text: &mut String| draw_latency(text, &curves, across, up);
     let mut text = String::new();
     draw(&mut text).map_err(|error| format!("cannot plot {}: {error}", measure.plan))?;
-    Ok(Some(named(&text, &format!("Latency by percentile, {}", measure.plan))))
+    Ok(Some(named(&text, WIDTH, &format!("Latency by percentile, {}", measure.plan))))
 }
 
 fn draw_latency(text: &mut String, curves: &[Curve<'_>], across: Axis, up: Axis) -> Result<(), Box<dyn std::error::Error>> {
@@ -206,7 +148,7 @@ pub(super) fn bars(measure: &Measure, figure: &str, title: &str, unit: &str) -> 
     }
     let mut text = String::new();
     draw_bars(&mut text, &bars, title, unit).map_err(|error| format!("cannot plot {}: {error}", measure.plan))?;
-    Ok(Some(named(&text, &format!("{title}, {}", measure.plan))))
+    Ok(Some(named(&text, WIDTH, &format!("{title}, {}", measure.plan))))
 }
 
 fn draw_bars(text: &mut String, bars: &[(usize, &Side, Spread)], title: &str, unit: &str) -> Result<(), Box<dyn std::error::Error>> {
@@ -251,23 +193,4 @@ fn draw_bars(text: &mut String, bars: &[(usize, &Side, Spread)], title: &str, un
     }
     area.present()?;
     Ok(())
-}
-
-/// An axis from nought with about five steps of 1, 2 or 5 times a power of ten.
-fn steps(to: f64) -> Axis {
-    let to = if to > 0.0 { to } else { 1.0 };
-    let power = 10_f64.powf((to / 5.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|times| times * power).find(|step| to / step <= 5.0).unwrap_or(power * 10.0);
-    let ticks = (0..=5).map(|index| f64::from(index) * step).filter(|tick| *tick <= to).collect();
-    Axis { from: 0.0, to, ticks }
-}
-
-/// The plot with words for those who do not see it; its size is that of its place on the page.
-fn named(svg: &str, words: &str) -> String {
-    let start = format!("<svg width=\"{WIDTH}\"");
-    let words = super::html::escape(words);
-    match svg.strip_prefix(&start).and_then(|rest| rest.split_once(" viewBox")) {
-        Some((_, rest)) => format!("<svg role=\"img\" aria-label=\"{words}\" viewBox{rest}"),
-        None => svg.to_owned(),
-    }
 }

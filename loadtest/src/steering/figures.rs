@@ -8,11 +8,11 @@ use crate::bound::{Verdict, Verdicts};
 
 /// The bounds: of traffic near its best in percent, of the mean above the oracle's and below geography's in percent, of the most loaded node in percent,
 /// and of changes of node in an hour.
-const NEAR_PERCENT: f64 = 95.0;
-const ABOVE_ORACLE_PERCENT: f64 = 5.0;
-const BELOW_GEOGRAPHY_PERCENT: f64 = 15.0;
-const USED_PERCENT: f64 = 95.0;
-const CHANGES: u64 = 4;
+pub(super) const NEAR_PERCENT: f64 = 95.0;
+pub(super) const ABOVE_ORACLE_PERCENT: f64 = 5.0;
+pub(super) const BELOW_GEOGRAPHY_PERCENT: f64 = 15.0;
+pub(super) const USED_PERCENT: f64 = 95.0;
+pub(super) const CHANGES: usize = 4;
 /// What sums of fractions may be off by.
 const ROUNDING: f64 = 1e-6;
 
@@ -27,8 +27,31 @@ pub struct Choices {
     pub mean_ms: f64,
     /// The most that a node had to do while another one had room, in percent of its capacity.
     pub used_percent: f64,
-    /// The most changes of node of one prefix.
-    pub changes: u64,
+    /// How many prefixes changed node not at all, once, twice and so on; the last of these numbers is not 0.
+    pub changed: Vec<u64>,
+    /// Of both hours.
+    pub by_minute: ByMinute,
+}
+
+/// One chooser by minute, in hundredths.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ByMinute {
+    /// See [`Choices`].
+    pub near_percent: Vec<f64>,
+    /// See [`Choices`].
+    pub mean_ms: Vec<f64>,
+    /// The most that a node had to do, whether another one had room or not.
+    pub used_percent: Vec<f64>,
+}
+
+impl ByMinute {
+    /// One more minute.
+    pub(super) fn push(&mut self, near_percent: f64, mean_ms: f64, used_percent: f64) {
+        let hundredths = |value: f64| (value * 100.0).round() / 100.0;
+        self.near_percent.push(hundredths(near_percent));
+        self.mean_ms.push(hundredths(mean_ms));
+        self.used_percent.push(hundredths(used_percent));
+    }
 }
 
 /// See the module.
@@ -72,14 +95,20 @@ impl Figures {
             Verdict {
                 what: format!("{name}: most changes of node of a prefix in an hour"),
                 wanted: format!("<= {CHANGES}"),
-                measured: own.changes.to_string(),
-                kept: own.changes <= CHANGES,
+                measured: own.changes().to_string(),
+                kept: own.changes() <= CHANGES,
             },
         ]
     }
 }
 
 impl Choices {
+    /// The most changes of node of one prefix.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.changed.len().saturating_sub(1)
+    }
+
     /// How much more its mean is than another's, in percent.
     #[must_use]
     pub fn above_percent(&self, other: &Self) -> f64 {
@@ -98,7 +127,8 @@ impl Display for Figures {
         )?;
         for own in choices {
             let to = |name: &str| self.of(name).map_or_else(String::new, |other| format!("{:+.1} %", own.above_percent(other)));
-            let Choices { name, near_percent, mean_ms, used_percent, changes } = own;
+            let Choices { name, near_percent, mean_ms, used_percent, .. } = own;
+            let changes = own.changes();
             let (oracle, geography) = (to("oracle"), to("geography"));
             writeln!(f, "| {name} | {near_percent:.1} % | {mean_ms:.2} ms | {oracle} | {geography} | {used_percent:.1} % | {changes} |")?;
         }
@@ -113,7 +143,14 @@ mod tests {
 
     #[test]
     fn each_bound_is_broken_by_what_is_beyond_it() {
-        let choices = |name: &str, mean_ms| Choices { name: name.to_owned(), near_percent: 96.0, mean_ms, used_percent: 90.0, changes: 4 };
+        let choices = |name: &str, mean_ms| Choices {
+            name: name.to_owned(),
+            near_percent: 96.0,
+            mean_ms,
+            used_percent: 90.0,
+            changed: vec![5, 4, 3, 2, 1],
+            by_minute: ByMinute::default(),
+        };
         let figures = |own: Choices| Figures {
             seed: 1,
             nodes: 2,
@@ -127,7 +164,7 @@ mod tests {
         assert_eq!(broken(Choices { mean_ms: 10.6, ..fine.clone() }), 1);
         assert_eq!(broken(Choices { mean_ms: 17.1, ..fine.clone() }), 2);
         assert_eq!(broken(Choices { used_percent: 95.1, ..fine.clone() }), 1);
-        assert_eq!(broken(Choices { changes: 5, ..fine.clone() }), 1);
+        assert_eq!(broken(Choices { changed: vec![9, 0, 0, 0, 0, 1], ..fine.clone() }), 1);
         assert!(figures(fine).bounds("nobody").is_empty());
     }
 }

@@ -32,9 +32,9 @@ const PEAK_HOUR: f64 = 20.0;
 const BEGIN_HOUR: f64 = 18.0;
 /// What clients of the flash crowd lie within, in radians; when it begins, in seconds.
 const FLASH_RADIANS: f64 = 0.25;
-const FLASH_BEGIN_S: f64 = 4_800.0;
+pub(super) const FLASH_BEGIN_S: f64 = 4_800.0;
 /// How long it takes to come, and to go, in seconds: answers hold for some time, and what nodes report is of the time before.
-const FLASH_RAMP_S: f64 = 300.0;
+pub(super) const FLASH_RAMP_S: f64 = 300.0;
 /// The smallest capacity of a node, in terms of the average one.
 const CAPACITY_MIN: f64 = 0.5;
 /// From this utilization on requests wait, by so much for each whole more of it, at most so long.

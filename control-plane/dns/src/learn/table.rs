@@ -288,6 +288,12 @@ impl Entry {
         self.changes.iter().filter(|at| **at != 0 && now.saturating_sub(**at) < CHANGES_WITHIN_S).count()
     }
 
+    /// In how many seconds it may change once more than now; 0 when none of its changes counts.
+    pub(super) fn one_more_in_s(&self, now: u32) -> u32 {
+        let ages = self.changes.iter().filter(|at| **at != 0).map(|at| now.saturating_sub(*at));
+        ages.filter(|age_s| *age_s < CHANGES_WITHIN_S).max().map_or(0, |age_s| CHANGES_WITHIN_S - age_s)
+    }
+
     /// When its node changed last.
     pub(super) fn changed_at(&self) -> u32 {
         self.changes.iter().max().copied().unwrap_or(0)

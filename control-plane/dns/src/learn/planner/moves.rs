@@ -1,7 +1,8 @@
 //! Which prefixes change their node.
 
-use super::super::table::{CHANGES_MAX, Entry, NOBODY};
+use super::super::table::{CHANGES_MAX, CHANGES_WITHIN_S, Entry, NOBODY};
 use super::{Choosable, Number, Planning};
+use crate::plan::Ranked;
 
 /// A move is made for a gain above this, in ms and as a share of the latency.
 const GAIN_MS: f64 = 1.5;
@@ -10,7 +11,8 @@ const GAIN: f64 = 0.04;
 const RISK: f64 = 1.0;
 /// Changes that are kept for when they are needed: when a node has too much to do, or has become much worse.
 const KEPT: usize = 1;
-/// What makes a change needed: a gain of so many ms, and so much of the latency.
+/// What makes one of these needed where no other one will be there for an hour: a gain of so many ms, and so much of the latency. The sooner another
+/// one will be, the less it takes.
 const NEEDED_MS: f64 = 10.0;
 const NEEDED: f64 = 0.25;
 
@@ -70,7 +72,7 @@ fn serve(entry: &mut Entry, nodes: &mut [Choosable], now: u32) {
     // A new one is where it was measured.
     let own = entry.ranked().find(|ranked| is_new && ranked.node == entry.brought_by);
     let best = || {
-        let score = |ranked: &crate::plan::Ranked| {
+        let score = |ranked: &Ranked| {
             f64::from(ranked.ms) + nodes[usize::from(ranked.node)].cost_ms + nodes[usize::from(ranked.node)].price_ms(rate)
         };
         entry.ranked().min_by(|one, two| score(one).total_cmp(&score(two)).then(one.node.cmp(&two.node)))
@@ -86,18 +88,67 @@ fn gain(entry: &Entry, nodes: &[Choosable], now: u32) -> Option<(Number, f64)> {
     let held = entry.ranked().find(|ranked| ranked.node == entry.held)?;
     let rate = f64::from(entry.rate);
     let known = |number: Number| &nodes[usize::from(number)];
+    let latency_ms = |ranked: &Ranked| f64::from(ranked.ms) + known(ranked.node).cost_ms;
     let price_ms = known(held.node).price_ms(0.0);
-    let own_ms = f64::from(held.ms) + known(held.node).cost_ms + price_ms;
     let others = entry.ranked().filter(|ranked| ranked.node != held.node);
     let scored = others.map(|ranked| {
         let less_sure = f64::from(ranked.spread_ms - held.spread_ms).max(0.0);
-        let ms = f64::from(ranked.ms) + known(ranked.node).cost_ms + known(ranked.node).price_ms(rate);
-        (ranked.node, ms + RISK * less_sure)
+        (ranked, latency_ms(&ranked) + known(ranked.node).price_ms(rate) + RISK * less_sure)
     });
-    let (to, ms) = scored.min_by(|one, two| one.1.total_cmp(&two.1).then(one.0.cmp(&two.0)))?;
-    let gain_ms = own_ms - ms - GAIN_MS.max(GAIN * f64::from(held.ms));
-    let is_needed = price_ms > NEEDED_MS || gain_ms > NEEDED_MS.max(NEEDED * f64::from(held.ms));
+    let (to, ms) = scored.min_by(|one, two| one.1.total_cmp(&two.1).then(one.0.node.cmp(&two.0.node)))?;
+    let mut gain_ms = latency_ms(&held) + price_ms - ms - GAIN_MS.max(GAIN * f64::from(held.ms));
     let left = CHANGES_MAX - entry.changes(now).min(CHANGES_MAX);
-    let may = left > if is_needed { 0 } else { KEPT } || (entry.trial == to && now < entry.trial_until);
-    (gain_ms > 0.0 && may).then_some((to, gain_ms))
+    let mut may = left > KEPT;
+    if !may {
+        // What it loses by giving way to others it loses for long, as it cannot come back: so let others go first.
+        gain_ms -= (latency_ms(&to) - latency_ms(&held)).max(0.0);
+        let waits = f64::from(entry.one_more_in_s(now)) / f64::from(CHANGES_WITHIN_S);
+        let is_needed = price_ms > NEEDED_MS || gain_ms > NEEDED_MS.max(NEEDED * f64::from(held.ms)) * waits;
+        may = left > 0 && is_needed || entry.trial == to.node && now < entry.trial_until;
+    }
+    (gain_ms > 0.0 && may).then_some((to.node, gain_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefix::Prefix;
+
+    const NOW: u32 = 1_000_000_000;
+
+    /// A prefix of one connection a second that is served by the first of two nodes and changed so many seconds ago.
+    fn entry(ms: [f32; 2], changed_ago_s: &[u32]) -> Entry {
+        let prefix = Prefix::measured("10.1.2.0/24".parse().expect("a net")).expect("a prefix");
+        let mut entry = Entry::new(prefix, 0);
+        (entry.held, entry.rate) = (0, 1.0);
+        entry.rank(&[0, 1].map(|node| Ranked { node, ms: ms[usize::from(node)], spread_ms: 1.0 }));
+        changed_ago_s.iter().for_each(|ago_s| entry.changed(NOW - ago_s));
+        entry
+    }
+
+    /// Two nodes, of which the first does so many of a hundred connections a second that it can.
+    fn nodes(assigned: f64) -> [Choosable; 2] {
+        let node = Choosable { up: true, growth: 1.0, capacity: Some(100.0), ..Choosable::default() };
+        [Choosable { assigned, ..node }, node]
+    }
+
+    #[test]
+    fn the_last_change_is_kept_for_much_or_until_the_next_one_is_near() {
+        let may = |ms, ago: &[u32]| gain(&entry(ms, ago), &nodes(0.0), NOW).is_some();
+        let (little, much) = ([30.0, 24.0], [30.0, 10.0]);
+        assert!(may(little, &[]) && may(little, &[60, 60]));
+        // Of three the last one is the reserve.
+        assert!(!may(little, &[60, 60, 60]) && may(much, &[60, 60, 60]));
+        // An hour ago is soon no more.
+        assert!(may(little, &[3_000, 60, 60]) && !may(little, &[600, 60, 60]));
+        // None is left, however much there would be to gain.
+        assert!(!may(much, &[3_000, 60, 60, 60]));
+    }
+
+    #[test]
+    fn who_can_come_back_gives_way_first() {
+        let gain = |ago: &[u32]| gain(&entry([20.0, 35.0], ago), &nodes(92.0), NOW).map(|(_, gain_ms)| gain_ms);
+        let (free, last) = (gain(&[60, 60]).expect("moves"), gain(&[60, 60, 60]).expect("moves"));
+        assert!((free - last - 15.0).abs() < 0.1, "{free} {last}");
+    }
 }

@@ -1,17 +1,15 @@
-//! How the JSON of results is laid out: a line for each value, but only one for each round, so that a change of a file can be read.
+//! How the JSON of results is laid out: a line for each value, but only one for what lies deep, a round or a series, so that a change of a file can be read.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-use super::Results;
-
 /// Arrays and objects within so many others have their values on lines of their own: down to the list of rounds.
 const DEPTH: usize = 6;
 
 /// The text, without a line end behind it.
-pub(super) fn to_vec(results: &Results) -> serde_json::Result<Vec<u8>> {
+pub(crate) fn to_vec(results: &impl Serialize) -> serde_json::Result<Vec<u8>> {
     let mut text = Vec::new();
     results.serialize(&mut Serializer::with_formatter(&mut text, Lines::default()))?;
     Ok(text)
