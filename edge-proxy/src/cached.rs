@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Instant, SystemTime};
@@ -99,7 +99,7 @@ impl To<'_> {
             came,
         };
         let now = Time::from(SystemTime::now());
-        let answering = edge.exchange.run(request, &policy, now, Arc::new(fill));
+        let answering = pin!(edge.exchange.run(request, &policy, now, Arc::new(fill)));
         match ahead_of(answering, asker, &early).await {
             Ok(Ok(answer)) => self.send(asker, answer).await,
             Ok(Err(Failed { error, status_of_cache })) => {
@@ -151,8 +151,7 @@ struct Gone;
 
 /// Waits for an answer, and sends on what comes ahead of it. Others may wait for the same answer, so that it goes on while the client takes its time
 /// with that.
-async fn ahead_of<T>(answering: impl Future<Output = T>, asker: &mut dyn Asker, early: &Early) -> Result<T, Gone> {
-    let mut answering = pin!(answering);
+async fn ahead_of<T>(mut answering: Pin<&mut impl Future<Output = T>>, asker: &mut dyn Asker, early: &Early) -> Result<T, Gone> {
     let answered = loop {
         let interim = tokio::select! {
             biased;

@@ -120,20 +120,22 @@ impl Fetch for Fill {
         self.upstreams.sign(&mut outgoing.headers);
         self.came.tell(&mut outgoing.headers, &site.forwarding.send, request.scheme, &outgoing.authority);
         self.upstreams.client.origins().goes_up(site);
-        self.upstreams.sign_for_shield(&mut outgoing.headers, site, request.scheme, forward.purge_seq);
-        match self.ask_shields(&shields, &outgoing).await {
-            Some(answered) => answered.map_err(fetch_error),
-            None if !site.shields.may_pass_by() => return Err(no_shield(site, shields.len())),
-            None => {
-                SAID_BY_EDGES.iter().for_each(|name| drop(outgoing.headers.remove(name)));
-                outgoing.early = Some(Arc::clone(&self.early));
-                let client = &self.upstreams.client;
-                let requested_at = Time::from(SystemTime::now());
-                let mut incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
-                incoming.headers.remove(AGE_MS);
-                Ok(fetched(incoming, requested_at))
+        if !shields.is_empty() {
+            self.upstreams.sign_for_shield(&mut outgoing.headers, site, request.scheme, forward.purge_seq);
+            if let Some(answered) = self.ask_shields(&shields, &outgoing).await {
+                return answered.map_err(fetch_error);
             }
+            SAID_BY_EDGES.iter().for_each(|name| drop(outgoing.headers.remove(name)));
         }
+        if !site.shields.may_pass_by() {
+            return Err(no_shield(site, shields.len()));
+        }
+        outgoing.early = Some(Arc::clone(&self.early));
+        let client = &self.upstreams.client;
+        let requested_at = Time::from(SystemTime::now());
+        let mut incoming = client.request(&client.origins().targets(site), &outgoing).await.map_err(fetch_error)?;
+        incoming.headers.remove(AGE_MS);
+        Ok(fetched(incoming, requested_at))
     }
 
     fn may_repeat(&self) -> bool {

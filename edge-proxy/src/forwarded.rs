@@ -1,5 +1,6 @@
 //! Where a request came from, by who is believed on it, and how the origin is told (RFC 7239, and the older `X-Forwarded-*`).
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
@@ -61,30 +62,41 @@ impl Came {
                     if let Ok(host) = HeaderValue::from_str(authority) {
                         headers.entry(X_FORWARDED_HOST).or_insert(host);
                     }
-                    let hops: Vec<String> = self.hops().map(|ip| ip.to_string()).collect();
-                    insert(headers, X_FORWARDED_FOR, &hops.join(", "));
+                    let mut text = String::new();
+                    for ip in self.hops() {
+                        separate(&mut text);
+                        // A String takes everything.
+                        let _ = write!(text, "{ip}");
+                    }
+                    insert(headers, X_FORWARDED_FOR, text);
                 }
                 ForwardedAs::Forwarded => {
-                    let hops: Vec<String> = self.hops().map(|ip| format!("for={}", node(ip))).collect();
-                    let hops = if hops.is_empty() { "for=unknown".to_owned() } else { hops.join(", ") };
-                    insert(headers, FORWARDED, &format!("{hops};host=\"{authority}\";proto={scheme}"));
+                    let mut text = String::with_capacity(64 + authority.len());
+                    for ip in self.hops() {
+                        separate(&mut text);
+                        // RFC 7239 section 6.1: an IPv6 address is in brackets, and so in quotes.
+                        let _ = if ip.is_ipv6() { write!(text, "for=\"[{ip}]\"") } else { write!(text, "for={ip}") };
+                    }
+                    if text.is_empty() {
+                        text.push_str("for=unknown");
+                    }
+                    [";host=\"", authority, "\";proto=", scheme].iter().for_each(|piece| text.push_str(piece));
+                    insert(headers, FORWARDED, text);
                 }
             }
         }
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Some(value) = HeaderValue::try_from(value).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);
     }
 }
 
-/// RFC 7239 section 6.1: an IPv6 address is in brackets, and so in quotes.
-fn node(ip: IpAddr) -> String {
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+fn separate(text: &mut String) {
+    if !text.is_empty() {
+        text.push_str(", ");
     }
 }
 

@@ -205,7 +205,8 @@ impl CacheStatus {
             text.push_str("; hit");
         }
         if let Some(reason) = self.fwd {
-            let _ = write!(text, "; fwd={}", reason.as_str());
+            text.push_str("; fwd=");
+            text.push_str(reason.as_str());
         }
         if let Some(status) = self.fwd_status {
             let _ = write!(text, "; fwd-status={status}");
@@ -225,7 +226,8 @@ impl CacheStatus {
             let _ = write!(text, "; key={}", string(key));
         }
         if let Some(detail) = self.detail {
-            let _ = write!(text, "; detail={}", item(detail));
+            text.push_str("; detail=");
+            text.push_str(&item(detail));
         }
         text
     }

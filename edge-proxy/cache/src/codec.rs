@@ -9,6 +9,11 @@ use bytes::Bytes;
 pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
+    /// One with room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     pub(crate) fn byte(&mut self, value: u8) {
         self.0.push(value);
     }
@@ -41,10 +46,18 @@ impl Writer {
 
     /// A field: its tag, and what `write` makes of it behind its length. Readers that do not know the tag pass over it.
     pub(crate) fn field(&mut self, tag: u8, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
         self.byte(tag);
-        self.bytes(&inner.0);
+        self.behind_length(write);
+    }
+
+    /// What `write` writes, behind its length.
+    pub(crate) fn behind_length(&mut self, write: impl FnOnce(&mut Self)) {
+        let at = self.0.len();
+        self.word(0);
+        let from = self.0.len();
+        write(self);
+        let length = u32::try_from(self.0.len() - from).unwrap_or(u32::MAX);
+        self.0[at..from].copy_from_slice(&length.to_be_bytes());
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -103,7 +103,7 @@ pub struct Exchange {
 
 /// One request on its way through the steps.
 struct Asked<'a> {
-    request: Request,
+    request: Arc<Request>,
     policy: &'a Arc<Policy>,
     primary: Key,
     identity: Arc<Identity>,
@@ -206,7 +206,7 @@ impl Exchange {
             found = self.find_stored(&primary, &request, &directives, now).await;
         }
         let identity = Arc::new(identity(&request, policy));
-        let asked = Asked { request, policy, primary, identity, directives, now, fetch };
+        let asked = Asked { request: Arc::new(request), policy, primary, identity, directives, now, fetch };
         self.beyond_fresh(asked, found).await
     }
 
@@ -333,7 +333,7 @@ impl Exchange {
     fn trip(self: &Arc<Self>, asked: &Asked<'_>, found: &Found, scope: Scope, lead: Lead, client: Option<oneshot::Sender<Led>>) -> Trip {
         Trip {
             exchange: Arc::clone(self),
-            request: asked.request.clone(),
+            request: Arc::clone(&asked.request),
             policy: Arc::clone(asked.policy),
             key: found.key.clone(),
             scope,

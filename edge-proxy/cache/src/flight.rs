@@ -3,12 +3,12 @@
 //! Owns who leads, who follows and how a follower learns the outcome. What a leader does is [`crate::exchange`]'s. The lock covers the map
 //! and is never held over a wait.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::fetch::{FetchError, FetchErrorKind};
 use crate::key::Key;
@@ -64,19 +64,25 @@ pub(crate) struct Flight {
     pub(crate) identity: Arc<Identity>,
     /// Where the node stood in purges before the lookup that it began for.
     pub(crate) began: Position,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: OnceLock<Outcome>,
+    /// Told to followers: there is an outcome.
+    told: Notify,
 }
 
 impl Flight {
     pub(crate) fn new(primary: Key, identity: Arc<Identity>, began: Position) -> Arc<Self> {
-        Arc::new(Self { primary, identity, began, outcome: watch::Sender::new(None) })
+        Arc::new(Self { primary, identity, began, outcome: OnceLock::new(), told: Notify::new() })
     }
 
     /// What came of it; `None` when that takes longer than [`HEAD_WAIT`].
     pub(crate) async fn outcome(&self) -> Option<Outcome> {
-        let mut seen = self.outcome.subscribe();
-        let outcome = tokio::time::timeout(HEAD_WAIT, seen.wait_for(Option::is_some)).await.ok()?.ok()?;
-        outcome.clone()
+        let told = self.told.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if self.outcome.get().is_none() {
+            tokio::time::timeout(HEAD_WAIT, told).await.ok()?;
+        }
+        self.outcome.get().cloned()
     }
 }
 
@@ -164,17 +170,16 @@ impl Lead {
 
     /// Tells the followers; the first outcome counts.
     pub(crate) fn publish(&self, outcome: Outcome) {
-        self.flight.outcome.send_if_modified(|told| {
-            let first = told.is_none();
-            if first {
-                *told = Some(outcome);
-            }
-            first
-        });
+        if self.flight.outcome.set(outcome).is_ok() {
+            self.flight.told.notify_waiters();
+        }
     }
 
     /// Ends the flight for those who come later.
     pub(crate) fn land(&mut self) {
+        if self.keys.is_empty() {
+            return;
+        }
         let mut map = self.flights.map.lock();
         for key in self.keys.drain(..) {
             if map.get(&key).is_some_and(|found| Arc::ptr_eq(found, &self.flight)) {
@@ -187,10 +192,9 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         self.land();
-        self.publish(Outcome::Failed(FetchError {
-            kind: FetchErrorKind::Overload,
-            detail: "the fetch was given up".to_owned(),
-            retry_after: None,
-        }));
+        if self.flight.outcome.get().is_none() {
+            let detail = "the fetch was given up".to_owned();
+            self.publish(Outcome::Failed(FetchError { kind: FetchErrorKind::Overload, detail, retry_after: None }));
+        }
     }
 }

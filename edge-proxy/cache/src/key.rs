@@ -169,11 +169,12 @@ pub fn split(path_and_query: &str) -> (&str, Option<&str>) {
 
 /// Path and query as the site's key rules see them, for comparing URLs.
 #[must_use]
-pub fn canonical(path_and_query: &str, rules: &Rules) -> String {
+pub fn canonical<'a>(path_and_query: &'a str, rules: &Rules) -> Cow<'a, str> {
     let (path, query) = split(path_and_query);
     match query.and_then(|query| canonical_query(query, rules.query.as_ref())) {
-        Some(query) => format!("{path}?{query}"),
-        None => path.to_owned(),
+        Some(Cow::Borrowed(_)) => Cow::Borrowed(path_and_query),
+        Some(Cow::Owned(query)) => Cow::Owned(format!("{path}?{query}")),
+        None => Cow::Borrowed(path),
     }
 }
 

@@ -147,20 +147,22 @@ impl Object {
 /// The header fields as they are stored: one small buffer of their own, because the ones from the network share the buffer of a whole head;
 /// with a `Date` (RFC 9110 section 6.6.1) and without those in `omit` and what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
 pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: Time) -> HeaderMap {
-    let mut values = BytesMut::with_capacity(headers.iter().map(|(_, value)| value.len()).sum());
-    for value in headers.values() {
+    let is_kept = |name: &HeaderName| !is_never_stored(name.as_str()) && !omit.contains(name);
+    let mut out = if headers.keys().all(is_kept) {
+        headers.clone()
+    } else {
+        headers.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let mut values = BytesMut::with_capacity(out.values().map(HeaderValue::len).sum());
+    for value in out.values() {
         values.extend_from_slice(value.as_bytes());
     }
     let mut values = values.freeze();
-    let mut out = HeaderMap::with_capacity(headers.len() + 1);
-    for (name, value) in headers {
+    for value in out.values_mut() {
         let bytes: Bytes = values.split_to(value.len());
-        if is_never_stored(name.as_str()) || omit.contains(name) {
-            continue;
+        if let Ok(own) = HeaderValue::from_maybe_shared(bytes) {
+            *value = own;
         }
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
-        let value = HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| value.clone());
-        out.append(name, value);
     }
     if crate::freshness::date(&out, header::DATE).is_none() {
         out.insert(header::DATE, http_date(responded_at));

@@ -39,6 +39,10 @@ pub fn fields(response: &HeaderMap) -> Result<Fields, Refused> {
             names.push(HeaderName::from_bytes(member).map_err(|_| Refused::Fields)?);
         }
     }
+    if names.is_empty() {
+        // Nothing is made for what most answers are.
+        return Ok(Fields::default());
+    }
     names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     names.dedup();
     if names.len() > FIELDS_MAX {

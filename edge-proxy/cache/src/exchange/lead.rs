@@ -60,7 +60,7 @@ pub(super) enum Led {
 pub(super) struct Trip {
     pub(super) exchange: Arc<Exchange>,
     /// The request of the leader's client.
-    pub(super) request: Request,
+    pub(super) request: Arc<Request>,
     pub(super) policy: Arc<Policy>,
     /// Where the request was looked up.
     pub(super) key: Key,
@@ -148,7 +148,7 @@ impl Trip {
 
     /// The request as it goes upstream: without this client's conditions, for as much as is to be fetched.
     fn upstream_request(&self) -> Request {
-        let mut request = self.request.clone();
+        let mut request = Request::clone(&self.request);
         conditional::strip(&mut request.headers);
         request.head_only = self.scope == Scope::Head;
         if let Scope::Range(wanted) = self.scope
@@ -161,7 +161,7 @@ impl Trip {
 
     /// The request for some bytes of the representation with this entity tag.
     fn bytes_request(&self, first: u64, end: Option<u64>, etag: &HeaderValue) -> Request {
-        let mut request = self.request.clone();
+        let mut request = Request::clone(&self.request);
         conditional::strip(&mut request.headers);
         request.head_only = false;
         let wanted = Wanted::From { first, last: end.map(|end| end - 1) };

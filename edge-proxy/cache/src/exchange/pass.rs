@@ -20,7 +20,7 @@ impl Exchange {
         let plain = !asked.request.head_only && !conditional::OURS.iter().any(|name| asked.request.headers.contains_key(name));
         let request_headers = if plain { asked.request.headers.clone() } else { HeaderMap::new() };
         let path = split(&asked.request.path_and_query).0.to_owned();
-        let (answer, times) = self.pass(asked.request, &asked.fetch, status).await?;
+        let (answer, times) = self.pass(Arc::unwrap_or_clone(asked.request), &asked.fetch, status).await?;
         if plain {
             let response =
                 Response { status: answer.status, headers: &answer.headers, age: None, requested_at: times.0, responded_at: times.1 };

@@ -86,7 +86,10 @@ fn unsatisfiable(answer: &mut Answer, whole: Option<u64>) {
 }
 
 fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
-    if let Some(length) = length {
+    let Some(length) = length else { return };
+    let mut said = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_said = said.next().is_some_and(|said| said.as_bytes() == itoa::Buffer::new().format(length).as_bytes());
+    if !is_said || said.next().is_some() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
 }

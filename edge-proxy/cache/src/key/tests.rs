@@ -157,6 +157,6 @@ proptest! {
     fn canonical_is_idempotent_and_never_panics(path in "/[a-c%&=+?0-9]{0,20}") {
         let rules = query(None, Some(&["a"]), true);
         let once = canonical(&path, &rules);
-        prop_assert_eq!(canonical(&once, &rules), once);
+        prop_assert_eq!(canonical(&once, &rules), once.as_ref());
     }
 }

@@ -8,11 +8,12 @@
 //!
 //! A body that is too large for memory has its beginning, or all of it, in slices on disk: readers get from there what is not here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -180,7 +181,9 @@ impl Growing {
             for piece in &pieces {
                 self.filling.sub(&piece.bytes);
             }
-            let whole = Whole { pieces: joined(pieces), len: state.len, first: state.sliced };
+            // One is of its own size already.
+            let pieces = if pieces.len() == 1 { pieces.into_iter().collect() } else { joined(pieces) };
+            let whole = Whole { pieces, len: state.len, first: state.sliced };
             // Only the writer finishes, and only once; a second call would find the same bytes.
             let _ = self.whole.set(whole);
         }
@@ -192,6 +195,11 @@ impl Growing {
     pub(crate) fn fail(&self, error: FetchError) {
         self.state.lock().end.get_or_insert(Err(error));
         self.grown.notify_waiters();
+    }
+
+    /// Whether it has ended, properly or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_whole() || self.state.lock().end.is_some()
     }
 
     /// Turns the body into a window.

@@ -26,34 +26,22 @@ pub(crate) struct Identity {
 impl Identity {
     pub(crate) fn of(request: &Request, site: &str, rules: &Rules) -> Self {
         let full = host(&request.authority);
-        let bare = without_port(&full).to_owned();
-        let mut hosts = vec![full];
-        for other in [Some(bare), rules.host.as_deref().map(host)].into_iter().flatten() {
-            if !hosts.contains(&other) {
-                hosts.push(other);
-            }
-        }
-        let canonical = canonical(&request.path_and_query, rules);
-        let mut urls = Vec::with_capacity(hosts.len() * 2);
-        for host in &hosts {
-            urls.push(url_name(host, &request.path_and_query));
-            if canonical != request.path_and_query {
-                urls.push(url_name(host, &canonical));
-            }
-        }
-        let mut identity = Self {
-            site: hashed("site", &[site.as_bytes()]),
-            hosts: hosts.into_iter().map(|host| (hashed("host", &[host.as_bytes()]), host.into_boxed_str())).collect(),
-            urls,
-            resources: Vec::with_capacity(2),
-            path_and_query: request.path_and_query.as_str().into(),
+        let alias = rules.host.as_deref().map(host);
+        let bare = Some(without_port(&full)).filter(|bare| *bare != full);
+        let alias = alias.as_deref().filter(|alias| *alias != full && Some(*alias) != bare);
+        let path_and_query = request.path_and_query.as_str();
+        let canonical = canonical(path_and_query, rules);
+        let names = |host: &str| {
+            let other = (canonical != path_and_query).then(|| url_name(host, &canonical));
+            std::iter::once(url_name(host, path_and_query)).chain(other)
         };
-        let origin = origin(request, rules);
-        identity.resources.push(url_name(&origin, &request.path_and_query));
-        if canonical != request.path_and_query {
-            identity.resources.push(url_name(&origin, &canonical));
+        let (mut hosts, mut urls) = (Vec::with_capacity(1), Vec::with_capacity(2));
+        for host in [Some(full.as_str()), bare, alias].into_iter().flatten() {
+            hosts.push((hashed("host", &[host.as_bytes()]), host.into()));
+            urls.extend(names(host));
         }
-        identity
+        let resources = names(&origin(request, rules)).collect();
+        Self { site: hashed("site", &[site.as_bytes()]), hosts, urls, resources, path_and_query: path_and_query.into() }
     }
 
     /// The same for an answer that URLs with other queries may share: it also has the name of all queries of its path.
@@ -95,7 +83,9 @@ impl Identity {
 /// The origin of an answer. Where hosts or schemes share their answers, they are one origin to the cache.
 fn origin(request: &Request, rules: &Rules) -> String {
     let scheme = if rules.scheme { request.scheme } else { "" };
-    format!("{scheme}://{}", rules.host.as_deref().unwrap_or(&request.authority).to_ascii_lowercase())
+    let mut origin = [scheme, "://", rules.host.as_deref().unwrap_or(&request.authority)].concat();
+    origin.make_ascii_lowercase();
+    origin
 }
 
 /// The name of a cache group, which only answers of one origin share (RFC 9875 section 2).

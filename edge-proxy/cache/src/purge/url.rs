@@ -21,9 +21,9 @@ pub(super) fn hashed(kind: &str, pieces: &[&[u8]]) -> u128 {
 
 /// A host as it is compared: lower case, without a trailing dot, without the port that both schemes' URLs leave out.
 pub(super) fn host(authority: &str) -> String {
-    let lower = authority.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix(":80").or_else(|| lower.strip_suffix(":443")).unwrap_or(&lower);
-    lower.strip_suffix('.').unwrap_or(lower).to_owned()
+    let host = authority.trim();
+    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// The host as it is compared, and every host under which its answers may be stored.

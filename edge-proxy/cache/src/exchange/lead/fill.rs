@@ -19,6 +19,9 @@ struct Guard(Arc<Object>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if self.0.body.has_ended() {
+            return;
+        }
         let detail = "the fetch was given up".to_owned();
         self.0.body.fail(FetchError { kind: FetchErrorKind::Cut, detail, retry_after: None });
     }

@@ -365,7 +365,7 @@ async fn who_looked_before_a_flight_ended_looks_again_before_leading_another() {
     let primary = Key::of(&request, &house.policy);
     let asked = Asked {
         identity: Arc::new(Identity::of(&request, "shop", &house.policy.key)),
-        request,
+        request: Arc::new(request),
         policy: &house.policy,
         primary,
         directives: Directives::default(),

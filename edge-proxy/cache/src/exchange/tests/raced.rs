@@ -60,7 +60,7 @@ async fn looked_up_before(house: &House, request: Request, between: impl Fn(&Hou
     let primary = exchange.primary(&request, &house.policy);
     let found = exchange.find(&primary, &request, &directives, START);
     between(house);
-    let asked = Asked { request, policy: &house.policy, primary, identity, directives, now: START, fetch };
+    let asked = Asked { request: Arc::new(request), policy: &house.policy, primary, identity, directives, now: START, fetch };
     let scope = scope::of(&asked.request, &found, None);
     let lead = match exchange.join(&asked, &found, scope, None) {
         Joined::Leader(lead) => lead,

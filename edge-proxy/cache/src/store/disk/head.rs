@@ -36,6 +36,9 @@ const SLICES: u8 = 12;
 const GENERATION: u8 = 13;
 const RULES: u8 = 14;
 
+/// Room that is made for a head at first, in bytes; most take no more.
+const HEAD_BYTES: usize = 1 << 10;
+
 const AGED: u8 = 1;
 const HEAD_ONLY: u8 = 2;
 const SPARSE: u8 = 4;
@@ -58,7 +61,14 @@ const SOURCES: [Source; 9] = [
 
 /// The record of an object whose body is in `slices`, or behind its head where there are none.
 pub(super) fn of_object(object: &Object, slices: Option<&Slices>) -> Bytes {
-    let mut out = Writer::default();
+    let body = if slices.is_some() { Vec::new() } else { object.body.pieces(0, u64::MAX) };
+    let total = slices.map_or_else(|| object.body.len(), |slices| slices.length);
+    let [seq, invalidations, drops, order] = object.mark.numbers();
+    let stamp = Stamp { seq, invalidations, drops, order };
+    record(Kind::Object, &object.key, total, stamp, |out| write_head(object, slices, out)).encode(&body)
+}
+
+fn write_head(object: &Object, slices: Option<&Slices>, out: &mut Writer) {
     out.field(STATUS, |out| out.short(object.status.as_u16()));
     out.field(HEADERS, |out| {
         for (name, value) in &object.headers {
@@ -91,31 +101,26 @@ pub(super) fn of_object(object: &Object, slices: Option<&Slices>) -> Bytes {
             out.number(slices.length);
         });
     }
-    let body = if slices.is_some() { Vec::new() } else { object.body.pieces(0, u64::MAX) };
-    let total = slices.map_or_else(|| object.body.len(), |slices| slices.length);
-    let [seq, invalidations, drops, order] = object.mark.numbers();
-    let stamp = Stamp { seq, invalidations, drops, order };
-    record(Kind::Object, &object.key, total, stamp, out).encode(&body)
 }
 
 /// The record of a marker.
 pub(super) fn of_marker(key: &Key, marker: &Marker, order: u64) -> Bytes {
-    let mut out = Writer::default();
-    out.field(GENERATION, |out| out.number(marker.generation));
-    out.field(VARY, |out| marker.fields.iter().for_each(|name| out.bytes(name.as_str().as_bytes())));
-    record(Kind::Marker, key, 0, Stamp { order, ..Stamp::default() }, out).encode(&[])
+    let write = |out: &mut Writer| {
+        out.field(GENERATION, |out| out.number(marker.generation));
+        out.field(VARY, |out| marker.fields.iter().for_each(|name| out.bytes(name.as_str().as_bytes())));
+    };
+    record(Kind::Marker, key, 0, Stamp { order, ..Stamp::default() }, write).encode(&[])
 }
 
 /// The record of what answers say of queries.
 pub(super) fn of_rules(key: &Key, rules: &no_vary_search::Rules, order: u64) -> Bytes {
-    let mut out = Writer::default();
-    out.field(RULES, |out| rules.write(out));
-    record(Kind::Search, key, 0, Stamp { order, ..Stamp::default() }, out).encode(&[])
+    let write = |out: &mut Writer| out.field(RULES, |out| rules.write(out));
+    record(Kind::Search, key, 0, Stamp { order, ..Stamp::default() }, write).encode(&[])
 }
 
-fn record(kind: Kind, key: &Key, total: u64, stamp: Stamp, head: Writer) -> Record {
-    let mut payload = Writer::default();
-    payload.bytes(&head.finish());
+fn record(kind: Kind, key: &Key, total: u64, stamp: Stamp, write_head: impl FnOnce(&mut Writer)) -> Record {
+    let mut payload = Writer::with_capacity(HEAD_BYTES);
+    payload.behind_length(write_head);
     let key = Bytes::copy_from_slice(key.text());
     Record { kind, key, object: stamp.order, number: 0, total, stamp, payload: payload.finish().into() }
 }

@@ -5,12 +5,13 @@
 //! these words only become more: beyond their bound a [`Void`] has them. The generations tell whether a slot was written while something read it. The
 //! lock covers everything that waits and is never held over a wait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 

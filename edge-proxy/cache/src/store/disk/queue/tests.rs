@@ -209,7 +209,7 @@ proptest! {
         runtime.block_on(async {
             let log = Shaky::new(seed, Faults { delayed: 400, read_fails: 50, damaged: 50, lost: 50, write_fails: 0 });
             let (mut queue, mut writer) = start(&log, 6_000);
-            let mut newest: HashMap<u128, u64> = HashMap::new();
+            let mut newest: HashMap<u128, u64> = HashMap::default();
             for (at, step) in steps.iter().enumerate() {
                 let at = at as u64 + 1;
                 match step {
