@@ -130,7 +130,7 @@ const NOTES: &str = "\n## What this proves\n\n\
     An earlier state of the code had 94.5 % near in seed 4, whose crowd is the largest beside what nodes can do. Where the rest was lost, in % of the traffic of the hour:\n\n\
     | why a client was not near its best | earlier | since |\n|---|---:|---:|\n\
     | held: the prefix had no change left, or kept its last one | 3.08 | 1.91 |\n\
-    | gave way to the crowd; this and more costs the oracle 1.32 | 1.84 | 1.87 |\n\
+    | gave way to the crowd; the oracle loses 1.32 in all | 1.84 | 1.87 |\n\
     | nobody measured yet that another node is better, or no longer so | 0.48 | 0.59 |\n\
     | tried a runner-up | 0.06 | 0.06 |\n\
     | had an answer from before a change | 0.06 | 0.06 |\n\n\
