@@ -9,6 +9,7 @@ use crate::results::{OTHERS_MAX_PERCENT, SPREAD_MAX_PERCENT};
 const OTHER_PAGES: &str = "\n## Elsewhere\n\n\
     - [Side by side](performance-compare.md): a whole CDN beside nginx, Varnish and Traffic Server: hits, misses, herds, a site's traffic, live\n  \
     streams, downloads, slow origins, slow clients, purges; [with plots](performance-compare.html).\n\
+    - [What a miss costs](performance-misses.md) an edge, in instructions, allocations and system calls.\n\
     - [The disk tier](performance-disk.md) without sockets: hits, large bodies, memory an answer.\n\
     - [Hits from disk over sockets](performance-disk-sockets.md), beside nginx.\n\
     - [A large file, cold](performance-slices.md), through edge and shield, beside curl from the origin with as many connections.\n\
