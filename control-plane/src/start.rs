@@ -20,6 +20,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::clock;
 use crate::declared;
 use crate::events::Events;
 use crate::feed::Feed;
@@ -153,7 +154,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
     let intent = Arc::new(Intent::load(Arc::clone(&store), settings.dns.ttl.0.min(LINGER_MAX))?);
     let snapshot = intent.state().snapshot;
     let figures = Figures::new(registry)?;
-    let events = Arc::new(Events::open(Arc::clone(&store))?);
+    let events = Arc::new(Events::open(Arc::clone(&store), clock::unix_seconds())?);
     let allow = &settings.webhooks.allow;
     let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
     let feed = Arc::new(Feed::new(State::default()));
