@@ -233,6 +233,7 @@ impl Door {
     }
 
     /// Keeps the addresses of a hello; gives back where the node stands.
+        plane.removed.joined(&request.name).await;
     async fn place(&self, node: &Node, hello: &Hello) -> Result<Option<Location>, Status> {
         let wrong = |what: &str| Status::invalid_argument(format!("the hello of node {:?} has {what}", node.name));
         if hello.addresses.len() > ADDRESSES_MAX || hello.software.len() > WORD_BYTES_MAX {

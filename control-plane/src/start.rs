@@ -36,6 +36,7 @@ use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
 use crate::redirect;
+use crate::removed::{self, Removed};
 use crate::revoked::Revoked;
 use crate::rollout::{self, Rollouts};
 use crate::secured::Secured;
@@ -88,6 +89,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     refuse_lost_store(data)?;
     let store = Arc::new(Redb::open(&data.join(STORE))?);
     let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    removed::again(&plane).await?;
     let (chain, key) = plane.ca.own(&names)?;
     let own = chain.first().map(|own| own.to_vec()).unwrap_or_default();
     let tls = publish::tls(&plane.ca, chain, key)?;
@@ -168,6 +170,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
         behind: Behind::default(),
+        removed: Arc::new(Removed::load(data)?),
         compiler: Arc::new(Compiler::new(feed.state())),
         feed,
         history: History::new(Arc::clone(&store)),
