@@ -28,7 +28,7 @@ use crate::feed::compiled::Compiler;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::{self, History};
-use crate::intent::Intent;
+use crate::intent::{self, Intent};
 use crate::journal::Journal;
 use crate::latency::Latency;
 use crate::leads;
@@ -120,6 +120,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
+    parts.push(tokio::spawn(intent::follow(Arc::clone(&plane.intent), stop.clone())));
     parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
@@ -169,8 +170,8 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
-        behind: Behind::default(),
         removed: Arc::new(Removed::load(data)?),
+        behind: Behind::default(),
         compiler: Arc::new(Compiler::new(feed.state())),
         feed,
         history: History::new(Arc::clone(&store)),
