@@ -7,6 +7,7 @@
 mod board;
 mod figures;
 mod fleet;
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, sleep_until};
 use self::board::{Board, Kind};
 pub use self::figures::{Batches, Cost, Figures, Spread};
 use self::fleet::{Fleet, Size};
+pub use self::page::page;
 use crate::api::Api;
 use crate::control::Control;
 use crate::machine::{Machine, allow_files};
