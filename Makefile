@@ -1,6 +1,6 @@
 # What a person types. CI runs `make test` and nothing else (.ci/run).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-compare bench-dns bench-front bench-soak bench-steering fmt lint docs
+.PHONY: help setup demo test bench bench-compare bench-dns bench-front bench-nodes bench-soak bench-steering fmt lint docs
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench-dns  answers of DNS in a second of one core, beside Knot DNS and NSD; writes docs/performance-dns.md, two minutes'
 	@echo 'make bench-soak what an edge takes of memory, a million answers on disk; writes docs/performance-soak.md, six minutes, 9 GB of disk'
 	@echo 'make bench-steering  which edge clients are sent to, simulated; writes docs/performance-steering.md and its plots, five minutes'
+	@echo 'make bench-nodes  a thousand nodes on one control plane; writes docs/performance-nodes.md, six minutes, 16 GB of memory'
 	@echo 'make fmt     format the code          make lint    formatting and lints only'
 	@echo 'make docs    the API documentation of all crates'
 
@@ -49,6 +50,11 @@ bench-dns:
 	$(CARGO) build --release --locked --package skerry-dns --example answers
 	@.ci/bench-dns $(TARGET)/release/examples >$(TARGET)/performance-dns.md
 	@mv $(TARGET)/performance-dns.md docs/performance-dns.md
+
+bench-nodes:
+	@.ci/setup build test
+	$(CARGO) build --release --locked --package skerry --package skerry-loadtest
+	@.ci/bench-nodes $(TARGET)/release docs/performance-nodes.md
 
 bench-soak:
 	@.ci/setup build test

@@ -1,8 +1,8 @@
 //! What happens, numbered, for those who watch: `GET /v1/events` and webhooks.
 //!
 //! Nothing waits for a watcher: the last events are kept, a watcher reads them at its own pace, and one that is slower than that is told how many it missed.
-//! A number is never used twice: a block of them is taken in the store before it is used, and what is left of it after a crash is left out.
-//! The lock covers what is kept.
+//! A number is never used twice: a block of them is taken in the store before it is used, and what is left of it after a crash is left out. A store that was put
+//! back to an older copy does not know what was used since, so that every start begins no lower than its time. The lock covers what is kept.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -21,6 +21,10 @@ pub(crate) const EVENTS_KEPT_MAX: usize = 4_096;
 
 /// Numbers taken in the store at once.
 const NUMBERS_TAKEN: u64 = 100_000;
+
+/// Numbers for every second since 1970, of which a process begins with those of its start: as long as fewer events happen in a second, no number before is as high.
+/// They stay below 2^53, beyond which JSON's readers lose digits, until the year 2242.
+const NUMBERS_A_SECOND: u64 = 1 << 20;
 
 /// Where the store has the last number taken.
 const TAKEN_KEY: &str = "meta/events";
@@ -168,6 +172,10 @@ pub(crate) struct Reading {
 /// The events.
 pub(crate) struct Events {
     store: Arc<dyn Store>,
+    /// The last number that the store says was used, or taken.
+    before: u64,
+    /// The number after which this process began.
+    begun: u64,
     kept: Mutex<Kept>,
     /// The number of the newest event.
     newest: watch::Sender<u64>,
@@ -189,15 +197,16 @@ pub(crate) struct Reader {
 }
 
 impl Events {
-    /// None yet, with numbers above all that were used. Blocks.
-    pub(crate) fn open(store: Arc<dyn Store>) -> Result<Self, String> {
+    /// None yet, with numbers above all that were used; it is second `now` since 1970. Blocks.
+    pub(crate) fn open(store: Arc<dyn Store>, now: u64) -> Result<Self, String> {
         let before = match store.get(TAKEN_KEY)? {
             None => 0,
             Some(value) => serde_json::from_slice(&value)
                 .map_err(|error| format!("the store holds something else than a number at {TAKEN_KEY}: {error}"))?,
         };
-        store.transact(&taken(before + NUMBERS_TAKEN))?;
-        Ok(Self { store, kept: Mutex::default(), newest: watch::Sender::new(before) })
+        let begun = now.saturating_mul(NUMBERS_A_SECOND).max(before);
+        store.transact(&taken(begun + NUMBERS_TAKEN))?;
+        Ok(Self { store, before, begun, kept: Mutex::default(), newest: watch::Sender::new(begun) })
     }
 
     /// Tells whoever watches.
@@ -264,7 +273,14 @@ impl Events {
             return Reading { missed: 1, events: Vec::new() };
         }
         let first = kept.events.front().map_or(newest + 1, |told| told.number);
-        let missed = first.saturating_sub(position + 1);
+        // Between the last number of the process before and the first of this one nothing happened.
+        let earlier = match position {
+            _ if position >= self.begun => 0,
+            // As above.
+            _ if position > self.before => 1,
+            _ => self.before - position,
+        };
+        let missed = earlier + first.saturating_sub(position.max(self.begun) + 1);
         let skip = usize::try_from((position + 1).saturating_sub(first)).unwrap_or(usize::MAX);
         Reading { missed, events: kept.events.iter().skip(skip).take(limit).map(Arc::clone).collect() }
     }
@@ -328,10 +344,25 @@ mod tests {
         reading.events.iter().map(|told| told.number).collect()
     }
 
+    /// The events of a process that begins at a second since 1970.
+    fn begin(store: &Arc<dyn Store>, now: u64) -> Arc<Events> {
+        Arc::new(Events::open(Arc::clone(store), now).unwrap())
+    }
+
+    fn store(place: &tempfile::TempDir) -> Arc<dyn Store> {
+        Arc::new(Redb::open(&place.path().join("store")).unwrap())
+    }
+
+    /// Ends in peace.
+    async fn end(events: &Arc<Events>) {
+        let (_stop, stopped) = watch::channel(true);
+        Arc::clone(events).reserve(stopped).await;
+    }
+
     #[tokio::test]
     async fn a_watcher_reads_on_where_it_was_and_is_told_what_it_missed() {
         let place = tempfile::tempdir().unwrap();
-        let events = Arc::new(Events::open(Arc::new(Redb::open(&place.path().join("store")).unwrap())).unwrap());
+        let events = begin(&store(&place), 0);
         let mut reader = events.read(None);
         for seq in 1..=3 {
             events.tell(Event::Purge { seq });
@@ -353,17 +384,35 @@ mod tests {
     #[tokio::test]
     async fn no_number_is_used_twice() {
         let place = tempfile::tempdir().unwrap();
-        let store = Arc::new(Redb::open(&place.path().join("store")).unwrap()) as Arc<dyn Store>;
-        let begun = || Arc::new(Events::open(Arc::clone(&store)).unwrap());
-        let crashed = begun();
+        let store = store(&place);
+        let crashed = begin(&store, 9);
         crashed.tell(Event::Purge { seq: 1 });
         let used = crashed.newest();
-        let next = begun();
+        // The clock may have been set back.
+        let next = begin(&store, 3);
         next.tell(Event::Purge { seq: 1 });
         assert!(next.newest() > used);
-        let (stop, stopped) = watch::channel(true);
-        Arc::clone(&next).reserve(stopped).await;
-        drop(stop);
-        assert_eq!(begun().newest(), next.newest(), "an end in peace leaves no gap");
+        end(&next).await;
+        assert_eq!(begin(&store, 3).newest(), next.newest(), "an end in peace leaves no gap");
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_above_those_that_a_copy_of_the_store_does_not_know() {
+        let place = tempfile::tempdir().unwrap();
+        let first = store(&place);
+        let events = begin(&first, 7);
+        events.tell(Event::Purge { seq: 1 });
+        end(&events).await;
+        first.close();
+        let (path, copy) = (place.path().join("store"), place.path().join("copy"));
+        std::fs::copy(&path, &copy).unwrap();
+        let lost = begin(&(Arc::new(Redb::open(&path).unwrap()) as Arc<dyn Store>), 8);
+        (1..=9).for_each(|seq| lost.tell(Event::Purge { seq }));
+        let again = begin(&(Arc::new(Redb::open(&copy).unwrap()) as Arc<dyn Store>), 9);
+        again.tell(Event::Purge { seq: 2 });
+        assert!(again.newest() > lost.newest(), "{} {}", again.newest(), lost.newest());
+        // Who read on is told that something is missing; who had read all before the end has missed nothing.
+        let missed = |after: u64| again.read(Some(after)).ready(9).missed;
+        assert_eq!((missed(lost.newest()), missed(events.newest()), missed(events.newest() - 1)), (1, 0, 1));
     }
 }

@@ -6,6 +6,7 @@
 mod content;
 mod deltas;
 mod draft;
+mod follow;
 mod leads;
 mod load;
 mod nodes;
@@ -15,6 +16,7 @@ mod secrets;
 mod sites;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -34,6 +36,7 @@ use secrets::Secrets;
 
 pub(crate) use content::Sealed;
 pub(crate) use deltas::Encoded;
+pub(crate) use follow::follow;
 pub(crate) use nodes::{Issued, NODES_MAX, Node, Steering};
 pub(crate) use numbered::{Numbered, Reach, Tracks};
 pub(crate) use secrets::{Named, SecretWish, VALUE_BYTES_MAX, no_secret};
@@ -96,11 +99,15 @@ pub(crate) struct Intent {
     linger: Duration,
     /// Rises with every change of the state, those that change no document among them.
     changes: watch::Sender<u64>,
+    own: follow::Own,
+    /// The revision of the store up to which it was read.
+    read_through: AtomicU64,
 }
 
 impl Intent {
     /// Reads everything from the store. Nodes keep a deleted site for `linger`. Blocks.
     pub(crate) fn load(store: Arc<dyn Store>, linger: Duration) -> Result<Self, String> {
+        let read_through = AtomicU64::new(store.revision()?);
         let state = load::state(&*store)?;
         let deltas = Deltas::default();
         deltas.know(&state.tracks);
@@ -112,6 +119,8 @@ impl Intent {
             deltas,
             linger,
             changes: watch::Sender::new(0),
+            own: follow::Own::default(),
+            read_through,
         })
     }
 

@@ -30,6 +30,7 @@ mod questions;
 mod reading;
 mod redirect;
 mod refusal;
+mod removed;
 mod revoked;
 mod rollout;
 mod secured;

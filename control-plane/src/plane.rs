@@ -15,6 +15,7 @@ use crate::intent::Intent;
 use crate::journal::Journal;
 use crate::purges::Purges;
 use crate::questions::Questions;
+use crate::removed::Removed;
 use crate::revoked::Revoked;
 use crate::rollout::Rollouts;
 use crate::webhooks::Webhooks;
@@ -33,6 +34,7 @@ pub(crate) struct Plane {
     pub(crate) events: Arc<Events>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) revoked: Revoked,
+    pub(crate) removed: Arc<Removed>,
     pub(crate) behind: Behind,
     pub(crate) feed: Arc<Feed>,
     pub(crate) compiler: Arc<Compiler>,

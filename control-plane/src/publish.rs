@@ -6,6 +6,7 @@ mod answers;
 mod latency;
 mod listen;
 mod orders;
+mod outgoing;
 mod renew;
 mod zone;
 
@@ -17,7 +18,7 @@ use skerry_agent::wire::control_server::Control;
 use skerry_agent::wire::{Ask, Hello, History, JoinReply, JoinRequest, Order, Removed, Report, order, report};
 use skerry_agent::{Role, identity};
 use skerry_config::process::Location;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,6 +31,8 @@ use crate::questions::Line;
 use crate::refusal::Refusal;
 
 use answers::{Answered, Awaited};
+use orders::Telling;
+use outgoing::Outgoing;
 
 pub(crate) use listen::{serve, tls};
 
@@ -113,12 +116,16 @@ impl Control for Door {
         // Again, because a removal that came between would not have found the stream to end.
         self.known(&peer)?;
         tracing::info!(node = peer.name, role = peer.role.word(), snapshot = hello.snapshot, purge_seq = hello.purge_seq, "node connected");
-        let (orders, outgoing) = mpsc::channel(ORDERS_MAX);
-        tokio::spawn(self.clone().attend(peer, (standing, zone), session, line, reports, orders));
-        let stream = futures_util::stream::unfold(outgoing, |mut outgoing: mpsc::Receiver<Result<Order, Status>>| async move {
-            outgoing.recv().await.map(|order| (order, outgoing))
+        let (orders, others) = mpsc::channel(ORDERS_MAX);
+        let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
+        let awaited = Arc::new(Awaited::default());
+        let (over, told_over) = oneshot::channel();
+        let telling = peer.role.is_tier().then(|| {
+            let telling = Telling::new(&self.plane, &peer, &standing, answered, Arc::clone(&awaited));
+            telling.stream(over)
         });
-        Ok(Response::new(Box::pin(stream)))
+        tokio::spawn(self.clone().attend(peer, session, line, reports, (answers, awaited, told_over, zone), orders));
+        Ok(Response::new(Box::pin(Outgoing { others, telling })))
     }
 }
 
@@ -226,6 +233,7 @@ impl Door {
         };
         let admitted = plane.intent.admit_node(node, admission.mark.clone(), admission.again, &plane.revoked).await;
         admitted.map_err(|refusal| refused(&refusal))?;
+        plane.removed.joined(&request.name).await;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");
@@ -256,27 +264,25 @@ impl Door {
     async fn attend(
         self,
         peer: Peer,
-        (standing, zone): (Standing, Bytes),
         session: Session,
         (line, asks): (Line, mpsc::Receiver<Ask>),
         reports: Streaming<Report>,
+        (answers, awaited, over, zone): (watch::Sender<Answered>, Arc<Awaited>, oneshot::Receiver<String>, Bytes),
         orders: mpsc::Sender<Result<Order, Status>>,
     ) {
         let plane = &self.plane;
         let role = peer.role.word();
         plane.events.node(&peer.name, "connected");
         self.count(peer.role);
-        let (answers, answered) = watch::channel(Answered { has: standing.snapshot, last: None });
-        let awaited = Awaited::default();
         let (kept, zone_kept) = watch::channel(0);
         let told = async {
             match peer.role {
                 Role::Dns => zone::tell(plane, &session, zone, zone_kept, &orders).await,
-                Role::Edge | Role::Shield => orders::tell(plane, &peer, standing, (answered, &awaited), &orders).await,
+                Role::Edge | Role::Shield => over.await.unwrap_or_else(|_| "the connection ended".to_owned()),
             }
         };
         let why = tokio::select! {
-            why = self.listen(&peer, &session, &line, (&answers, &awaited, &kept), reports, &orders) => why,
+            why = self.listen(&peer, &session, &line, (&answers, &*awaited, &kept), reports, &orders) => why,
             why = orders::ask(asks, &orders) => why,
             why = orders::watch(plane, &orders) => why,
             why = orders::revoked(plane, &orders) => why,

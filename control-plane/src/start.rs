@@ -20,6 +20,7 @@ use crate::auth::{self, Logins, Tokens};
 use crate::behind::{self, Behind};
 use crate::ca::Ca;
 use crate::certificates;
+use crate::clock;
 use crate::cookies::CookieSecrets;
 use crate::declared;
 use crate::events::Events;
@@ -28,7 +29,7 @@ use crate::feed::compiled::Compiler;
 use crate::figures::Figures;
 use crate::health::Health;
 use crate::history::{self, History};
-use crate::intent::Intent;
+use crate::intent::{self, Intent};
 use crate::journal::Journal;
 use crate::latency::Latency;
 use crate::leads;
@@ -37,6 +38,7 @@ use crate::plane::Plane;
 use crate::publish::{self, Door};
 use crate::purges::{self, Purges};
 use crate::redirect;
+use crate::removed::{self, Removed};
 use crate::revoked::Revoked;
 use crate::rollout::{self, Rollouts};
 use crate::secured::Secured;
@@ -89,6 +91,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     refuse_lost_store(data)?;
     let store = Arc::new(Redb::open(&data.join(STORE))?);
     let plane = Arc::new(plane(&settings, Arc::clone(&store) as Arc<dyn Store>, &registry)?);
+    removed::again(&plane).await?;
     let (chain, key) = plane.ca.own(&names)?;
     let own = chain.first().map(|own| own.to_vec()).unwrap_or_default();
     let tls = publish::tls(&plane.ca, chain, key)?;
@@ -118,6 +121,7 @@ pub async fn run(settings: process::Control, stop: watch::Receiver<bool>) -> Res
     parts.push(tokio::spawn(purges::release(Arc::clone(&plane.purges), Arc::clone(&plane.health.acks), stop.clone())));
     parts.push(tokio::spawn(purges::follow(Arc::clone(&plane.purges), stop.clone())));
     parts.push(tokio::spawn(auth::follow(Arc::clone(&plane.tokens), stop.clone())));
+    parts.push(tokio::spawn(intent::follow(Arc::clone(&plane.intent), stop.clone())));
     parts.push(tokio::spawn(rollout::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(leads::keep(Arc::clone(&plane), stop.clone())));
     parts.push(tokio::spawn(Arc::clone(&plane.events).reserve(stop.clone())));
@@ -166,7 +170,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
     let intent = Arc::new(Intent::load(Arc::clone(&store), settings.dns.ttl.0.min(LINGER_MAX))?);
     let snapshot = intent.state().snapshot;
     let figures = Figures::new(registry)?;
-    let events = Arc::new(Events::open(Arc::clone(&store))?);
+    let events = Arc::new(Events::open(Arc::clone(&store), clock::unix_seconds())?);
     let allow = &settings.webhooks.allow;
     let webhooks = Webhooks::load(Arc::clone(&store), allow, Patience::default(), Arc::clone(&events), figures.clone())?;
     let feed = Arc::new(Feed::new(State::default()));
@@ -179,6 +183,7 @@ pub(crate) fn plane(settings: &process::Control, store: Arc<dyn Store>, registry
         health: Arc::new(Health::new()),
         questions: Arc::default(),
         revoked: Revoked::load(&*store)?,
+        removed: Arc::new(Removed::load(data)?),
         behind: Behind::default(),
         compiler: Arc::new(Compiler::new(feed.state())),
         feed,

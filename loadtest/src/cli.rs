@@ -48,7 +48,7 @@ enum Command {
     Nodes(nodes::Options),
     /// Simulate which node clients are sent to: an oracle, geography, and the code that answers DNS; two hours in some seconds.
     Steering(steering::Options),
-    /// Make a page of what `front` or `soak` measured, or `steering` simulated.
+    /// Make a page of what `front`, `soak` or `nodes` measured, or `steering` simulated.
     Page(front::Page),
 }
 

@@ -7,6 +7,7 @@
 mod board;
 mod figures;
 mod fleet;
+mod page;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, sleep_until};
 use self::board::{Board, Kind};
 pub use self::figures::{Batches, Cost, Figures, Spread};
 use self::fleet::{Fleet, Size};
+pub use self::page::page;
 use crate::api::Api;
 use crate::control::Control;
 use crate::machine::{Machine, allow_files};
@@ -37,8 +39,8 @@ pub const URLS_MAX: usize = 1_000;
 pub const RATE_MAX: usize = 100_000;
 /// The longest that purges are sent in batches, in seconds.
 pub const SECONDS_MAX: u64 = 600;
-/// The most sites. The control plane takes 10,000, but each of the nodes in this process holds all of them.
-pub const SITES_MAX: usize = 1_000;
+/// The most sites, as many as the control plane takes. Each of the nodes in this process holds all of them.
+pub const SITES_MAX: usize = skerry_config::limits::SITES_MAX;
 /// The longest pause between two single purges or changes, in milliseconds.
 pub const PAUSE_MS_MAX: u64 = 10_000;
 
@@ -404,10 +406,11 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_that_is_kept_is_of_a_thousand_nodes() {
-        let plan: Settings = crate::settings::parse(include_str!("../plans/nodes.toml"), "nodes").unwrap();
-        assert_eq!(plan.check(), Ok(()));
-        assert_eq!(plan.nodes(), 1_000);
-        assert!(plan.batch_rate >= 5_000);
+    fn the_plans_that_are_kept_are_of_a_thousand_nodes() {
+        for (text, sites) in [(include_str!("../plans/nodes.toml"), 10), (include_str!("../plans/nodes-sites.toml"), 10_000)] {
+            let plan: Settings = crate::settings::parse(text, "nodes").unwrap();
+            assert_eq!((plan.check(), plan.nodes(), plan.sites), (Ok(()), 1_000, sites));
+            assert!(plan.batch_rate >= 5_000);
+        }
     }
 }

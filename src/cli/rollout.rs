@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use skerry_config::units::Period;
 
-use super::api::{self, Api, Call};
+use super::api::{self, Api, Call, segment};
 use super::{Fail, Refusal, show};
 
 /// Time between two looks at a rollout that is waited for.
@@ -149,6 +149,47 @@ pub(crate) async fn wait(api: &Api, written: &Value, limit: Period) -> Result<()
             return Err(Fail::Refused(format!("site {name} is not in force on all nodes after {limit}, rollout {id} {told}; {says}")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Waits until no connected node has a site that was deleted; an error when there is one again, or not within `limit`.
+pub(crate) async fn wait_gone(api: &Api, name: &str, limit: Period) -> Result<(), Fail> {
+    let began = Instant::now();
+    loop {
+        let answer = api.call(Call { path: "/v1/rollouts", ..Call::default() }).await?;
+        let has = |list: &str| show::list(&answer, list).iter().any(|site| site.as_str() == Some(name));
+        // The newest that is of this site; without any, no node ever had it.
+        let rollouts = show::list(&answer, "rollouts");
+        let is_of_it = |rollout: &&Value| show::list(rollout, "sites").iter().any(|site| show::text(site, "name") == name);
+        let last = rollouts.iter().find(is_of_it).map(|rollout| show::number(rollout, "id"));
+        let told = if has("lingering") {
+            "nodes serve it until clients have forgotten where DNS sent them".to_owned()
+        } else if has("waiting") {
+            last.map_or_else(|| "its rollout waits for the one before".to_owned(), |id| format!("see skerry rollout show {id}"))
+        } else if is_there(api, name).await? {
+            return Err(Fail::Refused(format!("site {name} was made anew since")));
+        } else {
+            let behind = match last {
+                Some(id) => show::number(&api.call(Call { path: &format!("/v1/rollouts/{id}"), ..Call::default() }).await?, "behind"),
+                None => 0,
+            };
+            if behind == 0 {
+                return Ok(());
+            }
+            format!("{behind} nodes have not heard of it")
+        };
+        if began.elapsed() >= limit.0 {
+            return Err(Fail::Refused(format!("site {name} has left DNS, but not every node after {limit}: {told}; it goes on by itself")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn is_there(api: &Api, name: &str) -> Result<bool, Fail> {
+    match api.try_call(Call { path: &format!("/v1/sites/{}", segment(name)), ..Call::default() }).await {
+        Ok(_) => Ok(true),
+        Err(Refusal::Status(http::StatusCode::NOT_FOUND, _)) => Ok(false),
+        Err(refusal) => Err(api.fail(refusal)),
     }
 }
 

@@ -82,6 +82,9 @@ pub(crate) enum Command {
         /// On all nodes at once, before clients have forgotten where DNS sent them
         #[arg(long)]
         now: bool,
+        /// Wait until no node serves it, at most so long: first clients forget where DNS sent them, five minutes at most
+        #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "10m")]
+        wait: Option<Period>,
     },
 }
 
@@ -114,7 +117,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Fail> {
         }
         Command::History { name } => history(&api?, &name, json).await,
         Command::Rollback { name, version, reason, pace } => rollback(&api?, &name, version, reason.as_deref(), &pace, json).await,
-        Command::Delete { name, reason, now } => delete(&api?, &name, reason.as_deref(), now, json).await,
+        Command::Delete { name, reason, now, wait } => delete(&api?, &name, reason.as_deref(), (now, wait), json).await,
     }
 }
 
@@ -261,14 +264,19 @@ async fn rollback(api: &Api, name: &str, version: u64, reason: Option<&str>, pac
     Ok(())
 }
 
-async fn delete(api: &Api, name: &str, reason: Option<&str>, now: bool, json: bool) -> Result<(), Fail> {
+async fn delete(api: &Api, name: &str, reason: Option<&str>, (now, wait): (bool, Option<Period>), json: bool) -> Result<(), Fail> {
     let answer = api.call(Call::delete(&path(name, &why(reason, now)))).await?;
+    if let Some(limit) = wait {
+        rollout::wait_gone(api, name, limit).await?;
+    }
     if json {
         show::json(&answer);
-    } else {
-        show::line(&format!(
-            "site {name}: it leaves DNS now; nodes serve it until clients have forgotten it; its history stays: skerry site history {name}"
-        ));
+        return Ok(());
     }
+    let became = match wait {
+        Some(_) => "no node serves it any more",
+        None => "it leaves DNS now; nodes serve it until clients have forgotten it",
+    };
+    show::line(&format!("site {name}: {became}; its history stays: skerry site history {name}"));
     Ok(())
 }

@@ -118,3 +118,28 @@ fn a_site_is_shown_rolled_back_and_deleted() {
     cdn.skerry(&["site", "delete", "shop"]).fine();
     assert!(cdn.skerry(&["site", "show", "shop"]).refused(1).contains("shop"));
 }
+
+#[test]
+fn who_waits_for_a_deletion_is_told_when_no_node_serves_the_site() {
+    let origin = Nginx::start();
+    origin.put("/who.txt", b"shop");
+    let cdn = Cdn::start(&[]);
+    let apply = || cdn.skerry(&["site", "apply", &cdn.file("site.toml", &site(&origin)), "--wait"]).fine();
+    // What was stored is answered as long as it is fresh, by the site that has every other host; something new has to be asked for.
+    let mut number = 0;
+    let mut serves = || {
+        number += 1;
+        [1, 2].map(|edge| get(cdn.edge(edge), HOST, &format!("/who.txt?{number}")).body == b"shop")
+    };
+    for now in [None, Some("--now")] {
+        apply();
+        assert_eq!(serves(), [true, true]);
+        let delete = ["site", "delete", "shop", "--wait"].into_iter().chain(now);
+        let told = cdn.skerry(&delete.collect::<Vec<_>>()).fine().stdout;
+        assert_eq!(serves(), [false, false], "{told}");
+    }
+    apply();
+    let late = cdn.skerry(&["site", "delete", "shop", "--wait", "1ms"]);
+    let says = late.refused(1);
+    assert!(says.contains("has left DNS") && says.contains("1ms"), "{says}");
+}

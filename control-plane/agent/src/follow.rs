@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -134,10 +135,10 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, renewing: &renewa
     };
     tracing::info!(control = inner.settings.control.address, "connected to the control plane");
     let told = ToldOf::default();
-    let (moved, watched) = (&told.moved, &told.watched);
+    let watched = &told.watched;
     let end = tokio::select! {
         end = carry_out(inner, duties, &mut orders, &reports, (&told, renewing)) => end,
-        end = confirm(inner, duties, &reports, moved) => end,
+        end = confirm(inner, duties, &reports, &told) => end,
         end = beat(duties, &reports) => end,
         end = far::tell_of_origins(duties, &reports) => end,
         end = far::tell_of_clients(duties, &reports) => end,
@@ -156,6 +157,8 @@ async fn session(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, renewing: &renewa
 struct ToldOf {
     /// Purges were put in force.
     moved: Notify,
+    /// How long their confirmation may wait, in milliseconds.
+    confirm_after_ms: AtomicU32,
     /// The control plane has taken buckets of the history.
     taken: Notify,
     watched: Watched,
@@ -213,7 +216,7 @@ async fn carry_out(
     duties: &Arc<dyn Duties>,
     orders: &mut Streaming<Order>,
     reports: &mpsc::Sender<Report>,
-    (ToldOf { moved, taken, watched }, renewing): (&ToldOf, &renewal::Renewing),
+    (ToldOf { moved, confirm_after_ms, taken, watched }, renewing): (&ToldOf, &renewal::Renewing),
 ) -> End {
     // They end with the stream.
     let mut questions = JoinSet::new();
@@ -226,11 +229,15 @@ async fn carry_out(
             Err(status) => return ended(&status),
         };
         let done = match order {
-            order::What::Purges(purges) => desk.purges(purges).map(|()| {
-                moved.notify_one();
-                None
-            }),
+            order::What::Purges(purges) => {
+                confirm_after_ms.store(purges.confirm_after_ms, Ordering::Relaxed);
+                desk.purges(purges).map(|()| {
+                    moved.notify_one();
+                    None
+                })
+            }
             order::What::PurgeAllThrough(through) => {
+                confirm_after_ms.store(0, Ordering::Relaxed);
                 desk.purge_all_through(through);
                 moved.notify_one();
                 Ok(None)
@@ -309,10 +316,14 @@ async fn revoke(inner: &Arc<Inner>, order: wire::Revoked) -> Result<(), String> 
     Ok(())
 }
 
-/// Confirms purges once the position is on disk.
-async fn confirm(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>, moved: &Notify) -> End {
+/// Confirms purges once the position is on disk. Where the control plane has many nodes to tell it gives time: what comes in it shares one write and one word.
+async fn confirm(inner: &Arc<Inner>, duties: &Arc<dyn Duties>, reports: &mpsc::Sender<Report>, told: &ToldOf) -> End {
     loop {
-        moved.notified().await;
+        told.moved.notified().await;
+        let after = Duration::from_millis(told.confirm_after_ms.load(Ordering::Relaxed).into());
+        if !after.is_zero() {
+            tokio::time::sleep(after.min(wire::CONFIRM_AFTER_MAX)).await;
+        }
         loop {
             match store_position(inner, duties).await {
                 Ok(place) => {

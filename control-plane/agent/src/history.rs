@@ -92,13 +92,24 @@ struct Inner {
 }
 
 impl History {
-    /// Reads what is kept. Damaged files are set aside and count as none.
+    /// Reads what is kept. Damaged files are set aside and count as none. Where the number of the next bucket is lost with them, another log begins: the control
+    /// plane would take what has a number twice for what it has taken already.
     pub(crate) fn load(data: &Path) -> Result<Self, String> {
         let open: Option<OpenFile> = read(&data.join(OPEN))?;
         let closed: Option<ClosedFile> = read(&data.join(CLOSED))?;
         let log = match (&open, &closed) {
             (Some(open), _) => open.log.clone(),
-            (None, Some(closed)) => closed.log.clone(),
+            // The last closed one is that before the one that is lost.
+            (None, Some(closed)) if !closed.closed.is_empty() => closed.log.clone(),
+            (None, Some(closed)) => {
+                let log = new_log()?;
+                tracing::warn!(
+                    before = closed.log,
+                    log,
+                    "the number of the node's next bucket of history is lost; its history goes on in another log"
+                );
+                log
+            }
             (None, None) => new_log()?,
         };
         let closed = closed.filter(|closed| closed.log == log).map(|closed| closed.closed).unwrap_or_default();
@@ -176,11 +187,15 @@ impl History {
         })
     }
 
-    /// The control plane has the buckets up to `through`.
+    /// The control plane has the buckets up to `through`. A number that this log has not come to means that it fell back, as when the data directory was damaged or
+    /// put back to an earlier state: another log begins, and what waits counts as taken, because nobody knows whether it was.
     pub(crate) fn taken(&self, taken: &wire::HistoryTaken) {
         let mut inner = self.inner.lock();
         if inner.log != taken.log {
             return;
+        }
+        if taken.through >= inner.open.seq {
+            return inner.begin_anew(taken.through);
         }
         let before = inner.closed.len();
         // What is not on disk was not sent.
@@ -227,6 +242,29 @@ impl Inner {
         }
         self.changes.0 += 1;
         self.changes.1 += 1;
+    }
+}
+
+impl Inner {
+    /// Goes on in another log.
+    fn begin_anew(&mut self, taken: u64) {
+        let log = match new_log() {
+            Ok(log) => log,
+            Err(why) => return tracing::error!(why, "the numbers of the node's history fell back, and another log cannot begin"),
+        };
+        tracing::warn!(
+            before = self.log,
+            log,
+            taken,
+            next = self.open.seq,
+            waiting = self.closed.len(),
+            "the control plane has taken buckets of the node's history that the node does not know; it goes on in another log"
+        );
+        self.log = log;
+        self.open.seq = 1;
+        self.closed.clear();
+        (self.dropped, self.dropped_requests, self.stored_through) = (0, 0, 0);
+        self.changes = (self.changes.0 + 1, self.changes.1 + 1);
     }
 }
 

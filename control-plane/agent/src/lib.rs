@@ -72,6 +72,11 @@ pub struct Settings {
 
 /// What a node does with what it is told. Called from one task, in order.
 pub trait Duties: Send + Sync + 'static {
+    /// What is kept in place of a snapshot that was checked, equal to it: where many nodes are in one process, one for all of them that have the same.
+    fn share(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        snapshot
+    }
+
     /// Puts a checked snapshot in force. May take its time: it is called where blocking is allowed. An error leaves the old one in force and is reported.
     ///
     /// # Errors

@@ -42,6 +42,9 @@ pub const PURGES_PER_ORDER_MAX: usize = 256;
 /// The most bytes of targets in one message, beside the first purge of it; as with snapshots.
 pub const PURGE_BYTES_PER_ORDER_MAX: usize = 64 << 10;
 
+/// The longest time that a node waits before it confirms purges.
+pub const CONFIRM_AFTER_MAX: Duration = Duration::from_millis(50);
+
 /// The largest message either side takes, in bytes: one purge of the largest allowed size (1,000 entries of 4 KiB, escaped) with room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 

@@ -169,8 +169,13 @@ pub(crate) async fn steer(
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
+    let node = api.plane.intent.node(&name)?;
     let history = api.plane.history.forget(&name).await?;
-    api.plane.intent.remove_node(&name, &api.plane.revoked, history.changes.clone()).await?;
+    api.plane.removed.add(&node).await;
+    if let Err(refusal) = api.plane.intent.remove_node(&name, &api.plane.revoked, history.changes.clone()).await {
+        api.plane.removed.take_back(&node).await;
+        return Err(refusal.into());
+    }
     drop(history);
     api.plane.health.forget(&name);
     api.plane.events.node(&name, "removed");

@@ -27,6 +27,8 @@ pub(crate) struct RolloutList {
     snapshot: u64,
     /// The sites whose newest version is not on all nodes.
     waiting: Vec<String>,
+    /// The sites that were deleted and that nodes serve until clients have forgotten where DNS sent them; then they are among those that wait.
+    lingering: Vec<String>,
 }
 
 /// A rollout, and who is behind it.
@@ -48,6 +50,7 @@ pub(crate) async fn list(State(api): State<Api>, Extension(grant): Extension<Gra
         settled: state.tracks.settled.version,
         snapshot: state.snapshot,
         waiting: state.waiting.iter().filter(|site| grant.covers(site)).cloned().collect(),
+        lingering: state.lingering.keys().filter(|site| grant.covers(site)).cloned().collect(),
     })
 }
 

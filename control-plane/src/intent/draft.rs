@@ -218,13 +218,18 @@ impl Intent {
         if transaction.then.is_empty() {
             return Ok(Some(next));
         }
+        let mark = self.own.mark(&transaction.then);
         let done = store::blocking(&self.store, move |store| store.transact(&transaction)).await.map_err(Refusal::Broken)?;
-        Ok(done.then_some(next))
+        if !done {
+            return Ok(None);
+        }
+        self.own.made(mark);
+        Ok(Some(next))
     }
 
     /// Takes the state from the store when that is not at `before` any more: after an I/O error it may have fallen back, or have done what it said it
     /// had not. The numbers rise above all that were given.
-    async fn read_anew(&self, before: &State) -> Result<(), Refusal> {
+    pub(super) async fn read_anew(&self, before: &State) -> Result<(), Refusal> {
         let stored = before.numbers_stored.clone();
         let found = store::blocking(&self.store, move |store| {
             let is_there = store.get(SNAPSHOT_KEY)?.as_deref() == stored.as_deref();
@@ -240,7 +245,7 @@ impl Intent {
         Ok(())
     }
 
-    fn replace_state(&self, next: State, before: &State) -> Arc<State> {
+    pub(super) fn replace_state(&self, next: State, before: &State) -> Arc<State> {
         let next = Arc::new(next);
         *self.state.write() = Arc::clone(&next);
         if !Arc::ptr_eq(&next.tracks, &before.tracks) {

@@ -275,6 +275,16 @@ impl Intent {
         Ok(())
     }
 
+    /// Revokes certificates that no node has, or whose node stays.
+    pub(crate) async fn revoke(&self, certificates: &[&Issued], revoked: &Revoked) -> Result<(), Refusal> {
+        let _writing = self.writing.lock().await;
+        let mut draft = Draft::new(&self.state());
+        draft.transaction.then.extend(revoked.changes(certificates.iter().copied()));
+        self.commit(draft).await?;
+        revoked.add(certificates.iter().copied());
+        Ok(())
+    }
+
     /// Changes the certificates of a node; `change` gives those that are to be revoked.
     async fn reissue_node(
         &self,

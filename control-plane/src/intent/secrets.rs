@@ -22,6 +22,8 @@ use crate::clock;
 use crate::refusal::Refusal;
 use crate::store::Store;
 
+/// All of them.
+pub(super) const PREFIX: &str = "secret/";
 const VALUES: &str = "secret/value/";
 const NAMES: &str = "secret/name/";
 

@@ -4,6 +4,7 @@
 //! change, so that a word of one node among a thousand costs no look at the others; who waits for them is woken when they rise, not before.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,6 +27,7 @@ pub(crate) struct Acks {
     lowest: watch::Sender<u64>,
     /// The same of shields.
     shields: watch::Sender<u64>,
+    connected: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -37,7 +39,10 @@ struct Table {
 
 /// How many connected nodes stand at each number.
 #[derive(Default)]
-struct Heights(BTreeMap<u64, usize>);
+struct Heights {
+    at: BTreeMap<u64, usize>,
+    nodes: usize,
+}
 
 struct Entry {
     role: Role,
@@ -84,7 +89,12 @@ pub(crate) struct Spread {
 
 impl Acks {
     pub(crate) fn new() -> Self {
-        Self { table: Mutex::default(), lowest: watch::Sender::new(NOBODY), shields: watch::Sender::new(NOBODY) }
+        Self {
+            table: Mutex::default(),
+            lowest: watch::Sender::new(NOBODY),
+            shields: watch::Sender::new(NOBODY),
+            connected: AtomicUsize::new(0),
+        }
     }
 
     /// The number up to which every connected node has confirmed, [`NOBODY`] when none is connected; and word of the next ones.
@@ -95,6 +105,11 @@ impl Acks {
     /// The same of connected shields.
     pub(crate) fn lowest_shield(&self) -> watch::Receiver<u64> {
         self.shields.subscribe()
+    }
+
+    /// How many edges and shields are connected.
+    pub(crate) fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// A node's stream begins; it stands at `seq`. A stream of it that stood before counts no more.
@@ -179,6 +194,7 @@ impl Acks {
             let now = heights.lowest();
             told.send_if_modified(|told| std::mem::replace(told, now) != now);
         }
+        self.connected.store(table.connected.nodes, Ordering::Relaxed);
     }
 }
 
@@ -208,20 +224,22 @@ impl Table {
 
 impl Heights {
     fn add(&mut self, seq: u64) {
-        *self.0.entry(seq).or_default() += 1;
+        *self.at.entry(seq).or_default() += 1;
+        self.nodes += 1;
     }
 
     fn remove(&mut self, seq: u64) {
-        if let Some(count) = self.0.get_mut(&seq) {
+        if let Some(count) = self.at.get_mut(&seq) {
             *count -= 1;
+            self.nodes -= 1;
             if *count == 0 {
-                self.0.remove(&seq);
+                self.at.remove(&seq);
             }
         }
     }
 
     fn lowest(&self) -> u64 {
-        self.0.keys().next().copied().unwrap_or(NOBODY)
+        self.at.keys().next().copied().unwrap_or(NOBODY)
     }
 }
 
@@ -275,13 +293,13 @@ mod tests {
         acks.connect("shield", Role::Shield, 2, 5);
         assert_eq!(told(), (3, 5));
         acks.confirmed("edge", 1, 9, |_| Vec::new());
-        assert_eq!(told(), (5, 5));
+        assert_eq!((told(), acks.connected()), ((5, 5), 2));
         acks.connect("shield", Role::Shield, 3, 4);
         acks.confirmed("shield", 2, 9, |_| Vec::new());
         acks.disconnect("shield", 2);
         assert_eq!(told(), (4, 4), "the word of a stream that was replaced counts for nothing");
         acks.disconnect("shield", 3);
-        assert_eq!(told(), (9, NOBODY));
+        assert_eq!((told(), acks.connected()), ((9, NOBODY), 1));
         assert_eq!(standings(&acks, 5, &["edge", "shield", "other"])[1..], [Standing::Away, Standing::Away]);
         acks.forget("edge");
         assert_eq!(told(), (NOBODY, NOBODY));

@@ -10,7 +10,7 @@ pub(crate) const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 
 /// What who follows has to do.
 pub(crate) enum Heard {
-    /// Read everything: this is the beginning, or changes were missed.
+    /// Read everything: this is the beginning, or changes were missed, or may be.
     ReadAnew,
     /// Take a change. It may be in what was read already.
     Step(Arc<Step>),
@@ -26,6 +26,12 @@ pub(crate) struct Follow {
 impl Follow {
     pub(crate) fn new(store: &Arc<dyn Store>, subject: Subject) -> Self {
         Self { store: Arc::clone(store), subject, watch: None }
+    }
+
+    /// For who has read everything up to a revision.
+    pub(crate) fn after(store: &Arc<dyn Store>, subject: Subject, revision: u64) -> Self {
+        let watch = Some(store.watch(subject.clone(), revision));
+        Self { store: Arc::clone(store), subject, watch }
     }
 
     /// The next thing to do; `None` when the store is closed.

@@ -62,6 +62,46 @@ async fn a_certificate_is_renewed_in_time_and_the_one_before_no_longer_lets_in()
     house.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_removed_stays_so_where_the_store_is_put_back_to_an_older_copy() {
+    let house = House::start().await;
+    let shield = house.node(Role::Shield, "shield-1").await;
+    let edge = house.node(Role::Edge, "edge-1").await;
+    house.node(Role::Edge, "edge-2").await.stop().await;
+    let gone = fingerprint(&edge.agent.identity().certificate);
+    let store = |data: &std::path::Path| (data.join("store.redb"), data.join("store.copy"));
+    let house = house
+        .restart(|data| {
+            let (store, copy) = store(data);
+            std::fs::copy(store, copy).unwrap();
+        })
+        .await;
+    for name in ["edge-1", "edge-2"] {
+        assert_eq!(house.call(Method::DELETE, &format!("/v1/nodes/{name}"), &json!({})).await.status, 204);
+    }
+    // Another one of the same name came since. Its certificate is known by its end to be the later one.
+    let second = clock::unix_seconds();
+    eventually("the next second", async || (clock::unix_seconds() > second).then_some(())).await;
+    let mut settings = house.node_settings(Role::Edge, "edge-2", Some(house.join_token(Role::Edge).await));
+    settings.data = house.data("edge-2-again");
+    let other = TestNode::start(settings).await;
+    house.connected("edge-2").await;
+    let house = house
+        .restart(|data| {
+            let (store, copy) = store(data);
+            std::fs::copy(copy, store).unwrap();
+        })
+        .await;
+    assert_eq!(house.get("/v1/nodes/edge-1").await.status, 404, "it is back");
+    house.connected("shield-1").await;
+    house.connected("edge-2").await;
+    eventually("the shield hears of it", async || shield.agent.private().is_revoked(&gone).then_some(())).await;
+    for node in [shield, edge, other] {
+        node.stop().await;
+    }
+    house.stop().await;
+}
+
 fn copy(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {

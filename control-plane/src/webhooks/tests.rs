@@ -70,7 +70,7 @@ struct Sender {
 impl Sender {
     fn start(place: &Path, patience: Patience) -> Self {
         let store = Arc::new(Redb::open(&place.join("store")).unwrap()) as Arc<dyn Store>;
-        let events = Arc::new(Events::open(Arc::clone(&store)).unwrap());
+        let events = Arc::new(Events::open(Arc::clone(&store), 0).unwrap());
         let figures = Figures::new(&prometheus::Registry::new()).unwrap();
         let allow = ["127.0.0.0/8".parse().unwrap()];
         let hooks = Arc::new(Webhooks::load(Arc::clone(&store), &allow, patience, Arc::clone(&events), figures).unwrap());

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use skerry_loadtest::{endpoints, front, soak, steering};
+use serde::de::DeserializeOwned;
+use skerry_loadtest::{endpoints, front, nodes, soak, steering};
 
 use super::Written;
 
@@ -31,9 +32,10 @@ pub(super) struct Options {
 
 #[derive(Debug, Args)]
 pub(super) struct Page {
-    /// The file that `front --json FILE`, `soak --json FILE` or `steering --json FILE` wrote. The plots of the last are written beside it, as
-    /// `FILE-near.svg` and so on without its extension.
-    results: PathBuf,
+    /// The file that `front --json FILE`, `soak --json FILE`, `steering --json FILE` or `nodes --json FILE` wrote; of the last one several. The plots of
+    /// `steering` are written beside it, as `FILE-near.svg` and so on without its extension.
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
 }
 
 pub(super) async fn run(options: Options) -> Result<(), String> {
@@ -51,20 +53,29 @@ pub(super) async fn run(options: Options) -> Result<(), String> {
 }
 
 pub(super) fn page(options: &Page) -> Result<(), String> {
-    let path = options.results.display();
-    if let Ok(results) = soak::read(&options.results) {
+    let nodes: Result<Vec<nodes::Figures>, String> = options.results.iter().map(read).collect();
+    if let Ok(runs) = nodes {
+        print!("{}", nodes::page(&runs));
+        return Ok(());
+    }
+    let [path] = &options.results[..] else { return Err("one file makes a page, but for those that `nodes --json` wrote".to_owned()) };
+    if let Ok(results) = soak::read(path) {
         print!("{}", soak::page(&results));
         return Ok(());
     }
-    if let Ok(results) = steering::Results::read(&options.results) {
+    if let Ok(results) = steering::Results::read(path) {
         for (name, plot) in steering::plots(&results)? {
-            super::write(&steering::plot_file(&options.results, name), &plot)?;
+            super::write(&steering::plot_file(path, name), &plot)?;
         }
-        print!("{}", steering::page(&results, &options.results));
+        print!("{}", steering::page(&results, path));
         return Ok(());
     }
-    let text = std::fs::read_to_string(&options.results).map_err(|error| format!("cannot read {path}: {error}"))?;
-    let results = serde_json::from_str(&text).map_err(|error| format!("{path} is no file that `front --json` wrote: {error}"))?;
-    print!("{}", front::page(&results));
+    print!("{}", front::page(&read(path).map_err(|why| format!("{why}: it is no file that `front --json` wrote"))?));
     Ok(())
+}
+
+fn read<T: DeserializeOwned>(path: &PathBuf) -> Result<T, String> {
+    let said = |why: String| format!("{}: {why}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| said(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| said(error.to_string()))
 }

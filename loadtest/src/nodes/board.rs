@@ -3,12 +3,14 @@
 //! Owns the check that every node saw every purge once, in order and whole. The first fault is kept and fails the run.
 
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use skerry_config::purge::Purge;
+use skerry_config::snapshot::Snapshot;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -20,6 +22,8 @@ pub(super) struct Board {
     purges: Marks,
     snapshots: Marks,
     fault: Mutex<Option<String>>,
+    /// The newest configuration that any node has checked. All that have the same hold the same: a thousand of many sites are more than a machine has memory for.
+    shared: Mutex<Option<Arc<Snapshot>>>,
     /// Rises when a mark is complete, and with the first fault.
     moves: watch::Sender<u64>,
 }
@@ -49,7 +53,7 @@ impl Board {
     pub(super) fn new(nodes: usize, purges: usize, snapshots: usize) -> Self {
         let marks = |count| std::iter::repeat_with(Mark::default).take(count).collect();
         let (began, moves) = (Instant::now(), watch::Sender::new(0));
-        Self { began, nodes, purges: marks(purges), snapshots: marks(snapshots), fault: Mutex::default(), moves }
+        Self { began, nodes, purges: marks(purges), snapshots: marks(snapshots), fault: Mutex::default(), shared: Mutex::default(), moves }
     }
 
     fn mark(&self, kind: Kind, number: u64) -> Option<&Mark> {
@@ -74,6 +78,16 @@ impl Board {
         mark.last_us.fetch_max(now, Ordering::AcqRel);
         if mark.nodes.fetch_add(1, Ordering::AcqRel) + 1 == self.nodes {
             self.moves.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// The one of these configurations that all nodes hold which have it. There is one control plane: the same number is the same content.
+    pub(super) fn share(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        let mut shared = self.shared.lock();
+        match &*shared {
+            Some(newest) if newest.version() == snapshot.version() => Arc::clone(newest),
+            Some(newest) if newest.version() > snapshot.version() => snapshot,
+            _ => Arc::clone(shared.insert(snapshot)),
         }
     }
 

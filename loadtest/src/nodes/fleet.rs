@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -12,11 +13,13 @@ use skerry_config::purge::Purge;
 use skerry_config::snapshot::Snapshot;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 use super::board::{Board, Kind, Progress, content};
+use super::{JOIN_MAX, LOOK};
 use crate::api::Api;
 
-/// Nodes that join at once.
+/// Nodes that join at once, up to their first configuration: a thousand that are sent ten thousand sites at the same time have no time to answer a ping.
 const JOINS_AT_ONCE: usize = 32;
 /// The port in the tier addresses of shields. Nobody connects to it.
 const TIER_PORT: u16 = 8402;
@@ -38,6 +41,10 @@ impl Node {
 }
 
 impl Duties for Node {
+    fn share(&self, snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.board.share(snapshot)
+    }
+
     fn adopt(&self, snapshot: Arc<Snapshot>) -> Result<(), String> {
         let version = snapshot.version();
         if self.note(|progress| progress.adopted(version)) {
@@ -102,7 +109,15 @@ impl Fleet {
                 let node = Arc::new(Node { name: settings.name.clone(), board, progress: Mutex::default() });
                 let agent = Agent::prepare(settings).await?;
                 let following = agent.follow(Arc::clone(&node) as Arc<dyn Duties>, stopped);
-                Ok::<_, String>((node, following))
+                let began = Instant::now();
+                while !node.progress.lock().follows(1) {
+                    node.board.sound()?;
+                    if began.elapsed() > JOIN_MAX {
+                        return Err(format!("{} does not follow after {JOIN_MAX:?}", node.name));
+                    }
+                    sleep(LOOK).await;
+                }
+                Ok((node, following))
             });
         }
         let mut fleet = Self { nodes: Vec::new(), stop, following: Vec::new() };

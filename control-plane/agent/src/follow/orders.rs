@@ -150,8 +150,7 @@ fn adopt_whole(inner: &Inner, duties: &dyn Duties, arrived: &Arriving) -> Result
         let why = format!("snapshot {} cannot follow {}, which is in force: numbers only rise", arrived.version, now.version());
         return Err(Untaken::Elsewhere(why));
     }
-    let snapshot = Arc::new(Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?);
-    put_in_force(inner, duties, &snapshot)?;
+    put_in_force(inner, duties, Snapshot::build(document).map_err(|faults| keep::one_line(&faults))?)?;
     stays_in_force(arrived.version, kept.put(arrived.version, &arrived.json));
     Ok(())
 }
@@ -170,8 +169,7 @@ fn adopt_change(inner: &Inner, duties: &dyn Duties, order: &SnapshotChange) -> R
         let sites = change.accused(&faults);
         Untaken::Refused { reason: keep::one_line(&faults), sites }
     })?;
-    let snapshot = Arc::new(snapshot);
-    put_in_force(inner, duties, &snapshot)?;
+    let snapshot = put_in_force(inner, duties, snapshot)?;
     stays_in_force(order.to, kept.change(order.from, &order.json, &snapshot));
     Ok(())
 }
@@ -180,10 +178,11 @@ fn says(version: u64, ordered: u64) -> Result<(), String> {
     if version == ordered { Ok(()) } else { Err(format!("the document says version {version}, its order {ordered}")) }
 }
 
-fn put_in_force(inner: &Inner, duties: &dyn Duties, snapshot: &Arc<Snapshot>) -> Result<(), String> {
-    duties.adopt(Arc::clone(snapshot))?;
-    inner.snapshot.store(Some(Arc::clone(snapshot)));
-    Ok(())
+fn put_in_force(inner: &Inner, duties: &dyn Duties, snapshot: Snapshot) -> Result<Arc<Snapshot>, String> {
+    let snapshot = duties.share(Arc::new(snapshot));
+    duties.adopt(Arc::clone(&snapshot))?;
+    inner.snapshot.store(Some(Arc::clone(&snapshot)));
+    Ok(snapshot)
 }
 
 /// In force all the same where it could not be kept: only a restart while the control plane is away would begin with the one before.

@@ -106,6 +106,64 @@ fn the_oldest_are_dropped_and_counted_and_a_damaged_file_begins_another_log() {
     assert!(data.path().join("history.json.damaged").exists());
 }
 
+/// The log and the number of the open bucket.
+fn stands(history: &History) -> (String, u64) {
+    let inner = history.inner.lock();
+    (inner.log.clone(), inner.open.seq)
+}
+
+/// A history whose first two buckets are taken.
+fn two_taken(data: &std::path::Path) -> History {
+    let history = History::load(data).unwrap();
+    for requests in [4, 6] {
+        history.count(1_000, &load(requests), Vec::new(), true);
+    }
+    history.store().unwrap();
+    history.taken(&taken(&history, 2));
+    history.store().unwrap();
+    history
+}
+
+#[test]
+fn a_damaged_open_bucket_uses_no_number_twice() {
+    let data = tempfile::tempdir().unwrap();
+    let (log, next) = stands(&two_taken(data.path()));
+    assert_eq!(next, 3);
+    std::fs::write(data.path().join(OPEN), b"{\"log\":").unwrap();
+    let (another, first) = stands(&History::load(data.path()).unwrap());
+    assert!(another != log && first == 1, "nothing says which number comes next: {another} {first}");
+
+    // A bucket that waits says it.
+    let data = tempfile::tempdir().unwrap();
+    let history = two_taken(data.path());
+    history.count(1_000, &load(9), Vec::new(), true);
+    history.store().unwrap();
+    let (log, next) = stands(&history);
+    drop(history);
+    std::fs::write(data.path().join(OPEN), b"").unwrap();
+    assert_eq!(stands(&History::load(data.path()).unwrap()), (log, next));
+}
+
+#[test]
+fn a_number_that_fell_back_begins_another_log() {
+    let data = tempfile::tempdir().unwrap();
+    let (log, _) = stands(&two_taken(data.path()));
+    let open = std::fs::read_to_string(data.path().join(OPEN)).unwrap();
+    std::fs::write(data.path().join(OPEN), open.replace("\"seq\":3", "\"seq\":1")).unwrap();
+    let history = History::load(data.path()).unwrap();
+    history.count(1_000, &load(5), Vec::new(), true);
+    history.store().unwrap();
+    assert_eq!(sent(&history), [(1, 900, 5)]);
+    history.taken(&wire::HistoryTaken { log: log.clone(), through: 2 });
+    let (another, next) = stands(&history);
+    assert!(another != log && next == 1 && sent(&history).is_empty(), "{another} {next}");
+    history.count(1_300, &load(7), Vec::new(), true);
+    history.store().unwrap();
+    assert_eq!(sent(&history), [(1, 1_200, 2)]);
+    drop(history);
+    assert_eq!(stands(&History::load(data.path()).unwrap()), (another, 2));
+}
+
 #[test]
 fn a_bucket_has_the_busiest_sites() {
     let data = tempfile::tempdir().unwrap();

@@ -1,0 +1,176 @@
+//! The certificates of nodes that were removed, in a file beside the store: `removed.json` in the data directory.
+//!
+//! A store that was put back to an older copy has the nodes again that were removed since. Where the file is still there they are removed once more at the start,
+//! before anybody is let in, and their certificates are revoked again. The lock covers the list and lets only one writer at the file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use skerry_agent::disk;
+
+use crate::clock;
+use crate::intent::{Issued, Node};
+use crate::plane::Plane;
+
+const FILE: &str = "removed.json";
+
+/// Nodes that are remembered; beyond it the one that was removed first is forgotten, and a copy of the store from before that has it back.
+const NODES_MAX: usize = 10_000;
+
+/// See the module.
+pub(crate) struct Removed {
+    path: PathBuf,
+    /// In the order in which they were removed.
+    list: Mutex<Vec<Gone>>,
+}
+
+/// A node that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Gone {
+    name: String,
+    /// Those of its certificates that could still count.
+    certificates: Vec<Issued>,
+    /// Whether a node of that name was let in since: it is another one, and stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    joined_again: bool,
+}
+
+impl Removed {
+    /// Reads the list. A damaged one is set aside and counts as none. Blocks.
+    pub(crate) fn load(data: &Path) -> Result<Self, String> {
+        let path = data.join(FILE);
+        let json = disk::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let mut list = Vec::new();
+        if let Some(json) = json {
+            match serde_json::from_slice(&json) {
+                Ok(read) => list = read,
+                Err(error) => disk::set_aside(&path, &error.to_string()),
+            }
+        }
+        Ok(Self { path, list: Mutex::new(list) })
+    }
+
+    /// Remembers a node that is about to be removed. A file that cannot be written hinders no removal.
+    pub(crate) async fn add(self: &Arc<Self>, node: &Node) {
+        let gone = Gone { name: node.name.clone(), certificates: node.certificates().cloned().collect(), joined_again: false };
+        self.apart(move |removed| removed.change(|list| list.push(gone))).await;
+    }
+
+    /// The node was not removed after all.
+    pub(crate) async fn take_back(self: &Arc<Self>, node: &Node) {
+        let (name, last) = (node.name.clone(), node.issued.clone());
+        self.apart(move |removed| removed.change(|list| list.retain(|gone| gone.name != name || !gone.certificates.contains(&last)))).await;
+    }
+
+    /// A node of that name was let in.
+    pub(crate) async fn joined(self: &Arc<Self>, name: &str) {
+        if self.list.lock().iter().any(|gone| gone.name == name && !gone.joined_again) {
+            let name = name.to_owned();
+            let mark =
+                move |list: &mut Vec<Gone>| list.iter_mut().filter(|gone| gone.name == name).for_each(|gone| gone.joined_again = true);
+            self.apart(move |removed| removed.change(mark)).await;
+        }
+    }
+
+    /// Does what blocks away from the runtime's threads.
+    async fn apart(self: &Arc<Self>, work: impl FnOnce(&Self) + Send + 'static) {
+        let removed = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || work(&removed)).await {
+            tracing::error!(%error, "the list of removed nodes was not changed");
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Gone>)) {
+        let mut list = self.list.lock();
+        change(&mut list);
+        let now = clock::unix_seconds();
+        list.iter_mut().for_each(|gone| gone.certificates.retain(|issued| issued.ends == 0 || issued.counts_until >= now));
+        list.retain(|gone| !gone.certificates.is_empty());
+        let surplus = list.len().saturating_sub(NODES_MAX);
+        if surplus > 0 {
+            list.drain(..surplus);
+            tracing::warn!(
+                surplus,
+                "more than {NODES_MAX} nodes were removed whose certificates are valid; the first of them are not remembered beside the store"
+            );
+        }
+        let written = serde_json::to_vec(&*list).map_err(|error| error.to_string());
+        let written = written.and_then(|json| disk::write(&self.path, &json, 0o600).map_err(|error| error.to_string()));
+        if let Err(why) = written {
+            let file = self.path.display();
+            tracing::error!(%file, why, "cannot be written: a store that is put back to an older copy has nodes again that were removed since");
+        }
+    }
+}
+
+/// Removes the nodes again that a store which was put back to an older copy has back, and revokes what was revoked with them.
+///
+/// # Errors
+/// One sentence, when the store does not take it.
+pub(crate) async fn again(plane: &Plane) -> Result<(), String> {
+    let list = plane.removed.list.lock().clone();
+    for gone in list {
+        let unknown: Vec<&Issued> = gone.certificates.iter().filter(|issued| !plane.revoked.has(issued)).collect();
+        if unknown.is_empty() {
+            continue;
+        }
+        let failed = |refusal: crate::refusal::Refusal| refusal.says().to_owned();
+        let is_back = !gone.joined_again && plane.intent.node(&gone.name).is_ok();
+        if is_back {
+            let history = plane.history.forget(&gone.name).await.map_err(failed)?;
+            plane.intent.remove_node(&gone.name, &plane.revoked, history.changes.clone()).await.map_err(failed)?;
+        }
+        plane.intent.revoke(&unknown, &plane.revoked).await.map_err(failed)?;
+        tracing::warn!(
+            node = gone.name,
+            removed = is_back,
+            certificates = unknown.len(),
+            "the store does not know of the removal of a node, as an older copy does not; its certificates are revoked again"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, certificate: &str, counts_until: u64) -> Node {
+        let issued = serde_json::json!({"certificate": certificate, "ends": counts_until, "counts_until": counts_until});
+        let mut node = serde_json::json!({"name": name, "role": "edge", "region": "eu", "token": "", "drained": false, "addresses": [], "tier_address": null, "joined_at": ""});
+        node.as_object_mut().unwrap().extend(issued.as_object().unwrap().clone());
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn names(data: &Path) -> Vec<(String, bool)> {
+        let read = Removed::load(data).unwrap();
+        let list = read.list.lock();
+        list.iter().map(|gone| (gone.name.clone(), gone.joined_again)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_removed_node_is_remembered_as_long_as_its_certificates_count_and_within_bounds() {
+        let data = tempfile::tempdir().unwrap();
+        let removed = Arc::new(Removed::load(data.path()).unwrap());
+        let later = clock::unix_seconds() + 1_000;
+        removed.add(&node("a", "aa", later)).await;
+        removed.add(&node("b", "bb", later)).await;
+        removed.joined("b").await;
+        removed.add(&node("over", "cc", 7)).await;
+        let stays = node("stays", "dd", later);
+        removed.add(&stays).await;
+        removed.take_back(&stays).await;
+        assert_eq!(names(data.path()), [("a".to_owned(), false), ("b".to_owned(), true)]);
+        *removed.list.lock() = (0..NODES_MAX)
+            .map(|number| Gone { name: number.to_string(), certificates: vec![node("", "dd", later).issued], joined_again: false })
+            .collect();
+        removed.add(&node("last", "ee", later)).await;
+        let kept = names(data.path());
+        assert_eq!((kept.len(), kept[0].0.as_str(), kept[NODES_MAX - 1].0.as_str()), (NODES_MAX, "1", "last"));
+        std::fs::write(data.path().join(FILE), b"[{").unwrap();
+        assert_eq!(names(data.path()), []);
+        assert!(data.path().join("removed.json.damaged").exists());
+    }
+}
