@@ -249,15 +249,38 @@ pub(crate) fn refer(state: &State, site: Site) -> Result<Referred, Refusal> {
     state.secrets.refer(site, &kept)
 }
 
-/// Checks that no host of `site` belongs to another one. A site that was deleted has none, though nodes keep it for a while.
+/// Checks that no host of `site`, nor any that its keys have in place of one, belongs to another one. A site that was deleted has none, though nodes keep it for a while.
 pub(crate) fn owners(state: &State, site: &Site) -> Result<(), Refusal> {
-    for host in &site.hosts {
+    let other = |host: &str| {
         let owner = state.tracks.newest.content.owner(host).filter(|owner| **owner != site.name);
-        if let Some(owner) = owner.filter(|owner| !state.lingering.contains_key(*owner)) {
+        owner.filter(|owner| !state.lingering.contains_key(*owner))
+    };
+    for host in &site.hosts {
+        if let Some(owner) = other(host) {
             return Err(Refusal::Conflict(format!("host {host:?} belongs to site {owner:?}; a host belongs to one site")));
         }
     }
+    // What is stored for a host in place of another is purged by the name of either.
+    for host in key_hosts(site) {
+        if let Some(owner) = other(host) {
+            let says = format!("key.host {host:?} belongs to site {owner:?}; name a host that no other site has");
+            return Err(Refusal::Conflict(says));
+        }
+    }
+    let sites = state.sites.values().filter(|version| version.name != site.name).filter_map(|version| version.site.as_deref());
+    for user in sites {
+        if let Some(host) = key_hosts(user).find(|host| site.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))) {
+            let says = format!("host {host:?} is the key.host of site {:?}; have that site name another one first", user.name);
+            return Err(Refusal::Conflict(says));
+        }
+    }
     Ok(())
+}
+
+/// The hosts that a site's keys have in place of those of requests.
+fn key_hosts(site: &Site) -> impl Iterator<Item = &str> {
+    let rules = site.cache.rules.iter().filter_map(|rule| rule.key.as_ref());
+    std::iter::once(&site.cache.key).chain(rules).filter_map(|key| key.host.as_deref())
 }
 
 /// The sites that were deleted and whose hosts a version takes.

@@ -195,6 +195,23 @@ async fn a_host_has_one_owner_in_every_configuration_when_a_site_is_taken_back()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_the_keys_of_one_site_is_no_other_site_s() {
+    let desk = Desk::new(Duration::ZERO);
+    desk.settled(&[("a", &["shop.b.test"]), ("b", &["*.b.test"])]).await;
+    let sharing = |host: &str| {
+        let mut site = content("b", &["*.b.test"]);
+        site.cache.key.host = Some(host.to_owned());
+        site
+    };
+    let now = || Wish { now: true, ..Wish::default() };
+    let taken = desk.intent.put_site(sharing("Shop.b.test"), now()).await.unwrap_err();
+    assert!(taken.says().contains("key.host \"Shop.b.test\" belongs to site \"a\""), "{taken:?}");
+    desk.intent.put_site(sharing("img.b.test"), now()).await.unwrap();
+    let used = desk.intent.put_site(content("a", &["shop.b.test", "IMG.b.test"]), now()).await.unwrap_err();
+    assert!(used.says().contains("is the key.host of site \"b\""), "{used:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_waits_is_not_taken_back_for_one_that_stays() {
     let desk = Desk::new(Duration::ZERO);
     desk.settled(&[("a", &["h.test"]), ("c", &["c.test"])]).await;

@@ -3,7 +3,7 @@
 //! The steps of [`Exchange::run`], in order:
 //!
 //! 1. *bypass*: the policy, one of its cookies, or a request directive that it obeys, keeps the request away from the cache: upstream, unchanged.
-//! 2. *key*: without the cookies that the policy takes out: scheme, host, path, query, fields and cookies by the site's key rules, and by
+//! 2. *key*: without the cookies that the policy takes out: site, scheme, host, path, query, fields and cookies by the site's key rules, and by
 //!    what answers said of queries (`search`).
 //! 3. *lookup*: by key, then by the key of the variant, in memory, then on disk (`stored`); a hard purge makes a find a miss, a soft one stale; of parts, those that hold
 //!    the range. Request directives that the policy obeys make it staler or fresher (`directives`).
@@ -146,7 +146,7 @@ impl Exchange {
 
     /// Answers a request, from the store if it may, through `fetch` if it must.
     ///
-    /// `site` is the site's name (purges by site compare it), `policy` what applies to this request.
+    /// `policy` is what applies to this request.
     ///
     /// # Errors
     /// When nothing is stored that may be used and upstream gave no answer.

@@ -148,21 +148,15 @@ impl Object {
 /// with a `Date` (RFC 9110 section 6.6.1) and without those in `omit` and what belongs to one hop or is not to be stored (RFC 9111 section 3.1).
 pub(crate) fn storable(headers: &HeaderMap, omit: &[HeaderName], responded_at: Time) -> HeaderMap {
     let is_kept = |name: &HeaderName| !is_never_stored(name.as_str()) && !omit.contains(name);
-    let mut out = if headers.keys().all(is_kept) {
-        headers.clone()
-    } else {
-        headers.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
-    };
-    let mut values = BytesMut::with_capacity(out.values().map(HeaderValue::len).sum());
-    for value in out.values() {
-        values.extend_from_slice(value.as_bytes());
-    }
+    let kept = || headers.iter().filter(|(name, _)| is_kept(name));
+    let mut values = BytesMut::with_capacity(kept().map(|(_, value)| value.len()).sum());
+    kept().for_each(|(_, value)| values.extend_from_slice(value.as_bytes()));
     let mut values = values.freeze();
-    for value in out.values_mut() {
+    // Not a clone: what that takes cannot be told from its capacity, by which it is weighed.
+    let mut out = HeaderMap::with_capacity(headers.len() + 1);
+    for (name, value) in kept() {
         let bytes: Bytes = values.split_to(value.len());
-        if let Ok(own) = HeaderValue::from_maybe_shared(bytes) {
-            *value = own;
-        }
+        out.append(name.clone(), HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| value.clone()));
     }
     if crate::freshness::date(&out, header::DATE).is_none() {
         out.insert(header::DATE, http_date(responded_at));

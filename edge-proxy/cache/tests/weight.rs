@@ -46,10 +46,17 @@ const PLAIN: Shape = Shape { name: "plain", count: 4_000, body: 1_000, path: 20,
 fn shapes() -> Vec<Shape> {
     let many = |number: usize| (0..60).map(|field| (FIELDS[field], format!("value {field} of {number}"))).collect();
     let tags = |number: usize| vec![("cache-tag", (0..60).map(|tag| format!("tag-{number}-{tag}")).collect::<Vec<_>>().join(","))];
+    let usual = |_| {
+        let fields = ["date", "vary", "x-cache", "x-served-by", "age", "via", "accept-ranges", "x-timer"];
+        fields.map(|name| (name, if name == "date" { "Thu, 01 Jan 2026 00:00:00 GMT".to_owned() } else { "7".to_owned() })).to_vec()
+    };
+    let dated = |_| vec![("date", "Thu, 01 Jan 2026 00:00:00 GMT".to_owned())];
     let varied = |_| vec![("vary", "accept-language".to_owned())];
     let part = |number: usize| vec![("content-range", format!("bytes {}-{}/100000", number % 9 * 10_000, number % 9 * 10_000 + 999))];
     vec![
         PLAIN,
+        Shape { name: "dated", fields: dated, ..PLAIN },
+        Shape { name: "thirteen fields", fields: usual, ..PLAIN },
         Shape { name: "empty", body: 0, ..PLAIN },
         Shape { name: "16 KB", count: 1_000, body: 16_000, ..PLAIN },
         Shape { name: "16 KB in crumbs", count: 1_000, body: 16_000, pieces: 160, ..PLAIN },

@@ -7,7 +7,7 @@ use skerry_cache::key::Key;
 use skerry_cache::request::Request;
 use skerry_cache::vary;
 use skerry_cache_fuzz::fields;
-use skerry_config::site::Key as Rules;
+use skerry_config::snapshot::Policy;
 
 const NAMES: [&str; 6] = ["accept-encoding", "accept-language", "accept", "cookie", "x", "x-empty"];
 
@@ -19,7 +19,7 @@ fn primary() -> Key {
         path_and_query: "/".to_owned(),
         headers: HeaderMap::new(),
     };
-    Key::of(&request, &Rules::default())
+    Key::of(&request, &Policy::default())
 }
 
 fuzz_target!(|data: &[u8]| {

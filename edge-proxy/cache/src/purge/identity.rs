@@ -73,7 +73,8 @@ impl Identity {
 
     /// In bytes.
     pub(crate) fn weight(&self) -> u64 {
-        let hosts: u64 = self.hosts.iter().map(|(_, host)| 32 + host.len() as u64 + ALLOCATION_COST).sum();
+        let texts: u64 = self.hosts.iter().map(|(_, host)| host.len() as u64 + ALLOCATION_COST).sum();
+        let hosts = texts + 32 * self.hosts.capacity() as u64;
         let names = 16 * (self.urls.capacity() + self.resources.capacity()) as u64;
         // Itself, counted, and four allocations more: the three lists and the path.
         size_of::<Self>() as u64 + 16 + 5 * ALLOCATION_COST + hosts + names + self.path_and_query.len() as u64

@@ -97,6 +97,8 @@ pub(crate) struct Disk {
     loading: Semaphore,
     /// Who puts a slice together for the queue, and waits there; the others wait with what they have.
     putting: Semaphore,
+    /// Slices that readers hold.
+    shared: slices::Shared,
     /// Slices on their way from upstream.
     flights: slices::Flights,
     failures: AtomicU32,
@@ -177,6 +179,7 @@ impl Disk {
             reading: Arc::new(Semaphore::new(settings.reading() as usize)),
             crowded_at: Mutex::default(),
             putting: Semaphore::new(PUTTING_MAX),
+            shared: slices::Shared::default(),
             flights: slices::Flights::default(),
             loading: Semaphore::new(settings.loading() as usize),
             failures: AtomicU32::new(0),

@@ -1,7 +1,7 @@
 //! The body of a large object on disk: slices of one size, each a record of its own.
 //!
-//! Owns what of a body is stored, and what is lost or has not come yet and is fetched ([`flight`]); how a reader gets one byte after another is
-//! [`reading`]'s. What readers and slices on their way hold is bounded by [`super::Disk`]'s room for readers.
+//! Owns what of a body is stored, and what is lost or has not come yet and is fetched ([`flight`]); what readers hold together is [`shared`]'s, how one of
+//! them gets one byte after another [`reading`]'s. What readers and slices on their way hold is bounded by [`super::Disk`]'s room for readers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::flight::Flight;
 pub(super) use self::flight::Flights;
 pub(crate) use self::reading::Reading;
+pub(super) use self::shared::Shared;
+use self::shared::Slice;
 use super::Disk;
 use super::log::Slot;
 use super::record::{Kind, Record, Stamp};
@@ -21,6 +23,7 @@ use crate::key::Key;
 
 mod flight;
 mod reading;
+mod shared;
 
 /// How often a slice is looked for that is fetched and stored by somebody else meanwhile.
 const LOOKS_MAX: usize = 3;
@@ -75,17 +78,17 @@ impl Missed {
     }
 }
 
-/// A slice that is in memory, with the room that it takes.
+/// A slice that is in memory.
 #[derive(Debug)]
 enum Held {
-    Stored { number: u32, bytes: Bytes, _room: OwnedSemaphorePermit },
+    Stored(Arc<Slice>),
     Coming(Arc<Flight>),
 }
 
 impl Held {
     fn number(&self) -> u32 {
         match self {
-            Self::Stored { number, .. } => *number,
+            Self::Stored(slice) => slice.number(),
             Self::Coming(flight) => flight.number,
         }
     }
@@ -164,11 +167,8 @@ impl Slices {
                 return Got::Held(Held::Coming(flight));
             }
             let was_there = self.disk.queue.may_hold(self.slot(number));
-            if was_there && let Some(bytes) = self.load(number, stop - start).await {
-                return match room {
-                    Some(room) => Got::Held(Held::Stored { number, bytes, _room: room }),
-                    None => Got::Unkept(bytes),
-                };
+            if was_there && let Some(got) = self.get_stored(number, stop - start, &mut room).await {
+                return got;
             }
             let Some(mend) = mend.filter(|_| room.is_some() || !self.disk.is_crowded()) else { return Got::Nothing };
             // Who fetched it since it was looked for has stored it by now.
@@ -178,6 +178,22 @@ impl Slices {
             }
         }
         Got::Nothing
+    }
+
+    /// A slice from the disk: together with all who are in it, or alone where there is no room. None when it was lost, and the room is there again.
+    async fn get_stored(&self, number: u32, bytes: u64, room: &mut Option<OwnedSemaphorePermit>) -> Option<Got> {
+        let Some(slice) = self.disk.shared.join(self.object, number, room) else {
+            return self.load(number, bytes).await.map(Got::Unkept);
+        };
+        match slice.read(self.load(number, bytes)).await {
+            // Who began while nobody knew where the body ends took another length for that of the last one.
+            Some(read) if read.len() as u64 == bytes => Some(Got::Held(Held::Stored(slice))),
+            Some(_) => self.load(number, bytes).await.map(Got::Unkept),
+            None => {
+                *room = room.take().or_else(|| slice.give_back());
+                None
+            }
+        }
     }
 
     /// Has a slice that goes from `start` up to `stop` fetched, once there is room, or read from `opened`, which has its bytes and perhaps more

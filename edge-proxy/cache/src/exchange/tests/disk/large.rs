@@ -290,6 +290,31 @@ async fn one_that_a_304_gave_another_key_is_not_looked_for_under_it_after_a_rest
 }
 
 #[tokio::test]
+async fn readers_in_the_same_place_read_each_slice_once() {
+    let upstream = large(8 * MIB);
+    let lasting = Lasting::new(&upstream).await;
+    lasting.house.ask(get("/large"), START).await;
+    lasting.settled().await;
+    let hits = || lasting.house.exchange.figures().disk.unwrap().hits;
+    let before = hits();
+    // Far more than there is room for, each with a slice of its own.
+    let whole = body(8 * MIB);
+    let mut readers = Vec::new();
+    for _ in 0..100 {
+        let mut answer = lasting.house.run(get("/large"), START).await.unwrap();
+        readers.push((answer.body.chunk().await.unwrap().unwrap().to_vec(), answer));
+    }
+    while readers[0].0.len() < whole.len() {
+        for (got, answer) in &mut readers {
+            got.extend(answer.body.chunk().await.unwrap().unwrap());
+        }
+    }
+    assert!(readers.iter().all(|(got, _)| *got == whole));
+    // The head once for each, and the slices; some readers come to one when the last of the others has left it.
+    assert!(hits() - before <= 100 + 2 * 8, "{}", hits() - before);
+}
+
+#[tokio::test]
 async fn readers_hold_no_more_of_slices_that_were_larger_when_they_were_written() {
     let upstream = large(8 * MIB);
     let mut lasting = Lasting::with(&upstream, policy(), |settings| settings.slice = MIB / 2).await;
@@ -297,16 +322,18 @@ async fn readers_hold_no_more_of_slices_that_were_larger_when_they_were_written(
     lasting.settled().await;
     lasting.set(|settings| settings.slice = 64 * KIB);
     lasting.restart().await;
+    // Each in a slice of its own.
+    let from = |number: u64| get_with("/large", &[("range", &format!("bytes={}-", number * MIB))]);
     let mut readers = Vec::new();
-    for _ in 0..8 {
-        let mut answer = lasting.house.run(get("/large"), START).await.unwrap();
+    for number in 0..8 {
+        let mut answer = lasting.house.run(from(number), START).await.unwrap();
         let first = answer.body.chunk().await.unwrap().unwrap();
-        readers.push((first, answer));
+        readers.push((number, first, answer));
     }
-    let held: u64 = readers.iter().map(|(first, _)| first.len() as u64).filter(|bytes| *bytes > 64 * KIB).sum();
+    let held: u64 = readers.iter().map(|(_, first, _)| first.len() as u64).filter(|bytes| *bytes > 64 * KIB).sum();
     assert!(held <= MIB, "{held}");
-    for (first, answer) in readers {
-        assert!([first, read(answer).await.unwrap()].concat() == body(8 * MIB));
+    for (number, first, answer) in readers {
+        assert!([first, read(answer).await.unwrap()].concat() == body(8 * MIB)[usize::try_from(number * MIB).unwrap()..]);
     }
     assert_eq!(upstream.calls(), 1);
 }

@@ -109,7 +109,10 @@ impl Reading {
         }
         self.read_ahead(number, end.min(stored), mend);
         let bytes = match self.held.as_ref().ok_or_else(|| lost(at))? {
-            Held::Stored { bytes, .. } => Ok(bytes.slice(usize::try_from(at - start).unwrap_or(usize::MAX)..)),
+            Held::Stored(slice) => {
+                let bytes = slice.bytes().ok_or_else(|| lost(at))?;
+                Ok(bytes.slice(usize::try_from(at - start).unwrap_or(usize::MAX)..))
+            }
             Held::Coming(flight) => match flight.ready(at) {
                 Some(bytes) => bytes,
                 None => {
@@ -153,7 +156,7 @@ impl Reading {
             last.task.is_finished() && self.slices.disk.flights.get(self.slices.object, last.number).is_none_or(|flight| flight.is_whole())
         });
         let is_here = match next {
-            Held::Stored { .. } => true,
+            Held::Stored(_) => true,
             Held::Coming(flight) => flight.is_whole(),
         };
         if is_here && is_last_here {
