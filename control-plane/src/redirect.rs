@@ -92,10 +92,12 @@ fn target(compiled: &Compiled, client: IpAddr, uri: &Uri, headers: &HeaderMap) -
     Ok((by, location.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the path cannot stand in a header field"))?))
 }
 
-/// The edge that DNS would answer the client's own address with.
+/// The edge that DNS would answer the client's own address with: one with an address of the family that the client is known to have, if there is one.
 fn by_latency<'a>(compiled: &'a Compiled, addresses: &Addresses, client: IpAddr) -> Option<&'a str> {
-    let choice = choose(&compiled.zone, addresses, &Client::host(client), Wanted::Any, clock::unix_time())?;
-    choice.edges.first().map(|edge| edge.name.as_str())
+    let now = clock::unix_time();
+    let own = if client.to_canonical().is_ipv4() { Wanted::Ipv4 } else { Wanted::Ipv6 };
+    let first = |wanted| choose(&compiled.zone, addresses, &Client::host(client), wanted, now)?.edges.first().copied();
+    first(own).or_else(|| first(Wanted::Any)).map(|edge| edge.name.as_str())
 }
 
 /// The edge that a path has among all that may be answered with, by rendezvous hash: an edge that comes or goes moves its own paths alone.

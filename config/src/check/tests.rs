@@ -113,6 +113,7 @@ fn what_the_pages_for_operators_show_is_right() {
         "README.md",
         "docs/operating/quickstart.md",
         "docs/operating/caching.md",
+        "docs/operating/dns.md",
         "docs/operating/front-door.md",
         "docs/operating/origins.md",
     ] {

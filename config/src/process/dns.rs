@@ -60,7 +60,7 @@ pub struct DnsGeo {
     /// Of cities, with latitude and longitude, such as `/var/lib/skerry/city.mmdb`. Edges have to say where they are (`location`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub city: Option<PathBuf>,
-    /// Of autonomous systems, such as `/var/lib/skerry/asn.mmdb`: what was measured of a network counts for all of it.
+    /// Of autonomous systems, such as `/var/lib/skerry/asn.mmdb`: what was measured of some prefixes of a network counts for its others; for clients that nothing was measured of only beside `city`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asn: Option<PathBuf>,
 }

@@ -123,7 +123,7 @@ pub struct DnsLimits {
     /// Prefixes of clients that are not limited, such as a monitor's; at most 256.
     #[schemars(with = "Vec<String>")]
     pub exempt: Vec<IpNet>,
-    /// Connections over TCP of all clients; further ones are closed at once.
+    /// Connections over TCP of all clients. A further one takes the place of the oldest of the /24 (/48 in IPv6) that has most, where that has more than its own would have with it; else it is closed at once.
     pub connections: u32,
     /// Connections over TCP of one address (of one /56 in IPv6); further ones are closed at once.
     pub connections_per_address: u32,

@@ -49,7 +49,7 @@ pub enum Why {
     /// Its latency was estimated from the neighbours, the network and geography.
     #[default]
     Estimated,
-    /// Another one is better, but not by so much that a change is worth it.
+    /// Another one is better, but not by so much that a change is worth it, or the prefix has no change left.
     Held,
     /// A faster one has too much to do.
     Spilled,

@@ -4,7 +4,7 @@
 //! answer is. The loops are our own rather than `hickory_server::Server`'s, which bounds neither connections nor queries in
 //! flight: a flood of connections would take the file descriptors of the whole control plane.
 
-mod places;
+mod slots;
 mod tcp;
 mod udp;
 

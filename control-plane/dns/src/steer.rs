@@ -5,6 +5,7 @@
 
 mod candidate;
 mod explain;
+mod unmeasured;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ pub(crate) use self::candidate::takes;
 pub use self::candidate::{ADDRESSES_PER_EDGE_MAX, Candidate, Wanted};
 pub use self::explain::{Considered, Excluded, Explanation, explain};
 use crate::place::{Client, Declared};
-use crate::plan::{Plan, Row, Why};
+use crate::plan::{Row, Why};
 use crate::prefix::Prefix;
 use crate::state::{Edge, State, Target};
 use crate::zone::{Addresses, Zone};
@@ -43,7 +44,7 @@ pub enum Reason {
     Geography,
     /// It is of the first region in the order.
     Region,
-    /// It was the best, and none is so much better that a change is worth it.
+    /// It was the best, and none is so much better that a change is worth it, or the prefix has no change left.
     Held,
     /// It is the runner-up, tried for a while to learn about it.
     Explored,
@@ -123,12 +124,21 @@ pub struct Steer {
     eligible: Vec<bool>,
     /// Those that may be, by number of what was declared; empty when none of it may.
     declared: Vec<Vec<usize>>,
-    /// Those of the first region that has any.
-    uncovered: Vec<usize>,
+    /// Those of each region that has any, in the order of the regions.
+    regions: Vec<Vec<usize>>,
     /// The candidate of each of the plan's nodes, if it may be answered with.
     planned: Vec<Option<usize>>,
     /// Whether all edges count as up because none is.
     last_resort: bool,
+}
+
+/// Candidates by one thing that is known, the best first.
+#[derive(Debug)]
+struct Chosen {
+    ranked: Vec<Scored>,
+    reason: Reason,
+    /// How long that holds, in seconds; 0: as long as the zone has it.
+    ttl_s: u64,
 }
 
 /// A candidate in the course of a choice.
@@ -186,10 +196,11 @@ impl Steer {
                 None => region_of(name).map(of_region).unwrap_or_default(),
             },
         });
-        let in_order = state.region_order.iter().map(String::as_str).find_map(|region| by_region.get(region));
-        let uncovered = in_order.or_else(|| by_region.values().next()).cloned().unwrap_or_default();
+        let declared = declared.collect();
+        let regions = state.region_order.iter().filter_map(|region| by_region.remove(region.as_str())).collect::<Vec<_>>();
+        let regions = regions.into_iter().chain(by_region.into_values()).collect();
         let planned = state.plan.nodes.iter().map(|node| by_name.get(node.name.as_str()).copied());
-        Self { eligible, declared: declared.collect(), uncovered, planned: planned.collect(), last_resort: !anyone_up, candidates }
+        Self { eligible, declared, regions, planned: planned.collect(), last_resort: !anyone_up, candidates }
     }
 
     /// Those that may be answered with, in the order of the state.
@@ -209,56 +220,70 @@ impl Steer {
         let own = placed.declared.and_then(|declared| self.declared.get(declared as usize)).filter(|own| !own.is_empty());
         let group = client.group();
         let prefix = Prefix::from(client);
-        let learned = !state.plan.is_empty() || state.geo.is_some();
-        let (ranked, reason, ttl_s, by_group) = match own {
-            Some(own) if own.len() == 1 => (self.in_turn(own, &group), Reason::Declared, 0, false),
+        let (mut chosen, mut by_group) = match own {
+            Some(own) if own.len() == 1 => (self.turn(own, &group, Reason::Declared), false),
             Some(own) => {
-                let planned = state.plan.around(prefix).map(|row| self.planned(state, row, &group, Some(own)));
-                let ranked = planned.filter(|ranked| !ranked.is_empty()).unwrap_or_else(|| self.in_turn(own, &group));
-                (ranked, Reason::Declared, 0, true)
+                let by_row = self.by_row(state, prefix, &group, Some(own), now);
+                (by_row.unwrap_or_else(|| self.turn(own, &group, Reason::Declared)), true)
             }
             None => {
-                let (ranked, reason, ttl_s) =
-                    self.learned(state, prefix, &group, now).unwrap_or_else(|| (self.in_turn(&self.uncovered, &group), Reason::Region, 0));
-                (ranked, reason, ttl_s, learned || self.uncovered.len() > 1)
+                let learned =
+                    self.by_row(state, prefix, &group, None, now).or_else(|| self.by_geography(state, prefix, &group, Wanted::Any));
+                let first = self.regions.first().map_or(&[][..], Vec::as_slice);
+                let by_group = !state.plan.is_empty() || state.geo.is_some() || first.len() > 1;
+                (learned.unwrap_or_else(|| self.turn(first, &group, Reason::Region)), by_group)
             }
         };
-        let edges = self.named(&ranked, wanted);
+        let mut edges = self.named(&chosen.ranked, wanted);
+        // Who asks for IPv4 may have no other way. Who asks for IPv6 and is told of none takes the near edge by IPv4, if need be by NAT64, for which
+        // DNS64 (RFC 6147) has to be told of none; an edge far away would be preferred to that (RFC 8305).
+        if edges.is_empty()
+            && wanted == Wanted::Ipv4
+            && let Some(elsewhere) = self.elsewhere(state, prefix, &group, wanted)
+        {
+            edges = self.named(&elsewhere.ranked, wanted);
+            (chosen, by_group) = (elsewhere, true);
+        }
         let zone_ttl_s = state.ttl.as_secs();
         Choice {
             edges,
             scope: if by_group { placed.scope.max(client.group_bits()) } else { placed.scope },
-            ttl: Duration::from_secs(if ttl_s == 0 { zone_ttl_s } else { zone_ttl_s.min(ttl_s) }),
-            reason: if self.last_resort { Reason::LastResort } else { reason },
+            ttl: Duration::from_secs(if chosen.ttl_s == 0 { zone_ttl_s } else { zone_ttl_s.min(chosen.ttl_s) }),
+            reason: if self.last_resort { Reason::LastResort } else { chosen.reason },
         }
     }
 
-    /// By the plan, or by geography: best first, with the reason and the lifetime in seconds, 0 being the zone's.
-    fn learned(&self, state: &State, prefix: Prefix, group: &[u8; 17], now: f64) -> Option<(Vec<Scored>, Reason, u64)> {
-        if let Some(row) = state.plan.around(prefix) {
-            let mut ranked = self.planned(state, row, group, None);
-            let ttl_s = u64::from(row.ttl_s);
-            let tried = row.trial(now).and_then(|(node, until_s)| Some((self.planned.get(usize::from(node)).copied().flatten()?, until_s)));
-            if let Some((index, until_s)) = tried.filter(|(index, _)| self.takes(*index, group)) {
-                let left_s = (f64::from(until_s) - now).ceil() as u64;
-                // Where it stands in no order, as far as any.
-                let known = ranked.iter().find(|scored| scored.index == index).or(ranked.last());
-                let tried = Scored { index, ms: known.map_or(0.0, |scored| scored.ms) };
-                ranked.retain(|scored| scored.index != index);
-                ranked.insert(0, tried);
-                return Some((ranked, Reason::Explored, left_s.max(TTL_MIN_S)));
-            }
-            let first = row.ranked().next().and_then(|first| *self.planned.get(usize::from(first.node))?);
-            // The one that was planned cannot answer, so why it was is not why another does.
-            let as_planned = first.is_some() && first == ranked.first().map(|scored| scored.index);
-            let reason = if as_planned { row.why.into() } else { Reason::Estimated };
-            if !ranked.is_empty() {
-                return Some((ranked, reason, ttl_s));
-            }
+    /// By the row of the plan around a client, of those edges of it that were declared, if any were; `None` when none of them may be answered with.
+    fn by_row(&self, state: &State, prefix: Prefix, group: &[u8; 17], own: Option<&Vec<usize>>, now: f64) -> Option<Chosen> {
+        let row = state.plan.around(prefix)?;
+        let mut ranked = self.planned(state, row, group, own);
+        let tried = row.trial(now).and_then(|(node, until_s)| Some((self.planned.get(usize::from(node)).copied().flatten()?, until_s)));
+        let may_be_tried = |index: usize| self.takes(index, group) && own.is_none_or(|own| own.contains(&index));
+        if let Some((index, until_s)) = tried.filter(|(index, _)| may_be_tried(*index)) {
+            let left_s = (f64::from(until_s) - now).ceil() as u64;
+            // Where it stands in no order, as far as any.
+            let known = ranked.iter().find(|scored| scored.index == index).or(ranked.last());
+            let tried = Scored { index, ms: known.map_or(0.0, |scored| scored.ms) };
+            ranked.retain(|scored| scored.index != index);
+            ranked.insert(0, tried);
+            return Some(Chosen { ranked, reason: Reason::Explored, ttl_s: left_s.max(TTL_MIN_S) });
         }
-        let (ranked, from_network) = self.by_geography(state, prefix, group)?;
-        let reason = if from_network { Reason::Estimated } else { Reason::Geography };
-        Some((ranked, reason, 0))
+        let best = ranked.first()?.index;
+        let first = row.ranked().next().and_then(|first| *self.planned.get(usize::from(first.node))?);
+        let reason = match own {
+            Some(_) => Reason::Declared,
+            None if first == Some(best) => row.why.into(),
+            // The one that was planned cannot answer, so why it was is not why another does.
+            None => Reason::Estimated,
+        };
+        Some(Chosen { ranked, reason, ttl_s: row.ttl_s.into() })
+    }
+
+    /// The nearest of all edges that have what is wanted, else those of the first region that has one.
+    fn elsewhere(&self, state: &State, prefix: Prefix, group: &[u8; 17], wanted: Wanted) -> Option<Chosen> {
+        let having = |region: &Vec<usize>| region.iter().copied().filter(|index| self.candidates[*index].has(wanted)).collect::<Vec<_>>();
+        let by_region = || self.regions.iter().map(having).find(|having| !having.is_empty());
+        self.by_geography(state, prefix, group, wanted).or_else(|| by_region().map(|having| self.turn(&having, group, Reason::Region)))
     }
 
     /// The nodes of a row that may be answered with, or those of `own` among them.
@@ -275,33 +300,8 @@ impl Steer {
         self.weighed(all, group)
     }
 
-    /// By distance and what is known of the network; `None` when nobody knows where the client is, or where edges are.
-    fn by_geography(&self, state: &State, prefix: Prefix, group: &[u8; 17]) -> Option<(Vec<Scored>, bool)> {
-        let places = state.geo.as_ref()?;
-        let network = places.network(prefix.address()).and_then(|number| state.plan.networks.get(&number));
-        let from = crate::geo::Spot::new(places.location(prefix.address())?);
-        let plan: &Plan = &state.plan;
-        let mut known: Vec<Option<f32>> = vec![None; self.candidates.len()];
-        for (node, ms) in network.iter().flat_map(|network| &network.nodes) {
-            if let Some(index) = self.planned.get(usize::from(*node)).copied().flatten() {
-                known[index] = Some(*ms);
-            }
-        }
-        let mut prices = vec![0.0; self.candidates.len()];
-        for (node, index) in plan.nodes.iter().zip(&self.planned) {
-            if let Some(index) = index {
-                prices[*index] = f64::from(node.price_ms);
-            }
-        }
-        let scored = self.candidates.iter().enumerate().filter(|(index, _)| self.eligible[*index]).filter_map(|(index, candidate)| {
-            let ms = plan.geography.ms(from.km(candidate.spot.as_ref()?)) + f64::from(known[index].unwrap_or(0.0));
-            Some(Scored { index, ms: ms + candidate.cost_ms + prices[index] })
-        });
-        let mut ranked = self.weighed(scored.collect(), group);
-        ranked.sort_by(|one, two| one.ms.total_cmp(&two.ms).then(one.index.cmp(&two.index)));
-        let first = ranked.first()?;
-        let from_network = known[first.index].is_some();
-        Some((ranked, from_network))
+    fn turn(&self, own: &[usize], group: &[u8; 17], reason: Reason) -> Chosen {
+        Chosen { ranked: self.in_turn(own, group), reason, ttl_s: 0 }
     }
 
     /// By rendezvous hash over the client's group, so that load spreads, a client keeps its edge, and only the clients of an edge that leaves are

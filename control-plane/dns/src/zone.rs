@@ -32,7 +32,7 @@ const SOA_TIMES_S: [u32; 3] = [3600, 600, 604_800];
 pub enum Addresses {
     /// Those chosen for the client.
     Steered,
-    /// The same without the edges that do not have the site; which these are is known by this number.
+    /// The same without the edges that do not have the site or are beyond its fence; which these are is known by this number.
     SteeredAmong(usize),
     /// One, by its number in the state, whether it is up or not.
     Edge(usize),

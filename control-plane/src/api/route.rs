@@ -71,7 +71,7 @@ pub(crate) struct CandidateView {
     certainty: f64,
     /// What its operator has it cost, in ms.
     cost_ms: f64,
-    /// The price of its load, in ms.
+    /// The price of its load, in ms, as this client counts it.
     price_ms: f64,
     /// How much of what it can do it will do by the plan, 1 being all; may be more; null when that is not known.
     utilization: Option<f32>,

@@ -46,7 +46,8 @@ fn write_world(text: &mut String, results: &Results) {
         text,
         "How near the choice of an edge comes to the best that there is. This page and its plots are made by `make bench-steering` from \
          performance-steering.json beside it and never edited; the same command repeats it, and the same seed gives the same figures on every \
-         machine{revision}. What chooses is the\nproduct's own code (`Learner`, `Plan`, `choose`), told no more than a control plane is.\n\n\
+         machine{revision}. What chooses is the\nproduct's own code (`Learner`, `Plan`, `choose`), told what a control plane is told, and that at its best: the databases of places and networks are right, and every prefix asks with a \
+         client subnet of its own.\n\n\
          **The world**: {} nodes and {} client prefixes on a sphere; {hours} hours of which the first is for learning. Paths are 1.3 to {:.2} \
          times the great circle. {} % of the pairs of network and node\nhave a detour of 25 to 90 ms, {} % become 10 to 40 ms worse for 20 to 90 \
          minutes, measurements are longer by {} % on average. Demand follows the hour of the day, and in the second hour the clients within\n\
@@ -127,7 +128,7 @@ fn write_plots(text: &mut String, file: &Path) {
 const NOTES: &str = "\n## What this proves\n\n\
     Seeds 1 and 4 were looked at while the code was written, seeds 2, 3 and 5 to 8 by their totals, seeds 9 to 11 not before it was done. Of three curves for the price\n\
     of load (from 60, 68 and 74 % of a node's capacity on) the last was chosen by seeds 1 and 4.\n\n\
-    An earlier state of the code had 94.5 % near in seed 4, whose crowd is the largest beside what nodes can do. Where the rest was lost, in % of the traffic of the hour:\n\n\
+    An earlier state of the code had 94.5 % near in seed 4, whose oracle is the lowest. Where the rest was lost, in % of the traffic of the hour:\n\n\
     | why a client was not near its best | earlier | since |\n|---|---:|---:|\n\
     | held: the prefix had no change left, or kept its last one | 3.08 | 1.91 |\n\
     | gave way to the crowd; the oracle loses 1.32 in all | 1.84 | 1.87 |\n\

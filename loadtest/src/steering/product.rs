@@ -1,4 +1,4 @@
-//! The code that answers DNS and learns from what nodes measure, told of the world no more than a control plane is.
+//! The code that answers DNS and learns from what nodes measure, told of the world what a control plane is told where its databases are right.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -24,7 +24,7 @@ const NAME_OCTETS_MAX: usize = 255;
 const DAMAGED: &str = "what was learned cannot be read: it is cut off or damaged";
 
 impl Learner {
-    /// All that is learned. About 90 octets for each prefix and 22 for each pair of a group and a node.
+    /// All that is learned. About 109 octets for each prefix and 22 for each pair of a group and a node.
     #[must_use]
     pub fn to_octets(&self) -> Vec<u8> {
         let mut out = Writer(HEAD.to_vec());

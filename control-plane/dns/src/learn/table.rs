@@ -105,7 +105,7 @@ pub(super) struct Entry {
     pub(super) location: Place,
     /// The number of its network; 0 when that is not known.
     pub(super) network: u32,
-    /// Samples since the last plan.
+    /// Samples since the last look at rates.
     pub(super) counted: f32,
     /// Samples a second, of the last seconds and of the last minutes.
     pub(super) rate: f32,

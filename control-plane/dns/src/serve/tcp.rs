@@ -1,6 +1,6 @@
 //! DNS over TCP (RFC 7766): connections, how many, how long, and the queries on each in their order.
 //!
-//! Owns the bounds of a connection. Who may have one is `places`.
+//! Owns the bounds of a connection. Who may have one is `slots`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::places::{Place, Places};
+use super::slots::{Slot, Slots};
 use super::{Service, pause_after};
 use crate::packet::Transport;
 
@@ -49,7 +49,7 @@ enum Read {
 }
 
 pub(super) async fn run(listener: Arc<TcpListener>, service: Arc<Service>, stop: watch::Receiver<bool>) {
-    let places = Arc::new(Places::new(&service.limits));
+    let slots = Arc::new(Slots::new(&service.limits));
     loop {
         let (stream, source) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -58,16 +58,16 @@ pub(super) async fn run(listener: Arc<TcpListener>, service: Arc<Service>, stop:
                 continue;
             }
         };
-        let Some(place) = places.take(source.ip(), &service.figures) else { continue };
+        let Some(slot) = slots.take(source.ip(), &service.figures) else { continue };
         let (service, mut stop) = (Arc::clone(&service), stop.clone());
         tokio::spawn(async move {
             tokio::select! {
-                ended = connection(stream, source, &place, &service) => {
+                ended = connection(stream, source, &slot, &service) => {
                     if let Err(error) = ended {
                         tracing::debug!(%source, %error, "a DNS connection ended early");
                     }
                 }
-                () = place.is_wanted() => tracing::debug!(%source, "a DNS connection made room for another"),
+                () = slot.is_wanted() => tracing::debug!(%source, "a DNS connection made room for another"),
                 _ = stop.wait_for(|stop| *stop) => {}
             }
         });
@@ -75,14 +75,14 @@ pub(super) async fn run(listener: Arc<TcpListener>, service: Arc<Service>, stop:
 }
 
 /// Answers the queries of one connection in their order, those that came together together.
-async fn connection(mut stream: TcpStream, source: SocketAddr, place: &Place, service: &Service) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, source: SocketAddr, slot: &Slot, service: &Service) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let began = Instant::now();
     let (mut read, mut answers, mut octets) = (Vec::new(), Vec::new(), Vec::new());
     let mut queries = 0;
     let mut is_last = false;
     while !is_last {
-        match timeout(patience(place, began), read_query(&mut stream, &mut read)).await?? {
+        match timeout(patience(slot, began), read_query(&mut stream, &mut read)).await?? {
             Read::Query => {}
             Read::TooLong => break,
             Read::End => return Ok(()),
@@ -113,8 +113,8 @@ async fn connection(mut stream: TcpStream, source: SocketAddr, place: &Place, se
 }
 
 /// How long the next query may take to come.
-fn patience(place: &Place, began: Instant) -> Duration {
-    if place.is_crowded() {
+fn patience(slot: &Slot, began: Instant) -> Duration {
+    if slot.is_crowded() {
         let left = Duration::from_secs(LIFETIME_CROWDED_S).saturating_sub(began.elapsed());
         left.min(Duration::from_secs(QUERY_TIMEOUT_CROWDED_S))
     } else {

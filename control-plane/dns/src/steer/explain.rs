@@ -1,7 +1,7 @@
 //! Why a client is given the edges that it is given: everything that counted, and what excluded the others.
 
+use super::unmeasured::{Unmeasured, share_of_price};
 use super::{Choice, Steer, Wanted, choose};
-use crate::geo::Spot;
 use crate::place::Client;
 use crate::prefix::Prefix;
 use crate::zone::{Addresses, Zone};
@@ -53,7 +53,7 @@ pub struct Considered {
     pub certainty: f64,
     /// The operator's cost, in ms.
     pub cost_ms: f64,
-    /// The price of its load, in ms.
+    /// The price of its load, in ms, as this client counts it.
     pub price_ms: f64,
     /// How much of what it can do it will do by the plan, 1.0 being all; may be more; none when that is not known.
     pub utilization: Option<f32>,
@@ -96,13 +96,17 @@ impl Steer {
         let own =
             zone.coverage.place(client).declared.and_then(|declared| self.declared.get(declared as usize)).filter(|own| !own.is_empty());
         let row = state.plan.around(prefix);
-        let from = state.geo.as_ref().and_then(|places| places.location(prefix.address())).map(Spot::new);
+        let is_known = |node: usize| self.planned.get(node).copied().flatten().is_some();
+        // Where none of its edges may be answered with the row counts for nothing.
+        let row = row.filter(|row| row.ranked().any(|ranked| is_known(usize::from(ranked.node))));
+        let unmeasured = Unmeasured::of(self, state, prefix);
+        let share = if row.is_some() || own.is_some() { 1.0 } else { share_of_price(&group) };
         let one = |(index, edge): (usize, &crate::state::Edge)| {
             let node = state.plan.nodes.iter().position(|node| node.name == edge.name);
             let planned = node.and_then(|node| Some((node, state.plan.nodes.get(node)?)));
             let ranked = row.and_then(|row| row.ranked().find(|ranked| Some(usize::from(ranked.node)) == node));
-            let by_distance = || Some(state.plan.geography.ms(from.as_ref()?.km(self.candidates[index].spot.as_ref()?)));
-            let ms = ranked.map(|ranked| f64::from(ranked.ms)).or_else(by_distance);
+            let as_unmeasured = || unmeasured.as_ref()?.ms(index, &self.candidates[index]);
+            let ms = ranked.map(|ranked| f64::from(ranked.ms)).or_else(as_unmeasured);
             let spread_ms =
                 ranked.map(|ranked| f64::from(ranked.spread_ms)).or_else(|| ms.map(|_| f64::from(state.plan.geography.spread_ms)));
             let excluded = if edge.addresses.is_empty() {
@@ -129,7 +133,7 @@ impl Steer {
                 spread_ms,
                 certainty: ms.zip(spread_ms).map_or(0.0, |(ms, spread)| ms / (ms + spread).max(f64::MIN_POSITIVE)),
                 cost_ms: self.candidates[index].cost_ms,
-                price_ms: planned.map_or(0.0, |(_, node)| f64::from(node.price_ms)),
+                price_ms: planned.map_or(0.0, |(_, node)| f64::from(node.price_ms) * share),
                 utilization: planned.and_then(|(_, node)| node.utilization).or(edge.utilization),
                 excluded,
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::*;
+use crate::plan::Plan;
 
 fn edge(name: &str, region: &str, addresses: &[&str], up: bool) -> Edge {
     let addresses = addresses.iter().map(|text| text.parse().expect("valid")).collect();
@@ -74,10 +75,36 @@ fn an_edge_without_address_is_not_up() {
 }
 
 #[test]
-fn the_wanted_family_never_leads_into_another_region() {
+fn a_query_for_ipv6_never_leads_into_another_region() {
     let mixed = zone(&["north"], vec![edge("a", "north", &["192.0.2.1"], true), edge("b", "south", &["192.0.2.2", "2001:db8::2"], true)]);
     assert!(choice(&mixed, &from(1, 1), Wanted::Ipv6).edges.is_empty());
     assert_eq!(choice(&mixed, &from(2, 1), Wanted::Ipv6).edges.len(), 1);
+}
+
+#[test]
+fn a_query_for_ipv4_is_answered_by_the_first_region_that_has_it_where_what_was_declared_has_none() {
+    let edges = |far: &[&str]| {
+        vec![
+            edge("a", "north", &["2001:db8::1"], true),
+            edge("b", "north", &["2001:db8::2"], true),
+            Edge { weight: 50, ..edge("c", "south", far, true) },
+            edge("d", "west", &["192.0.2.4"], true),
+        ]
+    };
+    let mixed = zone(&["north", "south"], edges(&["192.0.2.3"]));
+    for client in [from(1, 1), from(1, 2), from(3, 1), from(9, 1)] {
+        let ipv4 = choice(&mixed, &client, Wanted::Ipv4);
+        assert_eq!((ipv4.edges[0].name.as_str(), ipv4.reason, ipv4.scope), ("c", Reason::Region, 24), "{client:?}");
+        assert!(matches!(choice(&mixed, &client, Wanted::Any).edges[0].name.as_str(), "a" | "b"));
+    }
+    assert_eq!(chosen(&zone(&["north", "south"], edges(&["2001:db8::3"])), &from(1, 1)), [4]);
+    // Not beyond a fence.
+    let mut state = State { region_order: vec!["north".into()], edges: edges(&["192.0.2.3"]), ..State::default() };
+    state.zone = "cdn.test".into();
+    state.sites = vec![crate::state::Site { name: "shop".into(), regions: vec!["north".into()], ..crate::state::Site::default() }];
+    let fenced = Zone::build(Arc::new(state));
+    let addresses = fenced.site("shop").expect("a site");
+    assert!(choose(&fenced, addresses, &from(1, 1), Wanted::Ipv4, 0.0).expect("steered").edges.is_empty());
 }
 
 #[test]
@@ -160,4 +187,105 @@ fn an_edge_with_the_wanted_family_answers_however_far_it_is_while_no_nearer_one_
     assert_eq!(first(&steady, Wanted::Any), ["a"], "the other is too far to be named second");
     let trying = planned(Some(1));
     assert_eq!((first(&trying, Wanted::Ipv4), first(&trying, Wanted::Any)), (vec!["a".into()], vec!["b".to_owned(), "a".into()]));
+}
+
+#[test]
+fn of_a_declared_region_the_one_that_is_tried_answers_for_as_long_and_never_one_of_another() {
+    let edges = || {
+        let (a, b) = (edge("a", "north", &["192.0.2.1"], true), edge("b", "north", &["192.0.2.2"], true));
+        vec![a, b, edge("c", "south", &["192.0.2.3"], true)]
+    };
+    let tried = |node: Option<u16>| {
+        let ranked = [(0, 10.0), (1, 15.0), (2, 5.0)].map(|(node, ms)| crate::plan::Ranked { node, ms, spread_ms: 1.0 });
+        let row = Row::new(Prefix::of([10, 1, 1, 0].into(), 24), ranked).with(Why::Measured, 7).trying(node.map(|node| (node, 12)));
+        let mut plan = Plan::default().with_rows([row], []);
+        let node = |edge: &Edge| crate::plan::Node { name: edge.name.clone(), price_ms: 0.0, utilization: None };
+        plan.nodes = Arc::new(edges().iter().map(node).collect());
+        let declared = vec![("10.1.0.0/16".parse().expect("valid"), Target::Region("north".into()))];
+        let (ttl, plan) = (Duration::from_secs(20), Arc::new(plan));
+        Zone::build(Arc::new(State { ttl, coverage: declared, edges: edges(), plan, ..State::default() }))
+    };
+    let first = |zone: &Zone| {
+        let choice = choice(zone, &from(1, 1), Wanted::Ipv4);
+        (choice.edges[0].name.clone(), choice.reason, choice.ttl.as_secs())
+    };
+    assert_eq!(first(&tried(None)), ("a".into(), Reason::Declared, 7), "as long as the row says");
+    assert_eq!(first(&tried(Some(1))), ("b".into(), Reason::Explored, 12));
+    assert_eq!(first(&tried(Some(2))), ("a".into(), Reason::Declared, 7));
+}
+
+/// Everybody is at 50 degrees north in network 1.
+#[derive(Debug)]
+struct Here;
+
+impl crate::geo::Places for Here {
+    fn location(&self, _: IpAddr) -> Option<crate::geo::Location> {
+        Some(crate::geo::Location { latitude: 50.0, longitude: 10.0 })
+    }
+
+    fn network(&self, _: IpAddr) -> Option<u32> {
+        Some(1)
+    }
+}
+
+/// Edges `a` and `b`, some degrees north of everybody, and what is known of the network and of the price of `a`.
+fn here(degrees: [f32; 2], network: crate::plan::Network, price_ms: f32) -> Zone {
+    let at = |name: &str, last: u8, north: f32| {
+        let location = Some(crate::geo::Location { latitude: 50.0 + north, longitude: 10.0 });
+        Edge { location, ..edge(name, "world", &[&format!("192.0.2.{last}")], true) }
+    };
+    let edges = vec![at("a", 1, degrees[0]), at("b", 2, degrees[1])];
+    let node = |name: &str, price_ms| crate::plan::Node { name: name.into(), price_ms, utilization: None };
+    let nodes = Arc::new(vec![node("a", price_ms), node("b", 0.0)]);
+    let mut plan = Plan::default();
+    (plan.nodes, plan.networks) = (nodes, Arc::new(BTreeMap::from([(1, network)])));
+    Zone::build(Arc::new(State { edges, plan: Arc::new(plan), geo: Some(Arc::new(Here)), ..State::default() }))
+}
+
+#[test]
+fn a_network_that_is_slow_everywhere_prefers_no_edge_for_never_having_been_measured_to_it() {
+    let slow = |offset_ms| here([1.0, 5.0], crate::plan::Network { offset_ms, nodes: vec![(0, 30.0)] }, 0.0);
+    let first = |zone: &Zone| choice(zone, &from(9, 1), Wanted::Ipv4).edges[0].name.clone();
+    assert_eq!(first(&slow(30.0)), "a", "the nearer one, as all are slow");
+    assert_eq!(first(&slow(0.0)), "b", "the way to the nearer one alone is a detour");
+}
+
+#[test]
+fn the_explanation_has_the_latency_that_was_chosen_by() {
+    let zone = here([1.0, 5.0], crate::plan::Network { offset_ms: 2.0, nodes: vec![(0, 30.0)] }, 0.0);
+    let explained = explain(&zone, &Addresses::Steered, &from(9, 1), Wanted::Any, 0.0).expect("steered");
+    let told: Vec<(&str, f64)> = explained.considered.iter().map(|one| (one.name.as_str(), one.ms.expect("a latency").round())).collect();
+    assert_eq!((explained.choice.edges[0].name.as_str(), told), ("b", vec![("b", 18.0), ("a", 40.0)]));
+}
+
+#[test]
+fn where_no_edge_of_the_row_may_answer_the_one_that_does_is_not_excluded() {
+    let near = here([1.0, 5.0], crate::plan::Network::default(), 0.0);
+    let row = Row::new(Prefix::of([10, 9, 1, 0].into(), 24), [crate::plan::Ranked { node: 0, ms: 9.0, spread_ms: 1.0 }]);
+    let mut state = State::clone(near.state());
+    state.edges[0].up = false;
+    state.plan = Arc::new(state.plan.with_rows([row], []));
+    let zone = Zone::build(Arc::new(state));
+    let explained = explain(&zone, &Addresses::Steered, &from(9, 1), Wanted::Any, 0.0).expect("steered");
+    let excluded: Vec<(&str, Option<Excluded>)> = explained.considered.iter().map(|one| (one.name.as_str(), one.excluded)).collect();
+    assert_eq!(excluded, [("b", None), ("a", Some(Excluded::Down))]);
+    assert_eq!(explained.choice.edges[0].name, "b");
+}
+
+#[test]
+fn as_an_edge_becomes_dearer_its_unmeasured_clients_leave_it_a_few_at_a_time() {
+    let left = |price_ms: f32| {
+        let zone = here([1.0, 5.0], crate::plan::Network::default(), price_ms);
+        (0..=255).filter(|&third| choice(&zone, &from(9, third), Wanted::Ipv4).edges[0].name == "b").count()
+    };
+    // The other one is 6.2 ms farther away.
+    let counts = [0.0, 4.0, 5.0, 6.2, 8.0, 10.0, 13.0].map(left);
+    assert!(counts[0] == 0 && counts[1] == 0 && counts[6] == 256 && counts.is_sorted(), "{counts:?}");
+    assert!((32..=96).contains(&counts[2]) && (96..=160).contains(&counts[3]), "{counts:?}");
+    let zone = here([1.0, 5.0], crate::plan::Network::default(), 6.2);
+    for third in 0..=255 {
+        let explained = explain(&zone, &Addresses::Steered, &from(9, third), Wanted::Any, 0.0).expect("steered");
+        let total = |one: &Considered| one.ms.expect("a latency") + one.price_ms;
+        assert!(total(&explained.considered[0]) <= total(&explained.considered[1]), "{:?}", explained.considered);
+    }
 }

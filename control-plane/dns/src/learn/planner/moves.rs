@@ -116,7 +116,7 @@ mod tests {
 
     const NOW: u32 = 1_000_000_000;
 
-    /// A prefix of one connection a second that is served by the first of two nodes and changed so many seconds ago.
+    /// A prefix of one sample a second that is served by the first of two nodes and changed so many seconds ago.
     fn entry(ms: [f32; 2], changed_ago_s: &[u32]) -> Entry {
         let prefix = Prefix::measured("10.1.2.0/24".parse().expect("a net")).expect("a prefix");
         let mut entry = Entry::new(prefix, 0);
@@ -126,7 +126,7 @@ mod tests {
         entry
     }
 
-    /// Two nodes, of which the first does so many of a hundred connections a second that it can.
+    /// Two nodes, of which the first does so many of a hundred samples a second that it can.
     fn nodes(assigned: f64) -> [Choosable; 2] {
         let node = Choosable { up: true, growth: 1.0, capacity: Some(100.0), ..Choosable::default() };
         [Choosable { assigned, ..node }, node]

@@ -21,7 +21,7 @@ fn an_old_report_of_another_node_is_no_demand() {
         house.run(STEP_S, ms, |_| 2.0, 1_000.0);
     }
     let rate = house.learner.table.entries()[0].rate;
-    assert!((1.0..4.0).contains(&rate), "{rate} connections a second, 2 of them true");
+    assert!((1.0..4.0).contains(&rate), "{rate} samples a second, 2 of them true");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn what_is_tried_is_a_small_share_of_traffic_however_hot_one_prefix_is() {
         house.run(STEP_S, |_, _| 40.0, |prefix| if prefix == "10.7.1.0/24" { 100.0 } else { 1.0 }, 10_000.0);
         most = most.max(house.state.plan.summary.explored);
     }
-    assert!(most > 0.0 && most < 0.03, "{most} of all connections");
+    assert!(most > 0.0 && most < 0.03, "{most} of all samples");
 }
 
 #[test]

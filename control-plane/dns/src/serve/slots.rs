@@ -21,7 +21,7 @@ const IPV4_BITS: u8 = 24;
 const IPV6_BITS: u8 = 48;
 
 /// The connections that may be; as many addresses and prefixes as connections at most.
-pub(super) struct Places {
+pub(super) struct Slots {
     all_max: u32,
     of_address_max: u32,
     open: Mutex<Open>,
@@ -40,22 +40,22 @@ struct Held {
     wanted: Arc<Notify>,
 }
 
-/// A place for one connection, given back when it ends.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// A slot for one connection, given back when it ends.
+pub(super) struct Slot {
+    slots: Arc<Slots>,
     prefix: Prefix,
     wanted: Arc<Notify>,
     connections: IntGauge,
 }
 
-impl Places {
+impl Slots {
     pub(super) fn new(limits: &Limits) -> Self {
         Self { all_max: limits.connections, of_address_max: limits.connections_per_address, open: Mutex::default() }
     }
 
-    /// A place for a connection from `source`; refused, and counted, when there is none. Where all are taken the oldest connection of the prefix that
+    /// A slot for a connection from `source`; refused, and counted, when there is none. Where all are taken the oldest connection of the prefix that
     /// has most makes room, if it has more than this one will have.
-    pub(super) fn take(self: &Arc<Self>, source: IpAddr, figures: &Figures) -> Option<Place> {
+    pub(super) fn take(self: &Arc<Self>, source: IpAddr, figures: &Figures) -> Option<Slot> {
         let address = one_address(source);
         let prefix = Prefix::of(address, if address.is_ipv4() { IPV4_BITS } else { IPV6_BITS });
         let [refused_of_all, refused_of_address] = &figures.connections_refused;
@@ -76,12 +76,12 @@ impl Places {
         open.by_prefix.entry(prefix).or_default().push_back(Held { address, wanted: Arc::clone(&wanted) });
         let connections = figures.connections.clone();
         connections.inc();
-        Some(Place { places: Arc::clone(self), prefix, wanted, connections })
+        Some(Slot { slots: Arc::clone(self), prefix, wanted, connections })
     }
 }
 
 impl Open {
-    /// Takes a place from the prefix that has most; false when none has more than `prefix` will have.
+    /// Takes a slot from the prefix that has most; false when none has more than `prefix` will have.
     fn make_room(&mut self, prefix: Prefix) -> bool {
         let own = self.by_prefix.get(&prefix).map_or(0, VecDeque::len);
         let most = self.by_prefix.iter().max_by_key(|(_, held)| held.len()).filter(|(_, held)| held.len() > own + 1);
@@ -91,7 +91,7 @@ impl Open {
         true
     }
 
-    /// Nothing when the place was taken from the connection before it ended.
+    /// Nothing when the slot was taken from the connection before it ended.
     fn give_back(&mut self, prefix: Prefix, wanted: &Arc<Notify>) {
         let Some(of_prefix) = self.by_prefix.get_mut(&prefix) else { return };
         let at = of_prefix.iter().position(|held| Arc::ptr_eq(&held.wanted, wanted));
@@ -109,21 +109,21 @@ impl Open {
     }
 }
 
-impl Place {
-    /// Until another connection has the place.
+impl Slot {
+    /// Until another connection has the slot.
     pub(super) async fn is_wanted(&self) {
         self.wanted.notified().await;
     }
 
     /// Whether more than half of the connections that may be are open.
     pub(super) fn is_crowded(&self) -> bool {
-        self.places.open.lock().all > self.places.all_max / 2
+        self.slots.open.lock().all > self.slots.all_max / 2
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.places.open.lock().give_back(self.prefix, &self.wanted);
+        self.slots.open.lock().give_back(self.prefix, &self.wanted);
         self.connections.dec();
     }
 }
@@ -147,18 +147,18 @@ mod tests {
     fn a_network_of_ipv6_is_one_address_and_makes_room_for_others() {
         let figures = Figures::new(&prometheus::Registry::new()).expect("figures");
         let limits = Limits { connections: 8, connections_per_address: 4, ..Limits::default() };
-        let places = Arc::new(Places::new(&limits));
-        let take = |text: &str| places.take(text.parse().expect("an address"), &figures);
+        let slots = Arc::new(Slots::new(&limits));
+        let take = |text: &str| slots.take(text.parse().expect("an address"), &figures);
         // One customer's /56, by its /64.
-        let own: Vec<Place> = (0..4).map(|number| take(&format!("2001:db8:0:{number:x}::1")).expect("a place")).collect();
+        let own: Vec<Slot> = (0..4).map(|number| take(&format!("2001:db8:0:{number:x}::1")).expect("a slot")).collect();
         assert!(take("2001:db8:0:ff::1").is_none());
-        let next: Vec<Place> = (0..4).map(|number| take(&format!("2001:db8:0:1{number:02x}::1")).expect("a place")).collect();
+        let next: Vec<Slot> = (0..4).map(|number| take(&format!("2001:db8:0:1{number:02x}::1")).expect("a slot")).collect();
         assert!(take("2001:db8:0:200::1").is_none(), "a /48 that has all has no more");
-        let others: Vec<Place> = ["192.0.2.1", "192.0.2.1", "2001:db8:1::1"].map(|text| take(text).expect("room is made")).into();
+        let others: Vec<Slot> = ["192.0.2.1", "192.0.2.1", "2001:db8:1::1"].map(|text| take(text).expect("room is made")).into();
         assert!(own[0].is_crowded());
-        assert_eq!(places.open.lock().all, 8);
+        assert_eq!(slots.open.lock().all, 8);
         drop((own, next, others));
-        let open = places.open.lock();
+        let open = slots.open.lock();
         assert_eq!((open.all, open.by_address.len(), open.by_prefix.len()), (0, 0, 0));
     }
 }
