@@ -203,3 +203,18 @@ fn prefixes_have_the_place_and_network_of_the_databases_that_are_read_last() {
     assert_eq!(placed(&learner), (Some((1_000, 1_000)), 64_501));
     assert_eq!(learner.groups.of(Group::Network(64_501)).len(), 1, "what was measured is of that network");
 }
+
+#[test]
+fn prefixes_are_looked_up_in_databases_that_changed_while_nothing_ran() {
+    let mut state = state(&["a"]);
+    let mut learner = Learner::new(Settings::default());
+    learner.told(BEGIN, "a", &[measured("10.1.1.0/24", 30.0, 3)]);
+    learner.plan(BEGIN, &state);
+    assert_eq!(learner.table.entries()[0].network, 0, "there were none");
+    let mut again = Learner::from_octets(&learner.to_octets(), Settings::default()).expect("a learner");
+    // As fresh ones are: their edition is the first.
+    state.geo = Some(Arc::new(Renewed::default()));
+    again.plan(BEGIN + STEP_S, &state);
+    let entry = &again.table.entries()[0];
+    assert_eq!((entry.location.degrees(), entry.network), (Some((0, 1_000)), 64_500));
+}
