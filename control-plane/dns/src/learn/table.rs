@@ -230,7 +230,8 @@ impl Entry {
         }
         if is_gone(self.held) {
             (self.held, self.before) = (NOBODY, 0);
-            self.left_at = now.max(1);
+            // Whoever was left before is not who its clients come from now.
+            (self.left, self.left_at) = (NOBODY, now.max(1));
         }
         if is_gone(self.trial) {
             (self.trial, self.trial_until) = (NOBODY, 0);

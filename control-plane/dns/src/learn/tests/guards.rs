@@ -218,3 +218,17 @@ fn prefixes_are_looked_up_in_databases_that_changed_while_nothing_ran() {
     let entry = &again.table.entries()[0];
     assert_eq!((entry.location.degrees(), entry.network), (Some((0, 1_000)), 64_500));
 }
+
+#[test]
+fn when_a_node_is_gone_one_that_was_left_long_ago_speaks_for_no_demand() {
+    let mut entry = Entry::new(Prefix::of([10, 1, 1, 0].into(), 24), 2);
+    (entry.held, entry.slow_rate) = (1, 2.0);
+    let counted = |mut entry: Entry, now| {
+        entry.asked(0, 20, now);
+        entry.counted
+    };
+    entry.leave(0, 1_000);
+    assert_eq!((counted(entry.clone(), 1_060), counted(entry.clone(), 2_000)), (20.0, 0.0));
+    entry.part_with(|number| number == 1, 2_000);
+    assert_eq!(counted(entry, 2_001), 0.0);
+}
