@@ -279,9 +279,7 @@ impl Entry {
 
     /// Its node changes.
     pub(super) fn changed(&mut self, at: u32) {
-        if let Some(oldest) = self.changes.iter_mut().min() {
-            *oldest = at;
-        }
+        self.changes = self.change_times_with(at);
     }
 
     /// How often its node changed within the time that counts.
@@ -302,6 +300,15 @@ impl Entry {
 
     pub(super) fn change_times(&self) -> [u32; CHANGES_MAX] {
         self.changes
+    }
+
+    /// The same with one more, in the place of the oldest.
+    pub(super) fn change_times_with(&self, at: u32) -> [u32; CHANGES_MAX] {
+        let mut changes = self.changes;
+        if let Some(oldest) = changes.iter_mut().min() {
+            *oldest = at;
+        }
+        changes
     }
 
     /// With what was kept.

@@ -220,6 +220,19 @@ fn prefixes_are_looked_up_in_databases_that_changed_while_nothing_ran() {
 }
 
 #[test]
+fn a_restart_while_a_node_is_tried_is_the_change_back() {
+    let mut house = House::new(&["a", "b"], ["10.1.1.0/24".to_owned()]);
+    house.run(60.0, |_, _| 20.0, |_| 2.0, 1_000.0);
+    let now = house.now as u32;
+    let entry = house.learner.table.entry(0);
+    let before = entry.changes(now);
+    (entry.trial, entry.trial_until) = (Number::from(entry.held == 0), now + 30);
+    let changes = |learner: &Learner| learner.table.entries()[0].changes(now);
+    let again = Learner::from_octets(&house.learner.to_octets(), Settings::default()).expect("a learner");
+    assert_eq!((changes(&again), changes(&house.learner)), (before + 1, before));
+}
+
+#[test]
 fn when_a_node_is_gone_one_that_was_left_long_ago_speaks_for_no_demand() {
     let mut entry = Entry::new(Prefix::of([10, 1, 1, 0].into(), 24), 2);
     (entry.held, entry.slow_rate) = (1, 2.0);
