@@ -19,8 +19,7 @@ const USED_S: u32 = 86_400;
 /// How long before it is used a secret is told, in seconds: time for DNS nodes to hear of it.
 const TOLD_BEFORE_S: u32 = 600;
 
-/// How long cookies by a secret are taken after another one is used, in seconds: DNS nodes that are away for a day are known to the others, and the others
-/// to them.
+/// How long cookies by a secret are taken after another one is used, in seconds: clients of DNS nodes that are away for a day are known to the others.
 const TAKEN_AFTER_S: u32 = 86_400;
 
 /// Time between two looks at whether it is time for another secret.

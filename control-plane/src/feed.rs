@@ -70,9 +70,9 @@ impl Feed {
     /// Puts the secrets of cookies in force, with all else as it is, where they are other ones.
     pub(crate) fn cookies(&self, cookies: Secrets) {
         let _putting = self.putting.lock();
-        let now = State::clone(&self.state.load());
+        let now = self.state.load();
         if now.cookies != cookies {
-            self.store(State { cookies, ..now });
+            self.store(State { cookies, ..State::clone(&now) });
         }
     }
 

@@ -344,6 +344,6 @@ mod tests {
         assert_eq!(second.latency(told()), Taken { unasked: 1, ..Taken::default() });
         health.forget("a");
         assert_eq!(second.latency(told()), Taken::default());
-        assert!(health.measured.take().is_empty());
+        assert!(health.measured.take().reports.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //! Learns nothing itself. A report is looked at for what no edge of ours would send; whether what it says can be true is for whoever learns. The lock
 //! covers what waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,6 +15,10 @@ const REPORTS_PER_NODE_MAX: usize = 2;
 
 /// How soon after another a report is taken: half of [`wire::LATENCY_INTERVAL`], as one may have been on its way for long.
 const SOONEST: Duration = Duration::from_millis(2_500);
+
+/// Nodes that are remembered as removed until what waits is taken, which is every few seconds; of one beyond them what was learned is kept where another
+/// one was let in under its name before that.
+const GONE_MAX: usize = 4_096;
 
 /// The longest and the least that are measured: a /16 to a /24 of IPv4, a /32 to a /48 of IPv6. A longer one would be about a few people, a shorter
 /// one about more than edges fold into one.
@@ -30,10 +34,27 @@ pub(crate) struct Report {
     pub(crate) prefixes: Vec<PrefixTimes>,
 }
 
-/// What waits, by the name of the edge.
+/// See the module.
 #[derive(Default)]
 pub(crate) struct Measured {
-    edges: Mutex<HashMap<String, Heard>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By the name of the edge.
+    edges: HashMap<String, Heard>,
+    /// Nodes that were removed since the last [`Measured::take`].
+    gone: BTreeSet<String>,
+}
+
+/// What waited.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    /// The names of nodes that were removed. What waits under such a name is of another one, which was let in since.
+    pub(crate) gone: BTreeSet<String>,
+    /// Reports in order, by the name of the edge.
+    pub(crate) reports: HashMap<String, VecDeque<Report>>,
 }
 
 /// What was heard of one edge, over all its streams.
@@ -93,8 +114,8 @@ impl Told {
 impl Measured {
     /// Has a report of an edge wait, unless it comes too soon after the last one.
     pub(crate) fn keep(&self, node: &str, told: Told, now: Instant) -> Taken {
-        let mut edges = self.edges.lock();
-        let edge = edges.entry(node.to_owned()).or_default();
+        let mut kept = self.kept.lock();
+        let edge = kept.edges.entry(node.to_owned()).or_default();
         if edge.last.is_some_and(|last| now.saturating_duration_since(last) < SOONEST) {
             return told.refuse();
         }
@@ -110,16 +131,21 @@ impl Measured {
         taken
     }
 
-    /// Takes all that waits, by the name of the edge; its reports in order.
-    pub(crate) fn take(&self) -> HashMap<String, VecDeque<Report>> {
-        let mut edges = self.edges.lock();
-        let told = edges.iter_mut().filter(|(_, edge)| !edge.waiting.is_empty());
-        told.map(|(node, edge)| (node.clone(), std::mem::take(&mut edge.waiting))).collect()
+    /// Takes all that waits.
+    pub(crate) fn take(&self) -> Waiting {
+        let mut kept = self.kept.lock();
+        let told = kept.edges.iter_mut().filter(|(_, edge)| !edge.waiting.is_empty());
+        let reports = told.map(|(node, edge)| (node.clone(), std::mem::take(&mut edge.waiting))).collect();
+        Waiting { gone: std::mem::take(&mut kept.gone), reports }
     }
 
-    /// Drops what a node said that is one no more.
+    /// Drops what a node said that is one no more, and has what was learned of it forgotten.
     pub(crate) fn forget(&self, node: &str) {
-        self.edges.lock().remove(node);
+        let mut kept = self.kept.lock();
+        kept.edges.remove(node);
+        if kept.gone.len() < GONE_MAX {
+            kept.gone.insert(node.to_owned());
+        }
     }
 }
 
@@ -171,10 +197,10 @@ mod tests {
         ];
         let taken = measured.keep("edge-1", report([&good[..], &odd].concat()), now);
         assert_eq!(taken, Taken { taken: 3, malformed: odd.len() as u64, ..Taken::default() });
-        let waits = measured.take();
+        let waits = measured.take().reports;
         let told: Vec<wire::PrefixTimes> = waits["edge-1"][0].prefixes.iter().map(|times| (*times).into()).collect();
         assert_eq!(told, good);
-        assert!(measured.take().is_empty(), "what was taken waits no more");
+        assert!(measured.take().reports.is_empty(), "what was taken waits no more");
     }
 
     #[test]
@@ -194,8 +220,11 @@ mod tests {
         }
         measured.keep("gone", report(vec![of("192.0.2.0/24", 1)]), now);
         measured.forget("gone");
-        let waits = measured.take();
-        assert_eq!((waits["loud"].len(), waits["quiet"].len(), waits.len()), (REPORTS_PER_NODE_MAX, 1, 2));
+        let Waiting { gone, reports } = measured.take();
+        assert_eq!((reports["loud"].len(), reports["quiet"].len(), reports.len()), (REPORTS_PER_NODE_MAX, 1, 2));
+        assert_eq!(gone, BTreeSet::from(["gone".to_owned()]));
+        (0..=GONE_MAX).for_each(|nth| measured.forget(&nth.to_string()));
+        assert_eq!((measured.take().gone.len(), measured.take().gone.len()), (GONE_MAX, 0));
     }
 
     #[test]

@@ -138,14 +138,16 @@ impl Live {
                 }
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            if self.file.changed() || asked {
+            if self.file.changed().await || asked {
                 self.read().await;
             }
-            if self.certificate_files.changed() {
+            if self.certificate_files.changed().await {
                 match self.parts.certificates.reload(&self.tls) {
                     Ok(()) => tracing::info!(what = "certificates", "files read again"),
                     Err(error) => {
-                        tracing::error!(what = "certificates", error, "files not read again; what was read before stays in force");
+                        self.certificate_files.failed();
+                        let why = "files not read again; what was read before stays in force, and it is tried again";
+                        tracing::error!(what = "certificates", error, "{why}");
                     }
                 }
             }
@@ -157,6 +159,7 @@ impl Live {
         let outcome = match self.edge() {
             Ok(settings) => self.put_in_force(settings, &file).await,
             Err(faults) => {
+                self.file.failed();
                 tracing::error!(file, faults, "settings refused; those in force stay");
                 Outcome::Refused
             }
@@ -179,7 +182,10 @@ impl Live {
         let certificates = Watched::new(certificate_files(&settings.tls));
         match self.parts.certificates.reload(&settings.tls) {
             Ok(()) => (self.tls, self.certificate_files) = (settings.tls.clone(), certificates),
-            Err(error) => failed.push(error),
+            Err(error) => {
+                self.file.failed();
+                failed.push(error);
+            }
         }
         self.parts.gate.set_limits(self.started.shares().bound(&settings.limits));
         failed.extend(self.parts.listeners.change(&settings.listen).await);

@@ -18,6 +18,9 @@ pub const SERVER_COOKIE_OCTETS: usize = 16;
 pub const SECRET_OCTETS: usize = 16;
 /// The secrets that are known at a time: the one in use, the one before, and the one that comes next.
 pub const SECRETS_MAX: usize = 3;
+/// How long cookies are made by a secret, in seconds: 35 days (RFC 7873 section 7.1 has 36 at most). Those that were made until then are taken as long as
+/// any.
+const USED_MAX_S: u32 = 35 * 86_400;
 /// How long a cookie is taken, in seconds, and how far ahead of our clock one may be (RFC 9018 section 4.3).
 const AGE_MAX_S: u32 = 3600;
 const AHEAD_MAX_S: u32 = 300;
@@ -46,9 +49,9 @@ impl Secret {
         Ok(Self { from_s, octets })
     }
 
-    /// Whether its time has come, in serial number arithmetic (RFC 1982).
-    fn is_in_use(&self, now_s: u32) -> bool {
-        now_s.wrapping_sub(self.from_s) < 1 << 31
+    /// Since how many seconds its time has come, in serial number arithmetic (RFC 1982); `None` when it has not.
+    fn used_s(&self, now_s: u32) -> Option<u32> {
+        Some(now_s.wrapping_sub(self.from_s)).filter(|used_s| *used_s < 1 << 31)
     }
 
     fn make(&self, client: &[u8; 8], address: IpAddr, now_s: u32) -> [u8; SERVER_COOKIE_OCTETS] {
@@ -99,11 +102,14 @@ impl<'de> Deserialize<'de> for Secrets {
     }
 }
 
-/// Makes and knows cookies.
+/// Makes and knows cookies: by the secrets of the zone, and by those of the process where there are none, or the last one was used for
+/// 35 days, as at a name server that is cut off for so long.
 #[derive(Clone, Debug)]
 pub struct Cookies {
-    /// At least one.
-    secrets: Secrets,
+    /// Those of the zone.
+    shared: Secrets,
+    /// Those of the process: the one before, and the one in use.
+    own: Secrets,
 }
 
 impl Cookies {
@@ -112,19 +118,28 @@ impl Cookies {
     /// # Errors
     /// The system has no random numbers.
     pub fn new() -> Result<Self, String> {
-        Ok(Self { secrets: Secrets::new([Secret::drawn(0)?]) })
+        Ok(Self { shared: Secrets::default(), own: Secrets::new([Secret::drawn(0)?]) })
     }
 
     /// With a given secret.
     #[must_use]
     pub fn with(octets: [u8; SECRET_OCTETS]) -> Self {
-        Self { secrets: Secrets::new([Secret { from_s: 0, octets }]) }
+        Self { shared: Secrets::default(), own: Secrets::new([Secret { from_s: 0, octets }]) }
     }
 
-    /// With those of a zone; `None` where there are none.
+    /// The same with the secrets of a zone.
     #[must_use]
-    pub fn shared(secrets: &Secrets) -> Option<Self> {
-        (!secrets.all().is_empty()).then(|| Self { secrets: secrets.clone() })
+    pub fn sharing(&self, secrets: &Secrets) -> Self {
+        Self { shared: secrets.clone(), own: self.own.clone() }
+    }
+
+    /// The same with another secret that no other process has; cookies by the one before are still known.
+    ///
+    /// # Errors
+    /// The system has no random numbers.
+    pub fn renewed(&self) -> Result<Self, String> {
+        let own = self.own.all().last().copied().into_iter().chain([Secret::drawn(0)?]);
+        Ok(Self { shared: self.shared.clone(), own: Secrets::new(own) })
     }
 
     /// Whether the client at `address` has a cookie of ours that holds at `now_s`, seconds since 1970 modulo 2^32.
@@ -137,7 +152,9 @@ impl Cookies {
         if server[..4] != VERSION || (age > AGE_MAX_S && made.wrapping_sub(now_s) > AHEAD_MAX_S) {
             return false;
         }
-        self.secrets.all().iter().any(|secret| {
+        let shared = self.shared.all().iter().filter(|secret| secret.used_s(now_s).is_none_or(|used_s| used_s <= USED_MAX_S + AGE_MAX_S));
+        let own = if self.shared_in_use(now_s).is_some() { &[] } else { self.own.all() };
+        shared.chain(own).any(|secret| {
             let wanted = secret.make(&cookie.client, address, made);
             // Every octet is looked at, so that the time tells nothing of how many were right.
             wanted.iter().zip(server).fold(0, |unlike, (wanted, had)| unlike | (wanted ^ had)) == 0
@@ -160,10 +177,17 @@ impl Cookies {
         self.in_use(now_s).map_or([0; SERVER_COOKIE_OCTETS], |secret| secret.make(client, address, now_s))
     }
 
-    /// The last whose time has come, or the first.
     fn in_use(&self, now_s: u32) -> Option<&Secret> {
-        let secrets = self.secrets.all();
-        secrets.iter().rev().find(|secret| secret.is_in_use(now_s)).or(secrets.first())
+        self.shared_in_use(now_s).or(self.own.all().last())
+    }
+
+    /// Of the zone's secrets the last whose time has come, or the first; none where that was used for too long.
+    fn shared_in_use(&self, now_s: u32) -> Option<&Secret> {
+        let secrets = self.shared.all();
+        match secrets.iter().rev().find_map(|secret| Some((secret, secret.used_s(now_s)?))) {
+            Some((secret, used_s)) => (used_s <= USED_MAX_S).then_some(secret),
+            None => secrets.first(),
+        }
     }
 }
 
@@ -208,6 +232,36 @@ mod tests {
         }
         assert!(!knows(&[], client, MADE_S) && !knows(&SERVER[..8], client, MADE_S) && !knows(&[0; 32], client, MADE_S));
         assert!(!Cookies::new().expect("random").knows(&cookie(&SERVER), client, MADE_S));
+    }
+
+    #[test]
+    fn a_secret_of_the_zone_is_used_for_35_days_and_then_one_of_the_process() {
+        let client: IpAddr = "198.51.100.100".parse().expect("an address");
+        let shared = |from_s| Secrets::new([Secret { from_s, octets: [3; 16] }]);
+        let cookies = Cookies::with(SECRET).sharing(&shared(MADE_S));
+        let end_s = MADE_S + USED_MAX_S;
+        let last = cookies.make(&CLIENT, client, end_s);
+        assert_eq!(last, Cookies::with([3; 16]).make(&CLIENT, client, end_s));
+        let own = cookies.make(&CLIENT, client, end_s + 1);
+        assert_eq!(own, Cookies::with(SECRET).make(&CLIENT, client, end_s + 1));
+        assert!(cookies.replaces(&cookie(&last), client, end_s + 1) && !cookies.replaces(&cookie(&own), client, end_s + 1));
+        let knows = |server: &[u8], now_s| cookies.knows(&cookie(server), client, now_s);
+        assert!(knows(&last, end_s + 3600) && !knows(&last, end_s + 3601));
+        // From a clock that was ahead: in time by itself, but not by its secret.
+        assert!(!knows(&Cookies::with([3; 16]).make(&CLIENT, client, end_s + 3601), end_s + 3601));
+        assert!(knows(&own, end_s + 1));
+        assert!(!cookies.sharing(&shared(end_s)).knows(&cookie(&own), client, end_s + 1), "the zone has one again");
+    }
+
+    #[test]
+    fn the_secret_of_a_process_makes_room_for_another_and_is_known_until_the_one_after() {
+        let client: IpAddr = "198.51.100.100".parse().expect("an address");
+        let first = Cookies::with(SECRET);
+        let second = first.renewed().expect("random");
+        assert_ne!(second.make(&CLIENT, client, MADE_S), SERVER);
+        let knows = |cookies: &Cookies| cookies.knows(&cookie(&SERVER), client, MADE_S);
+        assert!(knows(&second) && second.replaces(&cookie(&SERVER), client, MADE_S));
+        assert!(!knows(&second.renewed().expect("random")));
     }
 
     #[test]

@@ -143,8 +143,8 @@ pub struct Learner {
     plan: Plan,
     /// When something was told or planned last; 0: not yet.
     clock: f64,
-    /// Which edition of places and networks prefixes were looked up in.
-    edition: u64,
+    /// Which edition of places and networks prefixes were looked up in; `None` after a start, as places that were kept may be of other files.
+    edition: Option<u64>,
 }
 
 impl Learner {
@@ -274,8 +274,8 @@ impl Learner {
 
     /// Gives prefixes that are new their place and network, and others too where those are known to be other ones.
     fn place(&mut self, state: &State) {
-        if let Some(places) = state.geo.as_ref().filter(|places| places.edition() != self.edition) {
-            self.edition = places.edition();
+        if let Some(places) = state.geo.as_ref().filter(|places| self.edition != Some(places.edition())) {
+            self.edition = Some(places.edition());
             for entry in self.table.entries_mut() {
                 let address = entry.prefix.address();
                 let (location, network) = (places.location(address).into(), places.network(address).unwrap_or(0));

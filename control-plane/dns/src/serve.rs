@@ -37,6 +37,8 @@ const UDP_WAITING_BYTES: usize = 4 << 20;
 const PORT_ATTEMPTS_MAX: u32 = 16;
 /// The pause between two looks for another state, in milliseconds.
 const STATE_CHECK_MS: u64 = 20;
+/// How long cookies are made by a secret of this process: a day (RFC 7873 section 7.1).
+const OWN_SECRET_USED: Duration = Duration::from_secs(86_400);
 /// The pause before a loop that ended by a mistake of ours begins again, in milliseconds.
 const AGAIN_PAUSE_MS: u64 = 100;
 /// The pause after a socket error that is not the client's, in milliseconds, so that a lasting one does not spin.
@@ -171,8 +173,8 @@ struct Compiled {
 struct Service {
     state: Arc<ArcSwap<State>>,
     compiled: ArcSwap<Compiled>,
-    /// What cookies are made by where the zone has no secrets.
-    own_cookies: Cookies,
+    /// What cookies are made by where the zone has no secrets that may be used.
+    own_cookies: ArcSwap<Cookies>,
     limits: Limits,
     limiter: Limiter,
     figures: Figures,
@@ -193,7 +195,8 @@ impl Service {
         let zone = Zone::build(state.load_full());
         let steered = Figures::steered(&zone);
         let own_cookies = Cookies::new()?;
-        let cookies = Cookies::shared(&zone.state().cookies).unwrap_or_else(|| own_cookies.clone());
+        let cookies = own_cookies.sharing(&zone.state().cookies);
+        let own_cookies = ArcSwap::from_pointee(own_cookies);
         let compiled = ArcSwap::from_pointee(Compiled { zone, steered, cookies });
         let limiter = Limiter::new(limits.clone());
         Ok(Self { state, compiled, own_cookies, limits, limiter, figures, started: Instant::now() })
@@ -205,9 +208,13 @@ impl Service {
         let mut gone = BTreeSet::new();
         // The one that was looked at last, whether it could be compiled or not.
         let mut seen = Arc::clone(self.compiled.load().zone.state());
+        let mut drawn = Instant::now();
         loop {
             sleep(Duration::from_millis(STATE_CHECK_MS)).await;
-            if Arc::ptr_eq(&seen, &self.state.load()) {
+            if drawn.elapsed() >= OWN_SECRET_USED {
+                drawn = Instant::now();
+                self.renew_own_cookies();
+            } else if Arc::ptr_eq(&seen, &self.state.load()) {
                 continue;
             }
             seen = self.state.load_full();
@@ -218,7 +225,7 @@ impl Service {
                 let steered = Figures::steered(&zone);
                 let gone = gone_edges(&before.zone, &zone);
                 let all = gone.union(&gone_before).filter(|name| !has_edge(&zone, name)).cloned().collect();
-                let cookies = Cookies::shared(&zone.state().cookies).unwrap_or_else(|| service.own_cookies.clone());
+                let cookies = service.own_cookies.load().sharing(&zone.state().cookies);
                 service.compiled.store(Arc::new(Compiled { zone, steered, cookies }));
                 service.figures.forget(&all);
                 gone
@@ -227,6 +234,13 @@ impl Service {
                 Ok(gone_now) => gone = gone_now,
                 Err(error) => tracing::error!(%error, "a state of the zone could not be compiled; answers are from the one before"),
             }
+        }
+    }
+
+    fn renew_own_cookies(&self) {
+        match self.own_cookies.load().renewed() {
+            Ok(renewed) => self.own_cookies.store(Arc::new(renewed)),
+            Err(error) => tracing::warn!(error, "no other secret of this process for DNS cookies; the one in use stays for another day"),
         }
     }
 

@@ -33,7 +33,7 @@ async fn what_nodes_measured_arrives_in_reports_of_a_bounded_size() {
     .await;
     let mut told = Vec::new();
     for expected in [LATENCY_PREFIXES_MAX, 10] {
-        let report = eventually("a report comes", async || health.measured.take().remove("edge-1")).await;
+        let report = eventually("a report comes", async || health.measured.take().reports.remove("edge-1")).await;
         let prefixes: Vec<_> = report.into_iter().flat_map(|report| report.prefixes).collect();
         assert_eq!(prefixes.len(), expected);
         told.extend(prefixes);

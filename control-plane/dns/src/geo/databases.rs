@@ -66,7 +66,9 @@ impl Databases {
     /// As for [`Databases::read`], of the first that cannot be used; the other one is read nevertheless.
     pub fn reload(&self) -> Result<(), String> {
         let read: Vec<Result<(), String>> = self.cities.iter().chain(&self.networks).map(Database::reload).collect();
-        self.edition.fetch_add(1, Ordering::Release);
+        if read.iter().any(Result::is_ok) {
+            self.edition.fetch_add(1, Ordering::Release);
+        }
         read.into_iter().collect()
     }
 }
@@ -172,8 +174,9 @@ mod tests {
         assert!(why.starts_with(&format!("{}: not a database: ", asn.display())), "{why}");
         assert_eq!((latitude(), databases.network([192, 0, 2, 1].into())), (Some(10.0), Some(64_500)), "the other one is read");
         std::fs::remove_file(&city).expect("there");
+        let edition = databases.edition();
         assert!(databases.reload().is_err());
-        assert_eq!(latitude(), Some(10.0));
+        assert_eq!((latitude(), databases.edition()), (Some(10.0), edition), "nothing was read");
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Learner {
         let Geography { base_ms, ms_per_km, spread_ms } = self.geography;
         [base_ms, ms_per_km, spread_ms].iter().for_each(|value| out.put(&value.to_le_bytes()));
         out.number(self.table.entries().len());
-        self.table.entries().iter().for_each(|entry| entry_out(entry, &mut out));
+        self.table.entries().iter().for_each(|entry| entry_out(entry, self.clock as u32, &mut out));
         out.number(self.groups.all().count());
         for (group, pairs) in self.groups.all() {
             let (kind, key) = match group {
@@ -75,7 +75,8 @@ impl Learner {
     }
 }
 
-fn entry_out(entry: &Entry, out: &mut Writer) {
+/// A trial is not kept: what ends with it is the change back, which counts as if it were made now.
+fn entry_out(entry: &Entry, now: u32, out: &mut Writer) {
     out.put(&entry.prefix.packed().to_le_bytes());
     let place = entry.location.degrees();
     out.put(&[u8::from(entry.is_placed) | u8::from(place.is_some()) << 1]);
@@ -84,7 +85,8 @@ fn entry_out(entry: &Entry, out: &mut Writer) {
     [entry.network, entry.heard].iter().for_each(|value| out.put(&value.to_le_bytes()));
     [entry.rate, entry.slow_rate].iter().for_each(|value| out.put(&value.to_le_bytes()));
     [entry.held, entry.brought_by].iter().for_each(|number| out.put(&number.to_le_bytes()));
-    entry.change_times().iter().for_each(|at| out.put(&at.to_le_bytes()));
+    let changes = if entry.trial == NOBODY { entry.change_times() } else { entry.change_times_with(now) };
+    changes.iter().for_each(|at| out.put(&at.to_le_bytes()));
     for slot in &entry.slots {
         let (node, tenths, weight, at) = slot.parts();
         [node, tenths, weight].iter().for_each(|value| out.put(&value.to_le_bytes()));

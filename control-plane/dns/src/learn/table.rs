@@ -230,7 +230,8 @@ impl Entry {
         }
         if is_gone(self.held) {
             (self.held, self.before) = (NOBODY, 0);
-            self.left_at = now.max(1);
+            // Whoever was left before is not who its clients come from now.
+            (self.left, self.left_at) = (NOBODY, now.max(1));
         }
         if is_gone(self.trial) {
             (self.trial, self.trial_until) = (NOBODY, 0);
@@ -278,9 +279,7 @@ impl Entry {
 
     /// Its node changes.
     pub(super) fn changed(&mut self, at: u32) {
-        if let Some(oldest) = self.changes.iter_mut().min() {
-            *oldest = at;
-        }
+        self.changes = self.change_times_with(at);
     }
 
     /// How often its node changed within the time that counts.
@@ -301,6 +300,15 @@ impl Entry {
 
     pub(super) fn change_times(&self) -> [u32; CHANGES_MAX] {
         self.changes
+    }
+
+    /// The same with one more, in the place of the oldest.
+    pub(super) fn change_times_with(&self, at: u32) -> [u32; CHANGES_MAX] {
+        let mut changes = self.changes;
+        if let Some(oldest) = changes.iter_mut().min() {
+            *oldest = at;
+        }
+        changes
     }
 
     /// With what was kept.

@@ -59,15 +59,17 @@ pub(super) fn moves(planning: &mut Planning<'_>, nodes: &mut [Choosable]) -> u64
     made
 }
 
-/// Gives a node to a prefix that has none, or whose node may not be answered with: that is no change of the kind that is counted.
+/// Gives a node to a prefix that has none, or whose node may not be answered with. It cannot wait, and is counted only where the old node is up, as where
+/// the one that was declared comes back.
 fn serve(entry: &mut Entry, nodes: &mut [Choosable], now: u32) {
     let rate = f64::from(entry.rate);
-    if let Some(node) = nodes.get_mut(usize::from(entry.held)) {
+    let before = entry.held;
+    if let Some(node) = nodes.get_mut(usize::from(before)) {
         node.assigned -= rate;
     }
     let is_new = entry.is_new();
-    if entry.held != NOBODY {
-        entry.leave(entry.held, now);
+    if before != NOBODY {
+        entry.leave(before, now);
     }
     // A new one is where it was measured.
     let own = entry.ranked().find(|ranked| is_new && ranked.node == entry.brought_by);
@@ -78,6 +80,9 @@ fn serve(entry: &mut Entry, nodes: &mut [Choosable], now: u32) {
         entry.ranked().min_by(|one, two| score(one).total_cmp(&score(two)).then(one.node.cmp(&two.node)))
     };
     entry.held = own.or_else(best).map_or(NOBODY, |ranked| ranked.node);
+    if entry.held != NOBODY && nodes.get(usize::from(before)).is_some_and(|node| node.up) {
+        entry.changed(now);
+    }
     if let Some(node) = nodes.get_mut(usize::from(entry.held)) {
         node.assigned += rate;
     }
@@ -143,6 +148,18 @@ mod tests {
         assert!(may(little, &[3_000, 60, 60]) && !may(little, &[600, 60, 60]));
         // None is left, however much there would be to gain.
         assert!(!may(much, &[3_000, 60, 60, 60]));
+    }
+
+    #[test]
+    fn a_change_that_cannot_wait_is_counted_where_the_node_before_is_up() {
+        let changes = |is_up: bool| {
+            let (mut entry, mut nodes) = (entry([30.0, 24.0], &[]), nodes(0.0));
+            nodes[0].up = is_up;
+            entry.rank(&[Ranked { node: 1, ms: 24.0, spread_ms: 1.0 }]);
+            serve(&mut entry, &mut nodes, NOW);
+            (entry.held, entry.changes(NOW))
+        };
+        assert_eq!((changes(true), changes(false)), ((1, 1), (1, 0)));
     }
 
     #[test]

@@ -203,3 +203,45 @@ fn prefixes_have_the_place_and_network_of_the_databases_that_are_read_last() {
     assert_eq!(placed(&learner), (Some((1_000, 1_000)), 64_501));
     assert_eq!(learner.groups.of(Group::Network(64_501)).len(), 1, "what was measured is of that network");
 }
+
+#[test]
+fn prefixes_are_looked_up_in_databases_that_changed_while_nothing_ran() {
+    let mut state = state(&["a"]);
+    let mut learner = Learner::new(Settings::default());
+    learner.told(BEGIN, "a", &[measured("10.1.1.0/24", 30.0, 3)]);
+    learner.plan(BEGIN, &state);
+    assert_eq!(learner.table.entries()[0].network, 0, "there were none");
+    let mut again = Learner::from_octets(&learner.to_octets(), Settings::default()).expect("a learner");
+    // As fresh ones are: their edition is the first.
+    state.geo = Some(Arc::new(Renewed::default()));
+    again.plan(BEGIN + STEP_S, &state);
+    let entry = &again.table.entries()[0];
+    assert_eq!((entry.location.degrees(), entry.network), (Some((0, 1_000)), 64_500));
+}
+
+#[test]
+fn a_restart_while_a_node_is_tried_is_the_change_back() {
+    let mut house = House::new(&["a", "b"], ["10.1.1.0/24".to_owned()]);
+    house.run(60.0, |_, _| 20.0, |_| 2.0, 1_000.0);
+    let now = house.now as u32;
+    let entry = house.learner.table.entry(0);
+    let before = entry.changes(now);
+    (entry.trial, entry.trial_until) = (Number::from(entry.held == 0), now + 30);
+    let changes = |learner: &Learner| learner.table.entries()[0].changes(now);
+    let again = Learner::from_octets(&house.learner.to_octets(), Settings::default()).expect("a learner");
+    assert_eq!((changes(&again), changes(&house.learner)), (before + 1, before));
+}
+
+#[test]
+fn when_a_node_is_gone_one_that_was_left_long_ago_speaks_for_no_demand() {
+    let mut entry = Entry::new(Prefix::of([10, 1, 1, 0].into(), 24), 2);
+    (entry.held, entry.slow_rate) = (1, 2.0);
+    let counted = |mut entry: Entry, now| {
+        entry.asked(0, 20, now);
+        entry.counted
+    };
+    entry.leave(0, 1_000);
+    assert_eq!((counted(entry.clone(), 1_060), counted(entry.clone(), 2_000)), (20.0, 0.0));
+    entry.part_with(|number| number == 1, 2_000);
+    assert_eq!(counted(entry, 2_001), 0.0);
+}

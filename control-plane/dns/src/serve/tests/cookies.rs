@@ -29,6 +29,11 @@ async fn a_cookie_can_be_asked_for_alone_and_so_often() {
     running.has(&["none.cdn.test", "+nocookie"], &["status: NXDOMAIN"]).await;
 }
 
+/// Seconds since 1970 modulo 2^32.
+fn unix_s() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as u32
+}
+
 #[tokio::test]
 async fn name_servers_with_the_same_secrets_know_each_others_clients() {
     let (one, other) = (start().await, start().await);
@@ -38,7 +43,9 @@ async fn name_servers_with_the_same_secrets_know_each_others_clients() {
     };
     let forged = format!("+cookie={}", cookie_of(&one).await);
     other.has(&["+header-only", "+nobadcookie", &forged], &["status: BADCOOKIE"]).await;
-    let shared = |first: u8| Secrets::new([Secret { from_s: 0, octets: [first; 16] }, Secret { from_s: 1, octets: [9; 16] }]);
+    let from_s = unix_s() - 60;
+    let secret = |nth: u32, octet: u8| Secret { from_s: from_s + nth, octets: [octet; 16] };
+    let shared = |first: u8| Secrets::new([secret(0, first), secret(1, 9)]);
     for running in [&one, &other] {
         running.state.store(Arc::new(State { cookies: shared(1), ..sample::state() }));
         running.says(&["+header-only", "+nobadcookie", &forged], "status: BADCOOKIE").await;
@@ -46,7 +53,7 @@ async fn name_servers_with_the_same_secrets_know_each_others_clients() {
     let cookie = format!("+cookie={}", cookie_of(&one).await);
     other.has(&["+header-only", "+nobadcookie", &cookie], &["status: NOERROR"]).await;
     // Another one that takes its place: the cookie holds as long as its secret is known.
-    let after = Secrets::new([Secret { from_s: 1, octets: [9; 16] }, Secret { from_s: 2, octets: [5; 16] }]);
+    let after = Secrets::new([secret(1, 9), secret(2, 5)]);
     other.state.store(Arc::new(State { cookies: after, serial: 8, ..sample::state() }));
     other.says(&["TXT", "cdn.test"], "serial=8").await;
     other.has(&["+header-only", "+nobadcookie", &cookie], &["status: NOERROR"]).await;
@@ -55,6 +62,23 @@ async fn name_servers_with_the_same_secrets_know_each_others_clients() {
         told.contains("; COOKIE: ") && !told.contains(&format!("; COOKIE: {}", &cookie[8..])),
         "and its client gets one by the secret in use"
     );
-    other.state.store(Arc::new(State { cookies: Secrets::new([Secret { from_s: 0, octets: [6; 16] }]), serial: 9, ..sample::state() }));
+    other.state.store(Arc::new(State { cookies: Secrets::new([secret(0, 6)]), serial: 9, ..sample::state() }));
     other.says(&["+header-only", "+nobadcookie", &cookie], "status: BADCOOKIE").await;
+}
+
+#[tokio::test]
+async fn a_secret_that_was_used_for_too_long_is_used_no_more() {
+    let running = start().await;
+    let spent = Secrets::new([Secret { from_s: unix_s() - 36 * 86_400, octets: [9; 16] }]);
+    running.state.store(Arc::new(State { cookies: spent, serial: 8, ..sample::state() }));
+    running.says(&["TXT", "cdn.test"], "serial=8").await;
+    let told = running.dig(&["shop.cdn.test", "+cookie=0102030405060708"]).await;
+    let cookie = told.split("; COOKIE: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a cookie");
+    let octets =
+        |hex: &str| (0..hex.len() / 2).map(|nth| u8::from_str_radix(&hex[2 * nth..2 * nth + 2], 16).expect("hex")).collect::<Vec<u8>>();
+    let server = octets(&cookie[16..]);
+    let made_s = u32::from_be_bytes([server[4], server[5], server[6], server[7]]);
+    let by_the_spent_one = crate::cookie::Cookies::with([9; 16]).make(&[1, 2, 3, 4, 5, 6, 7, 8], running.address.ip(), made_s);
+    assert_ne!(server, by_the_spent_one);
+    running.has(&["+header-only", "+nobadcookie", &format!("+cookie={cookie}")], &["status: NOERROR"]).await;
 }
