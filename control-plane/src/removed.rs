@@ -13,6 +13,7 @@ use skerry_agent::disk;
 use crate::clock;
 use crate::intent::{Issued, Node};
 use crate::plane::Plane;
+use crate::refusal::Refusal;
 
 const FILE: &str = "removed.json";
 
@@ -58,10 +59,18 @@ impl Removed {
         self.apart(move |removed| removed.change(|list| list.push(gone))).await;
     }
 
-    /// The node was not removed after all.
-    pub(crate) async fn take_back(self: &Arc<Self>, node: &Node) {
+    /// The node that was added last was not removed, for this reason. Where it was by somebody else, or may have been, it stays remembered.
+    pub(crate) async fn take_back(self: &Arc<Self>, node: &Node, why: &Refusal) {
+        if matches!(why, Refusal::Broken(_) | Refusal::Missing(_)) {
+            return;
+        }
         let (name, last) = (node.name.clone(), node.issued.clone());
-        self.apart(move |removed| removed.change(|list| list.retain(|gone| gone.name != name || !gone.certificates.contains(&last)))).await;
+        let forget = move |list: &mut Vec<Gone>| {
+            if let Some(at) = list.iter().rposition(|gone| gone.name == name && gone.certificates.contains(&last)) {
+                list.remove(at);
+            }
+        };
+        self.apart(move |removed| removed.change(forget)).await;
     }
 
     /// A node of that name was let in.
@@ -116,7 +125,7 @@ pub(crate) async fn again(plane: &Plane) -> Result<(), String> {
         if unknown.is_empty() {
             continue;
         }
-        let failed = |refusal: crate::refusal::Refusal| refusal.says().to_owned();
+        let failed = |refusal: Refusal| refusal.says().to_owned();
         let is_back = !gone.joined_again && plane.intent.node(&gone.name).is_ok();
         if is_back {
             let history = plane.history.forget(&gone.name).await.map_err(failed)?;
@@ -134,7 +143,7 @@ pub(crate) async fn again(plane: &Plane) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn node(name: &str, certificate: &str, counts_until: u64) -> Node {
@@ -144,7 +153,8 @@ mod tests {
         serde_json::from_value(node).unwrap()
     }
 
-    fn names(data: &Path) -> Vec<(String, bool)> {
+    /// Who is remembered, and whether another one of that name joined since.
+    pub(crate) fn names(data: &Path) -> Vec<(String, bool)> {
         let read = Removed::load(data).unwrap();
         let list = read.list.lock();
         list.iter().map(|gone| (gone.name.clone(), gone.joined_again)).collect()
@@ -159,9 +169,6 @@ mod tests {
         removed.add(&node("b", "bb", later)).await;
         removed.joined("b").await;
         removed.add(&node("over", "cc", 7)).await;
-        let stays = node("stays", "dd", later);
-        removed.add(&stays).await;
-        removed.take_back(&stays).await;
         assert_eq!(names(data.path()), [("a".to_owned(), false), ("b".to_owned(), true)]);
         *removed.list.lock() = (0..NODES_MAX)
             .map(|number| Gone { name: number.to_string(), certificates: vec![node("", "dd", later).issued], joined_again: false })
@@ -172,5 +179,19 @@ mod tests {
         std::fs::write(data.path().join(FILE), b"[{").unwrap();
         assert_eq!(names(data.path()), []);
         assert!(data.path().join("removed.json.damaged").exists());
+    }
+
+    #[tokio::test]
+    async fn only_a_removal_that_did_not_happen_is_taken_back() {
+        let data = tempfile::tempdir().unwrap();
+        let removed = Arc::new(Removed::load(data.path()).unwrap());
+        let node = node("a", "aa", clock::unix_seconds() + 1_000);
+        removed.add(&node).await;
+        removed.add(&node).await;
+        let says = || "why".to_owned();
+        for (why, kept) in [(Refusal::Broken(says()), 2), (Refusal::Missing(says()), 2), (Refusal::Busy(says()), 1)] {
+            removed.take_back(&node, &why).await;
+            assert_eq!(names(data.path()).len(), kept, "{why:?}");
+        }
     }
 }
