@@ -216,6 +216,7 @@ impl Door {
         let plane = &self.plane;
         let admission =
             plane.tokens.admit(&request.token, role, &request.name, &key).map_err(|why| Status::permission_denied(why.says()))?;
+        plane.removed.check_token(&admission.token).map_err(|refusal| refused(&refusal))?;
         let certificate = plane.ca.issue(role, &request.name, &request.csr).map_err(Status::invalid_argument)?;
         let node = Node {
             name: request.name.clone(),
@@ -233,7 +234,7 @@ impl Door {
         };
         let admitted = plane.intent.admit_node(node, admission.mark.clone(), admission.again, &plane.revoked).await;
         admitted.map_err(|refusal| refused(&refusal))?;
-        plane.removed.joined(&request.name).await;
+        plane.removed.joined(&request.name, &admission.token).await;
         plane.tokens.used(admission);
         plane.events.node(&request.name, "joined");
         tracing::info!(node = request.name, role = role.word(), "node joined");

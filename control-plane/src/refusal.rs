@@ -39,6 +39,11 @@ impl Refusal {
         Self::Faulty(title.to_owned(), Faults(vec![fault]))
     }
 
+    /// A node that was removed asks to join with the token it had.
+    pub(crate) fn with_its_token(node: &str) -> Self {
+        Self::Conflict(format!("node {node:?} was removed, and its join token with it; make another one with \"skerry node token create\""))
+    }
+
     /// The sentence.
     pub(crate) fn says(&self) -> &str {
         match self {

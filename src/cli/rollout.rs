@@ -158,10 +158,8 @@ pub(crate) async fn wait_gone(api: &Api, name: &str, limit: Period) -> Result<()
     loop {
         let answer = api.call(Call { path: "/v1/rollouts", ..Call::default() }).await?;
         let has = |list: &str| show::list(&answer, list).iter().any(|site| site.as_str() == Some(name));
-        // The newest that is of this site; without any, no node ever had it.
-        let rollouts = show::list(&answer, "rollouts");
-        let is_of_it = |rollout: &&Value| show::list(rollout, "sites").iter().any(|site| show::text(site, "name") == name);
-        let last = rollouts.iter().find(is_of_it).map(|rollout| show::number(rollout, "id"));
+        // Without any, no node ever had it.
+        let last = last_of(show::list(&answer, "rollouts"), name);
         let told = if has("lingering") {
             "nodes serve it until clients have forgotten where DNS sent them".to_owned()
         } else if has("waiting") {
@@ -179,10 +177,19 @@ pub(crate) async fn wait_gone(api: &Api, name: &str, limit: Period) -> Result<()
             format!("{behind} nodes have not heard of it")
         };
         if began.elapsed() >= limit.0 {
-            return Err(Fail::Refused(format!("site {name} has left DNS, but not every node after {limit}: {told}; it goes on by itself")));
+            return Err(Fail::Refused(format!(
+                "site {name} has left DNS, but not every connected node after {limit}: {told}; it goes on by itself"
+            )));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// The number of the last rollout of a site. One that waits has its number before it begins, so that it is the configuration that tells which was the last.
+fn last_of(rollouts: &[Value], name: &str) -> Option<u64> {
+    let is_of_it = |rollout: &&Value| show::list(rollout, "sites").iter().any(|site| show::text(site, "name") == name);
+    let of_it = rollouts.iter().filter(is_of_it).map(|rollout| (show::number(rollout, "snapshot"), show::number(rollout, "id")));
+    of_it.max().map(|(_, id)| id)
 }
 
 async fn is_there(api: &Api, name: &str) -> Result<bool, Fail> {
@@ -213,5 +220,12 @@ mod tests {
                 "site new: new -> version 1"
             ]
         );
+    }
+
+    #[test]
+    fn the_last_rollout_of_a_site_is_that_of_the_newest_configuration() {
+        let of = |id: u64, snapshot: u64, site: &str| json!({"id": id, "snapshot": snapshot, "sites": [{"name": site}]});
+        let rollouts = [of(7, 12, "other"), of(6, 9, "shop"), of(5, 11, "shop"), of(4, 3, "shop")];
+        assert_eq!((last_of(&rollouts, "shop"), last_of(&rollouts, "none")), (Some(5), None));
     }
 }

@@ -82,7 +82,7 @@ pub(crate) enum Command {
         /// On all nodes at once, before clients have forgotten where DNS sent them
         #[arg(long)]
         now: bool,
-        /// Wait until no node serves it, at most so long: first clients forget where DNS sent them, five minutes at most
+        /// Wait until no connected node serves it, at most so long: first clients forget where DNS sent them, five minutes at most
         #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "10m")]
         wait: Option<Period>,
     },
@@ -274,7 +274,7 @@ async fn delete(api: &Api, name: &str, reason: Option<&str>, (now, wait): (bool,
         return Ok(());
     }
     let became = match wait {
-        Some(_) => "no node serves it any more",
+        Some(_) => "no connected node serves it any more",
         None => "it leaves DNS now; nodes serve it until clients have forgotten it",
     };
     show::line(&format!("site {name}: {became}; its history stays: skerry site history {name}"));

@@ -65,6 +65,16 @@ struct ClosedFile {
     closed: VecDeque<Bucket>,
 }
 
+/// What is to be brought to disk.
+#[derive(Debug)]
+struct Changed {
+    open: OpenFile,
+    /// `None` where the file has them.
+    closed: Option<ClosedFile>,
+    /// The change that this is after.
+    changes: (u64, u64),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct History {
@@ -150,27 +160,32 @@ impl History {
     /// Brings everything to disk that has changed. Blocks.
     pub(crate) fn store(&self) -> Result<(), String> {
         let mut written = self.written.lock();
-        let (log, open, closed, changes) = {
-            let inner = self.inner.lock();
-            let closed = (inner.changes.1 != written.1).then(|| inner.closed.clone());
-            let mut open = inner.open.clone();
-            open.keep_busiest(OPEN_SITES_MAX);
-            let open = OpenFile { log: inner.log.clone(), open, dropped: inner.dropped, dropped_requests: inner.dropped_requests };
-            (inner.log.clone(), open, closed, inner.changes)
-        };
+        let changed = self.inner.lock().changed(*written);
+        let changes = changed.changes;
+        self.bring(changed, *written)?;
+        *written = changes;
+        Ok(())
+    }
+
+    /// Brings to disk what has changed since the change `written`.
+    fn bring(&self, changed: Changed, written: (u64, u64)) -> Result<(), String> {
+        let Changed { open, closed, changes } = changed;
         if let Some(closed) = closed {
-            let through = closed.back().map(|bucket| bucket.seq);
-            write(&self.data.join(CLOSED), &ClosedFile { log, closed })?;
+            let (log, through) = (closed.log.clone(), closed.closed.back().map(|bucket| bucket.seq));
+            write(&self.data.join(CLOSED), &closed)?;
             // Before one of them is sent the open one on disk must be another.
             write(&self.data.join(OPEN), &open)?;
             if let Some(through) = through {
-                self.inner.lock().stored_through = through;
+                let mut inner = self.inner.lock();
+                // Another log that began meanwhile has nothing on disk.
+                if inner.log == log {
+                    inner.stored_through = through;
+                }
             }
             self.stored.notify_one();
         } else if changes.0 != written.0 {
             write(&self.data.join(OPEN), &open)?;
         }
-        *written = changes;
         Ok(())
     }
 
@@ -227,6 +242,15 @@ impl Inner {
                 self.open.sites.entry(name).or_default().add(&more);
             }
         }
+    }
+
+    /// What has changed since the change `written`.
+    fn changed(&self, written: (u64, u64)) -> Changed {
+        let closed = (self.changes.1 != written.1).then(|| ClosedFile { log: self.log.clone(), closed: self.closed.clone() });
+        let mut open = self.open.clone();
+        open.keep_busiest(OPEN_SITES_MAX);
+        let open = OpenFile { log: self.log.clone(), open, dropped: self.dropped, dropped_requests: self.dropped_requests };
+        Changed { open, closed, changes: self.changes }
     }
 
     fn close(&mut self) {

@@ -169,11 +169,12 @@ pub(crate) async fn steer(
 #[utoipa::path(delete, path = "/v1/nodes/{name}", tag = "nodes", params(("name" = String, Path, description = "The node's name")),
     responses((status = 204, description = "Removed")))]
 pub(crate) async fn remove(State(api): State<Api>, Place(name): Place<String>) -> Result<StatusCode, Problem> {
-    let node = api.plane.intent.node(&name)?;
     let history = api.plane.history.forget(&name).await?;
+    // Not before: somebody else may have removed it while this waited.
+    let node = api.plane.intent.node(&name)?;
     api.plane.removed.add(&node).await;
     if let Err(refusal) = api.plane.intent.remove_node(&name, &api.plane.revoked, history.changes.clone()).await {
-        api.plane.removed.take_back(&node).await;
+        api.plane.removed.take_back(&node, &refusal).await;
         return Err(refusal.into());
     }
     drop(history);
@@ -243,6 +244,7 @@ fn view(api: &Api, node: &Node) -> NodeView {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -251,23 +253,29 @@ mod tests {
 
     use super::*;
     use crate::history::tests::take;
+    use crate::removed::tests::names;
     use crate::start;
     use crate::store::{Change, Redb, Store, Subject, Transaction};
     use crate::tests::settings;
 
-    #[tokio::test]
-    async fn a_node_goes_together_with_its_history() {
-        let place = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Redb::open(&place.path().join("store.redb")).unwrap());
-        let plane = Arc::new(start::plane(&settings(place.path()), Arc::clone(&store), &prometheus::Registry::new()).unwrap());
+    /// An API over a store that has `edge-1`, and the store.
+    async fn with_a_node(data: &Path) -> (Api, Arc<dyn Store>) {
+        let store: Arc<dyn Store> = Arc::new(Redb::open(&data.join("store.redb")).unwrap());
+        let plane = Arc::new(start::plane(&settings(data), Arc::clone(&store), &prometheus::Registry::new()).unwrap());
         let node = json!({"name": "edge-1", "role": "edge", "region": "north", "certificate": "00".repeat(32), "token": "", "drained": false,
             "addresses": [], "tier_address": null, "joined_at": clock::now()});
         plane.intent.admit_node(serde_json::from_value(node).unwrap(), Transaction::default(), false, &plane.revoked).await.unwrap();
+        (Api { plane, queried: Arc::default(), stop: watch::channel(false).1 }, store)
+    }
+
+    #[tokio::test]
+    async fn a_node_goes_together_with_its_history() {
+        let place = tempfile::tempdir().unwrap();
+        let (api, store) = with_a_node(place.path()).await;
         let bucket = HistoryEntry { seq: 1, from: clock::unix_seconds(), ..HistoryEntry::default() };
         let report = wire::History { log: "a".to_owned(), entries: vec![bucket], ..wire::History::default() };
-        take(&plane.history, "edge-1", report).await;
+        take(&api.plane.history, "edge-1", report).await;
         let mut changes = store.watch(Subject::Keys("node/".to_owned()), store.revision().unwrap());
-        let api = Api { plane, queried: Arc::default(), stop: watch::channel(false).1 };
         remove(State(api), Place("edge-1".to_owned())).await.unwrap();
         let step = changes.next().await.unwrap();
         let gone = step.keys.iter().filter(|change| matches!(change, Change::Delete(_))).map(Change::key);
@@ -276,5 +284,16 @@ mod tests {
             assert!(gone.iter().any(|gone| gone == key), "{key}: {gone:?}");
         }
         assert!(store.list("history").unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_removed_twice_at_once_is_remembered_as_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let (api, _store) = with_a_node(place.path()).await;
+        let held = api.plane.history.forget("another").await.unwrap();
+        let remove = || remove(State(api.clone()), Place("edge-1".to_owned()));
+        let (one, other, ()) = tokio::join!(remove(), remove(), async { drop(held) });
+        assert!(one.is_ok() && other.is_err());
+        assert_eq!(names(place.path()), [("edge-1".to_owned(), false)]);
     }
 }

@@ -173,13 +173,7 @@ impl Intent {
                 let says = format!("the name {:?} is taken by a {} that joined before; remove that node first", node.name, known.role);
                 return Err(Refusal::Conflict(says));
             }
-            None if again => {
-                let says = format!(
-                    "node {:?} was removed, and its join token with it; make another one with \"skerry node token create\"",
-                    node.name
-                );
-                return Err(Refusal::Conflict(says));
-            }
+            None if again => return Err(Refusal::with_its_token(&node.name)),
             None if state.nodes.size() >= NODES_MAX => {
                 return Err(Refusal::Conflict(format!("there are {NODES_MAX} nodes already; remove one first")));
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::json;
-use skerry_agent::{Agent, Role};
+use skerry_agent::{Agent, Role, Settings};
 use skerry_config::units::Period;
 use skerry_transport::private::{fingerprint, life};
 
@@ -98,6 +98,43 @@ async fn a_node_that_was_removed_stays_so_where_the_store_is_put_back_to_an_olde
     eventually("the shield hears of it", async || shield.agent.private().is_revoked(&gone).then_some(())).await;
     for node in [shield, edge, other] {
         node.stop().await;
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_removed_node_lets_nobody_in_where_the_store_is_put_back_to_an_older_copy() {
+    let house = House::start().await;
+    let tokens = [house.join_token(Role::Edge).await, house.join_token(Role::Edge).await];
+    let [known, unknown] = ["edge-1", "edge-2"].map(|name| house.node_settings(Role::Edge, name, None));
+    let with = |settings: &Settings, token: &String| {
+        let mut settings = settings.clone();
+        settings.control.join_token = Some(token.clone());
+        settings
+    };
+    let node = TestNode::start(with(&known, &tokens[0])).await;
+    house.connected("edge-1").await;
+    node.stop().await;
+    let kept = house.data("kept");
+    let house = house.restart(|data| assert!(std::fs::copy(data.join("store.redb"), &kept).unwrap() > 0)).await;
+    let node = TestNode::start(with(&unknown, &tokens[1])).await;
+    house.connected("edge-2").await;
+    node.stop().await;
+    for name in ["edge-1", "edge-2"] {
+        assert_eq!(house.call(Method::DELETE, &format!("/v1/nodes/{name}"), &json!({})).await.status, 204);
+    }
+    // Another one of the same name came since: the record of the first one stays in the copy.
+    let mut settings = house.node_settings(Role::Edge, "edge-1", Some(house.join_token(Role::Edge).await));
+    settings.data = house.data("edge-1-again");
+    let other = TestNode::start(settings).await;
+    house.connected("edge-1").await;
+    other.stop().await;
+    let house = house.restart(|data| assert!(std::fs::copy(&kept, data.join("store.redb")).unwrap() > 0)).await;
+    for (settings, token) in [known, unknown].iter().zip(&tokens) {
+        std::fs::remove_file(settings.data.join("node.crt")).unwrap();
+        let name = &settings.name;
+        let refused = Agent::prepare(with(settings, token)).await.err().unwrap_or_else(|| panic!("{name} was let in"));
+        assert!(refused.contains(&format!("{name:?} was removed")), "{refused}");
     }
     house.stop().await;
 }

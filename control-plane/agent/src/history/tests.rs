@@ -165,6 +165,27 @@ fn a_number_that_fell_back_begins_another_log() {
 }
 
 #[test]
+fn what_is_written_of_one_log_is_no_word_of_another_that_begins_meanwhile() {
+    let data = tempfile::tempdir().unwrap();
+    let history = History::load(data.path()).unwrap();
+    for requests in [1, 2, 3] {
+        history.count(1_000, &load(requests), Vec::new(), true);
+    }
+    // While the files are written the control plane says that it has what this log has not come to.
+    let mut written = history.written.lock();
+    let changed = history.inner.lock().changed(*written);
+    history.taken(&taken(&history, 9));
+    let changes = changed.changes;
+    history.bring(changed, *written).unwrap();
+    *written = changes;
+    drop(written);
+    history.count(1_300, &load(5), Vec::new(), true);
+    assert_eq!(sent(&history), [], "it is not on disk");
+    history.store().unwrap();
+    assert_eq!(sent(&history), [(1, 1_200, 2)]);
+}
+
+#[test]
 fn a_bucket_has_the_busiest_sites() {
     let data = tempfile::tempdir().unwrap();
     let history = History::load(data.path()).unwrap();
