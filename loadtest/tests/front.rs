@@ -80,6 +80,10 @@ async fn the_pages_in_the_documentation_are_made_of_their_results() {
         assert_eq!(std::fs::read_to_string(docs.join(format!("{name}.md"))).expect("the page"), page, "run `{made_by}`");
     }
 
+    let runs = ["performance-nodes.json", "performance-nodes-sites.json"].map(|name| docs.join(name).display().to_string());
+    let page = said(&loadtest(&["page", &runs[0], &runs[1]]).await).0;
+    assert_eq!(std::fs::read_to_string(docs.join("performance-nodes.md")).expect("the page"), page, "run `make bench-nodes`");
+
     let results = docs.join("performance-compare.json");
     let page = said(&loadtest(&["report", results.to_str().expect("UTF-8")]).await).0;
     assert_eq!(std::fs::read_to_string(docs.join("performance-compare.md")).expect("the page"), page, "run `make bench-compare`");

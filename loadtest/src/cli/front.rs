@@ -70,12 +70,11 @@ pub(super) fn page(options: &Page) -> Result<(), String> {
         print!("{}", steering::page(&results, path));
         return Ok(());
     }
-    print!("{}", front::page(&read(path).map_err(|why| format!("{why}: it is no file that `front --json` wrote"))?));
+    print!("{}", front::page(&read(path)?));
     Ok(())
 }
 
 fn read<T: DeserializeOwned>(path: &PathBuf) -> Result<T, String> {
-    let said = |why: String| format!("{}: {why}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| said(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| said(error.to_string()))
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    serde_json::from_str(&text).map_err(|error| format!("{} is no file that `front --json` wrote: {error}", path.display()))
 }

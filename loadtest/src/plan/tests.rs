@@ -16,7 +16,9 @@ fn every_plan_that_is_shipped_is_one() {
     for entry in std::fs::read_dir(folder).expect("plans") {
         let path = entry.expect("a plan").path();
         let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
-        if ["nodes", "steering", "soak"].contains(&name.as_str()) || path.extension().is_none_or(|extension| extension != "toml") {
+        if ["nodes", "nodes-sites", "steering", "soak"].contains(&name.as_str())
+            || path.extension().is_none_or(|extension| extension != "toml")
+        {
             continue;
         }
         let plan = Plan::read(&path).unwrap_or_else(|why| panic!("{why}"));
@@ -25,7 +27,10 @@ fn every_plan_that_is_shipped_is_one() {
         names.push(name);
     }
     names.sort();
-    assert_eq!(names, ["download", "herd", "hit", "live", "miss", "miss-direct", "mixed", "purge-storm", "slow-clients", "slow-origin"]);
+    assert_eq!(
+        names,
+        ["download", "herd", "herd-large", "hit", "live", "miss", "miss-direct", "mixed", "purge-storm", "slow-clients", "slow-origin"]
+    );
 }
 
 #[test]
